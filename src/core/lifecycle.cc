@@ -1,0 +1,150 @@
+#include "src/core/lifecycle.h"
+
+#include <array>
+
+namespace snakepit {
+namespace {
+
+using S = WorkerState;
+using A = WorkerAction;
+
+constexpr WorkerTransition Forbidden(S state) { return {state, A::kForbidden}; }
+constexpr WorkerTransition Ignore(S state) { return {state, A::kNothing}; }
+
+using Row = std::array<WorkerTransition, kWorkerEvents>;
+
+// Columns: kStart, kReady, kUnusable, kConnectionLost, kExited, kIdle, kDrain, kGraceOver.
+// Whoever was asked to end, or killed, may still become ready, fail or close its connection before
+// its exit is reported: there those events are ignored. Every exit leads to kBackingOff, from where
+// a pool that closes retires the worker.
+constexpr std::array<Row, kWorkerStates> kTable = {{
+    {{
+        // kBackingOff
+        {S::kStarting, A::kSpawn},
+        Forbidden(S::kBackingOff),
+        Forbidden(S::kBackingOff),
+        Forbidden(S::kBackingOff),
+        Forbidden(S::kBackingOff),
+        Ignore(S::kBackingOff),  // the calls of the process that ended are over
+        {S::kGone, A::kRetire},
+        Forbidden(S::kBackingOff),
+    }},
+    {{
+        // kStarting
+        Forbidden(S::kStarting),
+        {S::kReady, A::kServe},
+        {S::kKilled, A::kKill},
+        {S::kStopping, A::kAwaitExit},
+        {S::kBackingOff, A::kBackOff},
+        Ignore(S::kStarting),  // the calls of the process before it are over
+        {S::kStopping, A::kAskToEnd},
+        Forbidden(S::kStarting),
+    }},
+    {{
+        // kReady
+        Forbidden(S::kReady),
+        Forbidden(S::kReady),
+        {S::kKilled, A::kKill},
+        {S::kStopping, A::kAwaitExit},
+        {S::kBackingOff, A::kBackOff},
+        Ignore(S::kReady),
+        {S::kDraining, A::kFinish},
+        Forbidden(S::kReady),
+    }},
+    {{
+        // kDraining
+        Forbidden(S::kDraining),
+        Forbidden(S::kDraining),
+        {S::kKilled, A::kKill},
+        {S::kStopping, A::kAwaitExit},
+        {S::kBackingOff, A::kBackOff},
+        {S::kStopping, A::kAskToEnd},
+        Ignore(S::kDraining),
+        {S::kKilled, A::kKill},
+    }},
+    {{
+        // kStopping
+        Forbidden(S::kStopping),
+        Ignore(S::kStopping),
+        Ignore(S::kStopping),
+        Ignore(S::kStopping),
+        {S::kBackingOff, A::kBackOff},
+        Ignore(S::kStopping),
+        Ignore(S::kStopping),
+        {S::kKilled, A::kKill},
+    }},
+    {{
+        // kKilled
+        Forbidden(S::kKilled),
+        Ignore(S::kKilled),
+        Ignore(S::kKilled),
+        Ignore(S::kKilled),
+        {S::kBackingOff, A::kBackOff},
+        Ignore(S::kKilled),
+        Ignore(S::kKilled),
+        Forbidden(S::kKilled),
+    }},
+    {{
+        // kGone
+        Forbidden(S::kGone),
+        Forbidden(S::kGone),
+        Forbidden(S::kGone),
+        Forbidden(S::kGone),
+        Forbidden(S::kGone),
+        Ignore(S::kGone),
+        Ignore(S::kGone),
+        Forbidden(S::kGone),
+    }},
+}};
+
+}  // namespace
+
+std::string_view WorkerStateName(WorkerState state) {
+  constexpr std::string_view kNames[] = {"backing off", "starting", "ready", "draining",
+                                         "stopping",    "killed",   "gone"};
+  return kNames[static_cast<int>(state)];
+}
+
+std::string_view WorkerEventName(WorkerEvent event) {
+  constexpr std::string_view kNames[] = {"start",  "ready", "unusable", "connection lost",
+                                         "exited", "idle",  "drain",    "grace over"};
+  return kNames[static_cast<int>(event)];
+}
+
+std::string_view WorkerActionName(WorkerAction action) {
+  constexpr std::string_view kNames[] = {"nothing",    "spawn", "serve",    "finish", "ask to end",
+                                         "await exit", "kill",  "back off", "retire", "forbidden"};
+  return kNames[static_cast<int>(action)];
+}
+
+WorkerTransition NextTransition(WorkerState state, WorkerEvent event) {
+  return kTable[static_cast<int>(state)][static_cast<int>(event)];
+}
+
+std::string LifecycleTable() {
+  std::string table = "| state |";
+  for (int e = 0; e < kWorkerEvents; ++e) {
+    table.append(" ").append(WorkerEventName(static_cast<WorkerEvent>(e))).append(" |");
+  }
+  table += "\n|---|";
+  for (int e = 0; e < kWorkerEvents; ++e) table += "---|";
+  table += "\n";
+  for (int s = 0; s < kWorkerStates; ++s) {
+    table.append("| **").append(WorkerStateName(static_cast<S>(s))).append("** |");
+    for (int e = 0; e < kWorkerEvents; ++e) {
+      const auto [next, action] = NextTransition(static_cast<S>(s), static_cast<WorkerEvent>(e));
+      if (action == A::kForbidden) {
+        table += " cannot happen |";
+      } else if (action == A::kNothing) {
+        table += " – |";
+      } else {
+        table.append(" ").append(WorkerActionName(action)).append(" → ");
+        table.append(WorkerStateName(next)).append(" |");
+      }
+    }
+    table += "\n";
+  }
+  return table;
+}
+
+}  // namespace snakepit

@@ -1,0 +1,75 @@
+// Adapter: how to start a worker, and how to talk to it. The pool knows no other difference between
+// one kind of worker and another.
+#ifndef SNAKEPIT_ADAPTER_H_
+#define SNAKEPIT_ADAPTER_H_
+
+#include <chrono>
+#include <cstddef>
+#include <map>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "snakepit/error.h"
+
+namespace snakepit {
+
+// How messages are encoded on stdio. PROTOCOL.md 2.2.
+enum class Codec { kJson, kMessagePack };
+
+// "json" or "msgpack".
+std::string_view CodecName(Codec codec);
+
+// Frames over the worker's stdin and stdout. PROTOCOL.md 2 and 3.
+// The worker is ready when it has answered the handshake and then the first ping.
+struct StdioTransport {
+  // The codecs that the pool offers, the preferred one first. Never empty.
+  std::vector<Codec> codecs = {Codec::kMessagePack, Codec::kJson};
+  // Whether the pool opens with a handshake. false is for a worker that was started with a fixed
+  // codec and expects none: it is spoken to in codecs[0] and in the legacy protocol from the first
+  // frame on.
+  bool negotiate = true;
+  // The largest payload of a frame, both ways: 1 KiB to 2 GiB - 1.
+  size_t max_frame_bytes = 64u << 20;
+};
+
+// The gRPC service SnakepitBridge. PROTOCOL.md 4.
+//
+// Where the worker listens, and how it says that it is ready, follows from its argv:
+// - `{socket}` in it: a Unix socket, which the pool names, in a folder that only this user can
+//   enter. The worker is ready when the socket accepts a connection and Health says `healthy`.
+// - `{port}` in it: a free TCP port of 127.0.0.1, which the pool chooses. Ready likewise.
+// - neither: the worker chooses, and announces a port or a socket on a line of its stdout, or a
+//   port in the file that the environment variable SNAKEPIT_READY_FILE names. PROTOCOL.md 4.2.
+struct GrpcTransport {
+  // The largest message, both ways: 1 KiB to 2 GiB - 1.
+  size_t max_message_bytes = 64u << 20;
+};
+
+struct Adapter {
+  // The command line, verbatim and without a shell; argv[0] is searched on PATH. In each argument
+  // `{worker_id}` and, for gRPC, `{socket}` and `{port}` are filled in.
+  std::vector<std::string> argv;
+  // Added to the environment of the worker, which has otherwise only the variables of this process
+  // that kInheritedVariables names, and SNAKEPIT_WORKER_ID.
+  std::map<std::string, std::string> environment;
+  // Where the worker runs; empty is the working folder of this process.
+  std::string working_directory;
+  std::variant<StdioTransport, GrpcTransport> transport;
+  // From the start of the process until it is ready; over 0.
+  std::chrono::milliseconds start_timeout{20'000};
+};
+
+// The variables of this process that a worker inherits, if set. A name that ends in '*' stands for
+// all that begin so.
+inline constexpr std::string_view kInheritedVariables[] = {
+    "PATH", "HOME",   "USER",        "LOGNAME",    "SHELL",     "LANG",           "LC_*",
+    "TZ",   "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "NODE_PATH", "LD_LIBRARY_PATH"};
+
+// INVALID_ARGUMENT when the adapter cannot be right, saying which field and why.
+Result<void> Validate(const Adapter& adapter);
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_ADAPTER_H_
