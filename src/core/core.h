@@ -121,7 +121,8 @@ class Core {
   // Hands over the effects since the last call, in their order.
   void TakeEffects(std::vector<Effect>* effects);
 
-  bool closed() const { return closed_; }
+  // Whether Stop was called.
+  bool stopping() const { return stopping_; }
   bool AllReady() const;
   bool AllGone() const;
   // Accepted calls that have not ended.

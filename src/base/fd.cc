@@ -1,0 +1,58 @@
+#include "src/base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace snakepit {
+
+void UniqueFd::Reset(int fd) {
+  const int old = std::exchange(fd_, fd);
+  if (old < 0 || old == fd) return;
+  const int saved = errno;
+  ::close(old);  // On Linux the descriptor is gone even after EINTR; a retry could close another's.
+  errno = saved;
+}
+
+std::string ErrnoMessage(int error_number) {
+  // Both are of any thread, unlike strerror, and null for a number that has no description.
+  const char* description = strerrordesc_np(error_number);
+  const char* name = strerrorname_np(error_number);
+  if (description == nullptr || name == nullptr) {
+    return "unknown error " + std::to_string(error_number);
+  }
+  return std::string(description) + " (" + name + ")";
+}
+
+Error ErrnoError(std::string_view what, int error_number) {
+  Error error;
+  error.code = ErrorCode::kInternal;
+  error.message = std::string(what) + ": " + ErrnoMessage(error_number);
+  return error;
+}
+
+Result<FdPair> OpenPipe() {
+  int fds[2];
+  if (::pipe2(fds, O_CLOEXEC) != 0) return Fail(ErrnoError("pipe2", errno));
+  return FdPair{UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+Result<FdPair> OpenSocketPair() {
+  int fds[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
+    return Fail(ErrnoError("socketpair", errno));
+  }
+  return FdPair{UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+Result<void> SetNonBlocking(int fd) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+    return Fail(ErrnoError("fcntl O_NONBLOCK", errno));
+  }
+  return {};
+}
+
+}  // namespace snakepit

@@ -1,0 +1,87 @@
+#include "src/base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <utility>
+
+namespace snakepit {
+namespace {
+
+bool IsOpen(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
+
+TEST(UniqueFdTest, ClosesWhatItOwns) {
+  int fd;
+  {
+    UniqueFd owner(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    fd = owner.get();
+    ASSERT_TRUE(IsOpen(fd));
+  }
+  EXPECT_FALSE(IsOpen(fd));
+}
+
+TEST(UniqueFdTest, MovingHandsOverOwnership) {
+  UniqueFd a(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  UniqueFd b(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const int fd_a = a.get();
+  const int fd_b = b.get();
+  b = std::move(a);
+  EXPECT_FALSE(a.valid());
+  EXPECT_EQ(b.get(), fd_a);
+  EXPECT_TRUE(IsOpen(fd_a));
+  EXPECT_FALSE(IsOpen(fd_b));
+}
+
+TEST(UniqueFdTest, ReleaseGivesUpOwnership) {
+  UniqueFd owner(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const int fd = owner.Release();
+  EXPECT_FALSE(owner.valid());
+  owner.Reset();
+  EXPECT_TRUE(IsOpen(fd));
+  UniqueFd closer(fd);
+}
+
+TEST(UniqueFdTest, ResetKeepsErrno) {
+  UniqueFd owner(1 << 20);  // no such descriptor: close fails
+  errno = EPIPE;
+  owner.Reset();
+  EXPECT_EQ(errno, EPIPE);
+}
+
+TEST(OpenTest, PipesAndSocketPairsCarryBytesAndAreCloseOnExec) {
+  for (auto open : {OpenPipe, OpenSocketPair}) {
+    Result<FdPair> pair = open();
+    ASSERT_TRUE(pair.has_value());
+    EXPECT_EQ(::fcntl(pair->first.get(), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    EXPECT_EQ(::fcntl(pair->second.get(), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    ASSERT_EQ(::write(pair->second.get(), "x", 1), 1);
+    char byte = 0;
+    ASSERT_EQ(::read(pair->first.get(), &byte, 1), 1);
+    EXPECT_EQ(byte, 'x');
+  }
+}
+
+TEST(SetNonBlockingTest, AnEmptyPipeThenSaysEagain) {
+  Result<FdPair> pair = OpenPipe();
+  ASSERT_TRUE(pair.has_value());
+  ASSERT_TRUE(SetNonBlocking(pair->first.get()).has_value());
+  char byte;
+  EXPECT_EQ(::read(pair->first.get(), &byte, 1), -1);
+  EXPECT_EQ(errno, EAGAIN);
+}
+
+TEST(SetNonBlockingTest, AClosedDescriptorIsAnError) {
+  const Result<void> result = SetNonBlocking(-1);
+  ASSERT_FALSE(result.has_value());
+  EXPECT_EQ(result.error().ToString(), "INTERNAL: fcntl O_NONBLOCK: Bad file descriptor (EBADF)");
+}
+
+TEST(ErrnoMessageTest, DescribesAndNames) {
+  EXPECT_EQ(ErrnoMessage(ENOENT), "No such file or directory (ENOENT)");
+  EXPECT_EQ(ErrnoMessage(99999), "unknown error 99999");
+}
+
+}  // namespace
+}  // namespace snakepit

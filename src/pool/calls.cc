@@ -1,0 +1,260 @@
+// Pool::Impl: calls, from submission to their one outcome.
+#include <asio/post.hpp>
+#include <utility>
+
+#include "src/pool/pool_impl.h"
+
+namespace snakepit {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kLongestTimeout = std::chrono::hours(24);
+
+std::string Milliseconds(std::chrono::milliseconds time) {
+  return std::to_string(time.count()) + " ms";
+}
+
+}  // namespace
+
+Result<CallRequest> Pool::Impl::MakeRequest(std::string_view session_id, std::string_view command,
+                                            const Value& args, const CallOptions& options,
+                                            std::chrono::milliseconds default_timeout) const {
+  if (command.empty()) return Fail(ErrorCode::kInvalidArgument, "the command is empty");
+  if (!args.is_map() && !args.is_null()) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "the arguments of a command are a map, not " + args.ToJson());
+  }
+  const auto timeout = options.timeout.value_or(default_timeout);
+  if (timeout.count() < 1 || timeout > kLongestTimeout) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "a timeout is 1 ms to 24 h, not " + Milliseconds(timeout));
+  }
+  if (options.queue_timeout && options.queue_timeout->count() < 0) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "a queue timeout is 0 ms or more, not " + Milliseconds(*options.queue_timeout));
+  }
+  return CallRequest{.command = command,
+                     .args = &args,
+                     .session_id = session_id,
+                     .deadline = steady_clock::now() + timeout};
+}
+
+Result<CallId> Pool::Impl::SubmitLocked(const CallRequest& request, const CallOptions& options,
+                                        PendingCall* pending) {
+  const SteadyTime now = steady_clock::now();
+  auto id =
+      core_.Submit({.session_id = request.session_id,
+                    .queue_deadline = now + options.queue_timeout.value_or(options_.queue_timeout),
+                    .deadline = request.deadline},
+                   now);
+  if (!id) {
+    ++refused_;
+    return Fail(RefusalLocked(id.error()));
+  }
+  ++accepted_;
+  calls_.emplace(*id, pending);
+  ApplyLocked();
+  return *id;
+}
+
+void Pool::Impl::ReportLocked(CallId id, AfterCall after, bool succeeded) {
+  CallReport report = succeeded ? CallReport::kSucceeded : CallReport::kFailed;
+  if (after == AfterCall::kUnusable) report = CallReport::kFailedUnusable;
+  if (after == AfterCall::kLost) report = CallReport::kLost;
+  core_.CallEnded(id, report, steady_clock::now());
+  ApplyLocked();
+}
+
+// On the caller's thread: submit, wait for a worker, exchange, report.
+template <typename T>
+Result<T> Pool::Impl::Run(const CallRequest& request, const CallOptions& options,
+                          const std::function<CallOutcome<T>(Connection&)>& exchange) {
+  PendingCall call;
+  std::unique_lock lock(mutex_);
+  Result<CallId> id = SubmitLocked(request, options, &call);
+  if (!id) return Fail(std::move(id.error()));
+  call.changed.wait(lock, [&call] { return call.connection != nullptr || call.ended; });
+
+  Result<T> result = T();
+  if (!call.ended) {
+    lock.unlock();
+    CallOutcome<T> outcome = exchange(*call.connection);
+    result = std::move(outcome.result);
+    lock.lock();
+    ReportLocked(*id, outcome.after, result.has_value());
+    if (outcome.after == AfterCall::kLost) {
+      call.changed.wait(lock, [&call] { return call.ended.has_value(); });
+    }
+  }
+  if (call.ended) {
+    // Where the transport knows more of a loss (a half frame, say), it is told too.
+    if (!result) {
+      call.ended->may_have_run = result.error().may_have_run;
+      call.ended->message += ": " + result.error().message;
+    }
+    result = Fail(std::move(*call.ended));
+  }
+  calls_.erase(*id);
+  ++(result ? succeeded_ : failed_);
+  changed_.notify_all();
+  lock.unlock();
+
+  if (options.info != nullptr) *options.info = {.worker_id = call.worker, .worker_pid = call.pid};
+  if (!result) result.error().worker_id = call.worker;
+  return result;
+}
+
+Result<Value> Pool::Impl::Execute(std::string_view session_id, std::string_view command,
+                                  const Value& args, const CallOptions& options) {
+  Result<CallRequest> request =
+      MakeRequest(session_id, command, args, options, options_.call_timeout);
+  if (!request) return Fail(std::move(request.error()));
+  return Run<Value>(*request, options,
+                    [&request](Connection& connection) { return connection.Call(*request); });
+}
+
+Result<int64_t> Pool::Impl::ExecuteStream(std::string_view session_id, std::string_view command,
+                                          const Value& args, const ChunkCallback& on_chunk,
+                                          const CallOptions& options) {
+  Result<CallRequest> request =
+      MakeRequest(session_id, command, args, options, options_.stream_timeout);
+  if (!request) return Fail(std::move(request.error()));
+  return Run<int64_t>(*request, options, [&](Connection& connection) {
+    return connection.Stream(*request, on_chunk);
+  });
+}
+
+// --- Asynchronous calls ------------------------------------------------------------------------
+
+void Pool::Impl::Submit(std::string_view command, Value args,
+                        std::function<void(Result<Value>)> done, const CallOptions& options) {
+  auto call = std::make_unique<AsyncCall>();
+  call->pending.async = call.get();
+  call->command = command;
+  call->args = std::move(args);
+  call->done = std::move(done);
+  call->info = options.info;
+  Result<CallRequest> request =
+      MakeRequest({}, call->command, call->args, options, options_.call_timeout);
+  std::unique_lock lock(mutex_);
+  Result<CallId> id = Fail(ErrorCode::kInternal, "");
+  if (request) {
+    call->request = *request;
+    id = SubmitLocked(call->request, options, &call->pending);
+    if (id) {
+      call.release()->id = *id;  // EndAsync deletes it
+      return;
+    }
+  } else {
+    id = Fail(std::move(request.error()));
+  }
+  lock.unlock();
+  asio::post(io_, [done = std::move(call->done), error = std::move(id.error())]() mutable {
+    done(Fail(std::move(error)));
+  });
+}
+
+// On the io_context's thread, when a worker has been found.
+void Pool::Impl::StartAsync(AsyncCall* call) {
+  call->pending.connection->CallAsync(call->request, [this, call](CallOutcome<Value> outcome) {
+    const bool lost = outcome.after == AfterCall::kLost;
+    if (lost) call->lost = std::move(outcome.result.error());
+    {
+      std::lock_guard lock(mutex_);
+      // A lost call ends by an effect, perhaps of this very step; not before this has returned.
+      ReportLocked(call->id, outcome.after, outcome.result.has_value());
+    }
+    if (!lost) EndAsync(call, std::move(outcome.result));
+  });
+}
+
+// On the io_context's thread.
+void Pool::Impl::EndAsync(AsyncCall* call, Result<Value> result) {
+  const std::unique_ptr<AsyncCall> owned(call);
+  {
+    std::lock_guard lock(mutex_);
+    calls_.erase(call->id);
+    ++(result ? succeeded_ : failed_);
+  }
+  if (!result) {
+    result.error().worker_id = call->pending.worker;
+    if (call->lost) {
+      result.error().may_have_run = call->lost->may_have_run;
+      result.error().message += ": " + call->lost->message;
+    }
+  }
+  if (call->info != nullptr) {
+    *call->info = {.worker_id = call->pending.worker, .worker_pid = call->pending.pid};
+  }
+  call->done(std::move(result));
+  changed_.notify_all();
+}
+
+// --- Errors ------------------------------------------------------------------------------------
+
+std::string Pool::Impl::QueueStateLocked() const {
+  std::string text = std::to_string(core_.queued()) + " of " +
+                     std::to_string(options_.max_queued_calls) + " calls queued; the workers are";
+  for (int state = 0; state < kWorkerStates; ++state) {
+    int count = 0, busy = 0;
+    for (const Core::Worker& worker : core_.workers()) {
+      if (static_cast<int>(worker.state) != state) continue;
+      ++count;
+      if (worker.in_flight > 0) ++busy;
+    }
+    if (count == 0) continue;
+    text += (text.ends_with("are") ? " " : ", ") + std::to_string(count) + " " +
+            std::string(WorkerStateName(static_cast<WorkerState>(state)));
+    if (busy > 0) text += " (" + std::to_string(busy) + " busy)";
+  }
+  if (!last_start_error_.empty() && !core_.AllReady()) {
+    text += "; the last start that failed: " + last_start_error_;
+  }
+  return text;
+}
+
+Error Pool::Impl::RefusalLocked(ErrorCode code) const {
+  Error error;
+  error.code = code;
+  error.message = code == ErrorCode::kQueueFull
+                      ? "no worker is free and the queue is full: " + QueueStateLocked()
+                      : "the pool takes no more calls: it drains, or is shut down";
+  return error;
+}
+
+Error Pool::Impl::EndedLocked(const EndCall& end) const {
+  Error error;
+  switch (end.why) {
+    case EndCall::Why::kQueueTimeout:
+      error.code = ErrorCode::kQueueTimeout;
+      error.message =
+          "no worker came free in time, the call was not executed: " + QueueStateLocked();
+      break;
+    case EndCall::Why::kDeadlineExceeded:
+      error.code = ErrorCode::kDeadlineExceeded;
+      error.message =
+          "the deadline of the call passed before a worker came free, it was not "
+          "executed: " +
+          QueueStateLocked();
+      break;
+    case EndCall::Why::kCancelled:
+      error.code = ErrorCode::kCancelled;
+      error.message = "the pool was shut down while the call was queued";
+      break;
+    case EndCall::Why::kWorkerLost: {
+      const LastExit& last = slots_[end.worker].last_exit;
+      error.code = ErrorCode::kWorkerLost;
+      error.message = "worker " + std::to_string(end.worker) + " (pid " + std::to_string(last.pid) +
+                      ") ended by " + Describe(end.exit.value_or(ExitStatus{})) +
+                      " while it had the call";
+      error.exit = end.exit;
+      error.stderr_tail = last.stderr_tail;
+      error.may_have_run = true;
+      break;
+    }
+  }
+  return error;
+}
+
+}  // namespace snakepit

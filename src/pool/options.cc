@@ -1,0 +1,77 @@
+#include "src/pool/options.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <string>
+
+namespace snakepit {
+namespace {
+
+constexpr int kMaxWorkers = 1000;
+constexpr size_t kMinMessageBytes = 1024;
+constexpr size_t kMaxMessageBytes = (size_t{1} << 31) - 1;
+
+int UsableProcessors() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
+}
+
+tl::unexpected<Error> Bad(std::string_view option, std::string_view rule) {
+  return Fail(ErrorCode::kInvalidArgument, std::string(option) + " must be " + std::string(rule));
+}
+
+bool HasNul(std::string_view text) { return text.find('\0') != std::string_view::npos; }
+
+Result<void> ValidateSize(std::string_view option, size_t bytes) {
+  if (bytes < kMinMessageBytes || bytes > kMaxMessageBytes) {
+    return Bad(option, "1 KiB to 2 GiB - 1");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> Validate(const Adapter& adapter) {
+  if (adapter.argv.empty() || adapter.argv.front().empty()) {
+    return Bad("adapter.argv", "the command line of a worker, not empty");
+  }
+  for (const std::string& argument : adapter.argv) {
+    if (HasNul(argument)) return Bad("adapter.argv", "free of NUL characters");
+  }
+  for (const auto& [name, value] : adapter.environment) {
+    if (name.empty() || name.find('=') != std::string::npos || HasNul(name) || HasNul(value)) {
+      return Bad("a name in adapter.environment", "not empty, and free of '=' and NUL characters");
+    }
+  }
+  if (HasNul(adapter.working_directory)) {
+    return Bad("adapter.working_directory", "free of NUL characters");
+  }
+  if (adapter.start_timeout.count() <= 0) return Bad("adapter.start_timeout", "over 0 ms");
+  if (const auto* stdio = std::get_if<StdioTransport>(&adapter.transport)) {
+    if (stdio->codecs.empty()) return Bad("adapter.transport.codecs", "one codec or more");
+    return ValidateSize("adapter.transport.max_frame_bytes", stdio->max_frame_bytes);
+  }
+  return ValidateSize("adapter.transport.max_message_bytes",
+                      std::get<GrpcTransport>(adapter.transport).max_message_bytes);
+}
+
+Result<PoolOptions> Complete(PoolOptions options) {
+  if (auto valid = Validate(options.adapter); !valid) return Fail(std::move(valid.error()));
+  if (options.workers == 0) options.workers = std::min(kMaxWorkers, 2 * UsableProcessors());
+  if (options.workers < 0 || options.workers > kMaxWorkers) return Bad("workers", "0 to 1,000");
+  if (options.queue_timeout.count() < 0) return Bad("queue_timeout", "0 ms or more");
+  if (options.call_timeout.count() <= 0) return Bad("call_timeout", "over 0 ms");
+  if (options.stream_timeout.count() <= 0) return Bad("stream_timeout", "over 0 ms");
+  if (options.stop_grace.count() < 0) return Bad("stop_grace", "0 ms or more");
+  if (options.session_ttl.count() <= 0) return Bad("session_ttl", "over 0 ms");
+  if (options.max_sessions == 0) return Bad("max_sessions", "over 0");
+  if (options.restart_backoff.count() <= 0 ||
+      options.max_restart_backoff < options.restart_backoff) {
+    return Bad("restart_backoff", "over 0 ms and at most max_restart_backoff");
+  }
+  return options;
+}
+
+}  // namespace snakepit

@@ -1,0 +1,14 @@
+// Checks and completes what a user asks of a pool.
+#ifndef SNAKEPIT_POOL_OPTIONS_H_
+#define SNAKEPIT_POOL_OPTIONS_H_
+
+#include "snakepit/pool.h"
+
+namespace snakepit {
+
+// The options with their defaults filled in, or INVALID_ARGUMENT naming the one that cannot be.
+Result<PoolOptions> Complete(PoolOptions options);
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_POOL_OPTIONS_H_

@@ -1,0 +1,416 @@
+// Pool::Impl: effects, workers, and the life of the pool itself.
+#include "src/pool/pool_impl.h"
+
+#include <asio/post.hpp>
+#include <csignal>
+#include <utility>
+
+#include "src/base/fd.h"
+#include "src/process/proc_figures.h"
+
+namespace snakepit {
+namespace {
+
+using std::chrono::steady_clock;
+
+}  // namespace
+
+Pool::Impl::Impl(PoolOptions options)
+    : options_(std::move(options)),
+      work_(asio::make_work_guard(io_)),
+      timer_(io_),
+      core_(options_),
+      slots_(options_.workers) {}
+
+Result<void> Pool::Impl::Start() {
+  if (NeedsRuntimeDirectory(options_.adapter)) {
+    if (auto created = runtime_directory_.Create(); !created) return created;
+  }
+  auto guardian = StartGuardian();
+  if (!guardian) return Fail(std::move(guardian.error()));
+  std::unique_lock lock(mutex_);
+  guardian_ = std::move(*guardian);
+  // A signal is for the program's own threads to handle.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] { io_.run(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  core_.Start(steady_clock::now());
+  ApplyLocked();
+  changed_.wait(lock, [this] { return start_error_ || core_.AllReady(); });
+  if (!start_error_) return {};
+  Error error = *start_error_;
+  lock.unlock();
+  KillAll();
+  Shutdown();
+  return Fail(std::move(error));
+}
+
+void Pool::Impl::KillAll() {
+  std::lock_guard lock(mutex_);
+  for (const Slot& slot : slots_) {
+    if (slot.process != 0) guardian_->Signal(slot.process, SIGKILL);
+  }
+}
+
+void Pool::Impl::Shutdown() {
+  std::call_once(shut_down_, [this] {
+    if (!thread_.joinable()) return;  // it never started
+    std::unique_lock lock(mutex_);
+    core_.Stop(steady_clock::now());
+    ApplyLocked();
+    changed_.wait(lock, [this] { return core_.AllGone() && core_.calls() == 0 && calls_.empty(); });
+    std::unique_ptr<Guardian> guardian = std::move(guardian_);
+    lock.unlock();
+    guardian.reset();  // and with it whatever the workers left behind
+    asio::post(io_, [this] {
+      timer_.cancel();
+      work_.reset();
+    });
+    thread_.join();
+    runtime_directory_.Remove();
+  });
+}
+
+bool Pool::Impl::Drain(std::chrono::milliseconds timeout) {
+  std::unique_lock lock(mutex_);
+  core_.Close();
+  return changed_.wait_for(lock, timeout, [this] { return calls_.empty(); });
+}
+
+// --- Figures -----------------------------------------------------------------------------------
+
+PoolStats Pool::Impl::Stats() const {
+  std::lock_guard lock(mutex_);
+  PoolStats stats;
+  stats.workers = options_.workers;
+  for (const Core::Worker& worker : core_.workers()) {
+    stats.workers_ready += worker.state == WorkerState::kReady;
+    stats.calls_in_flight += worker.in_flight;
+    stats.restarts += worker.restarts;
+  }
+  stats.calls_queued = core_.queued();
+  stats.sessions = core_.sessions();
+  stats.calls_accepted = accepted_;
+  stats.calls_succeeded = succeeded_;
+  stats.calls_failed = failed_;
+  stats.calls_refused = refused_;
+  stats.last_start_error = last_start_error_;
+  return stats;
+}
+
+std::vector<WorkerInfo> Pool::Impl::Workers() const {
+  std::vector<WorkerInfo> infos;
+  {
+    std::lock_guard lock(mutex_);
+    for (int w = 0; w < options_.workers; ++w) {
+      const Core::Worker& worker = core_.workers()[w];
+      infos.push_back({.id = w,
+                       .state = worker.state,
+                       .pid = slots_[w].pid,
+                       .calls_in_flight = worker.in_flight,
+                       .calls_started = worker.calls_started,
+                       .restarts = worker.restarts,
+                       .start_time = slots_[w].start_time});
+    }
+  }
+  for (WorkerInfo& info : infos) {
+    if (info.pid == 0) continue;
+    if (auto figures = ReadProcFigures(info.pid)) info.rss_bytes = figures->rss_bytes;
+  }
+  return infos;
+}
+
+// --- Effects -----------------------------------------------------------------------------------
+
+void Pool::Impl::ApplyLocked() {
+  core_.TakeEffects(&effects_);
+  for (const Effect& effect : effects_) {
+    std::visit([this](const auto& e) { Apply(e); }, effect);
+  }
+  UpdateWakeLocked();
+}
+
+void Pool::Impl::Apply(const SpawnWorker& effect) {
+  slots_[effect.worker].process = effect.process;
+  asio::post(io_, [this, effect] { StartProcess(effect.worker, effect.process); });
+}
+
+void Pool::Impl::Apply(const DispatchCall& effect) {
+  PendingCall* call = calls_.at(effect.call);
+  const Slot& slot = slots_[effect.worker];
+  call->worker = effect.worker;
+  call->pid = slot.pid;
+  call->connection = slot.connection;
+  if (call->async != nullptr) {
+    asio::post(io_, [this, async = call->async] { StartAsync(async); });
+  } else {
+    call->changed.notify_one();
+  }
+}
+
+void Pool::Impl::Apply(const EndCall& effect) {
+  PendingCall* call = calls_.at(effect.call);
+  if (call->async != nullptr) {
+    asio::post(io_, [this, async = call->async, error = EndedLocked(effect)]() mutable {
+      EndAsync(async, Fail(std::move(error)));
+    });
+  } else {
+    call->ended = EndedLocked(effect);
+    call->changed.notify_one();
+  }
+}
+
+void Pool::Impl::Apply(const AskWorkerToEnd& effect) {
+  asio::post(io_, [this, worker = effect.worker, process = slots_[effect.worker].process] {
+    AskToEnd(worker, process);
+  });
+}
+
+void Pool::Impl::Apply(const KillWorker& effect) {
+  if (guardian_) guardian_->Signal(slots_[effect.worker].process, SIGKILL);
+}
+
+void Pool::Impl::Apply(const ReportStartTimeout& effect) {
+  asio::post(io_, [this, worker = effect.worker] {
+    ReportStartFailure(
+        worker, Error{.code = ErrorCode::kStartTimeout,
+                      .message = "it was not ready within " +
+                                 std::to_string(options_.adapter.start_timeout.count()) + " ms"});
+  });
+}
+
+void Pool::Impl::UpdateWakeLocked() {
+  const auto next = core_.NextWake();
+  if (!next || (armed_ && *armed_ <= *next)) return;
+  armed_ = next;
+  asio::post(io_, [this] { ArmTimer(); });
+}
+
+void Pool::Impl::ArmTimer() {
+  {
+    std::lock_guard lock(mutex_);
+    if (!armed_) return;
+    timer_.expires_at(*armed_);
+  }
+  timer_.async_wait([this](const asio::error_code& error) {
+    if (error) return;  // armed anew, for an earlier time
+    std::lock_guard lock(mutex_);
+    armed_.reset();
+    core_.Tick(steady_clock::now());
+    ApplyLocked();
+    changed_.notify_all();
+  });
+}
+
+// --- Workers -----------------------------------------------------------------------------------
+
+Result<std::unique_ptr<Guardian>> Pool::Impl::StartGuardian() {
+  return Guardian::Start(
+      io_, {.spawned = [this](uint64_t process, pid_t pid) { OnSpawned(process, pid); },
+            .spawn_failed = [this](uint64_t process,
+                                   Error error) { OnSpawnFailed(process, std::move(error)); },
+            .exited = [this](uint64_t process, ExitStatus status,
+                             ResourceUse) { OnExited(process, status); },
+            .lost = [this] { OnGuardianLost(); }});
+}
+
+int Pool::Impl::WorkerOf(ProcessNumber process) const {
+  std::lock_guard lock(mutex_);
+  return core_.WorkerOf(process);
+}
+
+std::string Pool::Impl::NameOf(int worker) const {
+  std::lock_guard lock(mutex_);
+  const pid_t pid = slots_[worker].pid;
+  return "worker " + std::to_string(worker) +
+         (pid == 0 ? "" : " (pid " + std::to_string(pid) + ")");
+}
+
+void Pool::Impl::Log(LogLevel level, std::string_view text) const {
+  if (options_.log) options_.log(level, text);
+}
+
+void Pool::Impl::StartProcess(int worker, ProcessNumber process) {
+  if (WorkerOf(process) != worker) return;
+  Slot& slot = slots_[worker];
+  slot.closed_in_start.reset();
+  slot.start_failure_reported = false;
+  auto log_line = [this, worker](std::string_view line) {
+    Log(LogLevel::kInfo, "worker " + std::to_string(worker) + ": " + std::string(line));
+  };
+  auto launch = Launch::Prepare(options_.adapter, {.io = &io_,
+                                                   .worker_id = worker,
+                                                   .process_number = process,
+                                                   .runtime_directory = runtime_directory_.path(),
+                                                   .on_stdout_line = log_line});
+  if (!launch) return OnSpawnFailed(process, std::move(launch.error()));
+  auto pipe = OpenPipe();
+  if (!pipe) return OnSpawnFailed(process, std::move(pipe.error()));
+  SpawnSpec spec = (*launch)->spec();
+  spec.stderr_fd = pipe->second.get();
+  slot.launch = std::move(*launch);
+  slot.stderr_reader = OutputReader::Start(io_, std::move(pipe->first), log_line);
+  std::unique_lock lock(mutex_);
+  slot.started_at = steady_clock::now();
+  Result<void> spawned =
+      guardian_ ? guardian_->Spawn(process, spec)
+                : Fail(ErrorCode::kInternal, "the process that starts workers is gone");
+  lock.unlock();
+  if (!spawned) OnSpawnFailed(process, std::move(spawned.error()));
+}
+
+void Pool::Impl::OnSpawned(ProcessNumber process, pid_t pid) {
+  const int worker = WorkerOf(process);
+  if (worker < 0) return;
+  Slot& slot = slots_[worker];
+  {
+    std::lock_guard lock(mutex_);
+    slot.pid = pid;
+  }
+  Log(LogLevel::kDebug, NameOf(worker) + " started");
+  slot.launch->Connect(
+      slot.started_at + options_.adapter.start_timeout,
+      [this, process](auto connection) { OnConnected(process, std::move(connection)); });
+}
+
+void Pool::Impl::OnSpawnFailed(ProcessNumber process, Error error) {
+  const int worker = WorkerOf(process);
+  if (worker < 0) return;
+  ReportStartFailure(worker, std::move(error));
+  slots_[worker].launch.reset();
+  if (slots_[worker].stderr_reader) slots_[worker].stderr_reader->Close();
+  std::lock_guard lock(mutex_);
+  core_.Exited(process, ExitStatus{.code = 127}, steady_clock::now());
+  ApplyLocked();
+  changed_.notify_all();
+}
+
+void Pool::Impl::OnConnected(ProcessNumber process,
+                             Result<std::shared_ptr<Connection>> connection) {
+  const int worker = WorkerOf(process);
+  if (worker < 0) return;
+  Slot& slot = slots_[worker];
+  if (connection) {
+    const auto time = steady_clock::now() - slot.started_at;
+    {
+      std::lock_guard lock(mutex_);
+      slot.connection = std::move(*connection);
+      slot.start_time = std::chrono::duration_cast<std::chrono::microseconds>(time);
+      core_.Ready(process, steady_clock::now());
+      ApplyLocked();
+      changed_.notify_all();
+    }
+    Log(LogLevel::kDebug,
+        NameOf(worker) + " is ready after " +
+            std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count()) +
+            " ms");
+    return;
+  }
+  const bool closed = connection.error().code == ErrorCode::kWorkerLost;
+  if (closed) {
+    slot.closed_in_start = std::move(connection.error());  // its exit will say more
+  } else {
+    ReportStartFailure(worker, std::move(connection.error()));
+  }
+  std::lock_guard lock(mutex_);
+  if (closed) {
+    core_.ConnectionLost(process, steady_clock::now());
+  } else {
+    core_.Unusable(process, steady_clock::now());
+  }
+  ApplyLocked();
+}
+
+void Pool::Impl::OnExited(ProcessNumber process, ExitStatus status) {
+  const int worker = WorkerOf(process);
+  if (worker < 0) return;
+  Slot& slot = slots_[worker];
+  const std::string name = NameOf(worker);
+  std::string tail = slot.stderr_reader->Tail();
+  slot.stderr_reader->Close();
+  slot.launch->Abort();
+  std::unique_lock lock(mutex_);
+  const WorkerState state = core_.workers()[worker].state;
+  const bool was_ready = slot.connection != nullptr;
+  const bool was_asked = core_.stopping();
+  if (was_ready) slot.connection->Abort();
+  slot.connection = nullptr;
+  slot.last_exit = {.process = process, .pid = slot.pid, .stderr_tail = tail};
+  slot.pid = 0;
+  lock.unlock();
+
+  if (!was_ready && !was_asked && !slot.start_failure_reported) {
+    Error error{.code = ErrorCode::kStartFailed,
+                .message = "it ended by " + Describe(status) + " before it was ready"};
+    if (slot.closed_in_start) error.message += ": " + slot.closed_in_start->message;
+    error.exit = status;
+    error.stderr_tail = tail;
+    ReportStartFailure(worker, std::move(error));
+  } else if (state == WorkerState::kReady || state == WorkerState::kDraining) {
+    Log(LogLevel::kWarning, name + " ended by " + Describe(status));
+  } else {
+    Log(LogLevel::kDebug, name + " ended by " + Describe(status));
+  }
+  slot.launch.reset();
+
+  lock.lock();
+  core_.Exited(process, status, steady_clock::now());
+  ApplyLocked();
+  changed_.notify_all();
+}
+
+void Pool::Impl::OnGuardianLost() {
+  Log(LogLevel::kError,
+      "the process that starts workers ended, and with it all workers; it is "
+      "started anew");
+  auto fresh = StartGuardian();
+  std::vector<ProcessNumber> processes;
+  {
+    std::lock_guard lock(mutex_);
+    std::unique_ptr<Guardian> replacement = fresh ? std::move(*fresh) : nullptr;
+    std::swap(guardian_, replacement);
+    // The old one is destroyed on this thread's next turn, outside the lock.
+    asio::post(io_, [old = std::shared_ptr<Guardian>(std::move(replacement))] {});
+    for (const Slot& slot : slots_) {
+      if (core_.WorkerOf(slot.process) >= 0) processes.push_back(slot.process);
+    }
+  }
+  for (ProcessNumber process : processes) {
+    const int worker = WorkerOf(process);
+    if (worker >= 0 && slots_[worker].stderr_reader)
+      OnExited(process, ExitStatus{.signal = SIGKILL});
+  }
+}
+
+void Pool::Impl::AskToEnd(int worker, ProcessNumber process) {
+  if (WorkerOf(process) != worker) return;
+  Slot& slot = slots_[worker];
+  if (!slot.launch) return;
+  const bool was_ready = slot.connection != nullptr;
+  if (was_ready) {
+    slot.connection->AskToEnd();
+  } else {
+    slot.launch->Abort();  // its handshake is over, and its stdin with it
+  }
+  std::lock_guard lock(mutex_);
+  if (guardian_ && slot.launch->EndsBySigterm()) guardian_->Signal(process, SIGTERM);
+}
+
+void Pool::Impl::ReportStartFailure(int worker, Error error) {
+  Slot& slot = slots_[worker];
+  if (std::exchange(slot.start_failure_reported, true)) return;
+  if (error.stderr_tail.empty() && slot.stderr_reader) {
+    error.stderr_tail = slot.stderr_reader->Tail();
+  }
+  error.worker_id = worker;
+  error.message = NameOf(worker) + " did not start: " + error.message;
+  Log(LogLevel::kError, error.message);
+  std::lock_guard lock(mutex_);
+  last_start_error_ = error.message;
+  if (!start_error_) start_error_ = std::move(error);
+  changed_.notify_all();
+}
+
+}  // namespace snakepit

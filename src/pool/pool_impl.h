@@ -1,0 +1,166 @@
+// Pool::Impl: the core's effects carried out on real processes.
+//
+// One mutex guards the core and the table of calls; it is held for short steps only and never
+// during I/O. A thread that calls Execute does its own I/O between two such steps. One background
+// thread runs the io_context: processes, stderr, timers, handshakes and asynchronous calls.
+#ifndef SNAKEPIT_POOL_POOL_IMPL_H_
+#define SNAKEPIT_POOL_POOL_IMPL_H_
+
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/steady_timer.hpp>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "snakepit/pool.h"
+#include "src/core/core.h"
+#include "src/pool/runtime_directory.h"
+#include "src/process/guardian.h"
+#include "src/transport/connection.h"
+#include "src/transport/launch.h"
+#include "src/transport/output_reader.h"
+
+namespace snakepit {
+
+class Pool::Impl {
+ public:
+  // `options` are valid and whole (pool/options.h).
+  explicit Impl(PoolOptions options);
+  ~Impl() { Shutdown(); }
+
+  // As Pool::Start.
+  Result<void> Start();
+
+  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
+                        const CallOptions& options);
+  Result<int64_t> ExecuteStream(std::string_view session_id, std::string_view command,
+                                const Value& args, const ChunkCallback& on_chunk,
+                                const CallOptions& options);
+  void Submit(std::string_view command, Value args, std::function<void(Result<Value>)> done,
+              const CallOptions& options);
+  PoolStats Stats() const;
+  std::vector<WorkerInfo> Workers() const;
+  bool Drain(std::chrono::milliseconds timeout);
+  void Shutdown();
+
+ private:
+  struct AsyncCall;
+
+  // A call that the core has accepted and that has not ended. Guarded by mutex_.
+  struct PendingCall {
+    std::condition_variable changed;  // for the thread that waits for it
+    AsyncCall* async = nullptr;       // null: a thread waits
+    int worker = -1;                  // -1: not dispatched yet
+    pid_t pid = 0;
+    std::shared_ptr<Connection> connection;
+    std::optional<Error> ended;  // by the core, without an answer of the worker
+  };
+
+  struct AsyncCall {
+    PendingCall pending;
+    CallId id = 0;
+    std::string command;
+    Value args;
+    CallRequest request;
+    std::function<void(Result<Value>)> done;
+    CallInfo* info = nullptr;
+    std::optional<Error> lost;  // what the transport saw of the loss
+  };
+
+  // How the latest process of a worker that ended did so.
+  struct LastExit {
+    ProcessNumber process = 0;
+    pid_t pid = 0;
+    std::string stderr_tail;
+  };
+
+  struct Slot {
+    ProcessNumber process = 0;
+    pid_t pid = 0;                           // 0: no process
+    std::shared_ptr<Connection> connection;  // once ready
+    SteadyTime started_at;
+    std::chrono::microseconds start_time{0};
+    LastExit last_exit;
+    // Only used on the io_context's thread.
+    std::unique_ptr<Launch> launch;
+    std::shared_ptr<OutputReader> stderr_reader;
+    std::optional<Error> closed_in_start;  // it closed its connection before it was ready
+    bool start_failure_reported = false;
+  };
+
+  // Calls. Pool::Impl in calls.cc.
+  template <typename T>
+  Result<T> Run(const CallRequest& request, const CallOptions& options,
+                const std::function<CallOutcome<T>(Connection&)>& exchange);
+  Result<CallRequest> MakeRequest(std::string_view session_id, std::string_view command,
+                                  const Value& args, const CallOptions& options,
+                                  std::chrono::milliseconds default_timeout) const;
+  Result<CallId> SubmitLocked(const CallRequest& request, const CallOptions& options,
+                              PendingCall* pending);
+  void ReportLocked(CallId id, AfterCall after, bool succeeded);
+  void StartAsync(AsyncCall* call);
+  void EndAsync(AsyncCall* call, Result<Value> result);
+  Error RefusalLocked(ErrorCode code) const;
+  Error EndedLocked(const EndCall& end) const;
+  std::string QueueStateLocked() const;
+
+  // Effects.
+  void ApplyLocked();
+  void Apply(const SpawnWorker& effect);
+  void Apply(const DispatchCall& effect);
+  void Apply(const EndCall& effect);
+  void Apply(const AskWorkerToEnd& effect);
+  void Apply(const KillWorker& effect);
+  void Apply(const ReportStartTimeout& effect);
+  void UpdateWakeLocked();
+  void ArmTimer();
+
+  // Workers: all on the io_context's thread.
+  void StartProcess(int worker, ProcessNumber process);
+  void OnSpawned(ProcessNumber process, pid_t pid);
+  void OnSpawnFailed(ProcessNumber process, Error error);
+  void OnConnected(ProcessNumber process, Result<std::shared_ptr<Connection>> connection);
+  void OnExited(ProcessNumber process, ExitStatus status);
+  void OnGuardianLost();
+  void AskToEnd(int worker, ProcessNumber process);
+  void ReportStartFailure(int worker, Error error);
+  int WorkerOf(ProcessNumber process) const;
+  Result<std::unique_ptr<Guardian>> StartGuardian();
+  void KillAll();
+  void Log(LogLevel level, std::string_view text) const;
+  std::string NameOf(int worker) const;
+
+  const PoolOptions options_;
+  asio::io_context io_;
+  asio::executor_work_guard<asio::io_context::executor_type> work_;
+  asio::steady_timer timer_;
+  RuntimeDirectory runtime_directory_;
+  std::once_flag shut_down_;
+  std::thread thread_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;  // a worker or a call has come to an end, or a start failed
+  Core core_;
+  std::unique_ptr<Guardian> guardian_;
+  std::vector<Slot> slots_;
+  std::unordered_map<CallId, PendingCall*> calls_;
+  std::vector<Effect> effects_;
+  std::optional<Core::Time> armed_;
+  std::optional<Error> start_error_;  // the first
+  std::string last_start_error_;
+  int64_t accepted_ = 0;
+  int64_t succeeded_ = 0;
+  int64_t failed_ = 0;
+  int64_t refused_ = 0;
+};
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_POOL_POOL_IMPL_H_

@@ -1,0 +1,77 @@
+"""PROTOCOL.md: its examples are what they say, and its references lead somewhere."""
+
+import json
+import os
+import re
+import struct
+import sys
+import unittest
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(_ROOT, "proto"))
+
+import msgpack  # noqa: E402
+import snakepit_pb2 as pb2  # noqa: E402
+
+with open(os.path.join(_ROOT, "proto", "PROTOCOL.md"), encoding="utf-8") as file:
+    TEXT = file.read()
+
+HEX_BLOCK = r"(?:^    [0-9a-f]{2}(?: +[0-9a-f]{2})*\n)+"
+# A JSON text in a block: its first line, and lines that are indented by one more.
+JSON_BLOCK = r"^( {4,6})(\{\"(?:.*)(?:\n\1 .+)*)$"
+PING = {"id": 1, "command": "ping", "args": {}}
+ECHO = {"t": "ab", "b": b"ab", "f": 1.0}
+OK_REPLY = {"id": 1, "success": True, "result": {"status": "ok"}}
+
+
+def decode(block):
+    data = bytes.fromhex(block)
+    (length,) = struct.unpack(">I", data[:4])
+    payload = data[4:]
+    if length != len(payload):
+        return pb2.ExecuteRequest.FromString(data)
+    return (
+        json.loads(payload)
+        if payload.startswith(b"{")
+        else msgpack.unpackb(payload, raw=False)
+    )
+
+
+class ProtocolText(unittest.TestCase):
+    def test_the_bytes_of_the_examples_are_the_messages_beside_them(self):
+        found = [decode(block) for block in re.findall(HEX_BLOCK, TEXT, re.M)]
+        self.assertEqual(found[:2], [PING, PING])
+        self.assertEqual(found[2], {"id": 2, "command": "echo", "args": ECHO})
+        self.assertEqual(found[3:5], [OK_REPLY, OK_REPLY])
+        self.assertEqual((found[5].command, found[5].request_id), ("echo", "9"))
+        self.assertEqual(dict(found[5].args), {"t": b'"5"'})
+        chunk = {"id": 7, "type": "chunk"}
+        self.assertEqual(
+            found[6:],
+            [
+                {**chunk, "index": 0, "final": False, "chunk": {"n": 1}},
+                {**chunk, "index": 1, "final": True},
+            ],
+        )
+
+    def test_the_json_of_the_examples_is_json(self):
+        blocks = [match[1] for match in re.findall(JSON_BLOCK, TEXT, re.M)]
+        self.assertGreaterEqual(len(blocks), 10)
+        for block in blocks:
+            self.assertIsInstance(json.loads(block), dict, block)
+
+    def test_every_clause_that_is_referred_to_is_there_once(self):
+        clauses = re.findall(r"\*\*(\d+(?:\.\d+)+)[ *]", TEXT)
+        clauses += re.findall(r"^### (\d+\.\d+) ", TEXT, re.M)
+        self.assertEqual(len(clauses), len(set(clauses)))
+        self.assertGreater(len(clauses), 150)
+        references = re.findall(r"(?<![\d.])\d\.\d{1,2}\.\d{1,2}\b(?!\.)", TEXT)
+        references += re.findall(
+            r"\b(?:or|by|in|of|as|with|sections|and|to) (\d\.\d{1,2})\b(?!\.)", TEXT
+        )
+        self.assertGreater(len(references), len(clauses))
+        self.assertEqual(sorted(set(references) - set(clauses)), [])
+
+
+if __name__ == "__main__":
+    unittest.main()

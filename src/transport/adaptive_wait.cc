@@ -1,0 +1,59 @@
+#include "src/transport/adaptive_wait.h"
+
+#include <poll.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace snakepit {
+namespace {
+
+using std::chrono::steady_clock;
+
+bool HasSeveralProcessors() {
+  static const bool several = [] {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 1;
+  }();
+  return several;
+}
+
+timespec ToTimespec(steady_clock::duration time) {
+  const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
+  return {.tv_sec = static_cast<time_t>(ns / 1'000'000'000), .tv_nsec = ns % 1'000'000'000};
+}
+
+}  // namespace
+
+AdaptiveWait::Outcome AdaptiveWait::Wait(int fd, bool wants_write, SteadyTime deadline) {
+  pollfd entry{.fd = fd,
+               .events = static_cast<short>(wants_write ? POLLIN | POLLOUT : POLLIN),
+               .revents = 0};
+  const SteadyTime start = steady_clock::now();
+  if (credit_ > 0) {
+    const SteadyTime end = std::min(start + kSpin, deadline);
+    do {
+      if (poll(&entry, 1, 0) > 0) {
+        credit_ = kMaxCredit;
+        return Outcome::kReady;
+      }
+    } while (steady_clock::now() < end);
+    credit_ /= 2;
+  }
+  for (;;) {
+    const SteadyTime now = steady_clock::now();
+    if (now >= deadline) return Outcome::kDeadline;
+    const timespec left = ToTimespec(deadline - now);
+    const int ready = ppoll(&entry, 1, &left, nullptr);
+    if (ready > 0) {
+      // A blocking wait of up to twice the spin, its wake-up included, would have been caught by
+      // it.
+      if (HasSeveralProcessors() && steady_clock::now() - start < 2 * kSpin) ++credit_;
+      return Outcome::kReady;
+    }
+    if (ready < 0 && errno != EINTR) return Outcome::kReady;  // the read will report what is wrong
+  }
+}
+
+}  // namespace snakepit

@@ -1,0 +1,35 @@
+#include "src/transport/connection.h"
+
+#include <algorithm>
+
+namespace snakepit {
+
+Error MayHaveRun(Error error) {
+  error.may_have_run = true;
+  return error;
+}
+
+CallOutcome<Value> DeadlinePassed(const CallRequest& request) {
+  Error error{.code = ErrorCode::kDeadlineExceeded,
+              .message = "the worker did not answer \"" + std::string(request.command) +
+                         "\" before the deadline of the call"};
+  return {Fail(MayHaveRun(std::move(error))), AfterCall::kUnusable};
+}
+
+Error StreamGivenUp() {
+  return MayHaveRun({.code = ErrorCode::kCancelled, .message = "the caller gave the stream up"});
+}
+
+CallOutcome<int64_t> AsStream(CallOutcome<Value> outcome, const ChunkCallback& on_chunk) {
+  if (!outcome.result) return {Fail(std::move(outcome.result.error())), outcome.after};
+  const Chunk chunk{.value = std::move(*outcome.result), .index = 0, .final = true};
+  if (!on_chunk(chunk)) return {Fail(StreamGivenUp()), outcome.after};
+  return {1, outcome.after};
+}
+
+int64_t MillisecondsUntil(SteadyTime deadline) {
+  const auto left = deadline - std::chrono::steady_clock::now();
+  return std::max<int64_t>(1, std::chrono::ceil<std::chrono::milliseconds>(left).count());
+}
+
+}  // namespace snakepit

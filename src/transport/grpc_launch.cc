@@ -1,0 +1,274 @@
+#include "src/transport/grpc_launch.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <asio/generic/stream_protocol.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/local/stream_protocol.hpp>
+#include <asio/steady_timer.hpp>
+#include <cerrno>
+#include <charconv>
+#include <fstream>
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include "src/base/fd.h"
+#include "src/transport/grpc_connection.h"
+#include "src/transport/launch_spec.h"
+#include "src/transport/output_reader.h"
+
+namespace snakepit {
+namespace {
+
+// Between attempts to connect to a worker that has announced nothing: the wait grows by half, from
+// the first to the last.
+constexpr std::chrono::milliseconds kFirstRetry{5};
+constexpr std::chrono::milliseconds kLastRetry{50};
+
+// A port of 127.0.0.1 that was free a moment ago. It is not given to another launch of this process
+// as long as this lives; the system cannot keep it from others.
+class ReservedPort {
+ public:
+  ReservedPort() = default;
+  ReservedPort(ReservedPort&& other) noexcept : port_(std::exchange(other.port_, 0)) {}
+  ReservedPort& operator=(ReservedPort&& other) noexcept {
+    std::swap(port_, other.port_);
+    return *this;
+  }
+  ~ReservedPort() {
+    std::lock_guard lock(mutex_);
+    taken_.erase(port_);
+  }
+
+  static Result<ReservedPort> Take() {
+    for (;;) {
+      UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      sockaddr_in address{};
+      address.sin_family = AF_INET;
+      address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      socklen_t length = sizeof address;
+      auto* generic = reinterpret_cast<sockaddr*>(&address);
+      if (!fd.valid() || bind(fd.get(), generic, length) != 0 ||
+          getsockname(fd.get(), generic, &length) != 0) {
+        return Fail(ErrnoError("cannot find a free TCP port", errno));
+      }
+      std::lock_guard lock(mutex_);
+      ReservedPort reserved;
+      if (taken_.insert(ntohs(address.sin_port)).second) {
+        reserved.port_ = ntohs(address.sin_port);
+        return reserved;
+      }
+    }
+  }
+
+  int port() const { return port_; }
+
+ private:
+  static inline std::mutex mutex_;
+  static inline std::set<int> taken_;
+  int port_ = 0;
+};
+
+std::optional<int> ParsePort(std::string_view text) {
+  int port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return port >= 1 && port <= 65535 ? std::optional(port) : std::nullopt;
+}
+
+std::optional<GrpcAddress> AddressInFile(const std::string& path) {
+  std::ifstream file(path);
+  std::string text;
+  if (!(file >> text)) return std::nullopt;  // not there yet, or empty: not ready. PROTOCOL.md 4.2
+  auto port = ParsePort(text);
+  return port ? std::optional(GrpcAddress{.port = *port}) : std::nullopt;
+}
+
+asio::generic::stream_protocol::endpoint Endpoint(const GrpcAddress& address) {
+  if (!address.socket_path.empty()) {
+    return asio::local::stream_protocol::endpoint(address.socket_path);
+  }
+  return asio::ip::tcp::endpoint(asio::ip::address_v4::loopback(),
+                                 static_cast<asio::ip::port_type>(address.port));
+}
+
+// Tries to connect until somebody accepts: whenever something was announced, and from time to time.
+// The address may be unknown at first, and may be corrected by an announcement.
+class Probe : public std::enable_shared_from_this<Probe> {
+ public:
+  Probe(asio::io_context& io, std::optional<GrpcAddress> address, std::string ready_file)
+      : timer_(io), socket_(io), address_(std::move(address)), ready_file_(std::move(ready_file)) {}
+
+  void Start(std::function<void(GrpcAddress)> serves) {
+    serves_ = std::move(serves);
+    Try();
+  }
+
+  void Announce(GrpcAddress address) {
+    address_ = std::move(address);
+    if (serves_ && !connecting_) Try();
+  }
+
+  void Stop() {
+    serves_ = nullptr;
+    timer_.cancel();
+    asio::error_code ignored;
+    socket_.close(ignored);
+  }
+
+ private:
+  void Try() {
+    if (auto announced = AddressInFile(ready_file_)) address_ = std::move(announced);
+    if (!address_) return TryLater();
+    connecting_ = true;
+    socket_ = asio::generic::stream_protocol::socket(timer_.get_executor());
+    socket_.async_connect(Endpoint(*address_),
+                          [self = shared_from_this(), tried = *address_](asio::error_code error) {
+                            self->connecting_ = false;
+                            if (!self->serves_) return;
+                            if (error) return self->TryLater();
+                            auto serves = std::exchange(self->serves_, nullptr);
+                            self->Stop();
+                            serves(tried);
+                          });
+  }
+
+  void TryLater() {
+    timer_.expires_after(retry_);
+    retry_ = std::min(retry_ * 3 / 2, kLastRetry);
+    timer_.async_wait([self = shared_from_this()](const asio::error_code& error) {
+      if (!error && self->serves_ && !self->connecting_) self->Try();
+    });
+  }
+
+  asio::steady_timer timer_;
+  asio::generic::stream_protocol::socket socket_;
+  std::optional<GrpcAddress> address_;
+  const std::string ready_file_;
+  std::function<void(GrpcAddress)> serves_;
+  bool connecting_ = false;
+  std::chrono::milliseconds retry_ = kFirstRetry;
+};
+
+class GrpcLaunch : public Launch {
+ public:
+  GrpcLaunch(const Adapter& adapter, const GrpcTransport& options, LaunchContext context,
+             ReservedPort port, FdPair stdout_pipe, UniqueFd null)
+      : options_(options),
+        context_(std::move(context)),
+        port_(std::move(port)),
+        stdout_read_(std::move(stdout_pipe.first)),
+        stdout_write_(std::move(stdout_pipe.second)),
+        null_(std::move(null)) {
+    const std::string base =
+        context_.runtime_directory + "/" + std::to_string(context_.process_number);
+    const std::string id = WorkerIdText(context_.worker_id);
+    socket_path_ = base + ".sock";
+    ready_file_ = base + ".ready";
+    std::optional<GrpcAddress> address;
+    for (const std::string& argument : adapter.argv) {
+      std::string filled = FillIn(argument, "{worker_id}", id);
+      if (filled.find("{socket}") != std::string::npos) {
+        address = GrpcAddress{.socket_path = socket_path_};
+      } else if (filled.find("{port}") != std::string::npos) {
+        address = GrpcAddress{.port = port_.port()};
+      }
+      filled = FillIn(std::move(filled), "{socket}", socket_path_);
+      spec_.argv.push_back(FillIn(std::move(filled), "{port}", std::to_string(port_.port())));
+    }
+    spec_.environment = WorkerEnvironment(
+        adapter, {{"SNAKEPIT_WORKER_ID", id},
+                  {"SNAKEPIT_READY_FILE", ready_file_},
+                  {"SNAKEPIT_MAX_FRAME_BYTES", std::to_string(options_.max_message_bytes)}});
+    spec_.working_directory = adapter.working_directory;
+    spec_.stdin_fd = null_.get();
+    spec_.stdout_fd = stdout_write_.get();
+    probe_ = std::make_shared<Probe>(*context_.io, std::move(address), ready_file_);
+  }
+
+  ~GrpcLaunch() override {
+    Abort();
+    unlink(socket_path_.c_str());
+    unlink(ready_file_.c_str());
+  }
+
+  void Connect(SteadyTime deadline, ReadyCallback ready) override {
+    stdout_write_.Reset();
+    null_.Reset();
+    stdout_ = OutputReader::Start(
+        *context_.io, std::move(stdout_read_),
+        [probe = std::weak_ptr(probe_), log = context_.on_stdout_line](std::string_view line) {
+          auto announced = AnnouncedAddress(line);
+          if (auto live = probe.lock(); live && announced) live->Announce(std::move(*announced));
+          if (!announced && log) log(line);
+        });
+    probe_->Start([this, deadline, ready = std::move(ready)](const GrpcAddress& address) {
+      cancel_ = ConnectGrpc(*context_.io, address.Target(), options_,
+                            WorkerIdText(context_.worker_id), deadline, ready);
+    });
+  }
+
+  void Abort() override {
+    probe_->Stop();
+    if (cancel_) std::exchange(cancel_, nullptr)();
+    if (stdout_) stdout_->Close();
+  }
+
+  bool EndsBySigterm() const override { return true; }
+
+ private:
+  const GrpcTransport options_;
+  const LaunchContext context_;
+  const ReservedPort port_;
+  UniqueFd stdout_read_;
+  UniqueFd stdout_write_;
+  UniqueFd null_;
+  std::string socket_path_;
+  std::string ready_file_;
+  std::shared_ptr<Probe> probe_;
+  std::shared_ptr<OutputReader> stdout_;
+  std::function<void()> cancel_;
+};
+
+}  // namespace
+
+std::string GrpcAddress::Target() const {
+  return socket_path.empty() ? "127.0.0.1:" + std::to_string(port) : "unix:" + socket_path;
+}
+
+std::optional<GrpcAddress> AnnouncedAddress(std::string_view line) {
+  for (std::string_view prefix : {"GRPC_READY:", "GRPC_SERVER_READY_ON_PORT="}) {
+    if (!line.starts_with(prefix)) continue;
+    const std::string_view rest = line.substr(prefix.size());
+    if (auto port = ParsePort(rest)) return GrpcAddress{.port = *port};
+    if (rest.starts_with('/')) return GrpcAddress{.socket_path = std::string(rest)};
+  }
+  return std::nullopt;
+}
+
+Result<std::unique_ptr<Launch>> PrepareGrpcLaunch(const Adapter& adapter,
+                                                  const GrpcTransport& options,
+                                                  LaunchContext context) {
+  const bool wants_port = std::any_of(
+      adapter.argv.begin(), adapter.argv.end(),
+      [](const std::string& argument) { return argument.find("{port}") != std::string::npos; });
+  ReservedPort port;
+  if (wants_port) {
+    auto taken = ReservedPort::Take();
+    if (!taken) return Fail(std::move(taken.error()));
+    port = std::move(*taken);
+  }
+  auto pipe = OpenPipe();
+  if (!pipe) return Fail(std::move(pipe.error()));
+  UniqueFd null(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  if (!null.valid()) return Fail(ErrnoError("cannot open /dev/null", errno));
+  return std::make_unique<GrpcLaunch>(adapter, options, std::move(context), std::move(port),
+                                      std::move(*pipe), std::move(null));
+}
+
+}  // namespace snakepit

@@ -1,0 +1,66 @@
+// Launch: one process of a worker from the adapter to a connection: what it is spawned with, and
+// how it is found to be ready.
+#ifndef SNAKEPIT_TRANSPORT_LAUNCH_H_
+#define SNAKEPIT_TRANSPORT_LAUNCH_H_
+
+#include <asio/io_context.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "snakepit/adapter.h"
+#include "src/process/guardian.h"
+#include "src/transport/connection.h"
+
+namespace snakepit {
+
+struct LaunchContext {
+  asio::io_context* io = nullptr;
+  int worker_id = 0;
+  uint64_t process_number = 0;
+  // A folder of the pool, which only this user can enter; empty for an adapter that needs none.
+  std::string runtime_directory;
+  // Gets each line that a gRPC worker writes to stdout. On the io_context's thread.
+  std::function<void(std::string_view)> on_stdout_line;
+};
+
+// Whether LaunchContext::runtime_directory is needed.
+bool NeedsRuntimeDirectory(const Adapter& adapter);
+
+// "worker_3", as workers know themselves: PROTOCOL.md 1.
+std::string WorkerIdText(int worker_id);
+
+// All methods on the io_context's thread. To be kept for as long as the process lives: it owns what
+// that needs besides, such as its socket's name.
+class Launch {
+ public:
+  using ReadyCallback = std::function<void(Result<std::shared_ptr<Connection>>)>;
+
+  // Opens what the process is to have. INTERNAL when the system has it not to give.
+  static Result<std::unique_ptr<Launch>> Prepare(const Adapter& adapter, LaunchContext context);
+
+  virtual ~Launch() = default;
+
+  // Without a stderr. The descriptors are the launch's own, until Connect.
+  SpawnSpec spec() const { return spec_; }
+
+  // The process runs: closes this side's copies of its descriptors, and begins to talk to it.
+  // `ready` runs once: with the connection, or with why there is none: WORKER_LOST when it closed
+  // its end, else START_FAILED, START_TIMEOUT or PROTOCOL_ERROR. Not after Abort or destruction.
+  virtual void Connect(SteadyTime deadline, ReadyCallback ready) = 0;
+
+  // The process is asked to end, or has: what Connect began is given up.
+  virtual void Abort() = 0;
+
+  // Whether an idle worker is asked to end by SIGTERM, beside Connection::AskToEnd.
+  virtual bool EndsBySigterm() const = 0;
+
+ protected:
+  SpawnSpec spec_;
+};
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_TRANSPORT_LAUNCH_H_

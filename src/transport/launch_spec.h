@@ -1,0 +1,24 @@
+// What both kinds of launch make of an adapter.
+#ifndef SNAKEPIT_TRANSPORT_LAUNCH_SPEC_H_
+#define SNAKEPIT_TRANSPORT_LAUNCH_SPEC_H_
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "snakepit/adapter.h"
+
+namespace snakepit {
+
+// The environment of a worker as NAME=value: what it inherits, over it `own`, and over that the
+// adapter's.
+std::vector<std::string> WorkerEnvironment(const Adapter& adapter,
+                                           std::map<std::string, std::string> own);
+
+// `text` with each placeholder, such as "{port}", replaced by the value.
+std::string FillIn(std::string text, std::string_view placeholder, std::string_view value);
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_TRANSPORT_LAUNCH_SPEC_H_

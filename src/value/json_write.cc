@@ -1,0 +1,242 @@
+// The writing half of json.h.
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <type_traits>
+#include <variant>
+
+#include "src/value/json.h"
+#include "src/value/path.h"
+#include "src/value/utf8.h"
+
+namespace snakepit {
+namespace {
+
+// For each byte: 0 when it stands for itself, 'u' for \u00xx, else the letter after the backslash.
+constexpr std::array<char, 256> MakeEscapes() {
+  std::array<char, 256> escapes{};
+  for (int i = 0; i < 0x20; ++i) escapes[i] = 'u';
+  escapes['\b'] = 'b';
+  escapes['\f'] = 'f';
+  escapes['\n'] = 'n';
+  escapes['\r'] = 'r';
+  escapes['\t'] = 't';
+  escapes['"'] = '"';
+  escapes['\\'] = '\\';
+  return escapes;
+}
+constexpr std::array<char, 256> kEscapes = MakeEscapes();
+
+template <typename T>
+void AppendNumber(T number, std::string* out) {
+  char buffer[32];
+  const auto result = std::to_chars(buffer, buffer + sizeof buffer, number);
+  out->append(buffer, result.ptr);
+}
+
+void AppendDouble(double number, std::string* out) {
+  const size_t start = out->size();
+  AppendNumber(number, out);
+  // "1" would come back as an integer.
+  if (out->find_first_of(".e", start) == std::string::npos) *out += ".0";
+}
+
+std::string_view NonFiniteName(double number) {
+  return std::isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity";
+}
+
+void AppendBase64(std::string_view bytes, std::string* out) {
+  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    const size_t n = std::min<size_t>(3, bytes.size() - i);
+    uint32_t group = 0;
+    for (size_t j = 0; j < 3; ++j) {
+      group = group << 8 | (j < n ? static_cast<unsigned char>(bytes[i + j]) : 0);
+    }
+    for (size_t j = 0; j < 4; ++j) {
+      *out += j <= n ? kDigits[group >> (18 - 6 * j) & 63] : '=';
+    }
+  }
+}
+
+// Texts that may be of any bytes: U+FFFD for each that is not part of UTF-8.
+void AppendRepairedText(std::string_view text, std::string* out) {
+  if (IsUtf8(text)) return AppendJsonText(text, out);
+  std::string repaired;
+  while (!text.empty()) {
+    const size_t length = Utf8SequenceLength(text);
+    repaired += length == 0 ? "\uFFFD" : text.substr(0, length);
+    text.remove_prefix(std::max<size_t>(1, length));
+  }
+  AppendJsonText(repaired, out);
+}
+
+// Writes what JSON can hold, and finds the place of what it cannot.
+class StrictWriter {
+ public:
+  StrictWriter(std::string* out, int max_nesting) : out_(out), max_nesting_(max_nesting) {}
+
+  // false: `problem` says what, and `path` where.
+  bool Write(const Value& value, int depth) {
+    return std::visit([&](const auto& data) { return WriteData(data, depth); }, value.data());
+  }
+
+  const char* problem = "";
+  FailurePath path;
+
+ private:
+  bool Problem(const char* what) {
+    problem = what;
+    return false;
+  }
+
+  bool WriteData(std::monostate, int) {
+    *out_ += "null";
+    return true;
+  }
+  bool WriteData(bool value, int) {
+    *out_ += value ? "true" : "false";
+    return true;
+  }
+  bool WriteData(int64_t value, int) {
+    AppendNumber(value, out_);
+    return true;
+  }
+  bool WriteData(uint64_t value, int) {
+    AppendNumber(value, out_);
+    return true;
+  }
+  bool WriteData(double value, int) {
+    if (std::isnan(value)) return Problem("is NaN, which JSON has no number for");
+    if (std::isinf(value)) return Problem("is infinite, which JSON has no number for");
+    AppendDouble(value, out_);
+    return true;
+  }
+  bool WriteData(const std::string& text, int) {
+    if (!IsUtf8(text)) return Problem("is a text that is not UTF-8");
+    AppendJsonText(text, out_);
+    return true;
+  }
+  bool WriteData(const Bytes&, int) { return Problem("is bytes, which JSON cannot hold"); }
+
+  bool WriteData(const Value::Array& array, int depth) {
+    if (depth >= max_nesting_) return Problem("is nested too deeply");
+    char separator = '[';
+    for (size_t i = 0; i < array.size(); ++i) {
+      *out_ += std::exchange(separator, ',');
+      if (!Write(array[i], depth + 1)) {
+        path.AddIndex(i);
+        return false;
+      }
+    }
+    *out_ += array.empty() ? "[]" : "]";
+    return true;
+  }
+
+  bool WriteData(const Value::Map& map, int depth) {
+    if (depth >= max_nesting_) return Problem("is nested too deeply");
+    char separator = '{';
+    for (const auto& [key, value] : map) {
+      *out_ += std::exchange(separator, ',');
+      const bool key_written = IsUtf8(key) || Problem("has a key that is not UTF-8");
+      if (key_written) {
+        AppendJsonText(key, out_);
+        *out_ += ':';
+      }
+      if (!key_written || !Write(value, depth + 1)) {
+        path.AddKey(key);
+        return false;
+      }
+    }
+    *out_ += map.empty() ? "{}" : "}";
+    return true;
+  }
+
+  std::string* out_;
+  const int max_nesting_;
+};
+
+// Writes everything, one way or another, for people.
+class DisplayWriter {
+ public:
+  explicit DisplayWriter(std::string* out) : out_(out) {}
+
+  void Write(const Value& value) {
+    std::visit([&](const auto& data) { WriteData(data); }, value.data());
+  }
+
+ private:
+  void WriteData(std::monostate) { *out_ += "null"; }
+  void WriteData(bool value) { *out_ += value ? "true" : "false"; }
+  void WriteData(int64_t value) { AppendNumber(value, out_); }
+  void WriteData(uint64_t value) { AppendNumber(value, out_); }
+  void WriteData(double value) {
+    if (std::isfinite(value)) return AppendDouble(value, out_);
+    *out_ += "{\"$double\":\"";
+    *out_ += NonFiniteName(value);
+    *out_ += "\"}";
+  }
+  void WriteData(const std::string& text) { AppendRepairedText(text, out_); }
+  void WriteData(const Bytes& bytes) {
+    *out_ += "{\"$bytes\":\"";
+    AppendBase64(bytes.data, out_);
+    *out_ += "\"}";
+  }
+  void WriteData(const Value::Array& array) {
+    char separator = '[';
+    for (const Value& value : array) {
+      *out_ += std::exchange(separator, ',');
+      Write(value);
+    }
+    *out_ += array.empty() ? "[]" : "]";
+  }
+  void WriteData(const Value::Map& map) {
+    char separator = '{';
+    for (const auto& [key, value] : map) {
+      *out_ += std::exchange(separator, ',');
+      AppendRepairedText(key, out_);
+      *out_ += ':';
+      Write(value);
+    }
+    *out_ += map.empty() ? "{}" : "}";
+  }
+
+  std::string* out_;
+};
+
+}  // namespace
+
+Result<void> EncodeJson(const Value& value, std::string* out, std::string_view root,
+                        int max_nesting) {
+  const size_t start = out->size();
+  StrictWriter writer(out, max_nesting);
+  if (writer.Write(value, 0)) return {};
+  out->resize(start);
+  return Fail(ErrorCode::kInvalidArgument, writer.path.ToString(root) + " " + writer.problem);
+}
+
+void AppendJsonText(std::string_view text, std::string* out) {
+  constexpr char kHexDigits[] = "0123456789abcdef";
+  *out += '"';
+  size_t plain_from = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const char escape = kEscapes[byte];
+    if (escape == 0) continue;
+    out->append(text, plain_from, i - plain_from);
+    plain_from = i + 1;
+    *out += '\\';
+    *out += escape;
+    if (escape == 'u') {
+      *out += "00";
+      *out += kHexDigits[byte >> 4];
+      *out += kHexDigits[byte & 15];
+    }
+  }
+  out->append(text, plain_from);
+  *out += '"';
+}
+
+void AppendDisplayJson(const Value& value, std::string* out) { DisplayWriter(out).Write(value); }
+
+}  // namespace snakepit

@@ -1,0 +1,17 @@
+// UTF-8: Unicode 15, table 3-7: no surrogates, no overlong forms, nothing over U+10FFFF.
+#ifndef SNAKEPIT_SRC_VALUE_UTF8_H_
+#define SNAKEPIT_SRC_VALUE_UTF8_H_
+
+#include <cstddef>
+#include <string_view>
+
+namespace snakepit {
+
+bool IsUtf8(std::string_view bytes);
+
+// The length, 1 to 4, of the well-formed sequence that `bytes` begins with; 0 when there is none.
+size_t Utf8SequenceLength(std::string_view bytes);
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_SRC_VALUE_UTF8_H_

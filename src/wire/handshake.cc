@@ -1,0 +1,130 @@
+#include "src/wire/handshake.h"
+
+#include <algorithm>
+#include <cassert>
+#include <ctime>
+
+#include "snakepit/value.h"
+#include "src/base/quote.h"
+#include "src/value/json.h"
+#include "src/wire/codec.h"
+#include "src/wire/frame.h"
+#include "src/wire/msgpack.h"
+
+namespace snakepit {
+namespace {
+
+std::string TimestampNow() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  char text[sizeof "2026-01-01T00:00:00Z"];
+  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc)};
+}
+
+bool Offers(const Offer& offer, Codec codec) {
+  return std::find(offer.codecs.begin(), offer.codecs.end(), codec) != offer.codecs.end();
+}
+
+std::string OfferedNames(const Offer& offer) {
+  std::string names;
+  for (const Codec codec : offer.codecs) {
+    if (!names.empty()) names += ", ";
+    names += CodecName(codec);
+  }
+  return names;
+}
+
+tl::unexpected<Error> ProtocolError(std::string_view what, std::string_view payload) {
+  return Fail(ErrorCode::kProtocolError,
+              "handshake: " + std::string(what) + ", in " + QuoteBytes(payload));
+}
+
+// A worker that knows no handshake goes on in the codec in which it answered.
+Result<Agreement> LegacyAgreement(Codec codec, const Offer& offer, std::string_view payload) {
+  Agreement agreement;
+  agreement.codec = codec;
+  if (Offers(offer, codec)) return agreement;
+  return ProtocolError("the worker knows no handshake and speaks " + std::string(CodecName(codec)) +
+                           ", but only " + OfferedNames(offer) + " was offered",
+                       payload);
+}
+
+// 1 when the reply does not say.
+Result<int> AgreedVersion(const Value& reply, std::string_view payload) {
+  const Value* version = reply.Find("version");
+  if (version == nullptr || version->is_null()) return 1;
+  const int64_t* number = version->get_if<int64_t>();
+  if (number == nullptr || *number < 1 || *number > kProtocolVersion) {
+    return ProtocolError("the worker speaks version " + version->ToJson() +
+                             " of the protocol, this pool versions 1 to " +
+                             std::to_string(kProtocolVersion),
+                         payload);
+  }
+  return static_cast<int>(*number);
+}
+
+bool HasFeature(const Value& reply, std::string_view name) {
+  const Value* features = reply.Find("features");
+  const Value::Array* list = features == nullptr ? nullptr : features->get_if<Value::Array>();
+  return list != nullptr && std::find(list->begin(), list->end(), Value(name)) != list->end();
+}
+
+Result<Agreement> SelectedAgreement(const Value& reply, const Offer& offer,
+                                    std::string_view payload) {
+  const std::string_view name = reply.TextAt("protocol");
+  const std::optional<Codec> codec = CodecFromName(name);
+  if (!codec || !Offers(offer, *codec)) {
+    return ProtocolError("the worker selected " + QuoteBytes(name) + ", but only " +
+                             OfferedNames(offer) + " was offered",
+                         payload);
+  }
+  const Result<int> version = AgreedVersion(reply, payload);
+  if (!version) return Fail(version.error());
+  Agreement agreement;
+  agreement.codec = *codec;
+  agreement.version = *version;
+  agreement.worker_id = reply.TextAt("worker_id");
+  agreement.stream = agreement.version >= 2 && HasFeature(reply, "stream");
+  agreement.session = agreement.version >= 2 && HasFeature(reply, "session");
+  return agreement;
+}
+
+}  // namespace
+
+void EncodeOfferFrame(const Offer& offer, std::string* out) {
+  assert(!offer.codecs.empty());
+  Value::Array supported;
+  for (const Codec codec : offer.codecs) supported.emplace_back(CodecName(codec));
+  const Value frame = Value::Map{
+      {"type", "protocol_negotiation"},
+      {"supported", std::move(supported)},
+      {"preferred", CodecName(offer.codecs.front())},
+      {"timestamp", TimestampNow()},
+      {"version", kProtocolVersion},
+      {"features", Value::Array{"stream", "session"}},
+  };
+  const size_t start = BeginFrame(out);
+  [[maybe_unused]] const bool encoded = EncodeJson(frame, out).has_value();
+  [[maybe_unused]] const bool ended = EndFrame(out, start, UINT32_MAX).has_value();
+  assert(encoded && ended);
+}
+
+Result<Agreement> DecodeOfferReply(std::string_view payload, const Offer& offer) {
+  const Result<Value> json = DecodeJson(payload);
+  if (!json) {
+    const Result<Value> msgpack = DecodeMsgpack(payload);
+    if (msgpack && msgpack->is_map()) return LegacyAgreement(Codec::kMessagePack, offer, payload);
+    return Fail(ErrorCode::kProtocolError, "handshake: " + json.error().message);
+  }
+  if (!json->is_map()) return ProtocolError("the answer is not a JSON object", payload);
+  const std::string_view type = json->TextAt("type");
+  if (type == "protocol_selected") return SelectedAgreement(*json, offer, payload);
+  if (type == "protocol_error") {
+    return Fail(ErrorCode::kStartFailed, "the worker refused the handshake: " +
+                                             OneLine(json->TextAt("error", "it gave no reason")));
+  }
+  return LegacyAgreement(Codec::kJson, offer, payload);
+}
+
+}  // namespace snakepit

@@ -1,0 +1,45 @@
+// The first frame each way on stdio, always JSON: which codec and which version. PROTOCOL.md 2.3.
+// No I/O. Usable from any thread.
+#ifndef SNAKEPIT_SRC_WIRE_HANDSHAKE_H_
+#define SNAKEPIT_SRC_WIRE_HANDSHAKE_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "snakepit/adapter.h"
+#include "snakepit/error.h"
+
+namespace snakepit {
+
+// The newest version of the protocol that this pool speaks; it speaks all from 1 on.
+inline constexpr int kProtocolVersion = 2;
+
+struct Offer {
+  std::vector<Codec> codecs;  // the preferred one first; never empty
+};
+
+// What pool and worker go on with.
+struct Agreement {
+  Codec codec = Codec::kJson;
+  int version = 1;        // 1, the legacy protocol, or 2
+  bool stream = false;    // the worker streams
+  bool session = false;   // the worker knows sessions
+  std::string worker_id;  // what the worker calls itself; often empty
+};
+
+// Appends the pool's opening frame.
+void EncodeOfferFrame(const Offer& offer, std::string* out);
+
+// What the worker's first payload makes of the offer.
+// - `protocol_selected` with an offered codec: that, and version 2 if it says so.
+// - `protocol_error`: START_FAILED with the worker's reason.
+// - Any other JSON object is what a legacy worker answers: JSON, version 1.
+// - A MessagePack map is what a legacy worker that is fixed to MessagePack answers: likewise.
+// - All else, a codec that was not offered, and a version that this pool does not speak:
+//   PROTOCOL_ERROR.
+Result<Agreement> DecodeOfferReply(std::string_view payload, const Offer& offer);
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_SRC_WIRE_HANDSHAKE_H_

@@ -1,0 +1,70 @@
+// Requests and replies on stdio, as the pool writes and reads them. PROTOCOL.md 2.3, 2.4 and 3. No
+// I/O. Usable from any thread.
+#ifndef SNAKEPIT_SRC_WIRE_MESSAGE_H_
+#define SNAKEPIT_SRC_WIRE_MESSAGE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "snakepit/adapter.h"
+#include "snakepit/error.h"
+#include "snakepit/value.h"
+
+namespace snakepit {
+
+struct Request {
+  uint64_t id = 0;  // 1 to 2^53 - 1, which every peer can hold
+  std::string_view command;
+  const Value* args = nullptr;  // a map; null, or a null value, stands for an empty one
+  int version = 1;              // of the protocol, as agreed in the handshake: 1 or 2
+  // Only sent in version 2.
+  bool stream = false;
+  std::string_view session_id;  // empty: none
+  int64_t timeout_ms = 0;       // 0: none
+};
+
+// Appends the request as a whole frame. INVALID_ARGUMENT when the codec cannot hold it, naming the
+// place ("args.items[3]"); MESSAGE_TOO_LARGE. On an error `*out` is unchanged.
+Result<void> EncodeRequestFrame(Codec codec, const Request& request, size_t max_frame_bytes,
+                                std::string* out);
+
+struct Reply {
+  enum class Kind { kResult, kChunk, kError };
+
+  std::optional<int64_t> id;  // absent in what some workers answer to what they cannot read
+  Kind kind = Kind::kResult;
+  // Of a result, and of a chunk unless has_value is false: a stream may end without a last chunk.
+  Value value;
+  bool has_value = false;
+  Error error;  // of kError
+  // Of a chunk, and of an error that ended a stream: the index of the chunk, from 0, else -1; and
+  // whether nothing follows it. A result and an error are always final.
+  int64_t chunk_index = -1;
+  bool final = true;
+};
+
+// Decodes the payload of a frame from a worker. PROTOCOL_ERROR says what is wrong with it and
+// quotes its first bytes. A result of a legacy worker that holds an error inside
+// (LegacyResultError) is returned as the result that it is.
+Result<Reply> DecodeReply(Codec codec, std::string_view payload);
+
+// The error that a worker reports, on any transport. PROTOCOL.md 5.2. `code` is the name that it
+// gave, empty when it gave none: of the codes, UNIMPLEMENTED, INVALID_ARGUMENT, HANDLER_FAILED,
+// DEADLINE_EXCEEDED, CANCELLED and MESSAGE_TOO_LARGE are a worker's to give, any other is
+// HANDLER_FAILED. Without a code it is LegacyErrorCode. may_have_run unless UNIMPLEMENTED.
+Error WorkerError(std::string_view code, std::string_view error_text);
+
+// UNIMPLEMENTED when the text begins with "Unknown command", in upper or lower case, else
+// HANDLER_FAILED. PROTOCOL.md 2.7.
+ErrorCode LegacyErrorCode(std::string_view error_text);
+
+// Legacy workers report errors as results: {"status": "error", "error": text, …}. The error that
+// such a result stands for, or nothing when it is an ordinary one. PROTOCOL.md 2.7.
+std::optional<Error> LegacyResultError(const Value& result);
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_SRC_WIRE_MESSAGE_H_

@@ -1,0 +1,472 @@
+#include "src/wire/msgpack.h"
+
+#include <algorithm>
+#include <bit>
+#include <type_traits>
+#include <variant>
+
+#include "src/base/quote.h"
+#include "src/value/path.h"
+#include "src/value/utf8.h"
+
+namespace snakepit {
+namespace {
+
+// More elements than this are not believed, and not reserved for, until they have been read: nested
+// headers could otherwise make a small message reserve much.
+constexpr size_t kMostReserved = 1024;
+
+constexpr uint64_t kMaxLength = UINT32_MAX;
+
+// The first bytes of the types that have one of their own.
+enum Type : unsigned char {
+  kNil = 0xc0,
+  kFalse = 0xc2,
+  kTrue = 0xc3,
+  kBin8 = 0xc4,
+  kBin16 = 0xc5,
+  kBin32 = 0xc6,
+  kExt8 = 0xc7,
+  kExt32 = 0xc9,
+  kFloat32 = 0xca,
+  kFloat64 = 0xcb,
+  kUint8 = 0xcc,
+  kUint16 = 0xcd,
+  kUint32 = 0xce,
+  kUint64 = 0xcf,
+  kInt8 = 0xd0,
+  kInt16 = 0xd1,
+  kInt32 = 0xd2,
+  kInt64 = 0xd3,
+  kFixExt1 = 0xd4,
+  kFixExt16 = 0xd8,
+  kStr8 = 0xd9,
+  kStr16 = 0xda,
+  kStr32 = 0xdb,
+  kArray16 = 0xdc,
+  kArray32 = 0xdd,
+  kMap16 = 0xde,
+  kMap32 = 0xdf,
+};
+
+class Decoder {
+ public:
+  Decoder(std::string_view bytes, int max_nesting) : bytes_(bytes), max_nesting_(max_nesting) {}
+
+  Result<Value> Decode() {
+    Value value;
+    if (DecodeValue(0, &value)) {
+      if (at_ == bytes_.size()) return value;
+      Fault("something follows the MessagePack object", at_);
+    }
+    return Fail(ErrorCode::kInvalidArgument, "invalid MessagePack: " + what_ + " at byte " +
+                                                 std::to_string(fault_at_) + ", in " +
+                                                 QuoteBytes(bytes_));
+  }
+
+ private:
+  bool Fault(std::string what, size_t at) {
+    what_ = std::move(what);
+    fault_at_ = at;
+    return false;
+  }
+
+  size_t Remaining() const { return bytes_.size() - at_; }
+
+  // A big-endian number of the type's size.
+  template <typename T>
+  bool TakeNumber(T* number) {
+    if (Remaining() < sizeof(T)) return Fault("the message ends early", bytes_.size());
+    T result = 0;
+    for (size_t i = 0; i < sizeof(T); ++i) {
+      result = static_cast<T>(uint64_t{result} << 8 | static_cast<unsigned char>(bytes_[at_ + i]));
+    }
+    at_ += sizeof(T);
+    *number = result;
+    return true;
+  }
+
+  template <typename T>
+  bool TakeLength(size_t* length) {
+    T number;
+    if (!TakeNumber(&number)) return false;
+    *length = number;
+    return true;
+  }
+
+  bool TakeBytes(size_t length, std::string_view* out) {
+    if (Remaining() < length) return Fault("the message ends early", bytes_.size());
+    *out = bytes_.substr(at_, length);
+    at_ += length;
+    return true;
+  }
+
+  // Wire is the unsigned type of the same size as Number.
+  template <typename Number, typename Wire>
+  bool DecodeNumber(Value* out) {
+    Wire wire;
+    if (!TakeNumber(&wire)) return false;
+    if constexpr (std::is_same_v<Number, float>) {
+      *out = static_cast<double>(std::bit_cast<float>(wire));
+    } else {
+      *out = std::bit_cast<Number>(wire);
+    }
+    return true;
+  }
+
+  bool DecodeText(size_t length, Value* out) {
+    const size_t start = at_;
+    std::string_view text;
+    if (!TakeBytes(length, &text)) return false;
+    if (!IsUtf8(text)) return Fault("a str is not UTF-8", start);
+    *out = text;
+    return true;
+  }
+
+  template <typename T>
+  bool DecodeText(Value* out) {
+    size_t length;
+    return TakeLength<T>(&length) && DecodeText(length, out);
+  }
+
+  template <typename T>
+  bool DecodeBytes(Value* out) {
+    size_t length;
+    std::string_view data;
+    if (!TakeLength<T>(&length) || !TakeBytes(length, &data)) return false;
+    *out = Bytes{std::string(data)};
+    return true;
+  }
+
+  bool DecodeValue(int depth, Value* out) {
+    const size_t start = at_;
+    unsigned char type;
+    if (!TakeNumber(&type)) return false;
+    if (type < 0x80) {
+      *out = static_cast<int64_t>(type);
+      return true;
+    }
+    if (type >= 0xe0) {
+      *out = static_cast<int64_t>(static_cast<int8_t>(type));
+      return true;
+    }
+    if (type < 0x90) return DecodeMap(type & 0x0f, depth, start, out);
+    if (type < 0xa0) return DecodeArray(type & 0x0f, depth, start, out);
+    if (type < 0xc0) return DecodeText(type & 0x1f, out);
+    return DecodeTyped(type, depth, start, out);
+  }
+
+  bool DecodeTyped(unsigned char type, int depth, size_t start, Value* out) {
+    size_t length;
+    switch (type) {
+      case kNil:
+        *out = nullptr;
+        return true;
+      case kFalse:
+      case kTrue:
+        *out = type == kTrue;
+        return true;
+      case kBin8:
+        return DecodeBytes<uint8_t>(out);
+      case kBin16:
+        return DecodeBytes<uint16_t>(out);
+      case kBin32:
+        return DecodeBytes<uint32_t>(out);
+      case kFloat32:
+        return DecodeNumber<float, uint32_t>(out);
+      case kFloat64:
+        return DecodeNumber<double, uint64_t>(out);
+      case kUint8:
+        return DecodeNumber<uint8_t, uint8_t>(out);
+      case kUint16:
+        return DecodeNumber<uint16_t, uint16_t>(out);
+      case kUint32:
+        return DecodeNumber<uint32_t, uint32_t>(out);
+      case kUint64:
+        return DecodeNumber<uint64_t, uint64_t>(out);
+      case kInt8:
+        return DecodeNumber<int8_t, uint8_t>(out);
+      case kInt16:
+        return DecodeNumber<int16_t, uint16_t>(out);
+      case kInt32:
+        return DecodeNumber<int32_t, uint32_t>(out);
+      case kInt64:
+        return DecodeNumber<int64_t, uint64_t>(out);
+      case kStr8:
+        return DecodeText<uint8_t>(out);
+      case kStr16:
+        return DecodeText<uint16_t>(out);
+      case kStr32:
+        return DecodeText<uint32_t>(out);
+      case kArray16:
+        return TakeLength<uint16_t>(&length) && DecodeArray(length, depth, start, out);
+      case kArray32:
+        return TakeLength<uint32_t>(&length) && DecodeArray(length, depth, start, out);
+      case kMap16:
+        return TakeLength<uint16_t>(&length) && DecodeMap(length, depth, start, out);
+      case kMap32:
+        return TakeLength<uint32_t>(&length) && DecodeMap(length, depth, start, out);
+      default:
+        break;
+    }
+    const bool ext = (type >= kExt8 && type <= kExt32) || (type >= kFixExt1 && type <= kFixExt16);
+    return Fault(ext ? "an extension type has no Value" : "the type 0xc1 does not exist", start);
+  }
+
+  bool CheckNesting(int depth, size_t start) {
+    if (depth < max_nesting_) return true;
+    return Fault("the value is nested deeper than " + std::to_string(max_nesting_), start);
+  }
+
+  bool DecodeArray(size_t length, int depth, size_t start, Value* out) {
+    if (!CheckNesting(depth, start)) return false;
+    if (length > Remaining()) return Fault("an array claims more than the message has", start);
+    Value::Array array;
+    array.reserve(std::min(length, kMostReserved));
+    for (size_t i = 0; i < length; ++i) {
+      if (!DecodeValue(depth + 1, &array.emplace_back())) return false;
+    }
+    *out = std::move(array);
+    return true;
+  }
+
+  bool DecodeMap(size_t length, int depth, size_t start, Value* out) {
+    if (!CheckNesting(depth, start)) return false;
+    if (length > Remaining() / 2) return Fault("a map claims more than the message has", start);
+    Value::Map map;
+    for (size_t i = 0; i < length; ++i) {
+      std::string key;
+      Value value;
+      if (!DecodeKey(depth + 1, &key) || !DecodeValue(depth + 1, &value)) return false;
+      // Most peers write their members in order; the hint saves the search then.
+      map.insert_or_assign(map.end(), std::move(key), std::move(value));
+    }
+    *out = std::move(map);
+    return true;
+  }
+
+  bool DecodeKey(int depth, std::string* out) {
+    const size_t start = at_;
+    Value key;
+    if (!DecodeValue(depth, &key)) return false;
+    if (auto* text = key.get_if<std::string>()) {
+      *out = std::move(*text);
+    } else if (auto* bytes = key.get_if<Bytes>()) {
+      if (!IsUtf8(bytes->data)) return Fault("a map's key is a bin that is not UTF-8", start);
+      *out = std::move(bytes->data);
+    } else if (const auto* int64 = key.get_if<int64_t>()) {
+      *out = std::to_string(*int64);
+    } else if (const auto* uint64 = key.get_if<uint64_t>()) {
+      *out = std::to_string(*uint64);
+    } else {
+      return Fault("a map's key is neither text nor integer", start);
+    }
+    return true;
+  }
+
+  std::string_view bytes_;
+  const int max_nesting_;
+  size_t at_ = 0;
+  std::string what_;
+  size_t fault_at_ = 0;
+};
+
+template <typename T>
+void AppendTyped(unsigned char type, T number, std::string* out) {
+  char buffer[1 + sizeof(T)];
+  buffer[0] = static_cast<char>(type);
+  for (size_t i = 0; i < sizeof(T); ++i) {
+    buffer[1 + i] = static_cast<char>(number >> (8 * (sizeof(T) - 1 - i)));
+  }
+  out->append(buffer, sizeof buffer);
+}
+
+void AppendByte(unsigned char byte, std::string* out) { *out += static_cast<char>(byte); }
+
+void AppendDouble(double number, std::string* out) {
+  AppendTyped(kFloat64, std::bit_cast<uint64_t>(number), out);
+}
+
+void AppendBytes(std::string_view data, std::string* out) {
+  if (data.size() <= UINT8_MAX) {
+    AppendTyped<uint8_t>(kBin8, data.size(), out);
+  } else if (data.size() <= UINT16_MAX) {
+    AppendTyped<uint16_t>(kBin16, data.size(), out);
+  } else {
+    AppendTyped<uint32_t>(kBin32, data.size(), out);
+  }
+  out->append(data);
+}
+
+class Encoder {
+ public:
+  Encoder(std::string* out, int max_nesting) : out_(out), max_nesting_(max_nesting) {}
+
+  // false: `problem` says what, and `path` where.
+  bool Write(const Value& value, int depth) {
+    return std::visit([&](const auto& data) { return WriteData(data, depth); }, value.data());
+  }
+
+  const char* problem = "";
+  FailurePath path;
+
+ private:
+  bool Problem(const char* what) {
+    problem = what;
+    return false;
+  }
+
+  bool CheckLength(size_t length) {
+    return length <= kMaxLength || Problem("is longer than MessagePack can hold");
+  }
+
+  bool WriteData(std::monostate, int) {
+    AppendByte(kNil, out_);
+    return true;
+  }
+  bool WriteData(bool value, int) {
+    AppendMsgpackBool(value, out_);
+    return true;
+  }
+  bool WriteData(int64_t value, int) {
+    AppendMsgpackInt(value, out_);
+    return true;
+  }
+  bool WriteData(uint64_t value, int) {
+    AppendMsgpackUint(value, out_);
+    return true;
+  }
+  bool WriteData(double value, int) {
+    AppendDouble(value, out_);
+    return true;
+  }
+  bool WriteData(const std::string& text, int) {
+    if (!CheckLength(text.size())) return false;
+    if (!IsUtf8(text)) return Problem("is a text that is not UTF-8");
+    AppendMsgpackText(text, out_);
+    return true;
+  }
+  bool WriteData(const Bytes& bytes, int) {
+    if (!CheckLength(bytes.data.size())) return false;
+    AppendBytes(bytes.data, out_);
+    return true;
+  }
+
+  bool WriteData(const Value::Array& array, int depth) {
+    if (!CheckLength(array.size())) return false;
+    if (depth >= max_nesting_) return Problem("is nested too deeply");
+    AppendMsgpackArrayHeader(array.size(), out_);
+    for (size_t i = 0; i < array.size(); ++i) {
+      if (!Write(array[i], depth + 1)) {
+        path.AddIndex(i);
+        return false;
+      }
+    }
+    return true;
+  }
+
+  bool WriteData(const Value::Map& map, int depth) {
+    if (!CheckLength(map.size())) return false;
+    if (depth >= max_nesting_) return Problem("is nested too deeply");
+    AppendMsgpackMapHeader(map.size(), out_);
+    for (const auto& [key, value] : map) {
+      if (!WriteKey(key) || !Write(value, depth + 1)) {
+        path.AddKey(key);
+        return false;
+      }
+    }
+    return true;
+  }
+
+  bool WriteKey(const std::string& key) {
+    if (!CheckLength(key.size())) return false;
+    if (!IsUtf8(key)) return Problem("has a key that is not UTF-8");
+    AppendMsgpackText(key, out_);
+    return true;
+  }
+
+  std::string* out_;
+  const int max_nesting_;
+};
+
+}  // namespace
+
+Result<Value> DecodeMsgpack(std::string_view bytes, int max_nesting) {
+  return Decoder(bytes, max_nesting).Decode();
+}
+
+Result<void> EncodeMsgpack(const Value& value, std::string* out, std::string_view root,
+                           int max_nesting) {
+  const size_t start = out->size();
+  Encoder encoder(out, max_nesting);
+  if (encoder.Write(value, 0)) return {};
+  out->resize(start);
+  return Fail(ErrorCode::kInvalidArgument, encoder.path.ToString(root) + " " + encoder.problem);
+}
+
+void AppendMsgpackMapHeader(size_t members, std::string* out) {
+  if (members < 16) {
+    AppendByte(static_cast<unsigned char>(0x80 | members), out);
+  } else if (members <= UINT16_MAX) {
+    AppendTyped<uint16_t>(kMap16, members, out);
+  } else {
+    AppendTyped<uint32_t>(kMap32, members, out);
+  }
+}
+
+void AppendMsgpackArrayHeader(size_t elements, std::string* out) {
+  if (elements < 16) {
+    AppendByte(static_cast<unsigned char>(0x90 | elements), out);
+  } else if (elements <= UINT16_MAX) {
+    AppendTyped<uint16_t>(kArray16, elements, out);
+  } else {
+    AppendTyped<uint32_t>(kArray32, elements, out);
+  }
+}
+
+void AppendMsgpackText(std::string_view text, std::string* out) {
+  if (text.size() < 32) {
+    AppendByte(static_cast<unsigned char>(0xa0 | text.size()), out);
+  } else if (text.size() <= UINT8_MAX) {
+    AppendTyped<uint8_t>(kStr8, text.size(), out);
+  } else if (text.size() <= UINT16_MAX) {
+    AppendTyped<uint16_t>(kStr16, text.size(), out);
+  } else {
+    AppendTyped<uint32_t>(kStr32, text.size(), out);
+  }
+  out->append(text);
+}
+
+void AppendMsgpackUint(uint64_t number, std::string* out) {
+  if (number < 0x80) {
+    AppendByte(static_cast<unsigned char>(number), out);
+  } else if (number <= UINT8_MAX) {
+    AppendTyped<uint8_t>(kUint8, number, out);
+  } else if (number <= UINT16_MAX) {
+    AppendTyped<uint16_t>(kUint16, number, out);
+  } else if (number <= UINT32_MAX) {
+    AppendTyped<uint32_t>(kUint32, number, out);
+  } else {
+    AppendTyped<uint64_t>(kUint64, number, out);
+  }
+}
+
+void AppendMsgpackInt(int64_t number, std::string* out) {
+  if (number >= 0) return AppendMsgpackUint(static_cast<uint64_t>(number), out);
+  const auto bits = static_cast<uint64_t>(number);
+  if (number >= -32) {
+    AppendByte(static_cast<unsigned char>(bits), out);
+  } else if (number >= INT8_MIN) {
+    AppendTyped<uint8_t>(kInt8, bits, out);
+  } else if (number >= INT16_MIN) {
+    AppendTyped<uint16_t>(kInt16, bits, out);
+  } else if (number >= INT32_MIN) {
+    AppendTyped<uint32_t>(kInt32, bits, out);
+  } else {
+    AppendTyped<uint64_t>(kInt64, bits, out);
+  }
+}
+
+void AppendMsgpackBool(bool value, std::string* out) { AppendByte(value ? kTrue : kFalse, out); }
+
+}  // namespace snakepit

@@ -1,0 +1,29 @@
+// Value <-> the map<string, bytes> of the gRPC messages, by the rules of workers in the field.
+// PROTOCOL.md 4.3. Usable from any thread.
+#ifndef SNAKEPIT_SRC_WIRE_PROTO_MAP_H_
+#define SNAKEPIT_SRC_WIRE_PROTO_MAP_H_
+
+#include <google/protobuf/map.h>
+
+#include <string>
+#include <string_view>
+
+#include "snakepit/error.h"
+#include "snakepit/value.h"
+
+namespace snakepit {
+
+using ProtoMap = google::protobuf::Map<std::string, std::string>;
+
+// To the worker: replaces `*out` by the members of `map_or_null`. Bytes go as they are, all else as
+// JSON; text too, in quotes, so that "123" stays text. INVALID_ARGUMENT, naming the place from
+// `root` on, when it is neither map nor null or when JSON cannot hold a member.
+Result<void> EncodeMap(const Value& map_or_null, ProtoMap* out, std::string_view root = "args");
+
+// From the worker: a member that is not UTF-8 is bytes, one that is JSON is that value, any other
+// is text. Always a map.
+Value DecodeMap(const ProtoMap& map);
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_SRC_WIRE_PROTO_MAP_H_
