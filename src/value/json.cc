@@ -3,9 +3,6 @@
 
 #include <simdjson.h>
 
-#include <algorithm>
-#include <charconv>
-#include <cstdint>
 #include <optional>
 
 #include "src/base/quote.h"
@@ -31,37 +28,6 @@ class ThreadParser {
 ThreadParser& ParserOfThisThread() {
   thread_local ThreadParser parser;
   return parser;
-}
-
-// The UTF-16 unit of four hexadecimal digits; over 0xffff when they are not.
-uint32_t HexUnit(std::string_view json, size_t offset) {
-  uint32_t unit = 0;
-  const std::string_view digits = json.substr(std::min(offset, json.size()), 4);
-  const auto result = std::from_chars(digits.data(), digits.data() + digits.size(), unit, 16);
-  return digits.size() == 4 && result.ptr == digits.end() ? unit : UINT32_MAX;
-}
-
-// Whether JSON that simdjson accepts has a \u escape of half a surrogate pair. simdjson 3.0 makes
-// something of most of them: bytes that are no UTF-8, or another character altogether.
-bool HasLoneSurrogate(std::string_view json) {
-  // In JSON a backslash is always the start of an escape in a string.
-  size_t i = json.find('\\');
-  while (i != std::string_view::npos) {
-    size_t length = 2;
-    if (json[i + 1] == 'u') {
-      length = 6;
-      const uint32_t unit = HexUnit(json, i + 2);
-      if (unit >= 0xdc00 && unit <= 0xdfff) return true;
-      if (unit >= 0xd800 && unit <= 0xdbff) {
-        // simdjson has seen to it that another escape follows.
-        const uint32_t low = HexUnit(json, i + 8);
-        if (low < 0xdc00 || low > 0xdfff) return true;
-        length = 12;
-      }
-    }
-    i = json.find('\\', i + length);
-  }
-  return false;
 }
 
 // Turns simdjson's document into a Value.
@@ -133,8 +99,7 @@ bool TryDecodeJson(std::string_view json, Value* value, int max_nesting) {
   simdjson::dom::element root;
   // Copied by simdjson into a padded buffer of its own: a frame has no padding to read over.
   const bool parsed = parser.get().parse(json.data(), json.size()).get(root) == simdjson::SUCCESS;
-  const bool converted =
-      parsed && !HasLoneSurrogate(json) && Converter(max_nesting).Convert(root, 0, value);
+  const bool converted = parsed && Converter(max_nesting).Convert(root, 0, value);
   parser.Trim();
   return converted;
 }

@@ -236,10 +236,10 @@ class Decoder {
     Value::Map map;
     for (size_t i = 0; i < length; ++i) {
       std::string key;
-      Value value;
-      if (!DecodeKey(depth + 1, &key) || !DecodeValue(depth + 1, &value)) return false;
+      if (!DecodeKey(depth + 1, &key)) return false;
       // Most peers write their members in order; the hint saves the search then.
-      map.insert_or_assign(map.end(), std::move(key), std::move(value));
+      Value& value = map.try_emplace(map.end(), std::move(key))->second;
+      if (!DecodeValue(depth + 1, &value)) return false;
     }
     *out = std::move(map);
     return true;

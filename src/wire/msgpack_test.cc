@@ -93,6 +93,7 @@ TEST(DecodeMsgpackTest, BinAndIntegerKeysBecomeText) {
   EXPECT_EQ(DecodeMsgpack(B("\x83\xc4\x01k\x01\x05\x02\xff\x03")).value(),
             Value(Value::Map{{"k", 1}, {"5", 2}, {"-1", 3}}));
   EXPECT_EQ(DecodeMsgpack(B("\x82\xa1k\x01\xc4\x01k\x02")).value(), Value(Value::Map{{"k", 2}}));
+  EXPECT_EQ(DecodeMsgpack(B("\x82\xa1k\x01\xa1k\xc0")).value(), Value(Value::Map{{"k", nullptr}}));
 }
 
 TEST(DecodeMsgpackTest, ErrorsSayWhatAndWhere) {
