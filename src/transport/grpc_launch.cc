@@ -41,6 +41,7 @@ class ReservedPort {
     return *this;
   }
   ~ReservedPort() {
+    if (port_ == 0) return;
     std::lock_guard lock(mutex_);
     taken_.erase(port_);
   }

@@ -1,0 +1,131 @@
+#include "src/testing/workers.h"
+
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <utility>
+
+#include "src/base/fd.h"
+
+namespace snakepit::testing {
+namespace {
+
+constexpr char kPython[] = "/usr/bin/python3";
+
+// Bazel runs a test in the folder that holds its files by the names that they have in the project.
+std::string Here() {
+  std::string path(4096, '\0');
+  return getcwd(path.data(), path.size()) == nullptr ? "." : std::string(path.c_str());
+}
+
+Adapter BundledWorker(std::vector<std::string> arguments) {
+  Adapter adapter;
+  adapter.argv = {kPython, "-B", "-m", "snakepit_bridge"};
+  adapter.argv.insert(adapter.argv.end(), arguments.begin(), arguments.end());
+  adapter.environment["PYTHONPATH"] = Here() + "/python";
+  return adapter;
+}
+
+Adapter Script(std::string script, std::vector<std::string> arguments) {
+  Adapter adapter;
+  adapter.argv = {kPython, "-B", Here() + "/src/testing/legacy/" + std::move(script)};
+  adapter.argv.insert(adapter.argv.end(), arguments.begin(), arguments.end());
+  return adapter;
+}
+
+}  // namespace
+
+std::string_view WorkerKindName(WorkerKind kind) {
+  switch (kind) {
+    case WorkerKind::kBundledStdioJson:
+      return "BundledStdioJson";
+    case WorkerKind::kBundledStdioMsgpack:
+      return "BundledStdioMsgpack";
+    case WorkerKind::kBundledGrpc:
+      return "BundledGrpc";
+    case WorkerKind::kLegacyGrpc:
+      return "LegacyGrpc";
+  }
+  return "";
+}
+
+Adapter WorkerOfKind(WorkerKind kind) {
+  if (kind == WorkerKind::kLegacyGrpc) return LegacyGrpcWorker({});
+  if (kind == WorkerKind::kBundledGrpc) {
+    Adapter adapter = BundledWorker({"--transport", "grpc", "--socket", "{socket}"});
+    adapter.transport = GrpcTransport{};
+    return adapter;
+  }
+  Adapter adapter = BundledWorker({"--transport", "stdio"});
+  const Codec codec = kind == WorkerKind::kBundledStdioJson ? Codec::kJson : Codec::kMessagePack;
+  adapter.transport = StdioTransport{.codecs = {codec}};
+  return adapter;
+}
+
+Adapter LegacyStdioWorker(std::string script, std::vector<std::string> arguments,
+                          StdioTransport transport) {
+  Adapter adapter = Script(std::move(script), std::move(arguments));
+  adapter.transport = std::move(transport);
+  return adapter;
+}
+
+Adapter LegacyGrpcWorker(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), {"--port", "{port}"});
+  Adapter adapter = Script("grpc_bridge.py", std::move(arguments));
+  adapter.transport = GrpcTransport{};
+  return adapter;
+}
+
+Adapter MisbehavingWorker(std::string fault, std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), {"--fault", std::move(fault)});
+  return LegacyStdioWorker("misbehaving_worker.py", std::move(arguments),
+                           {.codecs = {Codec::kJson}, .negotiate = false});
+}
+
+std::function<void(LogLevel, std::string_view)> LogWatcher::sink() {
+  return [this](LogLevel, std::string_view line) {
+    std::lock_guard lock(mutex_);
+    lines_.emplace_back(line);
+    changed_.notify_all();
+  };
+}
+
+int LogWatcher::CountLocked(std::string_view text) const {
+  return static_cast<int>(std::count_if(
+      lines_.begin(), lines_.end(),
+      [text](const std::string& line) { return line.find(text) != std::string::npos; }));
+}
+
+bool LogWatcher::WaitFor(std::string_view text, int count) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, std::chrono::minutes(1),
+                           [&] { return CountLocked(text) >= count; });
+}
+
+std::string LogWatcher::Text() const {
+  std::lock_guard lock(mutex_);
+  std::string text;
+  for (const std::string& line : lines_) text += line + "\n";
+  return text;
+}
+
+bool WaitUntilGone(pid_t pid) {
+  const UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (!process.valid()) return true;
+  pollfd entry{.fd = process.get(), .events = POLLIN, .revents = 0};
+  return poll(&entry, 1, 10'000) == 1;
+}
+
+bool IsAlive(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string stat;
+  if (!std::getline(file, stat)) return false;
+  const size_t name_end = stat.rfind(')');  // "pid (name) state …"
+  return name_end != std::string::npos && stat.size() > name_end + 2 && stat[name_end + 2] != 'Z';
+}
+
+}  // namespace snakepit::testing

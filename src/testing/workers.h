@@ -1,0 +1,60 @@
+// Workers for tests of the pool, as adapters, and what a test needs to watch them.
+#ifndef SNAKEPIT_TESTING_WORKERS_H_
+#define SNAKEPIT_TESTING_WORKERS_H_
+
+#include <sys/types.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "snakepit/adapter.h"
+#include "snakepit/pool.h"
+
+namespace snakepit::testing {
+
+// The kinds of worker that every scenario runs against.
+enum class WorkerKind { kBundledStdioJson, kBundledStdioMsgpack, kBundledGrpc, kLegacyGrpc };
+
+std::string_view WorkerKindName(WorkerKind kind);
+Adapter WorkerOfKind(WorkerKind kind);
+
+// A script of src/testing/legacy on stdio.
+Adapter LegacyStdioWorker(std::string script, std::vector<std::string> arguments,
+                          StdioTransport transport);
+// legacy/grpc_bridge.py --port {port}.
+Adapter LegacyGrpcWorker(std::vector<std::string> arguments);
+// legacy/misbehaving_worker.py --fault NAME: fixed JSON, no handshake.
+Adapter MisbehavingWorker(std::string fault, std::vector<std::string> arguments = {});
+
+// A sink for PoolOptions::log that a test can wait on.
+class LogWatcher {
+ public:
+  // To be put into the options; the watcher must outlive the pool.
+  std::function<void(LogLevel, std::string_view)> sink();
+
+  // Returns when `count` lines that contain the text have come since the start; false after a
+  // minute.
+  bool WaitFor(std::string_view text, int count = 1);
+
+  std::string Text() const;
+
+ private:
+  int CountLocked(std::string_view text) const;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::string> lines_;
+};
+
+// Returns when the process has ended (it need not be this one's child); false after 10 s.
+bool WaitUntilGone(pid_t pid);
+
+// Whether there is such a process, a zombie not counted.
+bool IsAlive(pid_t pid);
+
+}  // namespace snakepit::testing
+
+#endif  // SNAKEPIT_TESTING_WORKERS_H_
