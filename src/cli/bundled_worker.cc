@@ -40,8 +40,8 @@ Result<Adapter> BundledWorker(std::vector<std::string> arguments) {
   // Debian's interpreter: its packages are those that the project installs.
   adapter.argv = {"/usr/bin/python3", "-m", "snakepit_bridge"};
   adapter.argv.insert(adapter.argv.end(), arguments.begin(), arguments.end());
-  adapter.environment["PYTHONPATH"] = *folder;
-  adapter.environment["PYTHONDONTWRITEBYTECODE"] = "1";
+  adapter.environment.emplace("PYTHONPATH", *folder);
+  adapter.environment.emplace("PYTHONDONTWRITEBYTECODE", "1");
   return adapter;
 }
 

@@ -9,8 +9,7 @@
 namespace snakepit {
 
 // The bundled worker on stdio, with a handshake that offers these codecs.
-Result<Adapter> BundledStdioWorker(std::vector<Codec> codecs = {Codec::kMessagePack,
-                                                                Codec::kJson});
+Result<Adapter> BundledStdioWorker(std::vector<Codec> codecs = {Codec::kMessagePack, Codec::kJson});
 
 // The bundled worker serving gRPC on a Unix socket.
 Result<Adapter> BundledGrpcWorker();

@@ -1,6 +1,7 @@
 // Pool::Impl: effects, workers, and the life of the pool itself.
 #include "src/pool/pool_impl.h"
 
+#include <algorithm>
 #include <asio/post.hpp>
 #include <csignal>
 #include <utility>
@@ -12,6 +13,8 @@ namespace snakepit {
 namespace {
 
 using std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kStartTimeoutMargin{100};
 
 }  // namespace
 
@@ -174,10 +177,7 @@ void Pool::Impl::Apply(const KillWorker& effect) {
 
 void Pool::Impl::Apply(const ReportStartTimeout& effect) {
   asio::post(io_, [this, worker = effect.worker] {
-    ReportStartFailure(
-        worker, Error{.code = ErrorCode::kStartTimeout,
-                      .message = "it was not ready within " +
-                                 std::to_string(options_.adapter.start_timeout.count()) + " ms"});
+    ReportStartFailure(worker, Error{.code = ErrorCode::kStartTimeout});
   });
 }
 
@@ -270,9 +270,12 @@ void Pool::Impl::OnSpawned(ProcessNumber process, pid_t pid) {
     slot.pid = pid;
   }
   Log(LogLevel::kDebug, NameOf(worker) + " started");
-  slot.launch->Connect(
-      slot.started_at + options_.adapter.start_timeout,
-      [this, process](auto connection) { OnConnected(process, std::move(connection)); });
+  // A moment less than the core allows, so that it is the launch that says what was missing.
+  const auto timeout = options_.adapter.start_timeout;
+  const auto moment = std::min<std::chrono::milliseconds>(timeout / 10, kStartTimeoutMargin);
+  slot.launch->Connect(slot.started_at + timeout - moment, [this, process](auto connection) {
+    OnConnected(process, std::move(connection));
+  });
 }
 
 void Pool::Impl::OnSpawnFailed(ProcessNumber process, Error error) {
@@ -403,6 +406,11 @@ void Pool::Impl::ReportStartFailure(int worker, Error error) {
   if (std::exchange(slot.start_failure_reported, true)) return;
   if (error.stderr_tail.empty() && slot.stderr_reader) {
     error.stderr_tail = slot.stderr_reader->Tail();
+  }
+  if (error.code == ErrorCode::kStartTimeout) {
+    const std::string limit = std::to_string(options_.adapter.start_timeout.count());
+    error.message = "it was not ready within " + limit + " ms" +
+                    (error.message.empty() ? "" : ": " + error.message);
   }
   error.worker_id = worker;
   error.message = NameOf(worker) + " did not start: " + error.message;

@@ -26,15 +26,15 @@ timespec ToTimespec(steady_clock::duration time) {
 
 }  // namespace
 
-AdaptiveWait::Outcome AdaptiveWait::Wait(int fd, bool wants_write, SteadyTime deadline) {
-  pollfd entry{.fd = fd,
-               .events = static_cast<short>(wants_write ? POLLIN | POLLOUT : POLLIN),
-               .revents = 0};
+AdaptiveWait::Outcome AdaptiveWait::Wait(int read_fd, int write_fd, SteadyTime deadline) {
+  pollfd entries[] = {{.fd = read_fd, .events = POLLIN, .revents = 0},
+                      {.fd = write_fd, .events = POLLOUT, .revents = 0}};
+  const nfds_t count = write_fd < 0 ? 1 : 2;
   const SteadyTime start = steady_clock::now();
   if (credit_ > 0) {
     const SteadyTime end = std::min(start + kSpin, deadline);
     do {
-      if (poll(&entry, 1, 0) > 0) {
+      if (poll(entries, count, 0) > 0) {
         credit_ = kMaxCredit;
         return Outcome::kReady;
       }
@@ -45,7 +45,7 @@ AdaptiveWait::Outcome AdaptiveWait::Wait(int fd, bool wants_write, SteadyTime de
     const SteadyTime now = steady_clock::now();
     if (now >= deadline) return Outcome::kDeadline;
     const timespec left = ToTimespec(deadline - now);
-    const int ready = ppoll(&entry, 1, &left, nullptr);
+    const int ready = ppoll(entries, count, &left, nullptr);
     if (ready > 0) {
       // A blocking wait of up to twice the spin, its wake-up included, would have been caught by
       // it.

@@ -1,4 +1,4 @@
-// Waits for a descriptor by a short, bounded spin where that pays, and else by blocking.
+// Waits for descriptors by a short, bounded spin where that pays, and else by blocking.
 #ifndef SNAKEPIT_TRANSPORT_ADAPTIVE_WAIT_H_
 #define SNAKEPIT_TRANSPORT_ADAPTIVE_WAIT_H_
 
@@ -18,9 +18,9 @@ class AdaptiveWait {
 
   enum class Outcome { kReady, kDeadline };
 
-  // Returns when `fd` can be read (or written, if that is wanted too), has been closed by its peer,
-  // or the deadline has passed.
-  Outcome Wait(int fd, bool wants_write, SteadyTime deadline);
+  // Returns when `read_fd` can be read, `write_fd` (-1: none) can be written, either has been
+  // closed by its peer, or the deadline has passed.
+  Outcome Wait(int read_fd, int write_fd, SteadyTime deadline);
 
  private:
   static constexpr int kMaxCredit = 8;

@@ -38,13 +38,11 @@ class AsyncRun : public std::enable_shared_from_this<AsyncRun> {
       : conversation_(std::move(conversation)),
         channel_(std::move(channel)),
         done_(std::move(done)),
-        descriptor_(io, channel_->fd()),
+        readable_(io, channel_->read_fd()),
+        writable_(io, channel_->write_fd()),
         timer_(io) {}
 
-  // The descriptor is the channel's to close.
-  ~AsyncRun() {
-    if (descriptor_.is_open()) descriptor_.release();
-  }
+  ~AsyncRun() { Release(); }
 
   void Start(SteadyTime deadline) {
     timer_.expires_at(deadline);
@@ -61,24 +59,34 @@ class AsyncRun : public std::enable_shared_from_this<AsyncRun> {
     if (ended_) return;
     const Step step = Continue(*conversation_, *channel_);
     if (step == Step::kEnded) return End();
-    descriptor_.async_wait(step == Step::kBlockedWriting ? asio::posix::descriptor_base::wait_write
-                                                         : asio::posix::descriptor_base::wait_read,
-                           [self = shared_from_this()](const asio::error_code& error) {
-                             if (!error) self->Go();
-                           });
+    auto go_on = [self = shared_from_this()](const asio::error_code& error) {
+      if (!error) self->Go();
+    };
+    if (step == Step::kBlockedWriting) {
+      writable_.async_wait(asio::posix::descriptor_base::wait_write, std::move(go_on));
+    } else {
+      readable_.async_wait(asio::posix::descriptor_base::wait_read, std::move(go_on));
+    }
   }
 
   void End() {
     ended_ = true;
     timer_.cancel();
-    descriptor_.release();
+    Release();
     std::exchange(done_, nullptr)();
+  }
+
+  // The descriptors are the channel's to close.
+  void Release() {
+    if (readable_.is_open()) readable_.release();
+    if (writable_.is_open()) writable_.release();
   }
 
   const std::shared_ptr<Conversation> conversation_;
   const std::shared_ptr<FrameChannel> channel_;
   std::function<void()> done_;
-  asio::posix::stream_descriptor descriptor_;
+  asio::posix::stream_descriptor readable_;
+  asio::posix::stream_descriptor writable_;
   asio::steady_timer timer_;
   bool ended_ = false;
 };
@@ -90,8 +98,8 @@ void RunBlocking(Conversation& conversation, FrameChannel& channel, AdaptiveWait
   for (;;) {
     const Step step = Continue(conversation, channel);
     if (step == Step::kEnded) return;
-    if (wait.Wait(channel.fd(), step == Step::kBlockedWriting, deadline) ==
-        AdaptiveWait::Outcome::kDeadline) {
+    const int write_fd = step == Step::kBlockedWriting ? channel.write_fd() : -1;
+    if (wait.Wait(channel.read_fd(), write_fd, deadline) == AdaptiveWait::Outcome::kDeadline) {
       return conversation.OnFailure(Conversation::Failure::kDeadline, Error{});
     }
   }

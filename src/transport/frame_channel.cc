@@ -14,7 +14,7 @@ constexpr size_t kKeptOutgoingBytes = 256 * 1024;
 
 bool FrameChannel::Send() {
   while (sent_ < outgoing_.size()) {
-    const ssize_t n = send(fd_.get(), outgoing_.data() + sent_, outgoing_.size() - sent_,
+    const ssize_t n = send(to_worker_.get(), outgoing_.data() + sent_, outgoing_.size() - sent_,
                            MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0) {
       if (errno == EINTR) continue;
@@ -40,7 +40,7 @@ FrameChannel::Progress FrameChannel::Advance() {
     if (*payload) return {.kind = Kind::kPayload, .payload = **payload};
 
     const std::span<char> room = reader_.Writable();
-    const ssize_t n = recv(fd_.get(), room.data(), room.size(), MSG_DONTWAIT);
+    const ssize_t n = recv(from_worker_.get(), room.data(), room.size(), MSG_DONTWAIT);
     if (n > 0) {
       reader_.Commit(static_cast<size_t>(n));
       continue;
@@ -55,6 +55,11 @@ FrameChannel::Progress FrameChannel::Advance() {
   }
 }
 
-void FrameChannel::Shutdown(int how) { shutdown(fd_.get(), how); }
+void FrameChannel::EndInput() { shutdown(to_worker_.get(), SHUT_RDWR); }
+
+void FrameChannel::Abort() {
+  shutdown(to_worker_.get(), SHUT_RDWR);
+  shutdown(from_worker_.get(), SHUT_RDWR);
+}
 
 }  // namespace snakepit

@@ -1,4 +1,4 @@
-// Frames over a stream socket, without blocking.
+// Frames over stream sockets, without blocking.
 #ifndef SNAKEPIT_TRANSPORT_FRAME_CHANNEL_H_
 #define SNAKEPIT_TRANSPORT_FRAME_CHANNEL_H_
 
@@ -18,7 +18,8 @@ class FrameChannel {
   struct Progress {
     enum class Kind {
       kPayload,  // a frame came
-      kBlocked,  // nothing to do until fd() is readable, or, if wants_write, writable
+      kBlocked,  // nothing to do until there is something to read, or, if wants_write, room to
+                 // write
       kClosed,   // the peer closed: no more will come; `error` is WORKER_LOST
       kBroken,   // what came is no frame: PROTOCOL_ERROR
     };
@@ -28,9 +29,13 @@ class FrameChannel {
     Error error = {};
   };
 
-  // `fd` is a connected, non-blocking stream socket.
-  FrameChannel(UniqueFd fd, size_t max_frame_bytes)
-      : fd_(std::move(fd)), max_frame_bytes_(max_frame_bytes), reader_(max_frame_bytes) {}
+  // Connected stream sockets: where to send to, the worker's stdin, and to receive from, its
+  // stdout.
+  FrameChannel(UniqueFd to_worker, UniqueFd from_worker, size_t max_frame_bytes)
+      : to_worker_(std::move(to_worker)),
+        from_worker_(std::move(from_worker)),
+        max_frame_bytes_(max_frame_bytes),
+        reader_(max_frame_bytes) {}
 
   // To append whole frames to; Advance sends them. Empty when all has been sent.
   std::string& outgoing() { return outgoing_; }
@@ -40,17 +45,23 @@ class FrameChannel {
   // Sends and receives what can be without waiting.
   Progress Advance();
 
-  int fd() const { return fd_.get(); }
+  // To wait for what kBlocked names.
+  int read_fd() const { return from_worker_.get(); }
+  int write_fd() const { return to_worker_.get(); }
   size_t max_frame_bytes() const { return max_frame_bytes_; }
 
-  // shutdown(2): SHUT_WR for an end of stdin, SHUT_RDWR to wake whoever waits. From any thread.
-  void Shutdown(int how);
+  // The worker sees the end of its stdin. From any thread.
+  void EndInput();
+  // Whoever waits for the channel is woken: what had arrived is still read, then kClosed. From any
+  // thread.
+  void Abort();
 
  private:
   // False when the peer does not take any more.
   bool Send();
 
-  const UniqueFd fd_;
+  const UniqueFd to_worker_;
+  const UniqueFd from_worker_;
   const size_t max_frame_bytes_;
   std::string outgoing_;
   size_t sent_ = 0;  // of outgoing_

@@ -105,8 +105,12 @@ class Probe : public std::enable_shared_from_this<Probe> {
   Probe(asio::io_context& io, std::optional<GrpcAddress> address, std::string ready_file)
       : timer_(io), socket_(io), address_(std::move(address)), ready_file_(std::move(ready_file)) {}
 
-  void Start(std::function<void(GrpcAddress)> serves) {
+  // One of the two is called, once, unless Stop is called before.
+  void Start(SteadyTime deadline, std::function<void(GrpcAddress)> serves,
+             std::function<void(Error)> failed) {
+    deadline_ = deadline;
     serves_ = std::move(serves);
+    failed_ = std::move(failed);
     Try();
   }
 
@@ -117,6 +121,7 @@ class Probe : public std::enable_shared_from_this<Probe> {
 
   void Stop() {
     serves_ = nullptr;
+    failed_ = nullptr;
     timer_.cancel();
     asio::error_code ignored;
     socket_.close(ignored);
@@ -140,6 +145,14 @@ class Probe : public std::enable_shared_from_this<Probe> {
   }
 
   void TryLater() {
+    if (std::chrono::steady_clock::now() + retry_ > deadline_) {
+      auto failed = std::exchange(failed_, nullptr);
+      Stop();
+      return failed({.code = ErrorCode::kStartTimeout,
+                     .message = address_ ? "nothing accepts a connection at " + address_->Target()
+                                         : "it announced no address, on stdout or in the file "
+                                           "that SNAKEPIT_READY_FILE names"});
+    }
     timer_.expires_after(retry_);
     retry_ = std::min(retry_ * 3 / 2, kLastRetry);
     timer_.async_wait([self = shared_from_this()](const asio::error_code& error) {
@@ -151,7 +164,9 @@ class Probe : public std::enable_shared_from_this<Probe> {
   asio::generic::stream_protocol::socket socket_;
   std::optional<GrpcAddress> address_;
   const std::string ready_file_;
+  SteadyTime deadline_;
   std::function<void(GrpcAddress)> serves_;
+  std::function<void(Error)> failed_;
   bool connecting_ = false;
   std::chrono::milliseconds retry_ = kFirstRetry;
 };
@@ -208,10 +223,13 @@ class GrpcLaunch : public Launch {
           if (auto live = probe.lock(); live && announced) live->Announce(std::move(*announced));
           if (!announced && log) log(line);
         });
-    probe_->Start([this, deadline, ready = std::move(ready)](const GrpcAddress& address) {
-      cancel_ = ConnectGrpc(*context_.io, address.Target(), options_,
-                            WorkerIdText(context_.worker_id), deadline, ready);
-    });
+    probe_->Start(
+        deadline,
+        [this, deadline, ready](const GrpcAddress& address) {
+          cancel_ = ConnectGrpc(*context_.io, address.Target(), options_,
+                                WorkerIdText(context_.worker_id), deadline, ready);
+        },
+        [ready](Error error) { ready(Fail(std::move(error))); });
   }
 
   void Abort() override {

@@ -1,7 +1,5 @@
 #include "src/transport/stdio_connection.h"
 
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -167,8 +165,8 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
   }
 
   // EOF on its stdin. PROTOCOL.md 1.
-  void AskToEnd() override { channel_->Shutdown(SHUT_WR); }
-  void Abort() override { channel_->Shutdown(SHUT_RDWR); }
+  void AskToEnd() override { channel_->EndInput(); }
+  void Abort() override { channel_->Abort(); }
 
  private:
   void Run(StdioCall& call, SteadyTime deadline) {

@@ -1,7 +1,5 @@
 #include "src/transport/stdio_launch.h"
 
-#include <sys/socket.h>
-
 #include "src/base/fd.h"
 #include "src/transport/launch_spec.h"
 #include "src/transport/stdio_connection.h"
@@ -11,13 +9,17 @@ namespace {
 
 class StdioLaunch : public Launch {
  public:
-  // The worker has one end of a socket pair as stdin and stdout: unlike a pipe's, its writes raise
-  // no SIGPIPE in the pool, and either side can be shut down without closing a descriptor that
-  // another thread may be using.
+  // The worker has socket pairs as stdin and stdout. Unlike a pipe, a socket raises no SIGPIPE in
+  // the pool, and can be shut down without closing a descriptor that another thread may be using.
+  // There are two of them, so that a worker that closes just its stdout is noticed.
   StdioLaunch(const Adapter& adapter, const StdioTransport& options, LaunchContext context,
-              FdPair sockets)
-      : options_(options), context_(std::move(context)), worker_end_(std::move(sockets.second)) {
-    channel_ = std::make_shared<FrameChannel>(std::move(sockets.first), options_.max_frame_bytes);
+              FdPair input, FdPair output)
+      : options_(options),
+        context_(std::move(context)),
+        worker_stdin_(std::move(input.second)),
+        worker_stdout_(std::move(output.second)) {
+    channel_ = std::make_shared<FrameChannel>(std::move(input.first), std::move(output.first),
+                                              options_.max_frame_bytes);
     const std::string id = WorkerIdText(context_.worker_id);
     for (const std::string& argument : adapter.argv) {
       spec_.argv.push_back(FillIn(argument, "{worker_id}", id));
@@ -26,24 +28,26 @@ class StdioLaunch : public Launch {
         adapter, {{"SNAKEPIT_WORKER_ID", id},
                   {"SNAKEPIT_MAX_FRAME_BYTES", std::to_string(options_.max_frame_bytes)}});
     spec_.working_directory = adapter.working_directory;
-    spec_.stdin_fd = worker_end_.get();
-    spec_.stdout_fd = worker_end_.get();
+    spec_.stdin_fd = worker_stdin_.get();
+    spec_.stdout_fd = worker_stdout_.get();
   }
 
   void Connect(SteadyTime deadline, ReadyCallback ready) override {
-    worker_end_.Reset();
+    worker_stdin_.Reset();
+    worker_stdout_.Reset();
     ConnectStdio(*context_.io, channel_, options_, WorkerIdText(context_.worker_id), deadline,
                  std::move(ready));
   }
 
-  void Abort() override { channel_->Shutdown(SHUT_RDWR); }
+  void Abort() override { channel_->Abort(); }
   bool EndsBySigterm() const override { return false; }
 
  private:
   const StdioTransport options_;
   const LaunchContext context_;
   std::shared_ptr<FrameChannel> channel_;
-  UniqueFd worker_end_;
+  UniqueFd worker_stdin_;
+  UniqueFd worker_stdout_;
 };
 
 }  // namespace
@@ -51,10 +55,12 @@ class StdioLaunch : public Launch {
 Result<std::unique_ptr<Launch>> PrepareStdioLaunch(const Adapter& adapter,
                                                    const StdioTransport& options,
                                                    LaunchContext context) {
-  auto sockets = OpenSocketPair();
-  if (!sockets) return Fail(std::move(sockets.error()));
-  if (auto set = SetNonBlocking(sockets->first.get()); !set) return Fail(std::move(set.error()));
-  return std::make_unique<StdioLaunch>(adapter, options, std::move(context), std::move(*sockets));
+  auto input = OpenSocketPair();
+  if (!input) return Fail(std::move(input.error()));
+  auto output = OpenSocketPair();
+  if (!output) return Fail(std::move(output.error()));
+  return std::make_unique<StdioLaunch>(adapter, options, std::move(context), std::move(*input),
+                                       std::move(*output));
 }
 
 }  // namespace snakepit

@@ -1,0 +1,59 @@
+// The command line of `snakepit`, from text to what is to be done.
+#ifndef SNAKEPIT_SRC_CLI_ARGUMENTS_H_
+#define SNAKEPIT_SRC_CLI_ARGUMENTS_H_
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "snakepit/adapter.h"
+#include "snakepit/value.h"
+
+namespace snakepit {
+
+enum class TransportKind { kStdio, kGrpc };
+
+// "stdio" or "gRPC", for people.
+const char* TransportName(TransportKind transport);
+
+// `snakepit exec` and `snakepit stream`.
+struct CallArguments {
+  bool stream = false;
+  std::string command;
+  Value args;  // a map, or null for none
+  TransportKind transport = TransportKind::kStdio;
+  std::optional<Codec> codec;  // absent: negotiated
+  int workers = 1;
+  std::string session;                               // empty: none
+  std::optional<std::chrono::milliseconds> timeout;  // absent: the pool's default
+  std::chrono::milliseconds start_timeout{0};
+  int64_t repeat = 1;
+  int parallel = 1;
+  bool verbose = false;
+  std::vector<std::string> worker;  // empty: the bundled one
+};
+
+// `snakepit demo`.
+struct DemoArguments {
+  int workers = 3;
+};
+
+// --help and --version (exit code 0), or a command line that cannot be right (2).
+struct PrintAndExit {
+  std::string text;  // whole lines; to stdout when the exit code is 0, else to stderr
+  int exit_code = 0;
+};
+
+using ParsedArguments = std::variant<CallArguments, DemoArguments, PrintAndExit>;
+
+inline constexpr int kUsageExitCode = 2;
+
+// `arguments` are those of main without the program's name. Reads the file of --config, if any.
+ParsedArguments ParseArguments(const std::vector<std::string>& arguments);
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_SRC_CLI_ARGUMENTS_H_

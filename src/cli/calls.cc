@@ -1,0 +1,179 @@
+#include "src/cli/calls.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "src/base/fd.h"
+#include "src/cli/bundled_worker.h"
+#include "src/cli/hints.h"
+#include "src/cli/summary.h"
+
+namespace snakepit {
+namespace {
+
+using std::chrono::steady_clock;
+
+// Somebody waits at a terminal: a worker that is asked to end gets less time than by default.
+constexpr std::chrono::milliseconds kStopGrace{1'000};
+
+Result<Adapter> MakeAdapter(const CallArguments& arguments) {
+  const bool is_grpc = arguments.transport == TransportKind::kGrpc;
+  if (arguments.worker.empty()) {
+    if (is_grpc) return BundledGrpcWorker();
+    if (!arguments.codec) return BundledStdioWorker();
+    return BundledStdioWorker({*arguments.codec});
+  }
+  Adapter adapter{.argv = arguments.worker};
+  if (is_grpc) {
+    adapter.transport = GrpcTransport{};
+  } else if (arguments.codec) {
+    adapter.transport = StdioTransport{.codecs = {*arguments.codec}, .negotiate = false};
+  }
+  return adapter;
+}
+
+Result<PoolOptions> MakePoolOptions(const CallArguments& arguments, Output& output) {
+  Result<Adapter> adapter = MakeAdapter(arguments);
+  if (!adapter) return Fail(std::move(adapter.error()));
+  PoolOptions options{.adapter = std::move(*adapter), .workers = arguments.workers};
+  options.adapter.start_timeout = arguments.start_timeout;
+  options.stop_grace = kStopGrace;
+  options.log = [&output, verbose = arguments.verbose](LogLevel level, std::string_view text) {
+    output.Log(level, text, verbose);
+  };
+  return options;
+}
+
+// The calls of one command line on one pool.
+class CallRun {
+ public:
+  CallRun(const CallArguments& arguments, Pool& pool, Interrupts& interrupts, Output& output)
+      : arguments_(arguments), pool_(pool), interrupts_(interrupts), output_(output) {
+    options_.timeout = arguments.timeout;
+  }
+
+  Summary Run() {
+    const auto threads =
+        static_cast<int>(std::min<int64_t>(arguments_.parallel, arguments_.repeat));
+    std::vector<Summary> summaries(threads);
+    {
+      std::vector<std::jthread> callers;
+      for (Summary& summary : summaries) {
+        callers.emplace_back([this, &summary] { CallRepeatedly(summary); });
+      }
+    }
+    Summary all;
+    for (const Summary& summary : summaries) all.Merge(summary);
+    return all;
+  }
+
+ private:
+  void CallRepeatedly(Summary& summary) {
+    while (!interrupts_.requested() && begun_.fetch_add(1) < arguments_.repeat) {
+      const auto start = steady_clock::now();
+      const Result<void> result = arguments_.stream ? Stream() : Call();
+      if (result) {
+        summary.AddSuccess(steady_clock::now() - start);
+      } else if (interrupts_.requested()) {
+        ++summary.cut_short;
+      } else {
+        summary.AddFailure(result.error());
+        ReportFailure(result.error());
+      }
+    }
+  }
+
+  Result<void> Call() {
+    const Result<Value> result =
+        arguments_.session.empty() ? pool_.Execute(arguments_.command, arguments_.args, options_)
+                                   : pool_.ExecuteInSession(arguments_.session, arguments_.command,
+                                                            arguments_.args, options_);
+    if (!result) return Fail(result.error());
+    Print(*result);
+    return {};
+  }
+
+  Result<void> Stream() {
+    const auto print = [this](const Chunk& chunk) {
+      Print(chunk.value);
+      return !interrupts_.requested();
+    };
+    const Result<int64_t> result =
+        arguments_.session.empty()
+            ? pool_.ExecuteStream(arguments_.command, arguments_.args, print, options_)
+            : pool_.ExecuteInSessionStream(arguments_.session, arguments_.command, arguments_.args,
+                                           print, options_);
+    if (!result) return Fail(result.error());
+    return {};
+  }
+
+  void Print(const Value& value) {
+    const int error = output_.Result(value);
+    if (error == 0 || interrupts_.requested()) return;
+    if (error != EPIPE) output_.Line("error: cannot write to stdout: " + ErrnoMessage(error));
+    interrupts_.Request(error == EPIPE ? kOutputGoneExitCode : 1);
+  }
+
+  void ReportFailure(const Error& error) {
+    if (arguments_.repeat > 1) {
+      output_.FailureLine(error);
+    } else {
+      output_.Failure(error, HintFor(error, arguments_));
+    }
+  }
+
+  const CallArguments& arguments_;
+  Pool& pool_;
+  Interrupts& interrupts_;
+  Output& output_;
+  CallOptions options_;
+  std::atomic<int64_t> begun_ = 0;
+};
+
+void PrintSummary(const Summary& summary, std::chrono::nanoseconds elapsed,
+                  const CallArguments& arguments, Output& output) {
+  for (const auto& [code, error] : summary.failures) {
+    const std::string hint = HintFor(error, arguments);
+    if (!hint.empty()) output.Hint(std::string(ErrorCodeName(code)) + ": " + hint);
+  }
+  output.Line(summary.ToText(elapsed));
+}
+
+}  // namespace
+
+int RunCalls(const CallArguments& arguments, Interrupts& interrupts, Output& output) {
+  Result<PoolOptions> options = MakePoolOptions(arguments, output);
+  if (!options) {
+    output.Failure(options.error(), {});
+    return 1;
+  }
+  interrupts.SetExitsAtOnce(true);
+  Result<std::unique_ptr<Pool>> pool = Pool::Start(std::move(*options));
+  interrupts.SetExitsAtOnce(false);
+  if (!pool) {
+    output.Failure(pool.error(), HintFor(pool.error(), arguments));
+    return 1;
+  }
+  Summary summary;
+  {
+    const PoolStopper stopper(interrupts, **pool);
+    const auto start = steady_clock::now();
+    summary = CallRun(arguments, **pool, interrupts, output).Run();
+    const auto elapsed = steady_clock::now() - start;
+    (*pool)->Shutdown();  // what the workers still say comes before the summary
+    const bool is_read = interrupts.exit_code() != kOutputGoneExitCode;
+    if (arguments.repeat > 1 && is_read) PrintSummary(summary, elapsed, arguments, output);
+  }
+  if (interrupts.requested()) return interrupts.exit_code();
+  return summary.failed > 0 ? 1 : 0;
+}
+
+}  // namespace snakepit

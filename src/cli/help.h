@@ -1,0 +1,22 @@
+// The texts of `snakepit --help` and of the help of its commands.
+#ifndef SNAKEPIT_SRC_CLI_HELP_H_
+#define SNAKEPIT_SRC_CLI_HELP_H_
+
+#include <string>
+
+namespace snakepit {
+
+inline constexpr char kVersionText[] = "snakepit 0.1.0\n";
+
+// Of `snakepit` itself.
+extern const char kMainHelp[];
+
+// What stands under the flags of `snakepit exec` and `snakepit stream`.
+std::string CallHelpFooter(bool stream);
+
+// What stands under the flags of `snakepit demo`.
+extern const char kDemoHelpFooter[];
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_SRC_CLI_HELP_H_

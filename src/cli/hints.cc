@@ -1,0 +1,128 @@
+#include "src/cli/hints.h"
+
+#include <algorithm>
+
+#include "src/cli/duration.h"
+
+namespace snakepit {
+namespace {
+
+using std::chrono::milliseconds;
+
+bool IsBundled(const CallArguments& call) { return call.worker.empty(); }
+
+bool HasAddress(const CallArguments& call) {
+  return std::any_of(call.worker.begin(), call.worker.end(), [](const std::string& argument) {
+    return argument.find("{port}") != std::string::npos ||
+           argument.find("{socket}") != std::string::npos;
+  });
+}
+
+std::string AfterStartFailed(const Error& error, const CallArguments& call) {
+  if (!error.exit) return {};  // the program did not run, and the message says what would help
+  if (IsBundled(call)) return "see what it wrote to stderr";
+  if (call.transport == TransportKind::kGrpc && HasAddress(call)) {
+    return "run it by itself, with a port of your choice, and see why it ends: " +
+           ShellCommand(call.worker);
+  }
+  return "run it by itself and see why it ends: " + ShellCommand(call.worker);
+}
+
+std::string AfterStartTimeout(const CallArguments& call) {
+  const std::string more_time =
+      "give it more time: --start-timeout " + DurationFlag(2 * call.start_timeout);
+  if (IsBundled(call)) return more_time;
+  if (call.transport == TransportKind::kGrpc) {
+    return (HasAddress(call) ? "does it listen where {port} or {socket} says? else "
+                             : "tell it where to listen, by {port} or {socket}; or ") +
+           more_time;
+  }
+  if (call.codec) return "does it wait for a handshake? then leave --codec out; else " + more_time;
+  return "does it know no handshake? then name its --codec; does it speak gRPC? then "
+         "--transport grpc; else " +
+         more_time;
+}
+
+std::string AfterProtocolError(const CallArguments& call) {
+  if (call.transport == TransportKind::kGrpc) {
+    return "does the worker serve the service SnakepitBridge of proto/snakepit.proto?";
+  }
+  return "on stdio a worker's stdout carries nothing but frames: have it print to stderr";
+}
+
+std::string AfterUnimplemented(const Error& error, const CallArguments& call) {
+  // Many workers answer with what they can do.
+  if (error.message.find("supported commands") != std::string::npos) {
+    return "one of the supported commands may be meant";
+  }
+  std::string ask = "snakepit exec info";
+  if (call.transport == TransportKind::kGrpc) ask += " --transport grpc";
+  if (!IsBundled(call)) ask += " -- " + ShellCommand(call.worker);
+  return "most workers tell what they can do: " + ask;
+}
+
+std::string AfterDeadline(const CallArguments& call) {
+  const milliseconds limit = call.timeout.value_or(milliseconds(call.stream ? 300'000 : 30'000));
+  return "allow more time: --timeout " + DurationFlag(2 * limit);
+}
+
+}  // namespace
+
+std::string HintFor(const Error& error, const CallArguments& call) {
+  switch (error.code) {
+    case ErrorCode::kStartFailed:
+      return AfterStartFailed(error, call);
+    case ErrorCode::kStartTimeout:
+      return AfterStartTimeout(call);
+    case ErrorCode::kUnimplemented:
+      return AfterUnimplemented(error, call);
+    case ErrorCode::kInvalidArgument:
+      return "check ARGS_JSON: the worker's command does not take it";
+    case ErrorCode::kHandlerFailed:
+      return "the command itself failed: see its arguments, and what the worker wrote to stderr";
+    case ErrorCode::kDeadlineExceeded:
+      return AfterDeadline(call);
+    case ErrorCode::kQueueFull:
+    case ErrorCode::kQueueTimeout:
+      return "have more workers, --workers " + std::to_string(std::min(1'000, 2 * call.workers)) +
+             ", or fewer calls at once, --parallel";
+    case ErrorCode::kWorkerLost:
+      return error.may_have_run
+                 ? "the command may have run, wholly or in part: repeat it only if that is safe"
+                 : "the command did not run: it is safe to repeat it";
+    case ErrorCode::kProtocolError:
+      return AfterProtocolError(call);
+    case ErrorCode::kMessageTooLarge:
+      return "send or return less at once, or in chunks: snakepit stream";
+    case ErrorCode::kCancelled:
+    case ErrorCode::kUnavailable:
+    case ErrorCode::kInternal:
+      return {};
+  }
+  return {};
+}
+
+std::string ShellCommand(const std::vector<std::string>& argv) {
+  constexpr char kPlain[] =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,+@%";
+  std::string line;
+  for (const std::string& argument : argv) {
+    if (!line.empty()) line += ' ';
+    if (!argument.empty() && argument.find_first_not_of(kPlain) == std::string::npos) {
+      line += argument;
+      continue;
+    }
+    line += '\'';
+    for (char c : argument) {
+      if (c == '\'') {
+        line += "'\\''";
+      } else {
+        line += c;
+      }
+    }
+    line += '\'';
+  }
+  return line;
+}
+
+}  // namespace snakepit

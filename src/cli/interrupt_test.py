@@ -1,0 +1,108 @@
+"""The command `snakepit` when it is to stop early: nothing is left running."""
+
+import os
+import signal
+import subprocess
+import unittest
+
+from cli_testing import CliTestCase, Timer, misbehaving
+
+SLOW_STREAM = ("stream", "ping_stream", '{"count": 2, "interval": 3600}')
+
+
+class InterruptTest(CliTestCase):
+    def start_silent_call(self, *arguments):
+        """A command whose call the worker has, and does not answer."""
+        path = os.path.join(os.environ["TEST_TMPDIR"], f"{self.id()}.fifo")
+        os.mkfifo(path)
+        self.addCleanup(os.unlink, path)
+        # Opened for both, so that it has no end when the worker closes it.
+        fifo = os.open(path, os.O_RDWR)
+        self.addCleanup(os.close, fifo)
+        process = self.start(
+            "exec", "fault", *arguments, *misbehaving("silent", "--record", path)
+        )
+        seen = b""
+        while b" fault " not in seen:
+            seen += os.read(fifo, 4096)
+        return process
+
+    def test_a_signal_during_a_call_ends_everything_in_order(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(number):
+                process = self.start_silent_call()
+                with Timer() as timer:
+                    process.send_signal(number)
+                    self.assertEqual(self.wait_for_exit(process), 128 + number)
+                self.assert_nothing_left(process.pid)
+                self.assertLess(timer.seconds, 10)
+                self.assertEqual(
+                    process.stderr.read(), f"snakepit: {number.name}: stopping\n"
+                )
+                self.doCleanups()
+                self.setUp()
+
+    def test_a_signal_during_a_stream_ends_everything_in_order(self):
+        for transport in ("stdio", "grpc"):
+            with self.subTest(transport):
+                process = self.start(*SLOW_STREAM, "--transport", transport)
+                self.assertIn("Ping 1 of 2", process.stdout.readline())
+                process.send_signal(signal.SIGINT)
+                self.assertEqual(self.wait_for_exit(process), 130)
+                self.assert_nothing_left(process.pid)
+
+    def test_no_further_call_is_started(self):
+        process = self.start("exec", "echo", "--repeat", "1000000000")
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130)
+        self.assertRegex(err, r"\nsummary: \d+ ok, 0 failed")
+        self.assert_nothing_left(process.pid)
+
+    def test_a_second_signal_exits_at_once(self):
+        process = self.start_silent_call()
+        process.send_signal(signal.SIGINT)
+        self.assertIn("stopping", process.stderr.readline())
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.wait_for_exit(process), 128 + signal.SIGTERM)
+        self.assert_nothing_stays(process.pid)
+
+    def test_a_signal_during_the_start_ends_it(self):
+        process = self.start(
+            *("exec", "ping", "--"), "/bin/sh", "-c", "echo begun >&2; exec sleep 3600"
+        )
+        self.assertEqual(process.stderr.readline(), "worker 0: begun\n")
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(self.wait_for_exit(process), 130)
+        self.assert_nothing_stays(process.pid)
+
+    def test_a_pipe_that_nobody_reads_any_more_ends_it(self):
+        """As `snakepit … | head -1`: even when there is nothing to write yet."""
+        cases = {
+            "nothing to write": SLOW_STREAM,
+            "much to write": ("exec", "ping", "--repeat", "1000000000"),
+        }
+        for name, arguments in cases.items():
+            with self.subTest(name):
+                process = self.start(*arguments)
+                process.stdout.readline()
+                process.stdout.close()
+                self.assertEqual(self.wait_for_exit(process), 141)
+                self.assertEqual(process.stderr.read(), "")
+                self.assert_nothing_left(process.pid)
+
+    def test_a_pipe_into_head_ends_quietly(self):
+        process = self.start("exec", "ping", "--repeat", "1000000000")
+        head = subprocess.run(
+            ["head", "-1"], stdin=process.stdout, capture_output=True, timeout=60
+        )
+        process.stdout.close()
+        self.assertEqual(head.stdout.count(b"\n"), 1)
+        self.assertEqual(self.wait_for_exit(process), 141)
+        self.assertEqual(process.stderr.read(), "")
+        self.assert_nothing_left(process.pid)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,53 @@
+// snakepit: runs commands on a pool of worker processes, in any language, over stdio or gRPC.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "src/cli/arguments.h"
+#include "src/cli/calls.h"
+#include "src/cli/demo.h"
+#include "src/cli/interrupts.h"
+#include "src/cli/output.h"
+
+namespace snakepit {
+namespace {
+
+// Else the next file that is opened would be taken for a standard stream that is closed. A closed
+// stdout is replaced by one that cannot be written, so that the results are not lost silently.
+void FillStandardStreams() {
+  while (true) {
+    const int fd = open("/dev/null", O_RDONLY);
+    if (fd > STDERR_FILENO) close(fd);
+    if (fd < 0 || fd > STDERR_FILENO) return;
+  }
+}
+
+int Run(const std::vector<std::string>& arguments) {
+  const ParsedArguments parsed = ParseArguments(arguments);
+  if (const auto* print = std::get_if<PrintAndExit>(&parsed)) {
+    const int error = WriteAll(print->exit_code == 0 ? STDOUT_FILENO : STDERR_FILENO, print->text);
+    return error == 0 || print->exit_code != 0 ? print->exit_code : 1;
+  }
+  Interrupts interrupts(STDOUT_FILENO);
+  Output output(STDOUT_FILENO, STDERR_FILENO);
+  if (const auto* demo = std::get_if<DemoArguments>(&parsed)) {
+    return RunDemo(*demo, interrupts, output);
+  }
+  return RunCalls(std::get<CallArguments>(parsed), interrupts, output);
+}
+
+}  // namespace
+}  // namespace snakepit
+
+int main(int argc, char** argv) {
+  snakepit::FillStandardStreams();
+  snakepit::Interrupts::BlockSignals();
+  // `bazel run` starts a program in a folder of its own and says where the user is: relative paths
+  // are meant from there.
+  if (const char* directory = std::getenv("BUILD_WORKING_DIRECTORY")) (void)!chdir(directory);
+  return snakepit::Run({argv + 1, argv + argc});
+}

@@ -1,0 +1,121 @@
+#include "src/cli/output.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "src/base/fd.h"
+
+namespace snakepit {
+namespace {
+
+class OutputTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    out_ = std::move(*OpenPipe());
+    err_ = std::move(*OpenPipe());
+    ASSERT_TRUE(SetNonBlocking(out_.first.get()) && SetNonBlocking(err_.first.get()));
+    output_.emplace(out_.second.get(), err_.second.get());
+  }
+
+  static std::string Read(int fd) {
+    char buffer[65536];
+    const ssize_t n = read(fd, buffer, sizeof buffer);
+    return n > 0 ? std::string(buffer, n) : "";
+  }
+  std::string Out() { return Read(out_.first.get()); }
+  std::string Err() { return Read(err_.first.get()); }
+
+  FdPair out_, err_;
+  std::optional<Output> output_;
+};
+
+TEST_F(OutputTest, AResultIsOneLineOfJsonOnStdout) {
+  EXPECT_EQ(output_->Result(Value(Value::Map{{"a", "line\nbreak"}})), 0);
+  EXPECT_EQ(Out(), "{\"a\":\"line\\nbreak\"}\n");
+  EXPECT_EQ(Err(), "");
+}
+
+TEST_F(OutputTest, AFailureIsOnStderrWithTailAndHint) {
+  output_->Failure({.code = ErrorCode::kWorkerLost,
+                    .message = "it ended",
+                    .worker_id = 1,
+                    .stderr_tail = "one\ntwo"},
+                   "try again");
+  EXPECT_EQ(Err(),
+            "error: WORKER_LOST: it ended\n  the end of its stderr:\n  | one\n  | two\n"
+            "  hint: try again\n");
+  EXPECT_EQ(Out(), "");
+}
+
+TEST_F(OutputTest, ATailThatStandsAboveIsNotRepeated) {
+  output_->Log(LogLevel::kInfo, "worker 1: one", false);
+  output_->Log(LogLevel::kInfo, "worker 1: two", false);
+  output_->Failure({.code = ErrorCode::kWorkerLost,
+                    .message = "it ended",
+                    .worker_id = 1,
+                    .stderr_tail = "one\ntwo"},
+                   "");
+  EXPECT_EQ(Err(), "worker 1: one\nworker 1: two\nerror: WORKER_LOST: it ended\n");
+}
+
+TEST_F(OutputTest, ATailThatWasMixedWithAnothersIsRepeated) {
+  output_->Log(LogLevel::kInfo, "worker 1: one", false);
+  output_->Log(LogLevel::kInfo, "worker 2: one", false);
+  output_->Failure(
+      {.code = ErrorCode::kInternal, .message = "m", .worker_id = 1, .stderr_tail = "one"}, "");
+  EXPECT_NE(Err().find("  | one\n"), std::string::npos);
+}
+
+TEST_F(OutputTest, OnlyTheLastLinesOfALongTailAreShown) {
+  std::string tail;
+  for (int i = 1; i <= 100; ++i) tail += "line " + std::to_string(i) + "\n";
+  output_->Failure(
+      {.code = ErrorCode::kInternal, .message = "m", .worker_id = 0, .stderr_tail = tail}, "");
+  const std::string text = Err();
+  EXPECT_EQ(text.find("line 88\n"), std::string::npos);
+  EXPECT_NE(text.find("| line 89\n"), std::string::npos);
+  EXPECT_NE(text.find("| line 100\n"), std::string::npos);
+}
+
+TEST_F(OutputTest, ThePoolsOwnLogIsForVerbose) {
+  output_->Log(LogLevel::kDebug, "worker 0 started", false);
+  output_->Log(LogLevel::kWarning, "worker 0 ended", false);
+  EXPECT_EQ(Err(), "");
+  output_->Log(LogLevel::kDebug, "worker 0 started", true);
+  EXPECT_EQ(Err(), "pool: worker 0 started\n");
+}
+
+TEST_F(OutputTest, AfterAFailedWriteNothingMoreIsWritten) {
+  signal(SIGPIPE, SIG_IGN);
+  out_.first.Reset();
+  EXPECT_EQ(output_->Result(Value(1)), EPIPE);
+  EXPECT_EQ(output_->Result(Value(2)), EPIPE);
+}
+
+TEST(WriteAll, WaitsForAPipeThatIsNonBlocking) {
+  FdPair pipe = std::move(*OpenPipe());
+  ASSERT_TRUE(SetNonBlocking(pipe.second.get()));
+  const std::string text(1 << 20, 'x');  // more than a pipe holds
+  size_t read_bytes = 0;
+  std::thread reader([&] {
+    char buffer[65536];
+    while (read_bytes < text.size()) {
+      const ssize_t n = read(pipe.first.get(), buffer, sizeof buffer);
+      if (n <= 0) return;
+      read_bytes += n;
+    }
+  });
+  EXPECT_EQ(WriteAll(pipe.second.get(), text), 0);
+  reader.join();
+  EXPECT_EQ(read_bytes, text.size());
+}
+
+}  // namespace
+}  // namespace snakepit

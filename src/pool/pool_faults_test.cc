@@ -1,0 +1,396 @@
+// What a pool makes of workers that do not start, misbehave, or are left behind. Each fault ends in
+// a named error, and the pool serves on.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <sstream>
+#include <thread>
+
+#include "snakepit/pool.h"
+#include "src/testing/workers.h"
+
+namespace snakepit {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+using testing::LegacyStdioWorker;
+using testing::MisbehavingWorker;
+
+Result<std::unique_ptr<Pool>> StartPool(Adapter adapter, int workers = 1,
+                                        testing::LogWatcher* log = nullptr) {
+  PoolOptions options;
+  options.adapter = std::move(adapter);
+  options.workers = workers;
+  if (log != nullptr) options.log = log->sink();
+  return Pool::Start(std::move(options));
+}
+
+// A file that goes away with the test.
+class TempPath {
+ public:
+  explicit TempPath(std::string_view name)
+      : path_(::testing::TempDir() + "/" + std::string(name) + "." + std::to_string(getpid())) {}
+  ~TempPath() { std::filesystem::remove(path_); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// --- Workers in the field, unchanged --------------------------------------------------------
+
+struct FieldWorker {
+  std::string name;
+  std::string script;
+  std::vector<std::string> arguments;
+  StdioTransport transport;
+};
+
+class FieldWorkerTest : public ::testing::TestWithParam<FieldWorker> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    Workers, FieldWorkerTest,
+    ::testing::Values(
+        FieldWorker{"V1Negotiated", "v1_bridge.py", {}, {}},
+        FieldWorker{"V1Fixed", "v1_bridge.py", {}, {.codecs = {Codec::kJson}, .negotiate = false}},
+        FieldWorker{"V2AutoMsgpack", "v2_bridge.py", {"--protocol", "auto"}, {}},
+        FieldWorker{
+            "V2AutoJson", "v2_bridge.py", {"--protocol", "auto"}, {.codecs = {Codec::kJson}}},
+        FieldWorker{"V2JsonNegotiated", "v2_bridge.py", {"--protocol", "json"}, {}},
+        FieldWorker{"V2MsgpackNegotiated", "v2_bridge.py", {"--protocol", "msgpack"}, {}},
+        FieldWorker{"V2MsgpackFixed",
+                    "v2_bridge.py",
+                    {"--protocol", "msgpack"},
+                    {.codecs = {Codec::kMessagePack}, .negotiate = false}},
+        FieldWorker{"JsNegotiated", "js_bridge.py", {}, {}},
+        FieldWorker{"JsFixed", "js_bridge.py", {}, {.codecs = {Codec::kJson}, .negotiate = false}}),
+    [](const auto& info) { return info.param.name; });
+
+TEST_P(FieldWorkerTest, RunsUnchanged) {
+  const FieldWorker& worker = GetParam();
+  auto pool = StartPool(LegacyStdioWorker(worker.script, worker.arguments, worker.transport), 2);
+  ASSERT_TRUE(pool) << pool.error().ToString() << "\n" << pool.error().stderr_tail;
+  const Value args = Value::Map{{"text", "ü"}, {"n", 7}};
+  auto echoed = (*pool)->Execute("echo", args);
+  ASSERT_TRUE(echoed) << echoed.error().ToString();
+  EXPECT_EQ(*echoed->Find("echoed"), args);
+
+  auto unknown = (*pool)->Execute("no_such_command", {});
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().code, ErrorCode::kUnimplemented) << unknown.error().ToString();
+  auto failed =
+      (*pool)->Execute("compute", Value::Map{{"operation", "divide"}, {"a", 1}, {"b", 0}});
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, ErrorCode::kHandlerFailed) << failed.error().ToString();
+
+  std::vector<Chunk> chunks;
+  auto count = (*pool)->ExecuteStream("ping", {}, [&chunks](const Chunk& chunk) {
+    chunks.push_back(chunk);
+    return true;
+  });
+  ASSERT_TRUE(count) << count.error().ToString();
+  ASSERT_EQ(chunks.size(), 1u);
+  EXPECT_TRUE(chunks[0].final);
+  EXPECT_EQ((*pool)->Stats().restarts, 0);
+}
+
+// Breakage 4 of pools in the field: a request that reaches a worker before its negotiation is
+// swallowed.
+TEST(FieldWorkers, NoRequestIsSwallowedAfterARestart) {
+  testing::LogWatcher log;
+  auto pool = StartPool(LegacyStdioWorker("v2_bridge.py", {"--protocol", "auto"}, {}), 1, &log);
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  for (int round = 0; round < 10; ++round) {
+    kill((*pool)->Workers()[0].pid, SIGKILL);
+    // Either the worker still had the call, or its replacement gets it.
+    auto result = (*pool)->Execute("ping", {});
+    if (!result) {
+      EXPECT_EQ(result.error().code, ErrorCode::kWorkerLost) << result.error().ToString();
+    }
+    result = (*pool)->Execute("ping", {});
+    ASSERT_TRUE(result) << result.error().ToString() << "\n" << log.Text();
+  }
+}
+
+class GrpcReadinessTest : public ::testing::TestWithParam<const char*> {};
+
+INSTANTIATE_TEST_SUITE_P(Ways, GrpcReadinessTest,
+                         ::testing::Values("none", "line", "old-line", "early-line", "file"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+TEST_P(GrpcReadinessTest, AGrpcWorkerIsReadyHoweverItSaysSo) {
+  auto pool = StartPool(testing::LegacyGrpcWorker({"--ready", GetParam()}), 2);
+  ASSERT_TRUE(pool) << pool.error().ToString() << "\n" << pool.error().stderr_tail;
+  EXPECT_TRUE((*pool)->Execute("ping", {}));
+}
+
+// --- Faults of a call ---------------------------------------------------------------------------
+
+struct Fault {
+  std::string name;
+  ErrorCode code;
+  std::string says;  // in the message
+};
+
+class FaultTest : public ::testing::TestWithParam<Fault> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    Faults, FaultTest,
+    ::testing::Values(Fault{"prints-in-handler", ErrorCode::kProtocolError, "hello"},
+                      Fault{"garbage", ErrorCode::kProtocolError, ""},
+                      Fault{"claims-2gib", ErrorCode::kProtocolError, "2147483647"},
+                      Fault{"zero-length-frame", ErrorCode::kProtocolError, ""},
+                      Fault{"bad-json", ErrorCode::kProtocolError, "success"},
+                      Fault{"reply-without-id", ErrorCode::kProtocolError, "without an id"},
+                      Fault{"wrong-id", ErrorCode::kProtocolError, "which was not made"},
+                      Fault{"success-without-result", ErrorCode::kProtocolError, "result"},
+                      Fault{"infinity", ErrorCode::kProtocolError, "Infinity"},
+                      Fault{"half-a-frame", ErrorCode::kWorkerLost, "in the middle of"},
+                      Fault{"closes-stdout", ErrorCode::kWorkerLost, "closed its connection"},
+                      Fault{"exits-mid-request", ErrorCode::kWorkerLost, "exit code 7"},
+                      Fault{"killed-mid-request", ErrorCode::kWorkerLost, "signal 11"},
+                      Fault{"silent", ErrorCode::kDeadlineExceeded, "deadline"},
+                      Fault{"grandchild", ErrorCode::kWorkerLost, "exit code 7"}),
+    [](const auto& info) {
+      std::string name = info.param.name;
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
+
+TEST_P(FaultTest, EndsInANamedErrorWithinTheDeadlineAndThePoolServesOn) {
+  const Fault& fault = GetParam();
+  auto pool = StartPool(MisbehavingWorker(fault.name));
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  const bool waits = fault.code == ErrorCode::kDeadlineExceeded;
+  const auto timeout = waits ? milliseconds(200) : milliseconds(20'000);
+  const auto start = steady_clock::now();
+  auto result = (*pool)->Execute("fault", {}, {.timeout = timeout});
+  ASSERT_FALSE(result) << result->ToJson();
+  if (!waits) {
+    EXPECT_LT(steady_clock::now() - start, timeout / 2) << "it waited for the deadline";
+  }
+  EXPECT_EQ(result.error().code, fault.code) << result.error().ToString();
+  EXPECT_NE(result.error().message.find(fault.says), std::string::npos) << result.error().message;
+  EXPECT_TRUE(result.error().may_have_run);
+  auto after = (*pool)->Execute("ping", {});
+  EXPECT_TRUE(after) << after.error().ToString();
+}
+
+TEST(Faults, TheSameEndsASubmittedCall) {
+  auto pool = StartPool(MisbehavingWorker("half-a-frame"));
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  std::promise<Result<Value>> ended;
+  (*pool)->Submit("fault", {}, [&ended](Result<Value> result) { ended.set_value(result); });
+  auto result = ended.get_future().get();
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kWorkerLost);
+  EXPECT_NE(result.error().message.find("in the middle of"), std::string::npos)
+      << result.error().message;
+}
+
+TEST(Faults, AFloodOfStderrBlocksNobody) {
+  auto pool = StartPool(MisbehavingWorker("stderr-flood"));
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  auto result = (*pool)->Execute("fault", {});
+  EXPECT_TRUE(result) << result.error().ToString();
+}
+
+// Breakage 1.
+TEST(Faults, ACallThatTimedOutInTheQueueIsNeverExecuted) {
+  const TempPath fifo("fifo"), record("record");
+  ASSERT_EQ(mkfifo(fifo.path().c_str(), 0600), 0);
+  auto pool = StartPool(
+      MisbehavingWorker("late-reply", {"--until", fifo.path(), "--record", record.path()}));
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  std::promise<Result<Value>> first;
+  (*pool)->Submit("fault", {}, [&first](Result<Value> result) { first.set_value(result); });
+  auto queued = (*pool)->Execute("echo", {}, {.queue_timeout = milliseconds(20)});
+  ASSERT_FALSE(queued);
+  EXPECT_EQ(queued.error().code, ErrorCode::kQueueTimeout);
+  close(open(fifo.path().c_str(), O_WRONLY));  // the worker replies now
+  EXPECT_TRUE(first.get_future().get());
+  EXPECT_TRUE((*pool)->Execute("ping", {}));
+
+  std::ifstream file(record.path());
+  std::stringstream commands;
+  std::string pid, command, id;
+  while (file >> pid >> command >> id) commands << command << " ";
+  EXPECT_EQ(commands.str(), "ping fault ping ") << "the first ping is the start's";
+}
+
+// --- Faults of a start --------------------------------------------------------------------------
+
+struct StartFault {
+  std::string name;
+  Adapter (*adapter)();
+  ErrorCode code;
+  std::string says;         // in the message
+  std::string stderr_says;  // in the end of its stderr
+};
+
+Adapter OfProgram(std::vector<std::string> argv) {
+  Adapter adapter;
+  adapter.argv = std::move(argv);
+  return adapter;
+}
+
+Adapter GrpcOf(Adapter adapter) {
+  adapter.transport = GrpcTransport{};
+  return adapter;
+}
+
+Adapter WithStartTimeout(Adapter adapter, milliseconds timeout) {
+  adapter.start_timeout = timeout;
+  return adapter;
+}
+
+class StartFaultTest : public ::testing::TestWithParam<StartFault> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    Faults, StartFaultTest,
+    ::testing::Values(
+        StartFault{"Missing", [] { return OfProgram({"/no/such/worker"}); },
+                   ErrorCode::kStartFailed, "ENOENT", ""},
+        StartFault{"MissingGrpc",
+                   [] {
+                     return GrpcOf(OfProgram({"no-such-worker", "{socket}"}));
+                   },
+                   ErrorCode::kStartFailed, "ENOENT", ""},
+        StartFault{"NotExecutable", [] { return OfProgram({"/etc/passwd"}); },
+                   ErrorCode::kStartFailed, "EACCES", ""},
+        // Breakage 8.
+        StartFault{"MissingScript",
+                   [] {
+                     return OfProgram({"/usr/bin/python3", "/no/such/script.py"});
+                   },
+                   ErrorCode::kStartFailed, "exit code 2", "/no/such/script.py"},
+        StartFault{"MissingScriptGrpc",
+                   [] {
+                     return GrpcOf(OfProgram({"/usr/bin/python3", "/no/such/script.py", "{port}"}));
+                   },
+                   ErrorCode::kStartFailed, "exit code 2", "/no/such/script.py"},
+        StartFault{"ExitsAtOnce", [] { return MisbehavingWorker("exits-at-once"); },
+                   ErrorCode::kStartFailed, "exit code 3", "no such model"},
+        StartFault{"PrintsBeforeReady", [] { return MisbehavingWorker("prints-before-ready"); },
+                   ErrorCode::kProtocolError, "hello", ""},
+        StartFault{"HangsInStartUp",
+                   [] {
+                     return WithStartTimeout(MisbehavingWorker("hangs-in-start-up"),
+                                             milliseconds(500));
+                   },
+                   ErrorCode::kStartTimeout, "500 ms: ", ""},
+        StartFault{"HangsInStartUpGrpc",
+                   [] {
+                     Adapter adapter = GrpcOf(MisbehavingWorker("hangs-in-start-up"));
+                     return WithStartTimeout(std::move(adapter), milliseconds(500));
+                   },
+                   ErrorCode::kStartTimeout, "500 ms: ", ""},
+        StartFault{"NoProtocolAtAll",
+                   [] {
+                     return OfProgram({"/bin/echo", "hello world"});
+                   },
+                   ErrorCode::kProtocolError, "hello world", ""}),
+    [](const auto& info) { return info.param.name; });
+
+TEST_P(StartFaultTest, SaysWhyAtOnceAndLeavesNothing) {
+  const StartFault& fault = GetParam();
+  const auto start = steady_clock::now();
+  auto pool = StartPool(fault.adapter(), 2);
+  ASSERT_FALSE(pool);
+  // Breakage 8: well before any time limit but its own.
+  EXPECT_LT(steady_clock::now() - start, seconds(10));
+  EXPECT_EQ(pool.error().code, fault.code) << pool.error().ToString();
+  EXPECT_NE(pool.error().message.find(fault.says), std::string::npos) << pool.error().message;
+  EXPECT_NE(pool.error().stderr_tail.find(fault.stderr_says), std::string::npos)
+      << pool.error().stderr_tail;
+}
+
+TEST(Start, BadOptionsAreRefusedByName) {
+  const auto message = [](PoolOptions options) {
+    auto pool = Pool::Start(std::move(options));
+    EXPECT_FALSE(pool);
+    EXPECT_EQ(pool.error().code, ErrorCode::kInvalidArgument);
+    return pool.error().message;
+  };
+  PoolOptions options;
+  EXPECT_NE(message(options).find("adapter.argv"), std::string::npos);
+  options.adapter.argv = {"worker"};
+  options.workers = -1;
+  EXPECT_NE(message(options).find("workers"), std::string::npos);
+  options.workers = 1;
+  options.adapter.transport = StdioTransport{.codecs = {}};
+  EXPECT_NE(message(options).find("codecs"), std::string::npos);
+  options.adapter.transport = GrpcTransport{.max_message_bytes = 1};
+  EXPECT_NE(message(options).find("max_message_bytes"), std::string::npos);
+}
+
+// --- Nothing is left behind ---------------------------------------------------------------------
+
+TEST(Shutdown, AWorkerThatIgnoresEverythingIsKilled) {
+  PoolOptions options;
+  options.adapter = MisbehavingWorker("ignores-sigterm");
+  options.workers = 1;
+  options.stop_grace = milliseconds(100);
+  auto pool = Pool::Start(options);
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  const pid_t pid = (*pool)->Workers()[0].pid;
+  (*pool)->Shutdown();
+  EXPECT_FALSE(testing::IsAlive(pid));
+}
+
+TEST(Shutdown, TheChildrenOfAWorkerGoWithIt) {
+  auto pool = StartPool(MisbehavingWorker("grandchild"));
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  auto result = (*pool)->Execute("fault", {});
+  ASSERT_FALSE(result);
+  int grandchild = 0;
+  ASSERT_EQ(std::sscanf(result.error().stderr_tail.c_str(), "grandchild %d", &grandchild), 1)
+      << result.error().stderr_tail;
+  EXPECT_TRUE(testing::WaitUntilGone(grandchild));
+}
+
+// Breakage 9: the pool's own process is killed while its workers are busy.
+TEST(Shutdown, NoWorkerOutlivesAPoolThatIsKilled) {
+  for (const char* transport : {"stdio", "grpc"}) {
+    SCOPED_TRACE(transport);
+    int out[2];
+    ASSERT_EQ(pipe2(out, O_CLOEXEC), 0);
+    const pid_t pool = fork();
+    if (pool == 0) {
+      dup2(out[1], 1);
+      execl("src/pool/busy_pool", "busy_pool", transport, nullptr);
+      _exit(127);
+    }
+    close(out[1]);
+    FILE* lines = fdopen(out[0], "r");
+    std::vector<pid_t> workers;
+    pid_t pid = 0;
+    while (workers.size() < 2 && std::fscanf(lines, " busy %d", &pid) == 1) {
+      workers.push_back(pid);
+    }
+    EXPECT_EQ(workers.size(), 2u);
+    kill(pool, SIGKILL);
+    int status = 0;
+    waitpid(pool, &status, 0);
+    std::fclose(lines);
+    for (pid_t worker : workers) EXPECT_TRUE(testing::WaitUntilGone(worker)) << worker;
+  }
+}
+
+}  // namespace
+}  // namespace snakepit

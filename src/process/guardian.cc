@@ -1,0 +1,334 @@
+#include "src/process/guardian.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "src/base/fd.h"
+#include "src/base/quote.h"
+#include "src/process/guardian_process.h"
+#include "src/process/guardian_protocol.h"
+
+namespace snakepit {
+namespace {
+
+namespace protocol = guardian_protocol;
+
+// The guardian answers at once; one that does not for so long is stopped or stuck.
+constexpr std::chrono::milliseconds kSendTimeout{5'000};
+// For killing everything; then the guardian itself is killed.
+constexpr std::chrono::milliseconds kEndTimeout{8'000};
+// Events that are handled in one go, before other work of the io_context has its turn.
+constexpr int kEventsPerTurn = 64;
+
+std::string Quoted(std::string_view text) { return '"' + OneLine(text) + '"'; }
+
+bool HasNul(const std::string& text) { return text.find('\0') != std::string::npos; }
+
+Result<void> Validate(const SpawnSpec& spec) {
+  const auto refuse = [](std::string message) {
+    return Fail(ErrorCode::kInvalidArgument, std::move(message));
+  };
+  if (spec.argv.empty() || spec.argv[0].empty()) return refuse("argv names no program");
+  for (const std::string& argument : spec.argv) {
+    if (HasNul(argument)) return refuse("an argument contains a NUL byte: " + Quoted(argument));
+  }
+  for (const std::string& variable : spec.environment) {
+    const size_t equals = variable.find('=');
+    if (HasNul(variable) || equals == 0 || equals == std::string::npos) {
+      return refuse("not a NAME=value without a NUL byte: " + Quoted(variable));
+    }
+  }
+  if (HasNul(spec.working_directory)) {
+    return refuse("the working directory contains a NUL byte: " + Quoted(spec.working_directory));
+  }
+  if (spec.stdin_fd < 0 || spec.stdout_fd < 0 || spec.stderr_fd < 0) {
+    return refuse("stdin, stdout and stderr must each be an open descriptor");
+  }
+  return {};
+}
+
+// As guardian_protocol::kSpecFd has it.
+std::string Serialize(const SpawnSpec& spec) {
+  const protocol::SpecHeader header = {static_cast<uint32_t>(spec.argv.size()),
+                                       static_cast<uint32_t>(spec.environment.size())};
+  std::string bytes(reinterpret_cast<const char*>(&header), sizeof header);
+  const auto append = [&bytes](const std::string& text) {
+    bytes.append(text.c_str(), text.size() + 1);
+  };
+  append(spec.working_directory);
+  for (const std::string& argument : spec.argv) append(argument);
+  for (const std::string& variable : spec.environment) append(variable);
+  return bytes;
+}
+
+// What a message about a failed start has to name.
+struct Starting {
+  std::string program;
+  std::string working_directory;
+};
+
+// What would help against the error of execve(2).
+std::string ExecuteAdvice(const std::string& program, int error) {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return program.find('/') == std::string::npos
+                 ? "; is it installed, and in a folder on the worker's PATH?"
+                 : "; is the path right?";
+    case EACCES:
+      return "; make it executable (chmod +x), and its folders accessible";
+    case EISDIR:
+      return "; it is a folder, not a program";
+    case ENOEXEC:
+      return "; it is not a program that this machine can run: a script needs a first line such as "
+             "#!/usr/bin/env python3";
+    case E2BIG:
+      return "; one argument or variable may have 128 KiB, all together a quarter of the stack's "
+             "limit (ulimit -s)";
+    default:
+      return "";
+  }
+}
+
+Error StartError(const Starting& starting, int step, int error) {
+  std::string message = "cannot start " + Quoted(starting.program);
+  switch (step) {
+    case protocol::kStepWorkingDirectory:
+      message += " in the working directory " +
+                 (starting.working_directory.empty() ? std::string("of this process")
+                                                     : Quoted(starting.working_directory)) +
+                 ": " + ErrnoMessage(error) + "; it must be a folder that may be entered";
+      break;
+    case protocol::kStepInterpreter:
+      message += ": " + ErrnoMessage(error) +
+                 "; it is there, but the program that runs it is not: see its first line (#!), "
+                 "which must not end in a carriage return either";
+      break;
+    case protocol::kStepExecute:
+      message += ": " + ErrnoMessage(error) + ExecuteAdvice(starting.program, error);
+      break;
+    default:
+      message += ": " + ErrnoMessage(error) +
+                 "; the system has no process, memory or descriptor left to give (ulimit -a)";
+  }
+  Error result;
+  result.code = ErrorCode::kStartFailed;
+  result.message = std::move(message);
+  return result;
+}
+
+ExitStatus ToExitStatus(int wait_status) {
+  if (WIFSIGNALED(wait_status)) return {.code = 0, .signal = WTERMSIG(wait_status)};
+  return {.code = WEXITSTATUS(wait_status), .signal = 0};
+}
+
+ResourceUse ToResourceUse(const protocol::Event& event) {
+  return {.user_time = std::chrono::microseconds(event.user_time_us),
+          .system_time = std::chrono::microseconds(event.system_time_us),
+          .max_rss_bytes = event.max_rss_bytes};
+}
+
+// One packet, with descriptors; 0 or the errno.
+int SendOnce(int socket, const protocol::Request& request, const int* fds, size_t fd_count) {
+  iovec part = {const_cast<protocol::Request*>(&request), sizeof request};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * protocol::kSpawnFdCount)] = {};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (fd_count > 0) {
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(sizeof(int) * fd_count);
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
+    std::memcpy(CMSG_DATA(header), fds, sizeof(int) * fd_count);
+  }
+  return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? errno : 0;
+}
+
+// The same, waiting for room; ETIMEDOUT when there is none in time.
+int Send(int socket, const protocol::Request& request, const int* fds, size_t fd_count) {
+  const auto deadline = std::chrono::steady_clock::now() + kSendTimeout;
+  for (;;) {
+    const int error = SendOnce(socket, request, fds, fd_count);
+    const bool full = error == EAGAIN || error == ENOBUFS;
+    // ETOOMANYREFS: the guardian has yet to take the descriptors that are under way.
+    const bool wait = full || error == ETOOMANYREFS;
+    if (!wait && error != EINTR) return error;
+    if (std::chrono::steady_clock::now() >= deadline) return ETIMEDOUT;
+    if (!wait) continue;
+    // Neither ENOBUFS nor ETOOMANYREFS has an event to wait for.
+    pollfd writable = {socket, POLLOUT, 0};
+    poll(&writable, error == EAGAIN ? 1 : 0, error == EAGAIN ? 100 : 1);
+  }
+}
+
+}  // namespace
+
+// What outlives the Guardian while one of its events is running.
+class Guardian::Link : public std::enable_shared_from_this<Link> {
+ public:
+  Link(asio::io_context& io, Events events, GuardianProcess process)
+      : events_(std::move(events)),
+        process_(std::move(process)),
+        pid_(process_.pid()),
+        fd_(process_.ReleaseSocket()),
+        descriptor_(io, fd_) {}
+
+  void Listen() {
+    descriptor_.async_wait(asio::posix::stream_descriptor::wait_read,
+                           [weak = weak_from_this()](const asio::error_code&) {
+                             if (const std::shared_ptr<Link> self = weak.lock())
+                               self->HandleReadable();
+                           });
+  }
+
+  Result<void> Spawn(uint64_t id, const SpawnSpec& spec);
+  void Signal(uint64_t id, int signal);
+  void Close();
+  pid_t pid() const { return pid_; }
+
+ private:
+  void HandleReadable();
+  void Dispatch(const protocol::Event& event);
+  Starting TakeStarting(uint64_t id);
+  void HandleLoss();
+
+  // Held while events are called, so that none is once Close has it; recursive, as an event may
+  // destroy the Guardian.
+  std::recursive_mutex dispatch_mutex_;
+  bool closed_ = false;  // by dispatch_mutex_
+  const Events events_;
+  GuardianProcess process_;  // by dispatch_mutex_
+  const pid_t pid_;
+  const int fd_;  // descriptor_'s
+  asio::posix::stream_descriptor descriptor_;
+
+  std::mutex starting_mutex_;
+  std::unordered_map<uint64_t, Starting> starting_;  // by starting_mutex_
+};
+
+Result<void> Guardian::Link::Spawn(uint64_t id, const SpawnSpec& spec) {
+  if (auto valid = Validate(spec); !valid) return valid;
+  const auto spec_file = OpenMemoryFile("snakepit-spec", false, Serialize(spec));
+  if (!spec_file) return Fail(spec_file.error());
+  const bool absolute = spec.working_directory.starts_with('/');
+  const UniqueFd start_directory(open(absolute ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!start_directory.valid()) {
+    return Fail(ErrnoError("cannot open the working directory of this process", errno));
+  }
+  {
+    const std::lock_guard lock(starting_mutex_);
+    if (!starting_.try_emplace(id, Starting{spec.argv[0], spec.working_directory}).second) {
+      return Fail(ErrorCode::kInvalidArgument, "two workers have the same id");
+    }
+  }
+  const int fds[protocol::kSpawnFdCount] = {spec_file->get(), spec.stdin_fd, spec.stdout_fd,
+                                            spec.stderr_fd, start_directory.get()};
+  const int error =
+      Send(fd_, {.kind = protocol::kSpawn, .signal = 0, .id = id}, fds, protocol::kSpawnFdCount);
+  if (error == 0) return {};
+  TakeStarting(id);
+  switch (error) {
+    case EBADF:
+      return Fail(ErrorCode::kInvalidArgument,
+                  "stdin, stdout and stderr must each be an open descriptor");
+    case EPIPE:
+    case ECONNRESET:
+    case ENOTCONN:
+      return Fail(ErrorCode::kInternal, "the guardian process has ended");
+    default:
+      return Fail(ErrnoError("cannot reach the guardian process", error));
+  }
+}
+
+void Guardian::Link::Signal(uint64_t id, int signal) {
+  const int error = Send(fd_, {.kind = protocol::kSignal, .signal = signal, .id = id}, nullptr, 0);
+  // A guardian that cannot be told to kill is worse than none: this makes it a lost one.
+  if (error == ETIMEDOUT) shutdown(fd_, SHUT_RDWR);
+}
+
+void Guardian::Link::HandleReadable() {
+  const std::lock_guard lock(dispatch_mutex_);
+  for (int i = 0; i < kEventsPerTurn; ++i) {
+    if (closed_) return;
+    protocol::Event event;
+    const ssize_t got = recv(fd_, &event, sizeof event, MSG_DONTWAIT);
+    // ECONNRESET, said once, comes before the last events.
+    if (got < 0 && (errno == EINTR || errno == ECONNRESET)) continue;
+    if (got < 0 && errno == EAGAIN) break;
+    if (got != sizeof event) return HandleLoss();
+    Dispatch(event);
+  }
+  if (!closed_) Listen();
+}
+
+void Guardian::Link::Dispatch(const protocol::Event& event) {
+  switch (event.kind) {
+    case protocol::kSpawned:
+      TakeStarting(event.id);
+      return events_.spawned(event.id, event.pid);
+    case protocol::kSpawnFailed:
+      return events_.spawn_failed(event.id,
+                                  StartError(TakeStarting(event.id), event.step, event.error));
+    case protocol::kExited:
+      return events_.exited(event.id, ToExitStatus(event.wait_status), ToResourceUse(event));
+  }
+}
+
+Starting Guardian::Link::TakeStarting(uint64_t id) {
+  const std::lock_guard lock(starting_mutex_);
+  auto node = starting_.extract(id);
+  return node.empty() ? Starting{} : std::move(node.mapped());
+}
+
+void Guardian::Link::HandleLoss() {
+  // It ends by itself when it sees what this side saw, unless it is stopped or stuck.
+  shutdown(fd_, SHUT_RDWR);
+  process_.AwaitEnd(kEndTimeout);
+  events_.lost();
+}
+
+void Guardian::Link::Close() {
+  const std::lock_guard lock(dispatch_mutex_);
+  closed_ = true;
+  // Not only closed: a process that this one forked may hold a copy.
+  shutdown(fd_, SHUT_RDWR);
+  asio::error_code ignored;
+  descriptor_.close(ignored);
+  process_.AwaitEnd(kEndTimeout);
+}
+
+Guardian::Guardian(std::shared_ptr<Link> link) : link_(std::move(link)) {}
+
+Guardian::~Guardian() { link_->Close(); }
+
+Result<std::unique_ptr<Guardian>> Guardian::Start(asio::io_context& io, Events events) {
+  auto process = GuardianProcess::Start();
+  if (!process) return Fail(process.error());
+  auto link = std::make_shared<Link>(io, std::move(events), std::move(*process));
+  link->Listen();
+  return std::unique_ptr<Guardian>(new Guardian(std::move(link)));
+}
+
+Result<void> Guardian::Spawn(uint64_t id, const SpawnSpec& spec) { return link_->Spawn(id, spec); }
+
+void Guardian::Signal(uint64_t id, int signal) { link_->Signal(id, signal); }
+
+pid_t Guardian::pid() const { return link_->pid(); }
+
+}  // namespace snakepit

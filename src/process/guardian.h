@@ -1,0 +1,102 @@
+// Guardian: the process that starts the workers, is their parent, and ends them, with everything
+// that they started, the moment this process lets go of it: by a crash, too.
+//
+// It is a small program of its own, carried inside the library and run from memory. It has its own
+// session, so that a terminal's Ctrl-C reaches neither it nor the workers, and it ignores every
+// signal that can be ignored: it lives as long as its pool does. `ps` shows it as
+// "snakepit-guardian PID", where PID is the process of the pool. Linux 5.4 or newer.
+#ifndef SNAKEPIT_SRC_PROCESS_GUARDIAN_H_
+#define SNAKEPIT_SRC_PROCESS_GUARDIAN_H_
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "snakepit/error.h"
+
+namespace asio {
+class io_context;
+}
+
+namespace snakepit {
+
+// What to start. The worker gets this and nothing else: no other descriptor, no other variable, no
+// blocked or ignored signal. It is the leader of a process group of its own.
+struct SpawnSpec {
+  // Verbatim, without a shell. argv[0] without a slash is searched on the PATH of `environment`, as
+  // execvp(3) does; with one, it is taken from working_directory on.
+  std::vector<std::string> argv;
+  std::vector<std::string> environment;  // NAME=value each
+  // Empty: the working directory that this process has at the time of the Spawn call. A relative
+  // one starts there.
+  std::string working_directory;
+  // Borrowed: the caller may close them as soon as Spawn has returned.
+  int stdin_fd = -1;
+  int stdout_fd = -1;
+  int stderr_fd = -1;
+};
+
+// What a worker used, together with those of its children that it waited for. getrusage(2).
+struct ResourceUse {
+  std::chrono::microseconds user_time{0};
+  std::chrono::microseconds system_time{0};
+  int64_t max_rss_bytes = 0;  // of the largest one process
+};
+
+class Guardian {
+ public:
+  // Called on the thread that runs the io_context, one at a time. For each id that Spawn accepted:
+  // either spawn_failed, or spawned and later exited; unless `lost` comes first. All must be set.
+  struct Events {
+    // The worker's program has been executed.
+    std::function<void(uint64_t id, pid_t pid)> spawned;
+    // START_FAILED; the message names the program, the error and what would help. No process is
+    // left of it.
+    std::function<void(uint64_t id, Error error)> spawn_failed;
+    // The worker ended and is reaped; what was left of its process group has been sent SIGKILL.
+    std::function<void(uint64_t id, ExitStatus status, ResourceUse use)> exited;
+    // The guardian itself ended unexpectedly, and with it all workers; nothing more is called, and
+    // Spawn fails from now on. Processes that a worker had moved to another session may survive.
+    std::function<void()> lost;
+  };
+
+  // Starts the guardian process, in about a millisecond. `io` must outlive the Guardian; it need
+  // not run yet, and events come while it runs. INTERNAL when the system does not let it start.
+  static Result<std::unique_ptr<Guardian>> Start(asio::io_context& io, Events events);
+
+  // Ends every worker and everything that the workers started with SIGKILL, and returns when all of
+  // it, and the guardian, is gone and reaped: within 10 s, unless a process cannot be killed. No
+  // event is called any more. May be called from any thread, inside an event too, and whether or
+  // not the io_context runs; no other method may run at the same time, and the caller must hold no
+  // lock that an event takes.
+  ~Guardian();
+  Guardian(const Guardian&) = delete;
+  Guardian& operator=(const Guardian&) = delete;
+
+  // Asks for a worker; what became of it comes as an event. `id` is the caller's choice and unique
+  // for the life of the guardian. From any thread. INVALID_ARGUMENT when the spec cannot be right;
+  // INTERNAL when the guardian is lost, or out of a resource: then no event follows.
+  Result<void> Spawn(uint64_t id, const SpawnSpec& spec);
+
+  // Sends a signal to the worker's process group; does nothing when the worker has ended, or never
+  // was. In order with Spawn calls of the same thread: a worker that is still starting gets it too.
+  // From any thread.
+  void Signal(uint64_t id, int signal);
+
+  // The guardian's own process, for diagnosis.
+  pid_t pid() const;
+
+ private:
+  class Link;
+  explicit Guardian(std::shared_ptr<Link> link);
+  const std::shared_ptr<Link> link_;
+};
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_SRC_PROCESS_GUARDIAN_H_

@@ -1,0 +1,45 @@
+// The guardian as a process of this one: how it is started from memory, and how it is seen off.
+#ifndef SNAKEPIT_SRC_PROCESS_GUARDIAN_PROCESS_H_
+#define SNAKEPIT_SRC_PROCESS_GUARDIAN_PROCESS_H_
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <string_view>
+
+#include "snakepit/error.h"
+#include "src/base/fd.h"
+
+namespace snakepit {
+
+// A file in memory with close-on-exec. `executable` says whether it may be executed, for kernels
+// that ask (Linux 6.3).
+Result<UniqueFd> OpenMemoryFile(const char* name, bool executable, std::string_view content);
+
+// Not synchronised.
+class GuardianProcess {
+ public:
+  static Result<GuardianProcess> Start();
+
+  pid_t pid() const { return pid_; }
+
+  // Gives up this process's end of the socket; the guardian ends when it is closed.
+  [[nodiscard]] int ReleaseSocket() { return socket_.Release(); }
+
+  // Returns when the guardian is gone and reaped; to be called when it has no reason to live, or
+  // has died. Kills it after the time limit. When it did not end in order, kills what it left of
+  // the workers, too. A second call does nothing.
+  void AwaitEnd(std::chrono::milliseconds timeout);
+
+ private:
+  bool EndedInOrder() const;
+  void KillSession() const;
+
+  pid_t pid_ = -1;
+  UniqueFd pidfd_;
+  UniqueFd socket_;
+};
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_SRC_PROCESS_GUARDIAN_PROCESS_H_

@@ -1,0 +1,72 @@
+// What the pool's process and the guardian's say to each other: one struct a packet on a Unix
+// SOCK_SEQPACKET pair, both sides built from the same source. Plain C types: the guardian's side
+// has no C++ library.
+#ifndef SNAKEPIT_SRC_PROCESS_GUARDIAN_PROTOCOL_H_
+#define SNAKEPIT_SRC_PROCESS_GUARDIAN_PROTOCOL_H_
+
+#include <stdint.h>
+
+namespace snakepit::guardian_protocol {
+
+// The guardian's end of the socket.
+inline constexpr int kSocketFd = 3;
+
+enum RequestKind : uint32_t {
+  kSpawn = 1,   // with the descriptors of SpawnFd, in that order
+  kSignal = 2,  // to the whole process group of the worker
+};
+
+// Pool to guardian.
+struct Request {
+  uint32_t kind;
+  int32_t signal;
+  uint64_t id;
+};
+
+enum SpawnFd {
+  kSpecFd,            // a file: SpecHeader and its strings
+  kStdinFd,           //
+  kStdoutFd,          //
+  kStderrFd,          //
+  kStartDirectoryFd,  // where the working directory of the spec starts from
+  kSpawnFdCount,
+};
+
+// The file of kSpecFd: this, then NUL-terminated strings: the working directory (empty: stay), then
+// the arguments, then the variables.
+struct SpecHeader {
+  uint32_t argument_count;
+  uint32_t variable_count;
+};
+
+enum EventKind : uint32_t {
+  kSpawned = 1,
+  kSpawnFailed = 2,
+  kExited = 3,
+};
+
+// Which step of a spawn failed.
+enum Step : int32_t {
+  kStepPrepare = 1,  // descriptors, memory or processes ran out
+  kStepWorkingDirectory = 2,
+  kStepExecute = 3,
+  kStepInterpreter = 4,  // the program is there, but what its first line names is not
+};
+
+// Guardian to pool.
+struct Event {
+  uint32_t kind;
+  int32_t pid;          // kSpawned
+  uint64_t id;          //
+  int32_t step;         // kSpawnFailed
+  int32_t error;        // kSpawnFailed: errno
+  int32_t wait_status;  // kExited: as wait(2) gives it
+  int32_t unused;
+  int64_t user_time_us;    // kExited
+  int64_t system_time_us;  // kExited
+  int64_t max_rss_bytes;   // kExited
+};
+
+}  // namespace snakepit::guardian_protocol
+
+#endif  // SNAKEPIT_SRC_PROCESS_GUARDIAN_PROTOCOL_H_

@@ -1,0 +1,165 @@
+// What the guardian's test starts: argv[1] says what it does.
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "src/process/guardian.h"
+
+namespace snakepit {
+namespace {
+
+[[noreturn]] void Hold() {
+  for (;;) pause();
+}
+
+void PrintArguments(char** argv) {
+  for (; *argv != nullptr; ++argv) std::cout << *argv << '\0';
+}
+
+void PrintWorkingDirectory() {
+  char path[4096];
+  std::cout << (getcwd(path, sizeof path) != nullptr ? path : "?");
+}
+
+void PrintFds() {
+  DIR* const fds = opendir("/proc/self/fd");
+  while (const dirent* entry = readdir(fds)) {
+    if (entry->d_name[0] != '.' && std::atoi(entry->d_name) != dirfd(fds)) {
+      std::cout << entry->d_name << '\n';
+    }
+  }
+  closedir(fds);
+}
+
+// Of the signals, and of the groups.
+void PrintState() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("SigBlk") || line.starts_with("SigIgn")) std::cout << line << '\n';
+  }
+  std::cout << "leads its group: " << (getpgrp() == getpid()) << '\n';
+  std::cout << "in the guardian's session: " << (getsid(0) == getppid()) << '\n';
+}
+
+// A child that has left its parent's control as `leave` says, and holds stdout.
+void StartLingerer(const std::function<void()>& leave) {
+  int ready[2];
+  if (pipe(ready) != 0) std::abort();
+  if (fork() == 0) {
+    leave();
+    if (write(ready[1], "x", 1) != 1) std::abort();
+    close(ready[0]);
+    close(ready[1]);
+    Hold();
+  }
+  close(ready[1]);
+  char byte;
+  if (read(ready[0], &byte, 1) != 1) std::abort();
+  close(ready[0]);
+}
+
+void ForkAndLeaveParent() {
+  if (fork() != 0) _exit(0);
+}
+
+void StartGroupLingerer() {
+  StartLingerer([] {});
+  StartLingerer(ForkAndLeaveParent);
+}
+
+void StartAllLingerers() {
+  StartGroupLingerer();
+  StartLingerer([] { setsid(); });
+  StartLingerer([] {
+    setsid();
+    ForkAndLeaveParent();
+    setsid();
+  });
+}
+
+void SayReady() {
+  if (write(STDOUT_FILENO, "ready\n", 6) != 6) std::abort();
+}
+
+// A program that uses a Guardian, and never ends by itself.
+void RunHost(const std::string& self, const std::string& worker_mode, bool fork_after_start) {
+  asio::io_context io;
+  const auto keep_running = asio::make_work_guard(io);
+  Guardian::Events events;
+  events.spawned = [](uint64_t, pid_t) {};
+  events.spawn_failed = [](uint64_t, const Error& error) { std::cerr << error.message << '\n'; };
+  events.exited = [](uint64_t, ExitStatus, ResourceUse) {};
+  events.lost = [] {};
+  auto guardian = Guardian::Start(io, events);
+  if (!guardian) std::abort();
+  if (fork_after_start && fork() == 0) {
+    close(STDOUT_FILENO);
+    Hold();
+  }
+  SpawnSpec spec;
+  spec.argv = {self, worker_mode};
+  spec.environment = {std::string("MARK=") + std::getenv("MARK")};
+  spec.stdin_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  spec.stdout_fd = STDOUT_FILENO;
+  spec.stderr_fd = STDERR_FILENO;
+  if (!(*guardian)->Spawn(1, spec)) std::abort();
+  io.run();
+}
+
+int Main(int argc, char** argv) {
+  const std::string mode = argc > 1 ? argv[1] : "";
+  if (mode == "arguments") {
+    PrintArguments(argv);
+  } else if (mode == "environment") {
+    PrintArguments(environ);
+  } else if (mode == "working-directory") {
+    PrintWorkingDirectory();
+  } else if (mode == "fds") {
+    PrintFds();
+  } else if (mode == "state") {
+    PrintState();
+  } else if (mode == "cat") {
+    std::cout << std::cin.rdbuf();
+    std::cerr << "to stderr";
+  } else if (mode == "exit") {
+    return std::atoi(argv[2]);
+  } else if (mode == "use") {
+    std::vector<char> memory(std::strtoul(argv[2], nullptr, 10), 'x');
+    asm volatile("" : : "r"(memory.data()) : "memory");
+  } else if (mode == "hold") {
+    SayReady();
+    Hold();
+  } else if (mode == "leave-group") {
+    StartGroupLingerer();
+    SayReady();
+  } else if (mode == "linger") {
+    StartAllLingerers();
+    SayReady();
+    Hold();
+  } else if (mode == "host" || mode == "forked-host") {
+    RunHost(argv[0], argv[2], mode == "forked-host");
+  } else {
+    return 2;
+  }
+  std::cout.flush();
+  return 0;
+}
+
+}  // namespace
+}  // namespace snakepit
+
+int main(int argc, char** argv) { return snakepit::Main(argc, argv); }

@@ -1,0 +1,60 @@
+#include "src/process/proc_figures.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "src/base/fd.h"
+
+namespace snakepit {
+namespace {
+
+// How many descriptors are open, or -1 with errno.
+int CountFds(const std::string& folder) {
+  DIR* const fds = opendir(folder.c_str());
+  if (fds == nullptr) return -1;
+  int count = 0;
+  while (const dirent* entry = readdir(fds)) count += entry->d_name[0] != '.';
+  closedir(fds);
+  return count;
+}
+
+}  // namespace
+
+Result<ProcFigures> ReadProcFigures(pid_t pid) {
+  const std::string folder = "/proc/" + std::to_string(pid);
+  std::ifstream file(folder + "/stat");
+  const std::string stat(std::istreambuf_iterator<char>(file), {});
+  // proc(5). The name, in parentheses, may contain anything.
+  const size_t after_name = stat.rfind(')');
+  char state = 0;
+  unsigned long user_ticks = 0;
+  unsigned long system_ticks = 0;
+  long threads = 0;
+  long rss_pages = 0;
+  if (after_name == std::string::npos ||
+      std::sscanf(stat.c_str() + after_name,
+                  ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %ld %*d "
+                  "%*u %*u %ld",
+                  &state, &user_ticks, &system_ticks, &threads, &rss_pages) != 5 ||
+      state == 'Z' || state == 'X') {
+    return Fail(ErrorCode::kInternal, "there is no process " + std::to_string(pid));
+  }
+  const int open_fds = CountFds(folder + "/fd");
+  if (open_fds < 0) return Fail(ErrnoError("cannot read " + folder + "/fd", errno));
+  const long ticks_per_second = sysconf(_SC_CLK_TCK);
+  return ProcFigures{
+      .rss_bytes = static_cast<int64_t>(rss_pages) * sysconf(_SC_PAGESIZE),
+      .threads = static_cast<int>(threads),
+      .open_fds = open_fds,
+      .user_time = std::chrono::milliseconds(user_ticks * 1000 / ticks_per_second),
+      .system_time = std::chrono::milliseconds(system_ticks * 1000 / ticks_per_second),
+  };
+}
+
+}  // namespace snakepit

@@ -1,0 +1,31 @@
+// What /proc says of a running process, as far as it is cheap to ask.
+#ifndef SNAKEPIT_SRC_PROCESS_PROC_FIGURES_H_
+#define SNAKEPIT_SRC_PROCESS_PROC_FIGURES_H_
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+
+#include "snakepit/error.h"
+
+namespace snakepit {
+
+struct ProcFigures {
+  // Resident memory, shared pages included. The kernel keeps the count in batches a processor, so
+  // it may be off by some hundred KiB.
+  int64_t rss_bytes = 0;
+  int threads = 0;
+  int open_fds = 0;
+  // Of the process itself; in steps of the kernel's clock tick, usually 10 ms.
+  std::chrono::milliseconds user_time{0};
+  std::chrono::milliseconds system_time{0};
+};
+
+// Two reads of /proc: some 20 us. INTERNAL when there is no such process (a zombie counts as
+// none), or when it may not be looked at. From any thread.
+Result<ProcFigures> ReadProcFigures(pid_t pid);
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_SRC_PROCESS_PROC_FIGURES_H_
