@@ -55,4 +55,18 @@ Result<void> SetNonBlocking(int fd) {
   return {};
 }
 
+Result<std::string> ReadFile(const std::string& path) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return Fail(ErrnoError("cannot open " + path, errno));
+  std::string text;
+  char buffer[4096];
+  for (;;) {
+    const ssize_t size = ::read(file.get(), buffer, sizeof buffer);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) return Fail(ErrnoError("cannot read " + path, errno));
+    if (size == 0) return text;
+    text.append(buffer, static_cast<size_t>(size));
+  }
+}
+
 }  // namespace snakepit

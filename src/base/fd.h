@@ -54,6 +54,9 @@ Result<FdPair> OpenSocketPair();
 // Makes reads and writes of `fd` return EAGAIN rather than wait.
 Result<void> SetNonBlocking(int fd);
 
+// The content of a file, of /proc too, where a process may go between open and read. INTERNAL.
+Result<std::string> ReadFile(const std::string& path);
+
 }  // namespace snakepit
 
 #endif  // SNAKEPIT_SRC_BASE_FD_H_

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <utility>
@@ -76,6 +77,26 @@ TEST(SetNonBlockingTest, AClosedDescriptorIsAnError) {
   const Result<void> result = SetNonBlocking(-1);
   ASSERT_FALSE(result.has_value());
   EXPECT_EQ(result.error().ToString(), "INTERNAL: fcntl O_NONBLOCK: Bad file descriptor (EBADF)");
+}
+
+TEST(ReadFileTest, ReadsTheWholeFile) {
+  const std::string maps = ReadFile("/proc/self/maps").value_or("");
+  EXPECT_NE(maps.find("[stack]"), std::string::npos);
+}
+
+TEST(ReadFileTest, AFileThatIsNotThereIsAnErrorByName) {
+  const Result<std::string> result = ReadFile("/no/such/file");
+  ASSERT_FALSE(result.has_value());
+  EXPECT_EQ(result.error().message,
+            "cannot open /no/such/file: No such file or directory (ENOENT)");
+}
+
+TEST(ReadFileTest, AProcessThatHasEndedIsAnError) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  const std::string folder = "/proc/" + std::to_string(child);
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  EXPECT_FALSE(ReadFile(folder + "/stat").has_value());
 }
 
 TEST(ErrnoMessageTest, DescribesAndNames) {

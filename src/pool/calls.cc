@@ -1,5 +1,6 @@
 // Pool::Impl: calls, from submission to their one outcome.
 #include <asio/post.hpp>
+#include <exception>
 #include <utility>
 
 #include "src/pool/pool_impl.h"
@@ -77,9 +78,15 @@ Result<T> Pool::Impl::Run(const CallRequest& request, const CallOptions& options
   call.changed.wait(lock, [&call] { return call.connection != nullptr || call.ended; });
 
   Result<T> result = T();
+  std::exception_ptr thrown;
   if (!call.ended) {
     lock.unlock();
-    CallOutcome<T> outcome = exchange(*call.connection);
+    CallOutcome<T> outcome{Fail(ErrorCode::kCancelled, ""), AfterCall::kUnusable};
+    try {
+      outcome = exchange(*call.connection);
+    } catch (...) {  // of the chunk callback; the worker is in the middle of its stream
+      thrown = std::current_exception();
+    }
     result = std::move(outcome.result);
     lock.lock();
     ReportLocked(*id, outcome.after, result.has_value());
@@ -101,6 +108,7 @@ Result<T> Pool::Impl::Run(const CallRequest& request, const CallOptions& options
   lock.unlock();
 
   if (options.info != nullptr) *options.info = {.worker_id = call.worker, .worker_pid = call.pid};
+  if (thrown) std::rethrow_exception(thrown);
   if (!result) result.error().worker_id = call.worker;
   return result;
 }

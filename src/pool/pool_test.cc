@@ -7,6 +7,7 @@
 #include <atomic>
 #include <future>
 #include <set>
+#include <stdexcept>
 #include <thread>
 
 #include "src/testing/workers.h"
@@ -154,6 +155,14 @@ TEST_P(PoolTest, AStreamThatIsGivenUpEndsAsCancelledAndThePoolServesOn) {
   EXPECT_TRUE(Ping());
 }
 
+TEST_P(PoolTest, WhatAChunkCallbackThrowsComesOutAndThePoolServesOn) {
+  Begin(1);
+  EXPECT_THROW((void)LongStream([](const Chunk&) -> bool { throw std::runtime_error("enough"); }),
+               std::runtime_error);
+  EXPECT_TRUE(Ping());
+  EXPECT_EQ(pool_->Stats().calls_in_flight, 0);
+}
+
 TEST_P(PoolTest, ASessionStaysOnItsWorker) {
   Begin(3);
   std::set<int> workers;
@@ -170,12 +179,16 @@ TEST_P(PoolTest, ASessionStaysOnItsWorker) {
 // Breakage 6 of pools in the field.
 TEST_P(PoolTest, ConcurrentFirstCallsOfASessionAgreeOnOneWorker) {
   Begin(3);
+  // Stopped workers answer none of the calls before all of them are there.
+  for (const WorkerInfo& worker : pool_->Workers()) kill(worker.pid, SIGSTOP);
   std::vector<CallInfo> infos(3);
   std::vector<std::thread> threads;
   for (CallInfo& info : infos) {
     threads.emplace_back(
         [this, &info] { EXPECT_TRUE(pool_->ExecuteInSession("s", "ping", {}, {.info = &info})); });
   }
+  while (pool_->Stats().calls_accepted < 3) std::this_thread::yield();
+  for (const WorkerInfo& worker : pool_->Workers()) kill(worker.pid, SIGCONT);
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(infos[0].worker_id, infos[1].worker_id);
   EXPECT_EQ(infos[1].worker_id, infos[2].worker_id);

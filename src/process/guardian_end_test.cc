@@ -120,7 +120,8 @@ class HostTest : public testing::Test {
   pid_t FindGuardian() const {
     const std::string command = std::string("snakepit-guardian\0", 18) + std::to_string(host_);
     for (const pid_t pid : ListProcesses()) {
-      if (ReadFile("/proc/" + std::to_string(pid) + "/cmdline") == command + '\0') return pid;
+      if (ReadFile("/proc/" + std::to_string(pid) + "/cmdline").value_or("") == command + '\0')
+        return pid;
     }
     return -1;
   }

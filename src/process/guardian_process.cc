@@ -16,8 +16,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -116,9 +114,8 @@ struct ProcessState {
 };
 
 ProcessState ReadProcessState(const std::string& pid) {
-  std::ifstream file("/proc/" + pid + "/stat");
-  const std::string text(std::istreambuf_iterator<char>(file), {});
   ProcessState result;
+  const std::string text = ReadFile("/proc/" + pid + "/stat").value_or("");
   // The name, in parentheses, may contain anything.
   const size_t after_name = text.rfind(')');
   if (after_name == std::string::npos) return result;

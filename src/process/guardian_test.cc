@@ -283,7 +283,7 @@ TEST_F(GuardianTest, MoreRequestsThanTheSocketHoldsAreAllServed) {
 
 TEST_F(GuardianTest, ShowsItsNameAndWhoseItIs) {
   ASSERT_NE(Output(Spec({"fds"})), "");  // the guardian runs by now
-  EXPECT_EQ(ReadFile("/proc/" + std::to_string(guardian_->pid()) + "/cmdline"),
+  EXPECT_EQ(ReadFile("/proc/" + std::to_string(guardian_->pid()) + "/cmdline").value_or(""),
             std::string("snakepit-guardian\0", 18) + std::to_string(getpid()) + '\0');
 }
 

@@ -45,11 +45,6 @@ inline const std::string& TestProgram() {
   return path;
 }
 
-inline std::string ReadFile(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 inline std::string ReadToEnd(int fd) {
   std::string text;
   char buffer[4096];
@@ -95,7 +90,8 @@ inline std::vector<pid_t> ListMarked(const std::string& mark) {
   std::vector<pid_t> marked;
   for (const pid_t pid : ListProcesses()) {
     // "…\0MARK=…\0": also as the first of the variables.
-    const std::string environment = '\0' + ReadFile("/proc/" + std::to_string(pid) + "/environ");
+    const std::string environment =
+        '\0' + ReadFile("/proc/" + std::to_string(pid) + "/environ").value_or("");
     if (environment.find('\0' + mark + '\0') != std::string::npos) marked.push_back(pid);
   }
   return marked;

@@ -5,8 +5,6 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <string>
 
 #include "src/base/fd.h"
@@ -28,8 +26,7 @@ int CountFds(const std::string& folder) {
 
 Result<ProcFigures> ReadProcFigures(pid_t pid) {
   const std::string folder = "/proc/" + std::to_string(pid);
-  std::ifstream file(folder + "/stat");
-  const std::string stat(std::istreambuf_iterator<char>(file), {});
+  const std::string stat = ReadFile(folder + "/stat").value_or("");
   // proc(5). The name, in parentheses, may contain anything.
   const size_t after_name = stat.rfind(')');
   char state = 0;

@@ -69,7 +69,7 @@ class ProtocolText(unittest.TestCase):
         references += re.findall(
             r"\b(?:or|by|in|of|as|with|sections|and|to) (\d\.\d{1,2})\b(?!\.)", TEXT
         )
-        self.assertGreater(len(references), len(clauses))
+        self.assertGreater(len(references), 100)
         self.assertEqual(sorted(set(references) - set(clauses)), [])
 
 

@@ -30,29 +30,24 @@ AdaptiveWait::Outcome AdaptiveWait::Wait(int read_fd, int write_fd, SteadyTime d
   pollfd entries[] = {{.fd = read_fd, .events = POLLIN, .revents = 0},
                       {.fd = write_fd, .events = POLLOUT, .revents = 0}};
   const nfds_t count = write_fd < 0 ? 1 : 2;
-  const SteadyTime start = steady_clock::now();
-  if (credit_ > 0) {
-    const SteadyTime end = std::min(start + kSpin, deadline);
+  if (HasSeveralProcessors() && (skip_ == 0 || --skip_ == 0)) {
+    const SteadyTime end = std::min(steady_clock::now() + kSpin, deadline);
     do {
       if (poll(entries, count, 0) > 0) {
-        credit_ = kMaxCredit;
+        penalty_ = 1;
         return Outcome::kReady;
       }
     } while (steady_clock::now() < end);
-    credit_ /= 2;
+    penalty_ = std::min(penalty_ * 2, kMaxPenalty);
+    skip_ = penalty_;
   }
   for (;;) {
     const SteadyTime now = steady_clock::now();
     if (now >= deadline) return Outcome::kDeadline;
     const timespec left = ToTimespec(deadline - now);
     const int ready = ppoll(entries, count, &left, nullptr);
-    if (ready > 0) {
-      // A blocking wait of up to twice the spin, its wake-up included, would have been caught by
-      // it.
-      if (HasSeveralProcessors() && steady_clock::now() - start < 2 * kSpin) ++credit_;
-      return Outcome::kReady;
-    }
-    if (ready < 0 && errno != EINTR) return Outcome::kReady;  // the read will report what is wrong
+    // After an error the read will report what is wrong.
+    if (ready > 0 || (ready < 0 && errno != EINTR)) return Outcome::kReady;
   }
 }
 

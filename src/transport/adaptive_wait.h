@@ -9,9 +9,9 @@
 namespace snakepit {
 
 // Most of a small call is the wake-up of a sleeping thread. A spin saves it, as long as replies
-// come within kSpin and a second processor runs the worker meanwhile. So it spins only while recent
-// waits ended soon, and backs off to blocking when they do not. One for each connection; not
-// synchronised.
+// come within kSpin and a second processor runs the worker meanwhile; where they do not, it only
+// costs. So after a spin in vain the next waits block: 2, then 4, up to 256, until a spin succeeds
+// again. One for each connection; not synchronised.
 class AdaptiveWait {
  public:
   static constexpr std::chrono::microseconds kSpin{50};
@@ -23,9 +23,10 @@ class AdaptiveWait {
   Outcome Wait(int read_fd, int write_fd, SteadyTime deadline);
 
  private:
-  static constexpr int kMaxCredit = 8;
+  static constexpr int kMaxPenalty = 256;
 
-  int credit_ = 0;  // over 0: spin
+  int penalty_ = 1;  // doubles with each spin in vain
+  int skip_ = 0;     // waits that are to block before the next spin
 };
 
 }  // namespace snakepit

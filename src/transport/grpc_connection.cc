@@ -1,5 +1,6 @@
 #include "src/transport/grpc_connection.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
@@ -76,7 +77,7 @@ StatusMeaning Judge(const grpc::Status& status, const CallRequest& request) {
 }
 
 CallOutcome<Value> Decode(const ExecuteResponse& response) {
-  if (!response.success()) return {Fail(WorkerError("", response.error()))};
+  if (!response.success()) return {Fail(WorkerError(response.code(), response.error()))};
   Value result = DecodeMap(response.result());
   if (auto error = LegacyResultError(result)) return {Fail(std::move(*error))};
   return {std::move(result)};
@@ -85,6 +86,24 @@ CallOutcome<Value> Decode(const ExecuteResponse& response) {
 // Contexts of calls in progress, to be cancelled when the worker has gone.
 class Contexts {
  public:
+  // Keeps a context known for its own lifetime.
+  class Entry {
+   public:
+    Entry(Contexts& contexts, grpc::ClientContext* context)
+        : contexts_(contexts), context_(context), added_(contexts.Add(context)) {}
+    ~Entry() { contexts_.Remove(context_); }
+    Entry(const Entry&) = delete;
+    Entry& operator=(const Entry&) = delete;
+
+    // False when no call is to begin any more.
+    bool added() const { return added_; }
+
+   private:
+    Contexts& contexts_;
+    grpc::ClientContext* const context_;
+    const bool added_;
+  };
+
   // False when no call is to begin any more.
   bool Add(grpc::ClientContext* context) {
     std::lock_guard lock(mutex_);
@@ -120,7 +139,8 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     ExecuteResponse response;
     grpc::ClientContext context;
     SetDeadline(context, request.deadline);
-    if (!contexts_.Add(&context)) return Lost();
+    const Contexts::Entry entry(contexts_, &context);
+    if (!entry.added()) return Lost();
     grpc::Status status;
     Result<void> filled;
     if (request.session_id.empty()) {
@@ -132,7 +152,6 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
       filled = FillSession(request, &message);
       if (filled) status = stub_->ExecuteInSession(&context, message, &response);
     }
-    contexts_.Remove(&context);
     if (!filled) return {Fail(std::move(filled.error()))};
     return Finish(status, response, request);
   }
@@ -140,7 +159,8 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   CallOutcome<int64_t> Stream(const CallRequest& request, const ChunkCallback& on_chunk) override {
     grpc::ClientContext context;
     SetDeadline(context, request.deadline);
-    if (!contexts_.Add(&context)) return {Fail(std::move(Lost().result.error())), AfterCall::kLost};
+    const Contexts::Entry entry(contexts_, &context);
+    if (!entry.added()) return {Fail(std::move(Lost().result.error())), AfterCall::kLost};
     CallOutcome<int64_t> outcome{0};
     auto read = [&](auto reader) { outcome = ReadStream(*reader, context, request, on_chunk); };
     Result<void> filled;
@@ -153,7 +173,6 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
       filled = FillSession(request, &message);
       if (filled) read(stub_->ExecuteInSessionStream(&context, message));
     }
-    contexts_.Remove(&context);
     if (!filled) return {Fail(std::move(filled.error()))};
     return outcome;
   }
@@ -233,7 +252,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     while (!ended && !error && reader.Read(&response)) {
       ended = response.is_final();
       if (!response.error().empty()) {
-        error = WorkerError("", response.error());
+        error = WorkerError(response.code(), response.error());
       } else if (!ended || !response.chunk().empty()) {
         const Chunk chunk{.value = DecodeMap(response.chunk()), .index = chunks, .final = ended};
         // The one result of a command that does not stream may be a legacy error.
@@ -259,6 +278,10 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   uint64_t last_id_ = 0;
 };
 
+// Keeps gRPC running until the end of the process. Else the last channel to go would shut it down,
+// and with it threads that may take ten seconds to notice.
+void KeepGrpcRunning() { [[maybe_unused]] static const bool kept = (grpc_init(), true); }
+
 struct HealthCheck {
   explicit HealthCheck(asio::io_context& io) : work(io.get_executor()) {}
 
@@ -275,6 +298,7 @@ std::function<void()> ConnectGrpc(asio::io_context& io, const std::string& targe
                                   const GrpcTransport& options, const std::string& worker_id,
                                   SteadyTime deadline,
                                   std::function<void(Result<std::shared_ptr<Connection>>)> ready) {
+  KeepGrpcRunning();
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
   arguments.SetMaxSendMessageSize(static_cast<int>(options.max_message_bytes));

@@ -109,7 +109,8 @@ struct Chunk {
 };
 
 // Called for each chunk, on the thread that called ExecuteStream. Reading stops while it runs, so a
-// slow callback slows the worker. false gives the stream up: the call ends with CANCELLED.
+// slow callback slows the worker. false gives the stream up: the call ends with CANCELLED. What it
+// throws gives the stream up too, and comes out of ExecuteStream.
 using ChunkCallback = std::function<bool(const Chunk&)>;
 
 class Pool {

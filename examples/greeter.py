@@ -1,0 +1,9 @@
+from snakepit_bridge import Worker
+
+worker = Worker("greeter")
+
+@worker.command("greet")
+def greet(name="world"):
+    return {"greeting": f"Hello, {name}!"}
+
+worker.main()

@@ -1,0 +1,95 @@
+"""A small text classifier: multinomial naive Bayes over words and pairs of words."""
+
+import json
+import math
+import os
+import re
+import time
+from collections import Counter
+from functools import lru_cache
+from itertools import islice
+
+from ..calls import InvalidArgument, Last
+
+TRAINING_DATA = os.path.join(os.path.dirname(__file__), "..", "data", "tickets.tsv")
+
+# Added to every count, so that a word a label never had rules nothing out.
+_SMOOTHING = 0.5
+_WORD = re.compile(r"\w+")
+# More of a text than this says nothing that its beginning did not.
+_MAX_WORDS = 10_000
+
+
+class Classifier:
+    """Trained once; then unchanging, and usable from any thread."""
+
+    def __init__(self, examples):
+        """examples: (label, text) pairs, at least one."""
+        texts = Counter(label for label, _ in examples)
+        counts = {label: Counter() for label in sorted(texts)}
+        for label, text in examples:
+            counts[label].update(_features(text))
+        vocabulary = set().union(*counts.values())
+        self.labels = list(counts)
+        self._priors = [math.log(texts[n] / len(examples)) for n in self.labels]
+        # Per feature, the logarithm of its probability under each label.
+        scales = [
+            math.log(counts[n].total() + _SMOOTHING * len(vocabulary))
+            for n in self.labels
+        ]
+        self._weights = {
+            feature: [
+                math.log(counts[label][feature] + _SMOOTHING) - scale
+                for label, scale in zip(self.labels, scales)
+            ]
+            for feature in vocabulary
+        }
+
+    def classify(self, text):
+        """The most probable label of a text, and its probability: (label, 0 to 1)."""
+        scores = list(self._priors)
+        for feature in _features(text):
+            for index, weight in enumerate(self._weights.get(feature, ())):
+                scores[index] += weight
+        most = max(scores)
+        # Softmax; the largest exponent is 0, so nothing overflows.
+        total = sum(math.exp(score - most) for score in scores)
+        return self.labels[scores.index(most)], 1 / total
+
+
+@lru_cache(maxsize=None)
+def trained():
+    """The classifier of the data in the package, trained when first asked for."""
+    return Classifier(read_examples(TRAINING_DATA))
+
+
+def read_examples(path):
+    """The (label, text) pairs of a file of lines "label TAB text"."""
+    with open(path, encoding="utf-8") as file:
+        return [tuple(line.rstrip("\n").split("\t", 1)) for line in file]
+
+
+def classify_all(items):
+    """The chunks of batch_inference."""
+    if not isinstance(items, (list, tuple)):
+        raise InvalidArgument(f"batch_items is a list, not {type(items).__name__}")
+    classifier = trained()
+    for number, item in enumerate(items, 1):
+        label, confidence = classifier.classify(_as_text(item))
+        chunk = {
+            "item": item,
+            "prediction": label,
+            "confidence": confidence,
+            "processed_at": time.time(),
+        }
+        yield Last(chunk) if number == len(items) else chunk
+
+
+def _as_text(item):
+    return item if isinstance(item, str) else json.dumps(item, default=repr)
+
+
+def _features(text):
+    found = islice(_WORD.finditer(text.lower()), _MAX_WORDS)
+    words = [match.group() for match in found]
+    return words + [f"{first} {second}" for first, second in zip(words, words[1:])]

@@ -1,0 +1,210 @@
+"""The commands of a worker, and how a call of one is carried out."""
+
+from types import FunctionType, GeneratorType, MethodType
+
+from .calls import (
+    HANDLER_FAILED,
+    INVALID_ARGUMENT,
+    UNIMPLEMENTED,
+    CallError,
+    Last,
+    as_call_error,
+    printable,
+)
+
+# A streaming command that is called as a unary one gives at most so many chunks.
+MAX_COLLECTED_CHUNKS = 10_000
+
+# Stands for the chunk of a final message that carries none.
+NO_CHUNK = object()
+
+# Of a code object's flags.
+_VARKEYWORDS, _COROUTINE, _ASYNC_GENERATOR = 0x08, 0x80, 0x200
+
+
+class Command:
+    """One handler, and which arguments it takes."""
+
+    def __init__(self, name, handler):
+        if not isinstance(name, str) or not name:
+            raise ValueError("the name of a command is a text that is not empty")
+        self.name = name
+        self._handler = handler
+        parameters, required, takes_any = _parameters(handler)
+        self._takes_context = bool(parameters) and parameters[0] == "context"
+        if self._takes_context:
+            parameters = parameters[1:]
+            required = [name for name in required if name != "context"]
+        self._parameters = parameters
+        self._required = frozenset(required)
+        self._accepted = None if takes_any else frozenset(parameters)
+
+    def run(self, args, context):
+        """Calls the handler: its result, or its generator."""
+        keys = args.keys()
+        if not self._required <= keys:
+            missing = min(self._required - keys, key=self._parameters.index)
+            raise self._refusal(f"missing argument '{missing}'")
+        if self._accepted is None:
+            unknown = next((key for key in keys if type(key) is not str), None)
+        elif keys <= self._accepted:
+            unknown = None
+        else:
+            unknown = next(key for key in keys if key not in self._accepted)
+        if unknown is not None:
+            raise self._refusal(f"unknown argument '{printable(unknown)}'")
+        if self._takes_context:
+            return self._handler(context, **args)
+        return self._handler(**args)
+
+    def _refusal(self, problem):
+        takes = ", ".join(self._parameters) or "no named arguments"
+        if self._accepted is None:
+            takes += " and any others" if self._parameters else ", but any others"
+        return CallError(INVALID_ARGUMENT, f"{self.name}: {problem}; takes: {takes}")
+
+
+def _parameters(handler):
+    """The names of the parameters, those required, and whether any other is taken."""
+    function = handler.__func__ if isinstance(handler, MethodType) else handler
+    if not isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
+        return _inspected_parameters(handler)
+    code = function.__code__
+    if code.co_flags & (_COROUTINE | _ASYNC_GENERATOR):
+        raise TypeError(f"{function.__name__}: a handler cannot be asynchronous")
+    positional = list(code.co_varnames[: code.co_argcount])
+    positional_only = code.co_posonlyargcount
+    if isinstance(handler, MethodType):
+        positional.pop(0)
+        positional_only -= 1
+    if any(name != "context" for name in positional[: max(0, positional_only)]):
+        raise TypeError(
+            f"{function.__name__}: arguments come by name; only `context` may be"
+            " positional-only"
+        )
+    keyword = list(code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount])
+    required = positional[: len(positional) - len(function.__defaults__ or ())]
+    required += [n for n in keyword if n not in (function.__kwdefaults__ or {})]
+    return positional + keyword, required, bool(code.co_flags & _VARKEYWORDS)
+
+
+def _inspected_parameters(handler):
+    # What is no plain function is rare, and inspect costs 9 ms to import.
+    import inspect
+
+    if inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler):
+        raise TypeError(f"{handler!r}: a handler cannot be asynchronous")
+    names, required, takes_any = [], [], False
+    for parameter in inspect.signature(handler).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            takes_any = True
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            names.append(parameter.name)
+            if parameter.default is parameter.empty:
+                required.append(parameter.name)
+    return names, required, takes_any
+
+
+class Registry:
+    """Commands by name. Calls may come from any thread once all commands are added."""
+
+    def __init__(self):
+        self._commands = {}
+
+    def add(self, name, handler):
+        """Adds a command; a later one of the same name replaces it."""
+        self._commands[name] = Command(name, handler)
+
+    def names(self):
+        """The names of all commands, sorted."""
+        return sorted(self._commands)
+
+    def call(self, name, args, context):
+        """The result of a command; a streaming one's is {"chunks": [...]}.
+
+        Raises CallError, and nothing else.
+        """
+        try:
+            context.check_deadline()
+            result = self._command(name).run(args, context)
+            if type(result) is GeneratorType:
+                return {"chunks": _collect(name, result, context)}
+            return result
+        except BaseException as error:
+            raise as_call_error(error) from None
+
+    def stream(self, name, args, context):
+        """Yields (chunk, final) pairs, of which exactly the last is final.
+
+        The chunk of the last is NO_CHUNK when the handler ended without Last. A command
+        that is not streaming gives its result as the only chunk. Raises CallError, and
+        nothing else. Closing this generator closes the handler's.
+        """
+        try:
+            context.check_deadline()
+            result = self._command(name).run(args, context)
+        except BaseException as error:
+            raise as_call_error(error) from None
+        if type(result) is not GeneratorType:
+            yield result, True
+            return
+        try:
+            final = False
+            while not final:
+                chunk, final = _next(result, context)
+                if final:
+                    _close(result)
+                yield chunk, final
+        finally:
+            _close(result)
+
+    def _command(self, name):
+        command = self._commands.get(name)
+        if command is None:
+            raise CallError(
+                UNIMPLEMENTED,
+                f"Unknown command: {printable(name)};"
+                f" supported commands: {', '.join(self.names())}",
+            )
+        return command
+
+
+def _next(generator, context):
+    try:
+        context.check_deadline()
+        chunk = next(generator)
+    except StopIteration:
+        return NO_CHUNK, True
+    except BaseException as error:
+        raise as_call_error(error) from None
+    if type(chunk) is Last:
+        return chunk.chunk, True
+    return chunk, False
+
+
+def _collect(name, generator, context):
+    chunks = []
+    try:
+        while True:
+            chunk, final = _next(generator, context)
+            if chunk is not NO_CHUNK:
+                if len(chunks) == MAX_COLLECTED_CHUNKS:
+                    raise CallError(
+                        HANDLER_FAILED,
+                        f"{name}: more than {MAX_COLLECTED_CHUNKS} chunks; call it as"
+                        " a stream",
+                    )
+                chunks.append(chunk)
+            if final:
+                return chunks
+    finally:
+        _close(generator)
+
+
+def _close(generator):
+    # The outcome of the call is settled: a fault of the clean-up is told on stderr
+    # only.
+    try:
+        generator.close()
+    except BaseException as error:
+        as_call_error(error)

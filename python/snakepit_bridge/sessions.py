@@ -1,0 +1,45 @@
+"""What a worker keeps for the sessions that it serves."""
+
+import time
+from _thread import allocate_lock
+
+MAX_SESSIONS = 10_000
+SESSION_TTL_S = 3600.0
+
+
+class Sessions:
+    """A dict a session, kept until unused for SESSION_TTL_S; at most MAX_SESSIONS.
+
+    May be used from any thread; the dicts are the handlers' own to guard.
+    """
+
+    def __init__(self, clock=time.monotonic):
+        self._clock = clock
+        self._lock = allocate_lock()
+        self._entries = {}  # id -> (time of last use, dict); least recently used first
+
+    def get(self, session_id):
+        """The dict of a session, a new one when there is none."""
+        with self._lock:
+            now = self._clock()
+            _, state = self._entries.pop(session_id, (now, None))
+            self._expire(now)
+            if state is None:
+                state = {}
+                if len(self._entries) >= MAX_SESSIONS:
+                    del self._entries[next(iter(self._entries))]
+            self._entries[session_id] = (now, state)
+            return state
+
+    def count(self):
+        """How many sessions are kept."""
+        with self._lock:
+            self._expire(self._clock())
+            return len(self._entries)
+
+    def _expire(self, now):
+        while self._entries:
+            oldest = next(iter(self._entries))
+            if now - self._entries[oldest][0] < SESSION_TTL_S:
+                return
+            del self._entries[oldest]

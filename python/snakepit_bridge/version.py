@@ -1,0 +1,3 @@
+"""The version of the SDK, and of the workers that name none of their own."""
+
+VERSION = "0.1.0"

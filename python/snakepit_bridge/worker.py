@@ -1,0 +1,179 @@
+"""Worker: commands, figures about their calls, and the command line to serve them."""
+
+import atexit
+import os
+import sys
+import time
+from _thread import allocate_lock
+
+from .calls import Context
+from .registry import Registry
+from .sessions import Sessions
+from .version import VERSION
+
+_DEFAULT_MAX_FRAME_BYTES = 64 << 20
+
+
+class Worker:
+    """A set of commands, and a process that serves them to a pool.
+
+    Every worker answers `ping`, with which a pool finds it ready, and `info`; both can
+    be replaced. Commands are added before main() is called.
+    """
+
+    def __init__(self, name, version=VERSION):
+        """name: what `ping` and `info` call the kind of worker; a text."""
+        self.name = name
+        self.version = version
+        self.worker_id = os.environ.get("SNAKEPIT_WORKER_ID") or f"{name}-{os.getpid()}"
+        self.registry = Registry()
+        self.sessions = Sessions()
+        self._started_ns = time.monotonic_ns()
+        self._lock = allocate_lock()
+        self._total_requests = 0
+        self._total_errors = 0
+        self.registry.add("ping", self._ping)
+        self.registry.add("info", self._info)
+
+    def command(self, name):
+        """A decorator: the function below handles the command of that name."""
+
+        def add(handler):
+            self.registry.add(name, handler)
+            return handler
+
+        return add
+
+    def main(self, argv=None):
+        """Serves as the command line says, and exits; does not return.
+
+        Exits 0 when the pool ends the worker, 1 when serving failed, 2 for usage.
+        """
+        options = _parse_command_line(self, sys.argv[1:] if argv is None else argv)
+        if options.transport == "grpc":
+            from .grpc_server import serve
+        else:
+            from .stdio_server import serve
+        _leave(serve(self, options))
+
+    def context(self, request_id, session_id, timeout_ms, on_cancel=None):
+        """The Context of one call."""
+        return Context(
+            self.worker_id, request_id, session_id, timeout_ms, self.sessions, on_cancel
+        )
+
+    def count(self, succeeded):
+        """Counts a call that has ended. From any thread."""
+        with self._lock:
+            self._total_requests += 1
+            if not succeeded:
+                self._total_errors += 1
+
+    @property
+    def total_requests(self):
+        """Calls that have ended, failed ones too."""
+        return self._total_requests
+
+    @property
+    def total_errors(self):
+        """Calls that have failed."""
+        return self._total_errors
+
+    @property
+    def uptime_ms(self):
+        """Milliseconds since the worker was made."""
+        return (time.monotonic_ns() - self._started_ns) // 1_000_000
+
+    def system_info(self):
+        """The process, its interpreter and its system."""
+        system = os.uname()
+        return {
+            "pid": os.getpid(),
+            "python_version": _python_version(),
+            "platform": f"{system.sysname}-{system.release}-{system.machine}",
+        }
+
+    def _ping(self, context, /, **args):
+        """Says that the worker is there, and echoes the arguments."""
+        return {
+            "status": "ok",
+            "bridge_type": self.name,
+            "uptime": self.uptime_ms / 1000,
+            "requests_handled": self._total_requests,
+            "timestamp": time.time(),
+            "python_version": _python_version(),
+            "pid": os.getpid(),
+            "worker_id": args.get("worker_id") or context.worker_id,
+            "echo": args,
+        }
+
+    def _info(self):
+        """What the worker is, and which commands it has."""
+        return {
+            "status": "ok",
+            "bridge_info": {
+                "name": self.name,
+                "version": self.version,
+                "supported_commands": self.registry.names(),
+                "uptime": self.uptime_ms / 1000,
+                "total_requests": self._total_requests,
+            },
+            "system_info": self.system_info(),
+            "timestamp": time.time(),
+        }
+
+
+def _leave(status):
+    """Ends the process, without waiting for threads that handlers have left behind."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # none, or closed
+    os._exit(status)
+
+
+def _python_version():
+    return "%d.%d.%d" % sys.version_info[:3]
+
+
+def _parse_command_line(worker, argv):
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        description=f"The worker {worker.name}: serves a Snakepit pool.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--transport", choices=["stdio", "grpc"], default="stdio")
+    add("--port", type=_port, help="gRPC: the TCP port; 0 is any free one (default)")
+    add("--host", default="127.0.0.1", help="gRPC: the port's address (%(default)s)")
+    add("--socket", metavar="PATH", help="gRPC: a Unix socket instead of a port")
+    add("--mode", choices=["pool-worker"], help="ignored; older pools pass it")
+    add("--version", action="version", version=f"{worker.name} {worker.version}")
+    options = parser.parse_args(argv)
+    if options.transport == "stdio" and (options.socket or options.port is not None):
+        parser.error("--port and --socket need --transport grpc")
+    if options.socket is not None and options.port is not None:
+        parser.error("--port and --socket exclude each other")
+    if options.socket == "":
+        parser.error("--socket: the path is empty")
+    options.max_frame_bytes = _max_frame_bytes(parser)
+    return options
+
+
+def _port(text):
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError(text)
+    return port
+
+
+def _max_frame_bytes(parser):
+    text = os.environ.get("SNAKEPIT_MAX_FRAME_BYTES")
+    if not text:
+        return _DEFAULT_MAX_FRAME_BYTES
+    if not text.isascii() or not text.isdigit() or not 1024 <= int(text) < 1 << 31:
+        parser.error(f"SNAKEPIT_MAX_FRAME_BYTES: {text!r} is not 1024 to 2147483647")
+    return int(text)

@@ -1,0 +1,180 @@
+"""Runs workers as a pool does: as processes, over pipes, a socket pair, or gRPC."""
+
+import json
+import os
+import select
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import snakepit_bridge
+
+_PACKAGE = os.path.dirname(os.path.abspath(snakepit_bridge.__file__))
+PYTHON_PATH = os.path.dirname(_PACKAGE)
+HERE = os.path.dirname(os.path.abspath(__file__))
+BUNDLED = ["-m", "snakepit_bridge"]
+FIXTURE = [os.path.join(HERE, "fixture_worker.py")]
+
+# Everything that a test waits for takes milliseconds; this is when it is given up.
+LIMIT_S = 20.0
+
+# What a pool passes on, but nothing that changes how Python starts.
+_ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+_ENVIRONMENT["PYTHONDONTWRITEBYTECODE"] = "1"
+
+NEGOTIATION = {
+    "type": "protocol_negotiation",
+    "supported": ["msgpack", "json"],
+    "preferred": "json",
+    "timestamp": "2024-01-01T00:00:00Z",
+    "version": 2,
+    "features": ["stream", "session", "a-later-one"],
+    "a_later_field": {},
+}
+
+
+def start(arguments, stdin, stdout, **env):
+    """A worker process."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env={**_ENVIRONMENT, "PYTHONPATH": PYTHON_PATH, **env},
+    )
+
+
+class WorkerTestCase(unittest.TestCase):
+    """Ends every process that a test has started, and removes its folder."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="sp")
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def path(self, name, text=None):
+        """A path in the test's own folder, of a file with that text if given."""
+        path = os.path.join(self.folder, name)
+        if text is not None:
+            with open(path, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+        return path
+
+    def fifo(self, name):
+        """A named pipe in the test's folder: its two ends meet when both are opened."""
+        path = self.path(name)
+        os.mkfifo(path)
+        return path
+
+    def stdio(self, arguments=None, socketpair=False, negotiation=None, **env):
+        """A StdioWorker, which has answered the negotiation if one is given."""
+        worker = StdioWorker(arguments or BUNDLED, socketpair, env)
+        self.addCleanup(worker.kill)
+        if negotiation is not None:
+            worker.send(negotiation)
+            self.assertEqual("protocol_selected", worker.receive()["type"])
+        return worker
+
+    def grpc(self, arguments=None, **env):
+        """A GrpcWorker on a Unix socket in the test's folder."""
+        from grpc_client import GrpcWorker
+
+        worker = GrpcWorker(arguments or BUNDLED, self.path("worker socket"), env)
+        self.addCleanup(worker.kill)
+        return worker
+
+
+class StdioWorker:
+    """A worker process, and the pool's end of its stdio."""
+
+    def __init__(self, arguments, socketpair, env):
+        if socketpair:
+            ours, theirs = socket.socketpair()
+            self.process = start(arguments, theirs, theirs, **env)
+            theirs.close()
+            self._write_fd = self._read_fd = ours.detach()
+        else:
+            their_in, self._write_fd = os.pipe()
+            self._read_fd, their_out = os.pipe()
+            self.process = start(arguments, their_in, their_out, **env)
+            os.close(their_in)
+            os.close(their_out)
+        self._buffer = b""
+
+    def send_bytes(self, data):
+        """Writes bytes as they are."""
+        while data:
+            data = data[os.write(self._write_fd, data) :]
+
+    def send(self, *messages):
+        """Writes JSON messages, all at once."""
+        self.send_bytes(b"".join(frame(json.dumps(m).encode()) for m in messages))
+
+    def receive_bytes(self):
+        """The payload of the next frame; None at the end."""
+        header = self._take(4)
+        return None if header is None else self._take(struct.unpack(">I", header)[0])
+
+    def receive(self):
+        """The next JSON message; None at the end."""
+        payload = self.receive_bytes()
+        return None if payload is None else json.loads(payload)
+
+    def call(self, command, request_id=1, **args):
+        """The reply to a request."""
+        self.send({"id": request_id, "command": command, "args": args})
+        return self.receive()
+
+    def stream(self, command, request_id=1, **args):
+        """All messages that answer a streaming request."""
+        self.send(
+            {"id": request_id, "command": command, "args": args, "stream": True}
+        )
+        messages = [self.receive()]
+        while not messages[-1]["final"]:
+            messages.append(self.receive())
+        return messages
+
+    def close_input(self):
+        """Ends the worker's stdin."""
+        if self._write_fd == self._read_fd:
+            end = socket.socket(fileno=os.dup(self._write_fd))
+            end.shutdown(socket.SHUT_WR)
+            end.close()
+        else:
+            os.close(self._write_fd)
+            self._write_fd = -1
+
+    def wait(self):
+        """The exit status: (status, stderr)."""
+        _, errors = self.process.communicate(timeout=LIMIT_S)
+        return self.process.returncode, errors.decode()
+
+    def kill(self):
+        """Ends the process and closes the connection."""
+        self.process.kill()
+        self.process.communicate()
+        for fd in {self._write_fd, self._read_fd} - {-1}:
+            os.close(fd)
+
+    def _take(self, count):
+        while len(self._buffer) < count:
+            ready, _, _ = select.select([self._read_fd], [], [], LIMIT_S)
+            if not ready:
+                raise TimeoutError("the worker did not answer")
+            data = os.read(self._read_fd, 1 << 20)
+            if not data:
+                if self._buffer:
+                    raise EOFError(f"the worker left half a frame: {self._buffer!r}")
+                return None
+            self._buffer += data
+        taken, self._buffer = self._buffer[:count], self._buffer[count:]
+        return taken
+
+
+def frame(payload):
+    """A payload with its length before it."""
+    return struct.pack(">I", len(payload)) + payload

@@ -1,0 +1,225 @@
+"""The SDK as whoever writes a worker meets it."""
+
+import functools
+import json
+import unittest
+
+from harness import NEGOTIATION, WorkerTestCase
+from snakepit_bridge import Context, DeadlineExceeded, Last, Worker
+from snakepit_bridge.calls import CallError
+from snakepit_bridge.sessions import MAX_SESSIONS, SESSION_TTL_S, Sessions
+from snakepit_bridge.values import MAX_DEPTH, EncodeError, JsonCodec, MessagePackCodec
+
+TEN_LINES = '''from snakepit_bridge import Worker
+
+worker = Worker("greeter")
+
+@worker.command("greet")
+def greet(name="world"):
+    return {"greeting": f"Hello, {name}!"}
+
+if __name__ == "__main__":
+    worker.main()
+'''
+
+
+class TenLineWorkerTest(WorkerTestCase):
+    def test_it_serves_both_transports(self):
+        arguments = [self.path("greeter.py", TEN_LINES)]
+        stdio = self.stdio(arguments, negotiation=NEGOTIATION)
+        self.assertEqual("ok", stdio.call("ping")["result"]["status"])
+        reply = stdio.call("greet", name="Ada")
+        self.assertEqual({"greeting": "Hello, Ada!"}, reply["result"])
+        reply = self.grpc(arguments).call("greet", name="Ada")
+        self.assertEqual({"greeting": b"Hello, Ada!"}, dict(reply.result))
+
+
+class HandlerTest(unittest.TestCase):
+    def setUp(self):
+        self.registry = Worker("test").registry
+
+    def call(self, handler, context=None, **args):
+        self.registry.add("x", handler)
+        return self.registry.call("x", args, context or Context("w", 7))
+
+    def refusal(self, handler, **args):
+        with self.assertRaises(CallError) as raised:
+            self.call(handler, **args)
+        self.assertEqual("INVALID_ARGUMENT", raised.exception.code)
+        return raised.exception.text
+
+    def test_arguments_come_by_name(self):
+        def handler(a, b=2, *, c, d=4):
+            return [a, b, c, d]
+
+        self.assertEqual([1, 2, 3, 4], self.call(handler, a=1, c=3))
+        self.assertEqual(
+            "x: missing argument 'a'; takes: a, b, c, d", self.refusal(handler, c=1)
+        )
+        self.assertIn("missing argument 'c'", self.refusal(handler, a=1))
+        self.assertIn("unknown argument 'e'", self.refusal(handler, a=1, c=3, e=5))
+
+    def test_a_first_parameter_named_context_gets_the_context(self):
+        def with_context(context, a):
+            return [context.request_id, a]
+
+        def positional_only(context, /, **args):
+            return [context.request_id, args]
+
+        def elsewhere(a, context):
+            return [a, context]
+
+        self.assertEqual([7, 1], self.call(with_context, a=1))
+        with self.assertRaisesRegex(CallError, "unknown argument 'context'"):
+            self.registry.call("x", {"a": 1, "context": 2}, Context("w", 7))
+        self.registry.add("x", positional_only)
+        result = self.registry.call("x", {"context": 1}, Context("w", 7))
+        self.assertEqual([7, {"context": 1}], result)
+        self.registry.add("x", elsewhere)
+        result = self.registry.call("x", {"a": 1, "context": 2}, Context("w", 7))
+        self.assertEqual([1, 2], result)
+
+    def test_methods_partials_and_wrapped_functions_are_handlers(self):
+        class Holder:
+            def method(self, a, b=2):
+                return [a, b]
+
+            def __call__(self, a):
+                return [a]
+
+        def function(a, b):
+            return [a, b]
+
+        @functools.wraps(function)
+        def wrapped(*args, **kwargs):
+            return function(*args, **kwargs)
+
+        self.assertEqual([1, 2], self.call(Holder().method, a=1))
+        self.assertIn("missing argument 'a'", self.refusal(Holder().method))
+        self.assertEqual([1], self.call(Holder(), a=1))
+        self.assertEqual([1, 5], self.call(functools.partial(function, b=5), a=1))
+        self.assertEqual([1, 2], self.call(wrapped, a=1, b=2))
+        self.assertIn("missing argument 'b'", self.refusal(wrapped, a=1))
+
+    def test_what_can_be_no_handler_is_refused_when_it_is_added(self):
+        async def coroutine():
+            pass
+
+        def positional(a, /):
+            return a
+
+        for handler in (coroutine, positional):
+            with self.assertRaises(TypeError):
+                self.registry.add("x", handler)
+        with self.assertRaises(ValueError):
+            self.registry.add("", print)
+
+    def test_a_generator_is_closed_when_its_stream_is(self):
+        closed = []
+
+        def handler():
+            try:
+                yield 1
+                yield Last(2)
+                yield 3
+            finally:
+                closed.append(True)
+
+        # Kept here, so that they are not closed merely because nobody has them any more.
+        kept = [handler(), handler(), handler()]
+        generators = iter(kept)
+        self.registry.add("x", lambda: next(generators))
+        stream = self.registry.stream("x", {}, Context("w", 1))
+        self.assertEqual((1, False), next(stream))
+        stream.close()
+        self.assertEqual([True], closed)
+        stream = self.registry.stream("x", {}, Context("w", 1))
+        self.assertEqual((1, False), next(stream))
+        self.assertEqual((2, True), next(stream))  # closed before its chunk is given on
+        self.assertEqual([True] * 2, closed)
+        self.registry.call("x", {}, Context("w", 1))
+        self.assertEqual([True] * 3, closed)
+
+    def test_a_deadline_that_has_passed_ends_a_stream_between_chunks(self):
+        context = Context("w", 1, timeout_ms=60_000)
+
+        def handler():
+            yield 1
+            context._deadline_ns = 0
+            yield 2
+            yield 3
+
+        self.registry.add("x", handler)
+        stream = self.registry.stream("x", {}, context)
+        self.assertEqual([1, 2], [next(stream)[0], next(stream)[0]])
+        with self.assertRaises(CallError) as raised:
+            next(stream)
+        self.assertEqual("DEADLINE_EXCEEDED", raised.exception.code)
+
+    def test_the_context_tells_the_time_left(self):
+        self.assertIsNone(Context("w", 1).deadline_left_ms)
+        self.assertTrue(0 < Context("w", 1, timeout_ms=9000).deadline_left_ms <= 9000)
+        self.assertEqual(0, Context("w", 1, timeout_ms=-5).deadline_left_ms)
+        with self.assertRaises(DeadlineExceeded):
+            Context("w", 1, timeout_ms=-5).wait(0)
+        self.assertFalse(Context("w", 1).wait(0))
+        self.assertTrue(Context("w", 1, on_cancel=lambda callback: False).wait(3600))
+
+
+class SessionsTest(unittest.TestCase):
+    def test_a_session_is_kept_until_unused_for_its_time(self):
+        now = [0.0]
+        sessions = Sessions(clock=lambda: now[0])
+        sessions.get("a")["x"] = 1
+        now[0] += SESSION_TTL_S - 1
+        self.assertEqual({"x": 1}, sessions.get("a"))
+        now[0] += SESSION_TTL_S - 1
+        sessions.get("b")
+        now[0] += 1
+        self.assertEqual(1, sessions.count())
+        self.assertEqual({}, sessions.get("a"))
+
+    def test_the_one_unused_longest_makes_room(self):
+        sessions = Sessions()
+        for number in range(MAX_SESSIONS):
+            sessions.get(str(number))["n"] = number
+        sessions.get("0")
+        sessions.get("one more")
+        self.assertEqual(MAX_SESSIONS, sessions.count())
+        self.assertEqual({"n": 0}, sessions.get("0"))
+        self.assertEqual({}, sessions.get("1"))
+
+
+class CodecTest(unittest.TestCase):
+    def test_values_come_back_equal_type_for_type(self):
+        value = {
+            "a": [None, True, False, 0, -1, (1 << 64) - 1, -(1 << 63)],
+            "b": [1.0, -0.0, 5e-324],
+            "\0é𝄞": ["", {}, [], "\x7f"],
+        }
+        for codec in (JsonCodec(), MessagePackCodec()):
+            back = codec.decode(memoryview(codec.encode(value)))
+            self.assertEqual(repr(value), repr(back))
+
+    def test_json_is_raw_utf_8_and_strict(self):
+        self.assertEqual('{"é":1}'.encode(), JsonCodec().encode({"é": 1}))
+        for bad in (float("nan"), float("inf"), b"x"):
+            with self.assertRaises(EncodeError):
+                JsonCodec().encode([bad])
+        for bad in (b"NaN", b"[-Infinity]", b"\xef\xbb\xbf{}", b"\xff", b"", b"{} {}"):
+            with self.assertRaises(ValueError):
+                JsonCodec().decode(bad)
+
+    def test_nesting_has_a_limit(self):
+        def nested(depth):
+            return functools.reduce(lambda inner, _: [inner], range(depth), 1)
+
+        for codec in (JsonCodec(), MessagePackCodec()):
+            codec.encode(nested(MAX_DEPTH))
+            with self.assertRaises(EncodeError):
+                codec.encode(nested(MAX_DEPTH + 1))
+        self.assertEqual([[1]], json.loads(JsonCodec().encode(nested(2))))
+
+
+if __name__ == "__main__":
+    unittest.main()

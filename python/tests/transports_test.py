@@ -1,0 +1,374 @@
+"""One set of handlers, the same over both transports."""
+
+import os
+import select
+import unittest
+
+import grpc
+
+from grpc_client import decode, encode, pb
+from harness import FIXTURE, LIMIT_S, NEGOTIATION, WorkerTestCase
+
+# Fields that are another with every call.
+_VOLATILE = {"timestamp", "uptime", "pid", "processed_at", "worker_id"}
+
+
+def steady(value):
+    """A value without what differs from call to call."""
+    if isinstance(value, dict):
+        return {k: steady(v) for k, v in value.items() if k not in _VOLATILE}
+    if isinstance(value, list):
+        return [steady(item) for item in value]
+    return value
+
+
+class SameResultsTest(WorkerTestCase):
+    def test_unary_commands(self):
+        stdio, over_grpc = self.stdio(negotiation=NEGOTIATION), self.grpc()
+        for command, args in (
+            ("ping", {"initialization": True}),
+            ("echo", {"a": 1, "b": [None, True, 1.5], "c": {"d": "é"}, "context": 1}),
+            ("compute", {"operation": "add", "a": 1 << 62, "b": 1 << 62}),
+            ("compute", {"operation": "divide", "a": 1, "b": 4}),
+            ("ping_stream", {"count": 3, "interval": 0}),
+        ):
+            one = stdio.call(command, **args)
+            other = over_grpc.call(command, **args)
+            self.assertTrue(one["success"] and other.success, (one, other))
+            self.assertEqual(steady(one["result"]), steady(decode(other.result)))
+        one = stdio.call("info")["result"]
+        other = decode(over_grpc.call("info").result)
+        self.assertEqual(one["status"], other["status"])
+        self.assertEqual(
+            one["bridge_info"]["supported_commands"],
+            other["bridge_info"]["supported_commands"],
+        )
+        self.assertEqual(stdio.process.pid, one["system_info"]["pid"])
+
+    def test_errors(self):
+        stdio, over_grpc = self.stdio(negotiation=NEGOTIATION), self.grpc()
+        for command, args, code, text in (
+            ("nope", {}, "UNIMPLEMENTED", "Unknown command: nope"),
+            ("compute", {"a": 1, "b": 2}, "INVALID_ARGUMENT", "'operation'"),
+            ("info", {"x": 1}, "INVALID_ARGUMENT", "'x'"),
+            (
+                "compute",
+                {"operation": "root", "a": 1, "b": 2},
+                "INVALID_ARGUMENT",
+                "add, subtract, multiply, divide",
+            ),
+            (
+                "compute",
+                {"operation": "add", "a": "1x", "b": 2},
+                "INVALID_ARGUMENT",
+                "a is a finite number",
+            ),
+            (
+                "compute",
+                {"operation": "divide", "a": 1, "b": 0},
+                "HANDLER_FAILED",
+                "ZeroDivisionError: division by zero",
+            ),
+            (
+                "compute",
+                {"operation": "multiply", "a": 1e300, "b": 1e300},
+                "HANDLER_FAILED",
+                "OverflowError: ",
+            ),
+            (
+                "compute",
+                {"operation": "multiply", "a": 1 << 63, "b": 2},
+                "HANDLER_FAILED",
+                "OverflowError: ",
+            ),
+        ):
+            one = stdio.call(command, **args)
+            other = over_grpc.call(command, **args)
+            self.assertEqual((False, False), (one["success"], other.success), command)
+            self.assertEqual(one["error"], other.error)
+            self.assertEqual((1, "call"), (one["id"], other.request_id))
+            self.assertEqual(code, one["code"])
+            self.assertIn(text, one["error"])
+        self.assertIn("ping_stream", stdio.call("nope")["error"])
+
+    def test_streams(self):
+        log = self.path("log", "ERROR one\ninfo two\nwarn three")
+        data = self.path("data.csv", "name,n\nx,1\ny,2.5\nz,oops\n")
+        stdio, over_grpc = self.stdio(negotiation=NEGOTIATION), self.grpc()
+        for command, args, count in (
+            ("ping_stream", {"count": 3, "interval": 0.001}, 3),
+            ("batch_inference", {"batch_items": ["where is my parcel", 5]}, 2),
+            ("process_large_dataset", {"total_rows": 250}, 3),
+            ("process_large_dataset", {"path": data, "chunk_size": 2}, 2),
+            ("tail_and_analyze", {"path": log}, 3),
+            ("tail_and_analyze", {"path": log, "patterns": ["o"]}, 2),
+            ("echo", {"unary": "as a stream"}, 1),
+        ):
+            one = stdio.stream(command, **args)
+            other = list(over_grpc.stream(command, **args))
+            self.assertEqual(count, len(one), command)
+            self.assertEqual(
+                [steady(message["chunk"]) for message in one],
+                [steady(decode(message.chunk)) for message in other],
+            )
+            finals = [False] * (count - 1) + [True]
+            self.assertEqual(finals, [message["final"] for message in one])
+            self.assertEqual(finals, [message.is_final for message in other])
+            self.assertEqual(list(range(count)), [m["index"] for m in one])
+            self.assertEqual(list(range(count)), [m.chunk_index for m in other])
+            self.assertEqual({1}, {m["id"] for m in one})
+            self.assertEqual({"chunk"}, {m["type"] for m in one})
+            self.assertEqual({"stream"}, {m.request_id for m in other})
+
+    def test_a_stream_without_last_ends_with_an_empty_final_message(self):
+        stdio = self.stdio(FIXTURE, negotiation=NEGOTIATION)
+        over_grpc = self.grpc(FIXTURE)
+        for count in (0, 2):
+            final = stdio.stream("numbers", count=count)[-1]
+            self.assertEqual((count, True), (final["index"], final["final"]))
+            self.assertNotIn("chunk", final)
+            final = list(over_grpc.stream("numbers", count=count))[-1]
+            self.assertEqual((count, True), (final.chunk_index, final.is_final))
+            self.assertEqual(({}, ""), (dict(final.chunk), final.error))
+
+    def test_an_error_after_k_chunks_has_index_k(self):
+        stdio = self.stdio(FIXTURE, negotiation=NEGOTIATION)
+        over_grpc = self.grpc(FIXTURE)
+        for how, text in (
+            ({"fail_at": 0}, "KeyError: 'midway'"),
+            ({"fail_at": 2}, "KeyError: 'midway'"),
+            ({"bad_at": 2}, "cannot be encoded"),
+        ):
+            k = next(iter(how.values()))
+            messages = stdio.stream("numbers", count=9, **how)
+            self.assertEqual(k + 1, len(messages))
+            final = messages[-1]
+            self.assertEqual((k, True), (final["index"], final["final"]))
+            self.assertIs(False, final["success"])
+            self.assertEqual("HANDLER_FAILED", final["code"])
+            self.assertNotIn("chunk", final)
+            replies = list(over_grpc.stream("numbers", count=9, **how))
+            self.assertEqual(k + 1, len(replies))
+            self.assertEqual((k, True), (replies[-1].chunk_index, replies[-1].is_final))
+            self.assertIn(text, final["error"])
+            self.assertIn(text, replies[-1].error)
+        self.assertTrue(stdio.call("ping")["success"])
+
+    def test_a_stream_called_as_unary_gives_its_chunks_up_to_a_limit(self):
+        stdio = self.stdio(FIXTURE, negotiation=NEGOTIATION)
+        for last in (False, True):
+            reply = stdio.call("numbers", count=3, last=last)
+            self.assertEqual(
+                {"chunks": [{"number": 0}, {"number": 1}, {"number": 2}]},
+                reply["result"],
+            )
+        self.assertTrue(stdio.call("numbers", count=10_000)["success"])
+        self.assertIn("10000 chunks", stdio.call("numbers", count=10_001)["error"])
+
+    def test_handler_failures_end_the_call_and_not_the_worker(self):
+        stdio = self.stdio(FIXTURE, negotiation=NEGOTIATION)
+        over_grpc = self.grpc(FIXTURE)
+        for args, code, text in (
+            ({}, "HANDLER_FAILED", "RuntimeError: it broke"),
+            ({"text": ""}, "HANDLER_FAILED", "RuntimeError"),
+            ({"text": "\ud800"}, "HANDLER_FAILED", "RuntimeError: \\ud800"),
+            ({"kind": "exit"}, "HANDLER_FAILED", "SystemExit: 0"),
+            ({"kind": "argument"}, "INVALID_ARGUMENT", "it broke"),
+        ):
+            one = stdio.call("fail", **args)
+            self.assertEqual((code, text), (one["code"], one["error"]))
+            self.assertEqual(text, over_grpc.call("fail", **args).error)
+        self.assertTrue(stdio.call("ping")["success"])
+        self.assertTrue(over_grpc.call("ping").success)
+
+    def test_a_result_that_cannot_be_encoded_fails_its_call_only(self):
+        stdio = self.stdio(FIXTURE, negotiation=NEGOTIATION)
+        over_grpc = self.grpc(FIXTURE)
+        for kind in ("object", "nan", "big", "key", "surrogate", "cycle", "set"):
+            one = stdio.call("bad_value", kind=kind)
+            other = over_grpc.call("bad_value", kind=kind)
+            self.assertEqual((False, False), (one["success"], other.success), kind)
+            self.assertIn("cannot be encoded", one["error"])
+            self.assertIn("cannot be encoded", other.error)
+        self.assertTrue(stdio.call("ping")["success"])
+        self.assertTrue(over_grpc.call("ping").success)
+
+    def test_a_result_over_the_message_limit_fails_its_call_only(self):
+        env = {"SNAKEPIT_MAX_FRAME_BYTES": "8192"}
+        stdio = self.stdio(FIXTURE, negotiation=NEGOTIATION, **env)
+        self.assertIn("limit of 8192", stdio.call("sized", size=9000)["error"])
+        self.assertTrue(stdio.call("sized", size=7000)["success"])
+        over_grpc = self.grpc(FIXTURE, **env)
+        self.assertIn("limit of 8192", over_grpc.call("sized", size=9000).error)
+        self.assertTrue(over_grpc.call("sized", size=7000).success)
+
+    def test_the_context_tells_of_the_call(self):
+        env = {"SNAKEPIT_WORKER_ID": "w3"}
+        stdio = self.stdio(FIXTURE, negotiation=NEGOTIATION, **env)
+        request = {"id": 4, "command": "context", "args": {}}
+        stdio.send(request, {**request, "session_id": "s", "timeout_ms": 9000})
+        plain, full = stdio.receive()["result"], stdio.receive()["result"]
+        self.assertEqual((None, False), (plain["session_id"], plain["has_deadline"]))
+        self.assertEqual(("s", True), (full["session_id"], full["has_deadline"]))
+        self.assertEqual((4, "w3"), (full["request_id"], full["worker_id"]))
+        over_grpc = self.grpc(FIXTURE, **env)
+        full = decode(
+            over_grpc.execute_in_session(
+                pb.SessionRequest(
+                    command="context", session_id="s", request_id="r", timeout_ms=9000
+                )
+            ).result
+        )
+        self.assertEqual(("s", True), (full["session_id"], full["has_deadline"]))
+        self.assertEqual(("r", "w3"), (full["request_id"], full["worker_id"]))
+
+    def test_sessions_are_kept_apart_and_from_call_to_call(self):
+        stdio = self.stdio(FIXTURE, negotiation=NEGOTIATION)
+        over_grpc = self.grpc(FIXTURE)
+        counts = {"stdio": [], "grpc": []}
+        for session in ("a", "b", "a", "a"):
+            stdio.send(
+                {
+                    "id": 1,
+                    "command": "context",
+                    "args": {"count_up": True},
+                    "session_id": session,
+                }
+            )
+            counts["stdio"].append(stdio.receive()["result"]["count"])
+            request = pb.SessionRequest(
+                command="context", session_id=session, args=encode({"count_up": True})
+            )
+            reply = over_grpc.execute_in_session(request)
+            counts["grpc"].append(decode(reply.result)["count"])
+        self.assertEqual({"stdio": [1, 1, 2, 3], "grpc": [1, 1, 2, 3]}, counts)
+        info = over_grpc.get_info(pb.InfoRequest(include_stats=True))
+        self.assertEqual(2, info.stats.active_sessions)
+
+    def test_a_deadline_ends_what_waits(self):
+        stdio = self.stdio(FIXTURE, negotiation=NEGOTIATION)
+        request = {"id": 1, "command": "wait", "args": {"seconds": 3600}}
+        for timeout_ms in (20, -1):
+            stdio.send({**request, "timeout_ms": timeout_ms})
+            self.assertEqual("DEADLINE_EXCEEDED", stdio.receive()["code"])
+        over_grpc = self.grpc(FIXTURE)
+        reply = over_grpc.execute(
+            pb.ExecuteRequest(
+                command="wait", args=encode({"seconds": 3600}), timeout_ms=20
+            )
+        )
+        self.assertIn("time limit", reply.error)
+
+
+class GrpcTest(WorkerTestCase):
+    def test_counters_are_exact(self):
+        worker = self.grpc(FIXTURE, SNAKEPIT_WORKER_ID="w1")
+        for _ in range(5):
+            self.assertTrue(worker.call("greet").success)
+        for _ in range(3):
+            self.assertFalse(worker.call("fail").success)
+        self.assertFalse(worker.call("nope").success)
+        list(worker.stream("numbers", count=3))
+        list(worker.stream("numbers", count=3, fail_at=1))
+        health = worker.health(pb.HealthRequest())
+        self.assertEqual((11, 5), (health.total_requests, health.total_errors))
+        self.assertEqual((True, "w1"), (health.healthy, health.worker_id))
+        self.assertEqual("1.2.3", health.version)
+        later = worker.health(pb.HealthRequest())
+        self.assertGreaterEqual(later.uptime_ms, health.uptime_ms)
+        self.assertEqual(11, later.total_requests)
+
+    def test_get_info_tells_the_truth(self):
+        worker = self.grpc(FIXTURE)
+        info = worker.get_info(pb.InfoRequest())
+        self.assertEqual("fixture", info.worker_type)
+        self.assertEqual(str(worker.process.pid), info.system_info["pid"])
+        self.assertEqual({}, dict(info.capabilities))
+        self.assertFalse(info.HasField("stats"))
+        for command in info.supported_commands:
+            self.assertNotIn("Unknown command", worker.call(command).error)
+        info = worker.get_info(
+            pb.InfoRequest(include_capabilities=True, include_stats=True)
+        )
+        self.assertEqual("true", info.capabilities["streaming"])
+        self.assertGreater(info.stats.memory_usage_bytes, 1 << 20)
+        self.assertEqual(
+            len(info.supported_commands),
+            info.stats.requests_handled,
+        )
+
+    def test_values_are_read_as_the_legacy_wire_has_them(self):
+        worker = self.grpc(FIXTURE)
+        for data, kind in (
+            (b"\xff\xfe", "bytes"),
+            (b"abc", "str"),
+            (b'"abc"', "str"),
+            (b"12", "int"),
+            (b"1.0", "float"),
+            (b"null", "NoneType"),
+            (b"NaN", "str"),
+            (b"", "str"),
+            (b"[1]", "list"),
+        ):
+            reply = worker.call("bytes", data=data)
+            self.assertEqual(kind, reply.result["type"].decode(), data)
+        for data, expected in ((b"\xff\xfe", b"\xff\xfe"), (b'"abc"', b"abc")):
+            reply = worker.call("bytes", data=data)
+            self.assertEqual(expected, reply.result["data"])
+
+    def test_messages_up_to_64_mib_pass_both_ways(self):
+        worker = self.grpc()
+        text = "x" * (40 << 20)
+        reply = worker.execute(
+            pb.ExecuteRequest(command="echo", args={"text": text.encode()})
+        )
+        self.assertEqual(text, decode(reply.result)["echoed"]["text"])
+
+    def test_health_and_calls_are_answered_while_streams_are_busy(self):
+        worker = self.grpc()
+        streams = [worker.stream("ping_stream", interval=3600) for _ in range(16)]
+        for stream in streams:
+            next(stream)
+        waiting = [worker.stream("ping_stream", count=0) for _ in range(16)]
+        self.assertTrue(worker.health(pb.HealthRequest(), timeout=LIMIT_S).healthy)
+        self.assertTrue(worker.call("ping").success)
+        for stream in streams:
+            stream.cancel()
+        for stream in waiting:
+            self.assertTrue(next(stream).is_final)
+
+    def test_cancelling_a_stream_ends_its_generator(self):
+        worker = self.grpc(FIXTURE)
+        args = {"waiting": self.fifo("waiting"), "closed": self.fifo("closed")}
+        # Without a deadline, which would end the wait too.
+        stream = worker.execute_stream(
+            pb.ExecuteRequest(command="wait_stream", args=encode(args))
+        )
+        next(stream)
+        with open(args["waiting"], "rb"):
+            pass
+        closed = os.open(args["closed"], os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, closed)
+        stream.cancel()
+        self.assertTrue(select.select([closed], [], [], LIMIT_S)[0])
+        self.assertEqual(b"closed", os.read(closed, 100))
+
+    def test_an_empty_session_id_is_refused(self):
+        reply = self.grpc().execute_in_session(pb.SessionRequest(command="ping"))
+        self.assertFalse(reply.success)
+        self.assertIn("session_id", reply.error)
+
+    def test_the_socket_is_this_users_alone(self):
+        self.grpc()
+        self.assertEqual(0, os.stat(self.path("worker socket")).st_mode & 0o077)
+
+    def test_an_unknown_method_is_unimplemented(self):
+        worker = self.grpc()
+        call = worker.channel.unary_unary("/snakepit.SnakepitBridge/Later")
+        with self.assertRaises(grpc.RpcError) as raised:
+            call(b"", timeout=LIMIT_S)
+        self.assertEqual(grpc.StatusCode.UNIMPLEMENTED, raised.exception.code())
+
+
+if __name__ == "__main__":
+    unittest.main()
