@@ -86,7 +86,7 @@ class CallRun {
         ++summary.cut_short;
       } else {
         summary.AddFailure(result.error());
-        ReportFailure(result.error());
+        if (arguments_.repeat > 1) output_.FailureLine(result.error());
       }
     }
   }
@@ -122,14 +122,6 @@ class CallRun {
     interrupts_.Request(error == EPIPE ? kOutputGoneExitCode : 1);
   }
 
-  void ReportFailure(const Error& error) {
-    if (arguments_.repeat > 1) {
-      output_.FailureLine(error);
-    } else {
-      output_.Failure(error, HintFor(error, arguments_));
-    }
-  }
-
   const CallArguments& arguments_;
   Pool& pool_;
   Interrupts& interrupts_;
@@ -138,13 +130,18 @@ class CallRun {
   std::atomic<int64_t> begun_ = 0;
 };
 
-void PrintSummary(const Summary& summary, std::chrono::nanoseconds elapsed,
-                  const CallArguments& arguments, Output& output) {
+// After all that the workers had to say.
+void PrintEnd(const Summary& summary, std::chrono::nanoseconds elapsed,
+              const CallArguments& arguments, Output& output) {
   for (const auto& [code, error] : summary.failures) {
     const std::string hint = HintFor(error, arguments);
-    if (!hint.empty()) output.Hint(std::string(ErrorCodeName(code)) + ": " + hint);
+    if (arguments.repeat == 1) {
+      output.Failure(error, hint);
+    } else if (!hint.empty()) {
+      output.Hint(std::string(ErrorCodeName(code)) + ": " + hint);
+    }
   }
-  output.Line(summary.ToText(elapsed));
+  if (arguments.repeat > 1) output.Line(summary.ToText(elapsed));
 }
 
 }  // namespace
@@ -168,9 +165,10 @@ int RunCalls(const CallArguments& arguments, Interrupts& interrupts, Output& out
     const auto start = steady_clock::now();
     summary = CallRun(arguments, **pool, interrupts, output).Run();
     const auto elapsed = steady_clock::now() - start;
-    (*pool)->Shutdown();  // what the workers still say comes before the summary
-    const bool is_read = interrupts.exit_code() != kOutputGoneExitCode;
-    if (arguments.repeat > 1 && is_read) PrintSummary(summary, elapsed, arguments, output);
+    (*pool)->Shutdown();
+    if (interrupts.exit_code() != kOutputGoneExitCode) {
+      PrintEnd(summary, elapsed, arguments, output);
+    }
   }
   if (interrupts.requested()) return interrupts.exit_code();
   return summary.failed > 0 ? 1 : 0;

@@ -26,7 +26,9 @@ class ExecTest(CliTestCase):
             self.assertEqual(json.loads(out)["status"], "ok")
 
     def test_a_failed_call_is_an_error_line_with_a_hint(self):
-        code, out, err = self.run_cli("exec", "fault", *misbehaving("exits-mid-request"))
+        code, out, err = self.run_cli(
+            "exec", "fault", *misbehaving("exits-mid-request")
+        )
         self.assertEqual((code, out), (1, ""))
         lines = err.splitlines()
         self.assertRegex(lines[0], r"^error: WORKER_LOST: worker 0 .*exit code 7")
@@ -204,7 +206,7 @@ class WorkerTest(CliTestCase):
                 )
             self.assertRegex(err, "^error: START_TIMEOUT: .*1000 ms")
             self.assertIn("--start-timeout 2s", err)
-            self.assertGreaterEqual(timer.seconds, 1)
+            self.assertGreater(timer.seconds, 0.7)
             self.assertLess(timer.seconds, 10)
 
     def test_a_worker_that_speaks_garbage(self):
@@ -217,6 +219,7 @@ class WorkerTest(CliTestCase):
             "reply-without-id": "PROTOCOL_ERROR",
             "wrong-id": "PROTOCOL_ERROR",
             "half-a-frame": "WORKER_LOST|PROTOCOL_ERROR",
+            "closes-stdout": "WORKER_LOST",
             "killed-mid-request": "WORKER_LOST: .*signal 11",
         }
         for fault, expected in cases.items():
@@ -224,15 +227,6 @@ class WorkerTest(CliTestCase):
                 err = self.failure("fault", "--timeout", "20s", *misbehaving(fault))
                 self.assertRegex(err, f"(?m)^error: ({expected})")
             self.assertLess(timer.seconds, 20)
-
-    def test_a_worker_that_closes_its_stdout(self):
-        with Timer() as timer:
-            err = self.failure(
-                *("fault", "--timeout", "2s", "--start-timeout", "20s"),
-                *misbehaving("closes-stdout"),
-            )
-        self.assertRegex(err, "^error: (WORKER_LOST|DEADLINE_EXCEEDED)")
-        self.assertLess(timer.seconds, 10)
 
     def test_a_worker_that_prints_before_it_is_ready(self):
         err = self.failure("ping", *misbehaving("prints-before-ready"))

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import select
-import signal
 import subprocess
 import tempfile
 import time
@@ -26,7 +25,7 @@ def misbehaving(fault, *argv):
 
 
 def _processes_with(marker, guardian_of):
-    """The pids of processes with the marker in their environment, and of that guardian."""
+    """The pids of processes with the marker in their environment, and of the guardian."""
     found = []
     guardian = f"snakepit-guardian {guardian_of}".encode()
     for name in filter(str.isdigit, os.listdir("/proc")):
@@ -42,7 +41,7 @@ def _processes_with(marker, guardian_of):
 
 class CliTestCase(unittest.TestCase):
     def setUp(self):
-        # A variable that workers inherit, so that they can be found; and where sockets go.
+        # A variable that workers inherit, so that they can be found; sockets go there.
         self.folder = tempfile.mkdtemp(prefix="m", dir="/tmp")
         self.addCleanup(self._remove_folder)
         self.environment = {
@@ -91,25 +90,26 @@ class CliTestCase(unittest.TestCase):
 
     def assert_nothing_left(self, pid):
         """An orderly end leaves no process and no file behind at that moment."""
-        left = self._left(pid)
+        left = self.left(pid)
         self.assertEqual(left, [], f"of {pid} are left: {left}")
         self.assertEqual(os.listdir(self.folder), [])
 
     def assert_nothing_stays(self, pid):
         """After an exit at once, the guardian ends what is left."""
         poller = select.poll()
-        for left in self._left(pid):
+        for left in self.left(pid):
             with contextlib.suppress(ProcessLookupError):
                 fd = os.pidfd_open(left)
                 self.addCleanup(os.close, fd)
                 poller.register(fd, select.POLLIN)
                 self.assertTrue(poller.poll(LIMIT_S * 1000), f"{left} stays")
                 poller.unregister(fd)
-        self.assertEqual(self._left(pid), [])
+        self.assertEqual(self.left(pid), [])
 
-    def _left(self, pid):
+    def left(self, pid):
+        """The pids of what the command with that pid has started, and is there."""
         found = _processes_with(self.folder.encode(), pid)
-        return [p for p in found if p != os.getpid()]
+        return [p for p in found if p != pid]
 
 
 class Timer:
@@ -122,5 +122,3 @@ class Timer:
     def __exit__(self, *unused):
         self.seconds = time.monotonic() - self._start
 
-
-__all__ = ["CliTestCase", "Timer", "legacy", "misbehaving", "signal", "SNAKEPIT"]

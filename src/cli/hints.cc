@@ -9,6 +9,10 @@ namespace {
 
 using std::chrono::milliseconds;
 
+std::string Twice(milliseconds limit) {
+  return DurationFlag(std::min<milliseconds>(2 * limit, std::chrono::hours(24)));
+}
+
 bool IsBundled(const CallArguments& call) { return call.worker.empty(); }
 
 bool HasAddress(const CallArguments& call) {
@@ -29,8 +33,7 @@ std::string AfterStartFailed(const Error& error, const CallArguments& call) {
 }
 
 std::string AfterStartTimeout(const CallArguments& call) {
-  const std::string more_time =
-      "give it more time: --start-timeout " + DurationFlag(2 * call.start_timeout);
+  const std::string more_time = "give it more time: --start-timeout " + Twice(call.start_timeout);
   if (IsBundled(call)) return more_time;
   if (call.transport == TransportKind::kGrpc) {
     return (HasAddress(call) ? "does it listen where {port} or {socket} says? else "
@@ -63,7 +66,7 @@ std::string AfterUnimplemented(const Error& error, const CallArguments& call) {
 
 std::string AfterDeadline(const CallArguments& call) {
   const milliseconds limit = call.timeout.value_or(milliseconds(call.stream ? 300'000 : 30'000));
-  return "allow more time: --timeout " + DurationFlag(2 * limit);
+  return "allow more time: --timeout " + Twice(limit);
 }
 
 }  // namespace

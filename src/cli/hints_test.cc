@@ -26,6 +26,8 @@ TEST(Hints, ADeadlineIsToldHowToBeRaised) {
   EXPECT_EQ(Hint(ErrorCode::kDeadlineExceeded, call), "allow more time: --timeout 1m");
   call.stream = true;
   EXPECT_EQ(Hint(ErrorCode::kDeadlineExceeded, call), "allow more time: --timeout 10m");
+  call.timeout = std::chrono::hours(23);
+  EXPECT_EQ(Hint(ErrorCode::kDeadlineExceeded, call), "allow more time: --timeout 1440m");
 }
 
 TEST(Hints, AFullQueueNeedsWorkers) {

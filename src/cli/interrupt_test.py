@@ -25,6 +25,8 @@ class InterruptTest(CliTestCase):
         seen = b""
         while b" fault " not in seen:
             seen += os.read(fifo, 4096)
+        # The worker and the guardian: what is left afterwards would be seen.
+        self.assertEqual(len(self.left(process.pid)), 2)
         return process
 
     def test_a_signal_during_a_call_ends_everything_in_order(self):
