@@ -364,15 +364,27 @@ TEST(Shutdown, TheChildrenOfAWorkerGoWithIt) {
   EXPECT_TRUE(testing::WaitUntilGone(grandchild));
 }
 
+pid_t ParentOf(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string stat;
+  std::getline(file, stat);
+  int parent = 0;
+  std::sscanf(stat.c_str() + stat.rfind(')'), ") %*c %d", &parent);
+  return parent;
+}
+
 // Breakage 9: the pool's own process is killed while its workers are busy.
 TEST(Shutdown, NoWorkerOutlivesAPoolThatIsKilled) {
   for (const char* transport : {"stdio", "grpc"}) {
     SCOPED_TRACE(transport);
+    char runtime[] = "/tmp/pool_faults_test-XXXXXX";  // short enough for the path of a socket
+    ASSERT_NE(mkdtemp(runtime), nullptr);
     int out[2];
     ASSERT_EQ(pipe2(out, O_CLOEXEC), 0);
     const pid_t pool = fork();
     if (pool == 0) {
       dup2(out[1], 1);
+      setenv("XDG_RUNTIME_DIR", runtime, 1);
       execl("src/pool/busy_pool", "busy_pool", transport, nullptr);
       _exit(127);
     }
@@ -383,12 +395,16 @@ TEST(Shutdown, NoWorkerOutlivesAPoolThatIsKilled) {
     while (workers.size() < 2 && std::fscanf(lines, " busy %d", &pid) == 1) {
       workers.push_back(pid);
     }
-    EXPECT_EQ(workers.size(), 2u);
+    ASSERT_EQ(workers.size(), 2u);
+    const pid_t guardian = ParentOf(workers[0]);
     kill(pool, SIGKILL);
     int status = 0;
     waitpid(pool, &status, 0);
     std::fclose(lines);
     for (pid_t worker : workers) EXPECT_TRUE(testing::WaitUntilGone(worker)) << worker;
+    EXPECT_TRUE(testing::WaitUntilGone(guardian));
+    EXPECT_TRUE(std::filesystem::is_empty(runtime)) << "its sockets' folder is left";
+    std::filesystem::remove_all(runtime);
   }
 }
 

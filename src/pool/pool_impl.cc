@@ -208,12 +208,14 @@ void Pool::Impl::ArmTimer() {
 
 Result<std::unique_ptr<Guardian>> Pool::Impl::StartGuardian() {
   return Guardian::Start(
-      io_, {.spawned = [this](uint64_t process, pid_t pid) { OnSpawned(process, pid); },
-            .spawn_failed = [this](uint64_t process,
-                                   Error error) { OnSpawnFailed(process, std::move(error)); },
-            .exited = [this](uint64_t process, ExitStatus status,
-                             ResourceUse) { OnExited(process, status); },
-            .lost = [this] { OnGuardianLost(); }});
+      io_,
+      {.spawned = [this](uint64_t process, pid_t pid) { OnSpawned(process, pid); },
+       .spawn_failed = [this](uint64_t process,
+                              Error error) { OnSpawnFailed(process, std::move(error)); },
+       .exited = [this](uint64_t process, ExitStatus status,
+                        ResourceUse) { OnExited(process, status); },
+       .lost = [this] { OnGuardianLost(); }},
+      runtime_directory_.path());
 }
 
 int Pool::Impl::WorkerOf(ProcessNumber process) const {

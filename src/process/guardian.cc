@@ -317,8 +317,9 @@ Guardian::Guardian(std::shared_ptr<Link> link) : link_(std::move(link)) {}
 
 Guardian::~Guardian() { link_->Close(); }
 
-Result<std::unique_ptr<Guardian>> Guardian::Start(asio::io_context& io, Events events) {
-  auto process = GuardianProcess::Start();
+Result<std::unique_ptr<Guardian>> Guardian::Start(asio::io_context& io, Events events,
+                                                  std::string runtime_directory) {
+  auto process = GuardianProcess::Start(std::move(runtime_directory));
   if (!process) return Fail(process.error());
   auto link = std::make_shared<Link>(io, std::move(events), std::move(*process));
   link->Listen();

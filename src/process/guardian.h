@@ -67,7 +67,10 @@ class Guardian {
 
   // Starts the guardian process, in about a millisecond. `io` must outlive the Guardian; it need
   // not run yet, and events come while it runs. INTERNAL when the system does not let it start.
-  static Result<std::unique_ptr<Guardian>> Start(asio::io_context& io, Events events);
+  // `runtime_directory`, an absolute path or empty, is removed with the files in it when the
+  // guardian ends, so that it goes with a pool that is killed, too.
+  static Result<std::unique_ptr<Guardian>> Start(asio::io_context& io, Events events,
+                                                 std::string runtime_directory = {});
 
   // Ends every worker and everything that the workers started with SIGKILL, and returns when all of
   // it, and the guardian, is gone and reaped: within 10 s, unless a process cannot be killed. No

@@ -59,6 +59,7 @@ struct EventQueue {
 Workers workers;
 EventQueue events;
 pid_t guardian_pid;
+const char* runtime_directory = "";  // empty: none
 
 // ---- The end -----------------------------------------------------------------------------------
 
@@ -93,6 +94,15 @@ void KillChildrenByScan() {
   closedir(processes);
 }
 
+// The folder with the workers' sockets: nobody else is left to remove it when the pool was killed.
+void RemoveRuntimeDirectory() {
+  DIR* const directory = opendir(runtime_directory);
+  if (directory == nullptr) return;
+  while (const dirent* entry = readdir(directory)) unlinkat(dirfd(directory), entry->d_name, 0);
+  closedir(directory);
+  rmdir(runtime_directory);
+}
+
 // A process whose parent is gone becomes this one's child, as that was made a subreaper: killing
 // the children until there is none kills every descendant, in whatever group or session it is.
 [[noreturn]] void KillAllAndExit() {
@@ -106,7 +116,10 @@ void KillChildrenByScan() {
     } else {
       KillChildrenByScan();
     }
-    if (waitpid(-1, nullptr, 0) < 0 && errno == ECHILD) _exit(0);
+    if (waitpid(-1, nullptr, 0) < 0 && errno == ECHILD) {
+      RemoveRuntimeDirectory();
+      _exit(0);
+    }
     // Look again only when the known ones are gone, as far as that needs no waiting.
     while (waitpid(-1, nullptr, WNOHANG) > 0) {
     }
@@ -502,8 +515,9 @@ int OpenChildSignals() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) return 2;
+  if (argc < 2 || argc > 3) return 2;
   guardian_pid = getpid();
+  if (argc == 3) runtime_directory = argv[2];
   ShedInheritance();
   setsid();
   if (chdir("/") != 0) return 2;  // keeps no file system busy
@@ -512,7 +526,10 @@ int main(int argc, char** argv) {
   // The socket's end can be held open by a process that the pool's forked; its own end cannot.
   const pid_t pool = atoi(argv[1]);
   const int pool_fd = static_cast<int>(syscall(SYS_pidfd_open, pool, 0));
-  if (getppid() != pool) return 0;
+  if (getppid() != pool) {
+    RemoveRuntimeDirectory();
+    return 0;
+  }
   const int child_signals_fd = OpenChildSignals();
   if (pool_fd < 0 || child_signals_fd < 0) return 2;
   Run(child_signals_fd, pool_fd);

@@ -157,7 +157,7 @@ Result<UniqueFd> OpenMemoryFile(const char* name, bool executable, std::string_v
   return file;
 }
 
-Result<GuardianProcess> GuardianProcess::Start() {
+Result<GuardianProcess> GuardianProcess::Start(std::string runtime_directory) {
   auto program = OpenMemoryFile(
       kName, true, std::string_view(reinterpret_cast<const char*>(kProgram), sizeof kProgram));
   if (!program) return Fail(program.error());
@@ -179,7 +179,8 @@ Result<GuardianProcess> GuardianProcess::Start() {
   }
   std::string name = kName;
   std::string pool_pid = std::to_string(getpid());
-  char* arguments[] = {name.data(), pool_pid.data(), nullptr};
+  char* arguments[] = {name.data(), pool_pid.data(),
+                       runtime_directory.empty() ? nullptr : runtime_directory.data(), nullptr};
   const pid_t pid = Launch({program_fd->get(), socket_fd->get(), null_fd->get()}, arguments);
   if (pid < 0) {
     Error error = ErrnoError("cannot start the guardian process from memory", -pid);

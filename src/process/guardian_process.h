@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <string>
 #include <string_view>
 
 #include "snakepit/error.h"
@@ -19,7 +20,7 @@ Result<UniqueFd> OpenMemoryFile(const char* name, bool executable, std::string_v
 // Not synchronised.
 class GuardianProcess {
  public:
-  static Result<GuardianProcess> Start();
+  static Result<GuardianProcess> Start(std::string runtime_directory);
 
   pid_t pid() const { return pid_; }
 
