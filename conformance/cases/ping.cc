@@ -1,0 +1,58 @@
+// Group ping: the command that every worker has.
+#include "conformance/cases/cases.h"
+#include "conformance/harness/bench.h"
+
+namespace snakepit::conformance {
+namespace {
+
+constexpr int kManyPings = 1000;
+
+Verdict Roundtrip(Bench& bench) {
+  const Value args = Value::Map{{"number", 7}, {"text", "Grüße"}, {"list", Value::Array{1, 2}}};
+  const Reply reply = bench.Call("ping", args);
+  if (!reply.result || reply.result->TextAt("status") != "ok") {
+    return Verdict::Fail("a result with the status 'ok'", reply.Describe());
+  }
+  const Value* const echo = reply.result->Find("echo");
+  if (echo == nullptr || *echo != args) {
+    return Verdict::Fail("`echo` is " + args.ToJson(),
+                         echo == nullptr ? "no `echo`" : "`echo` is " + echo->ToJson());
+  }
+  return Verdict::Pass();
+}
+
+Verdict Survives1000(Bench& bench) {
+  const pid_t pid = bench.Workers()[0].pid;
+  for (int i = 1; i <= kManyPings; ++i) {
+    const Reply reply = bench.Call("ping", Value::Map{{"number", i}});
+    const std::string number = "ping " + std::to_string(i) + ": ";
+    if (!reply.result) return Verdict::Fail("1000 results", number + reply.Describe());
+    if (reply.info.worker_pid != pid) {
+      return Verdict::Fail("one process, " + std::to_string(pid) + ", serves all",
+                           number + "served by process " + std::to_string(reply.info.worker_pid));
+    }
+  }
+  return Verdict::Pass();
+}
+
+}  // namespace
+
+std::vector<Case> PingCases() {
+  using enum Mutant::Kind;
+  return {
+      {.id = "ping/roundtrip",
+       .title = "ping answers, and echoes its arguments",
+       .clause = "7.2.1",
+       .requirement = "the result of ping has `status` \"ok\" and `echo`, which is the args",
+       .run = Roundtrip,
+       .mutants = {{kWorker, "wrong-echo", "`echo` is {"}, {kWorker, "no-status", "the result"}}},
+      {.id = "ping/survives-1000",
+       .title = "1000 pings are served by one process",
+       .clause = "1.4.1",
+       .requirement = "a worker that is not asked to end goes on to serve",
+       .run = Survives1000,
+       .mutants = {{kWorker, "exits-after-100", "WORKER_LOST"}}},
+  };
+}
+
+}  // namespace snakepit::conformance

@@ -1,0 +1,173 @@
+// Group str: streaming, by ping_stream.
+#include "conformance/cases/streaming.h"
+
+#include "conformance/cases/cases.h"
+
+namespace snakepit::conformance {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+Value PingStreamArgs(int count, milliseconds interval) {
+  return Value::Map{{"count", count}, {"interval", interval.count() / 1000.0}};
+}
+
+std::optional<Verdict> NeedPingStream(const Bench& bench) {
+  const StreamReply reply = bench.Stream("ping_stream", PingStreamArgs(1, milliseconds(0)));
+  if (reply.count || reply.count.error().code != ErrorCode::kUnimplemented) return std::nullopt;
+  return Verdict::NotApplicable("no ping_stream: " + reply.count.error().ToString());
+}
+
+namespace {
+
+constexpr int kManyChunks = 50;
+constexpr int kTimedChunks = 5;
+constexpr int kTimedAttempts = 3;
+
+std::optional<Verdict> ExpectChunks(const StreamReply& reply, int count) {
+  if (reply.count && *reply.count == count && static_cast<int>(reply.chunks.size()) == count) {
+    return std::nullopt;
+  }
+  return Verdict::Fail(std::to_string(count) + " chunks, and the end", reply.Describe());
+}
+
+Verdict Order(Bench& bench) {
+  if (auto lacks = NeedPingStream(bench)) return *lacks;
+  const StreamReply reply =
+      bench.Stream("ping_stream", PingStreamArgs(kManyChunks, milliseconds(0)));
+  if (auto wrong = ExpectChunks(reply, kManyChunks)) return *wrong;
+  for (int i = 0; i < kManyChunks; ++i) {
+    const Chunk& chunk = reply.chunks[i];
+    const Value* const number = chunk.value.Find("ping_number");
+    if (chunk.index != i || number == nullptr || *number != Value(i + 1)) {
+      return Verdict::Fail(
+          "chunk " + std::to_string(i) + " has `ping_number` " + std::to_string(i + 1),
+          "chunk " + std::to_string(chunk.index) + " is " + chunk.value.ToJson());
+    }
+  }
+  return Verdict::Pass();
+}
+
+Verdict Empty(Bench& bench) {
+  if (auto lacks = NeedPingStream(bench)) return *lacks;
+  const StreamReply reply = bench.Stream("ping_stream", PingStreamArgs(0, milliseconds(0)));
+  if (auto wrong = ExpectChunks(reply, 0)) return *wrong;
+  return Verdict::Pass();
+}
+
+Verdict FinalOnceLast(Bench& bench) {
+  if (auto lacks = NeedPingStream(bench)) return *lacks;
+  const StreamReply reply = bench.Stream("ping_stream", PingStreamArgs(3, milliseconds(0)));
+  if (auto wrong = ExpectChunks(reply, 3)) return *wrong;
+  for (const Chunk& chunk : reply.chunks) {
+    if (chunk.final && chunk.index != 2) {
+      return Verdict::Fail("only chunk 2 is final",
+                           "chunk " + std::to_string(chunk.index) + " is final");
+    }
+  }
+  return Verdict::Pass();
+}
+
+// A worker that collects its chunks fails every attempt; one that does not can be held up once.
+Verdict FirstChunkEarly(Bench& bench) {
+  if (auto lacks = NeedPingStream(bench)) return *lacks;
+  std::string observed;
+  for (int attempt = 0; attempt < kTimedAttempts; ++attempt) {
+    const auto start = steady_clock::now();
+    std::optional<steady_clock::time_point> first;
+    const StreamReply reply =
+        bench.Stream("ping_stream", PingStreamArgs(kTimedChunks, bench.Scaled(milliseconds(60))),
+                     [&first](const Chunk&) {
+                       if (!first) first = steady_clock::now();
+                       return true;
+                     });
+    const std::chrono::duration<double, std::milli> whole = steady_clock::now() - start;
+    if (auto wrong = ExpectChunks(reply, kTimedChunks)) return *wrong;
+    const std::chrono::duration<double, std::milli> early = *first - start;
+    if (early < whole / 4) return Verdict::Pass();
+    observed += (attempt == 0 ? "chunk 0 after " : ", ") +
+                std::to_string(static_cast<int>(early.count())) + " of " +
+                std::to_string(static_cast<int>(whole.count())) + " ms";
+  }
+  return Verdict::Fail("the first of five chunks comes within a quarter of the whole", observed);
+}
+
+Verdict UnaryAsStream(Bench& bench) {
+  const StreamReply reply = bench.Stream("ping", Value::Map{{"number", 7}});
+  if (auto wrong = ExpectChunks(reply, 1)) return *wrong;
+  const Chunk& chunk = reply.chunks[0];
+  if (chunk.index == 0 && chunk.value.TextAt("status") == "ok") return Verdict::Pass();
+  return Verdict::Fail("chunk 0 is the result of ping, with the status 'ok'",
+                       "chunk " + std::to_string(chunk.index) + " is " + chunk.value.ToJson());
+}
+
+Verdict ReusableAfter(Bench& bench) {
+  if (auto lacks = NeedPingStream(bench)) return *lacks;
+  const pid_t pid = bench.Workers()[0].pid;
+  const StreamReply whole = bench.Stream("ping_stream", PingStreamArgs(3, milliseconds(0)));
+  if (auto wrong = ExpectChunks(whole, 3)) return *wrong;
+  const Reply after_whole = bench.Call("ping");
+  if (!after_whole.result || after_whole.info.worker_pid != pid) {
+    return Verdict::Fail("the same process serves a ping after a stream", after_whole.Describe());
+  }
+  // The pool may have to replace the worker after a stream that was given up: any process will do.
+  const StreamReply given_up = bench.Stream("ping_stream", PingStreamArgs(3, milliseconds(0)),
+                                            [](const Chunk&) { return false; });
+  if (given_up.count || given_up.count.error().code != ErrorCode::kCancelled) {
+    return Verdict::Fail("a stream that its reader gives up ends with CANCELLED",
+                         given_up.Describe());
+  }
+  const Reply after_given_up = bench.Call("ping");
+  if (!after_given_up.result) {
+    return Verdict::Fail("a ping after a stream that was given up is served",
+                         after_given_up.Describe());
+  }
+  return Verdict::Pass();
+}
+
+}  // namespace
+
+std::vector<Case> StreamCases() {
+  using enum Mutant::Kind;
+  return {
+      {.id = "str/order",
+       .title = "chunks come in order, without gaps",
+       .clause = "0.3",
+       .requirement = "a streaming call ends with its chunks, in order",
+       .run = Order,
+       .mutants = {{kWorker, "swaps-chunks", "is {\"message\""},
+                   {kWorker, "drops-a-chunk", "49 chunks"}}},
+      {.id = "str/empty",
+       .title = "a stream of nothing ends without a chunk",
+       .clause = "7.3.1",
+       .requirement = "ping_stream of `count` 0 has no chunk",
+       .run = Empty,
+       .mutants = {{kWorker, "empty-has-a-chunk", "1 chunks"}}},
+      {.id = "str/final-once-last",
+       .title = "only the last chunk is final",
+       .clause = "6.3.3",
+       .requirement = "`final` is true on the last message and on no other",
+       .run = FinalOnceLast,
+       .mutants = {{kWorker, "early-final", "2 chunks"}}},
+      {.id = "str/first-chunk-early",
+       .title = "a chunk is sent as soon as it exists",
+       .clause = "6.3.7",
+       .requirement = "a worker does not collect chunks",
+       .run = FirstChunkEarly,
+       .mutants = {{kWorker, "collects-chunks", "chunk 0 after"}}},
+      {.id = "str/unary-as-stream",
+       .title = "a command that does not stream gives one chunk",
+       .clause = "6.3.6",
+       .requirement = "called as a stream, its result is the one chunk, index 0 and final",
+       .run = UnaryAsStream,
+       .mutants = {{kWorker, "unary-gives-no-chunk", "0 chunks"}}},
+      {.id = "str/reusable-after",
+       .title = "a worker serves on after a stream",
+       .clause = "6.3.8",
+       .requirement = "a stream, whole or given up, leaves a worker that serves the next call",
+       .run = ReusableAfter,
+       .mutants = {{kWorker, "exits-after-stream", "WORKER_LOST"}}},
+  };
+}
+
+}  // namespace snakepit::conformance

@@ -1,0 +1,20 @@
+// What the groups that stream share.
+#ifndef SNAKEPIT_CONFORMANCE_CASES_STREAMING_H_
+#define SNAKEPIT_CONFORMANCE_CASES_STREAMING_H_
+
+#include <chrono>
+#include <optional>
+
+#include "conformance/harness/bench.h"
+
+namespace snakepit::conformance {
+
+// The arguments of ping_stream. PROTOCOL.md 7.3.1.
+Value PingStreamArgs(int count, std::chrono::milliseconds interval);
+
+// Not-applicable when the worker says that it has no ping_stream; nothing when it has.
+std::optional<Verdict> NeedPingStream(const Bench& bench);
+
+}  // namespace snakepit::conformance
+
+#endif  // SNAKEPIT_CONFORMANCE_CASES_STREAMING_H_

@@ -1,0 +1,137 @@
+"""The command `conformance`: exit codes, reports, bad input, an interrupt."""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import unittest
+import xml.etree.ElementTree as ElementTree
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+CONFORMANCE = os.path.join(FOLDER, "conformance")
+MUTANT_WORKER = os.path.join(FOLDER, "mutants", "mutant_worker.py")
+PATIENCE_S = 50
+
+
+def run(*args, **env):
+    return subprocess.run(
+        [CONFORMANCE, *args],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env={"PATH": os.environ["PATH"], **env},
+    )
+
+
+def worker(bug="none"):
+    return ["--", "/usr/bin/python3", MUTANT_WORKER, "--bug", bug]
+
+
+class CommandTest(unittest.TestCase):
+    def expect(self, done, code, *texts):
+        output = done.stdout + done.stderr
+        self.assertEqual(done.returncode, code, output)
+        for text in texts:
+            self.assertIn(text, output)
+        self.assertNotIn("\033", output)
+
+    def test_a_worker_that_conforms_is_green(self):
+        done = run("run", "--transport", "stdio", "--case", "ping/roundtrip", *worker())
+        self.expect(done, 0, "PASS    ping/roundtrip", "1 passed, 0 failed")
+
+    def test_a_worker_that_does_not_is_red_with_the_reason(self):
+        done = run("run", "--case", "ping/roundtrip", *worker("wrong-echo"))
+        self.expect(done, 1, "FAIL", "PROTOCOL.md 7.2.1", "observed:", "repeat:")
+
+    def test_the_repeat_command_repeats(self):
+        done = run("run", "--case", "ping/*", *worker("wrong-echo"))
+        repeat = next(line for line in done.stdout.splitlines() if "repeat:" in line)
+        command = repeat.split(":", 1)[1]
+        again = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+        self.expect(again, 1, "FAIL    ping/roundtrip", "0 passed, 1 failed")
+
+    def test_a_worker_that_does_not_start_is_red_and_nothing_is_run(self):
+        done = run("run", "--case", "ping/**", "--", "/bin/false")
+        self.expect(done, 1, "NOTRUN", "START_FAILED", "exit code 1", "2 not run")
+
+    def test_a_missing_worker_is_a_fault_that_says_what_to_do(self):
+        done = run("run", "--", "/no/such/worker")
+        self.expect(done, 2, "/no/such/worker", "ENOENT", "check the path")
+        self.expect(run("run", "--", "no-such-worker"), 2, "no-such-worker", "ENOENT")
+
+    def test_a_worker_that_is_not_executable_is_a_fault(self):
+        with tempfile.NamedTemporaryFile() as file:
+            self.expect(run("run", "--", file.name), 2, "EACCES", "chmod +x")
+
+    def test_bad_usage_is_a_fault(self):
+        self.expect(run(), 2)
+        self.expect(run("run"), 2, "worker")
+        self.expect(run("run", "--transport", "pigeon", "--", "x"), 2, "pigeon")
+        self.expect(run("run", "--no-such-flag", "--", "x"), 2)
+        grpc = run("run", "--transport", "grpc", "--codec", "json", "--", "x")
+        self.expect(grpc, 2, "--codec")
+        self.expect(run("explain", "no/such-case"), 2, "no/such-case")
+
+    def test_no_selected_case_is_nothing_ran(self):
+        self.expect(run("run", "--case", "no/such-case", *worker()), 3, "no case matches")
+
+    def test_list_and_explain_tell_of_every_case(self):
+        listed = run("list")
+        self.expect(listed, 0, "ping/roundtrip", "cra/kill9-idle")
+        for line in listed.stdout.splitlines():
+            self.expect(run("explain", line.split()[0]), 0, "PROTOCOL.md", "fails for")
+
+    def test_help_has_examples(self):
+        self.expect(run("run", "--help"), 0, "Examples:", "{port}")
+
+    def test_self_test_finds_that_the_judge_can_say_no(self):
+        self.expect(run("self-test"), 0, "the judge can say no")
+
+    def test_reports_are_written(self):
+        with tempfile.TemporaryDirectory() as folder:
+            out = os.path.join(folder, "a", "b")
+            bazel = os.path.join(folder, "test.xml")
+            args = ["run", "--case", "ping/roundtrip", "--out", out, *worker("no-status")]
+            self.expect(run(*args, XML_OUTPUT_FILE=bazel), 1)
+            with open(os.path.join(out, "report.json")) as file:
+                report = json.load(file)
+            self.assertEqual(report["schema_version"], 1)
+            self.assertEqual(report["exit_code"], 1)
+            self.assertEqual(report["summary"]["fail"], 1)
+            self.assertEqual(report["cases"][0]["id"], "ping/roundtrip")
+            for path in (os.path.join(out, "junit.xml"), bazel):
+                suite = ElementTree.parse(path).getroot().find("testsuite")
+                self.assertEqual(suite.get("failures"), "1")
+                self.assertEqual(suite.find("testcase/failure").get("type"), "fail")
+
+    def test_an_interrupt_ends_the_run_in_order(self):
+        judge = subprocess.Popen(
+            [CONFORMANCE, "run", *worker()], stdout=subprocess.PIPE, text=True
+        )
+        # The first two lines: it has begun, and has finished one case of many.
+        lines = [judge.stdout.readline(), judge.stdout.readline()]
+        children = self.descendants(judge.pid)
+        judge.send_signal(signal.SIGINT)
+        output = "".join(lines) + judge.communicate(timeout=PATIENCE_S)[0]
+        self.assertEqual(judge.returncode, 130, output)
+        self.assertIn("the run was interrupted", output)
+        self.assertIn("interrupted\n", output)
+        for pid in children:
+            self.assertFalse(os.path.exists(f"/proc/{pid}"), pid)
+
+    def descendants(self, pid):
+        found = []
+        for entry in filter(str.isdecimal, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{entry}/stat") as file:
+                    parent = int(file.read().rpartition(")")[2].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if parent == pid:
+                found += [entry, *self.descendants(int(entry))]
+        return found
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,203 @@
+// conformance: judges any worker executable by the cases of conformance/cases.
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "conformance/cases/cases.h"
+#include "conformance/harness/report.h"
+#include "conformance/harness/runner.h"
+#include "conformance/harness/self_test.h"
+#include "conformance/harness/slowdown.h"
+#include "src/base/fd.h"
+
+namespace snakepit::conformance {
+namespace {
+
+constexpr int kUsage = static_cast<int>(Outcome::kHarnessFault);
+
+struct RunFlags {
+  Subject subject;
+  std::vector<std::string> patterns;
+  std::string out;
+};
+
+int Fault(std::string_view message) {
+  std::fprintf(stderr, "conformance: %.*s\n", static_cast<int>(message.size()), message.data());
+  return kUsage;
+}
+
+// Ctrl-C and SIGTERM end the run in order; the threads that are started later leave them to it.
+Result<UniqueFd> TakeInterrupts() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  const int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (fd < 0) return Fail(ErrnoError("signalfd", errno));
+  return UniqueFd(fd);
+}
+
+Result<void> WriteReports(const RunFlags& flags, const RunResult& run,
+                          const ReportContext& context) {
+  if (const char* const bazel = std::getenv("XML_OUTPUT_FILE")) {
+    if (auto written = WriteFile(bazel, JUnitXml(run, context)); !written) return written;
+  }
+  if (flags.out.empty()) return {};
+  if (auto written = WriteFile(flags.out + "/junit.xml", JUnitXml(run, context)); !written) {
+    return written;
+  }
+  return WriteFile(flags.out + "/report.json", JsonReport(run, context));
+}
+
+int DoRun(const RunFlags& flags, const std::string& program) {
+  const std::vector<const Case*> cases = SelectCases(flags.patterns);
+  if (cases.empty()) {
+    Fault("no case matches; `conformance list` names them all");
+    return static_cast<int>(Outcome::kNothingRan);
+  }
+  if (auto usable = CheckExecutable(flags.subject); !usable) return Fault(usable.error().message);
+  if (!flags.out.empty()) {
+    std::error_code error;
+    std::filesystem::create_directories(flags.out, error);
+    if (error) return Fault("cannot make the folder " + flags.out + ": " + error.message());
+  }
+  auto interrupts = TakeInterrupts();
+  if (!interrupts) return Fault(interrupts.error().ToString());
+  ScratchFolder scratch;
+  if (auto created = scratch.Create(); !created) return Fault(created.error().ToString());
+
+  RunOptions options;
+  options.subject = flags.subject;
+  options.slowdown = MeasureSlowdown();
+  options.interrupt_fd = interrupts->get();
+  const ReportContext context{program, flags.subject, options.slowdown};
+  const bool is_terminal = isatty(STDOUT_FILENO) == 1;
+  const bool is_colourful = is_terminal && std::getenv("NO_COLOR") == nullptr;
+  std::printf("%zu cases over %s, time limits x %.1f\n", cases.size(),
+              flags.subject.transport.c_str(), options.slowdown);
+  std::fflush(stdout);
+
+  bool hung = false;
+  Runner runner(options, scratch);
+  const RunResult run = runner.RunAll(Canary(), cases, [&](const CaseResult& result) {
+    hung = hung || result.hung;
+    std::fputs(TableLines(result, context, is_colourful).c_str(), stdout);
+    std::fflush(stdout);
+  });
+  std::printf("%s\n", SummaryLine(run).c_str());
+  std::fflush(stdout);
+  const auto written = WriteReports(flags, run, context);
+  const int code = written ? static_cast<int>(run.outcome) : Fault(written.error().message);
+  if (hung) {
+    // The thread of a case still runs: nothing it uses may be destroyed.
+    std::error_code ignored;
+    std::filesystem::remove_all(scratch.path(), ignored);
+    std::_Exit(code);
+  }
+  return code;
+}
+
+int DoList() {
+  for (const Case& subject : AllCases()) {
+    std::printf("%-28s %-8s %s\n", std::string(subject.id).c_str(),
+                std::string(subject.clause).c_str(), std::string(subject.title).c_str());
+  }
+  return 0;
+}
+
+int DoExplain(const std::string& id) {
+  const Case* const subject = FindCase(id);
+  if (subject == nullptr) return Fault("there is no case " + id + "; `conformance list` has them");
+  const auto print = [](const char* name, std::string_view text) {
+    std::printf("%-12s %.*s\n", name, static_cast<int>(text.size()), text.data());
+  };
+  print("case", subject->id);
+  print("title", subject->title);
+  print("clause", "PROTOCOL.md " + std::string(subject->clause));
+  print("requires", subject->requirement);
+  print("workers", std::to_string(subject->workers));
+  for (const Mutant& mutant : subject->mutants) {
+    print("fails for", std::string(mutant.name) +
+                           (mutant.kind == Mutant::Kind::kWorker ? " (a worker)" : " (a pool)"));
+  }
+  return 0;
+}
+
+int DoSelfTest() {
+  ScratchFolder scratch;
+  if (auto created = scratch.Create(); !created) return Fault(created.error().ToString());
+  int failed = 0;
+  for (const SelfTestResult& result : SelfTest(scratch)) {
+    std::printf("%s  %s\n", result.passed ? "ok    " : "FAULT ", result.what.c_str());
+    if (!result.passed) std::printf("        observed: %s\n", result.observed.c_str());
+    failed += !result.passed;
+  }
+  std::printf("%s\n", failed == 0 ? "the judge can say no" : "the judge cannot be trusted");
+  return failed == 0 ? 0 : kUsage;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Judges a worker executable by PROTOCOL.md.");
+  app.name("conformance");
+  app.require_subcommand(1);
+  app.footer(
+      "Exit code: 0 green; 1 red: a case failed or could not be run; 2 the judge itself failed, "
+      "or\n"
+      "was used wrongly; 3 nothing ran: no case matched, or none was applicable; 130 interrupted.");
+
+  RunFlags flags;
+  CLI::App* const run = app.add_subcommand("run", "judge a worker");
+  run->add_option("--transport", flags.subject.transport, "how the worker is spoken to")
+      ->check(CLI::IsMember({"stdio", "grpc"}))
+      ->capture_default_str();
+  CLI::Option* const codec =
+      run->add_option("--codec", flags.subject.codec, "stdio: the codecs that are offered")
+          ->check(CLI::IsMember({"auto", "json", "msgpack"}))
+          ->capture_default_str();
+  run->add_option("--case", flags.patterns, "only the cases that match, as 'str/**'; repeatable")
+      ->allow_extra_args(false);
+  run->add_option("--out", flags.out, "a folder for junit.xml and report.json");
+  run->add_option("worker", flags.subject.argv,
+                  "after `--`, the worker's command line; {port}, {socket} and {worker_id} are "
+                  "filled in")
+      ->required()
+      ->type_name("-- WORKER ARGV...");
+  run->footer(
+      "Examples:\n"
+      "  conformance run --transport stdio -- python3 my_worker.py --mode pool-worker\n"
+      "  conformance run --transport grpc -- python3 my_worker.py --port {port}\n"
+      "  conformance run --transport grpc -- ./worker --socket {socket}\n"
+      "  conformance run --transport stdio --codec msgpack --case 'str/**' --out /tmp/report \\\n"
+      "      -- ./worker");
+  app.add_subcommand("list", "name the cases");
+  std::string id;
+  CLI::App* const explain = app.add_subcommand("explain", "what a case requires, and why");
+  explain->add_option("id", id, "as in `conformance list`")->required();
+  app.add_subcommand("self-test", "prove, without a worker, that the judge can say no");
+
+  try {
+    app.parse(argc, argv);
+    if (codec->count() > 0 && flags.subject.transport != "stdio") {
+      throw CLI::ValidationError("--codec", "is for --transport stdio");
+    }
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsage;
+  }
+  if (run->parsed()) return DoRun(flags, argv[0]);
+  if (explain->parsed()) return DoExplain(id);
+  return app.got_subcommand("list") ? DoList() : DoSelfTest();
+}
+
+}  // namespace
+}  // namespace snakepit::conformance
+
+int main(int argc, char** argv) { return snakepit::conformance::Main(argc, argv); }

@@ -1,0 +1,40 @@
+#include "conformance/harness/pool_under_test.h"
+
+#include <utility>
+
+namespace snakepit::conformance {
+namespace {
+
+class RealPool : public PoolUnderTest {
+ public:
+  explicit RealPool(std::unique_ptr<Pool> pool) : pool_(std::move(pool)) {}
+
+  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
+                        const CallOptions& options) override {
+    if (session_id.empty()) return pool_->Execute(command, args, options);
+    return pool_->ExecuteInSession(session_id, command, args, options);
+  }
+
+  Result<int64_t> ExecuteStream(std::string_view session_id, std::string_view command,
+                                const Value& args, const ChunkCallback& on_chunk,
+                                const CallOptions& options) override {
+    if (session_id.empty()) return pool_->ExecuteStream(command, args, on_chunk, options);
+    return pool_->ExecuteInSessionStream(session_id, command, args, on_chunk, options);
+  }
+
+  PoolStats Stats() const override { return pool_->Stats(); }
+  std::vector<WorkerInfo> Workers() const override { return pool_->Workers(); }
+
+ private:
+  const std::unique_ptr<Pool> pool_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<PoolUnderTest>> StartRealPool(PoolOptions options) {
+  auto pool = Pool::Start(std::move(options));
+  if (!pool) return Fail(std::move(pool.error()));
+  return std::make_unique<RealPool>(std::move(*pool));
+}
+
+}  // namespace snakepit::conformance

@@ -1,0 +1,34 @@
+// PoolUnderTest: what the cases know of a pool. There is the real one; the mutants are others.
+#ifndef SNAKEPIT_CONFORMANCE_HARNESS_POOL_UNDER_TEST_H_
+#define SNAKEPIT_CONFORMANCE_HARNESS_POOL_UNDER_TEST_H_
+
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "snakepit/pool.h"
+
+namespace snakepit::conformance {
+
+// The methods may be called from any thread. An empty session id is no session.
+class PoolUnderTest {
+ public:
+  virtual ~PoolUnderTest() = default;
+  virtual Result<Value> Execute(std::string_view session_id, std::string_view command,
+                                const Value& args, const CallOptions& options) = 0;
+  virtual Result<int64_t> ExecuteStream(std::string_view session_id, std::string_view command,
+                                        const Value& args, const ChunkCallback& on_chunk,
+                                        const CallOptions& options) = 0;
+  virtual PoolStats Stats() const = 0;
+  virtual std::vector<WorkerInfo> Workers() const = 0;
+};
+
+using PoolStarter = std::function<Result<std::unique_ptr<PoolUnderTest>>(PoolOptions options)>;
+
+// The project's pool as it is.
+Result<std::unique_ptr<PoolUnderTest>> StartRealPool(PoolOptions options);
+
+}  // namespace snakepit::conformance
+
+#endif  // SNAKEPIT_CONFORMANCE_HARNESS_POOL_UNDER_TEST_H_

@@ -1,0 +1,85 @@
+#include "conformance/harness/report.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace snakepit::conformance {
+namespace {
+
+const Case kCase = {.id = "str/order",
+                    .title = "chunks come in order",
+                    .clause = "0.3",
+                    .requirement = "in order",
+                    .run = nullptr,
+                    .mutants = {}};
+
+const ReportContext kContext = {.program = "conformance",
+                                .subject = {.argv = {"./my worker", "--bug", "a'b"}}};
+
+RunResult RunOf(Verdict verdict) {
+  CaseResult result;
+  result.subject = &kCase;
+  result.verdict = std::move(verdict);
+  RunResult run{.outcome = Outcome::kRed, .results = {}};
+  run.results.push_back(std::move(result));
+  run.outcome = Judge(run.results);
+  return run;
+}
+
+TEST(ReportTest, AFailureTellsTheReasonAndHowToRepeatIt) {
+  const RunResult run = RunOf(Verdict::Fail("chunk 1", "chunk 2"));
+  const std::string text = TableLines(run.results[0], kContext, false);
+  EXPECT_NE(text.find("FAIL"), std::string::npos);
+  EXPECT_NE(text.find("PROTOCOL.md 0.3"), std::string::npos);
+  EXPECT_NE(text.find("expected: chunk 1\n"), std::string::npos);
+  EXPECT_NE(text.find("observed: chunk 2\n"), std::string::npos);
+  EXPECT_NE(text.find("conformance run --transport stdio --case str/order -- './my worker' --bug "
+                      "'a'\\''b'\n"),
+            std::string::npos)
+      << text;
+  EXPECT_EQ(text.find('\033'), std::string::npos);
+}
+
+TEST(ReportTest, EachStatusHasItsPlaceInJUnit) {
+  EXPECT_EQ(JUnitXml(RunOf(Verdict::Pass()), kContext).find("<failure"), std::string::npos);
+  EXPECT_NE(JUnitXml(RunOf(Verdict::Fail("a", "b")), kContext).find("<failure"), std::string::npos);
+  EXPECT_NE(JUnitXml(RunOf(Verdict::NotApplicable("c")), kContext).find("<skipped"),
+            std::string::npos);
+  EXPECT_NE(JUnitXml(RunOf(Verdict::HarnessError("d")), kContext).find("<error"),
+            std::string::npos);
+  EXPECT_NE(JUnitXml(RunOf({Status::kNotRun, "", "e"}), kContext).find("errors=\"1\""),
+            std::string::npos);
+}
+
+TEST(ReportTest, JUnitIsFreeOfWhatXmlCannotHold) {
+  const std::string xml =
+      JUnitXml(RunOf(Verdict::Fail("<&>", std::string("\x01\xff\"\xef\xbf\xbf\n", 7))), kContext);
+  EXPECT_NE(xml.find("&lt;&amp;&gt;"), std::string::npos) << xml;
+  EXPECT_EQ(xml.find('\x01'), std::string::npos);
+  EXPECT_EQ(xml.find('\xff'), std::string::npos);
+  EXPECT_EQ(xml.find("\xef\xbf\xbf"), std::string::npos);
+}
+
+TEST(ReportTest, JsonHasASchemaVersionAndEveryCase) {
+  const auto report = Value::FromJson(JsonReport(RunOf(Verdict::Fail("a", "b")), kContext));
+  ASSERT_TRUE(report) << report.error().ToString();
+  EXPECT_EQ(*report->Find("schema_version"), Value(kReportSchemaVersion));
+  EXPECT_EQ(*report->Find("exit_code"), Value(1));
+  const Value& first = report->Find("cases")->get_if<Value::Array>()->at(0);
+  EXPECT_EQ(first.TextAt("id"), "str/order");
+  EXPECT_EQ(first.TextAt("status"), "fail");
+  EXPECT_EQ(first.TextAt("observed"), "b");
+}
+
+TEST(ReportTest, OnlyAPassMakesARunGreen) {
+  EXPECT_EQ(RunOf(Verdict::Pass()).outcome, Outcome::kGreen);
+  EXPECT_EQ(RunOf(Verdict::Fail("", "")).outcome, Outcome::kRed);
+  EXPECT_EQ(RunOf({Status::kNotRun, "", ""}).outcome, Outcome::kRed);
+  EXPECT_EQ(RunOf(Verdict::NotApplicable("")).outcome, Outcome::kNothingRan);
+  EXPECT_EQ(RunOf(Verdict::HarnessError("")).outcome, Outcome::kHarnessFault);
+  EXPECT_EQ(Judge({}), Outcome::kNothingRan);
+}
+
+}  // namespace
+}  // namespace snakepit::conformance

@@ -1,0 +1,214 @@
+#include "conformance/harness/runner.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "src/base/fd.h"
+
+namespace snakepit::conformance {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// For what the kernel and gRPC's threads are late to give back; on the calibration machine.
+constexpr milliseconds kLeakGrace{2'000};
+// For a case to end once its workers are killed.
+constexpr milliseconds kKillGrace{10'000};
+
+milliseconds Since(steady_clock::time_point start) {
+  return std::chrono::duration_cast<milliseconds>(steady_clock::now() - start);
+}
+
+std::string Join(const std::vector<std::string>& texts) {
+  std::string joined;
+  for (const std::string& text : texts) joined += (joined.empty() ? "" : "; ") + text;
+  return joined;
+}
+
+bool IsRed(Status status) { return status == Status::kFail || status == Status::kNotRun; }
+
+}  // namespace
+
+std::string_view StatusName(Status status) {
+  switch (status) {
+    case Status::kPass:
+      return "pass";
+    case Status::kFail:
+      return "fail";
+    case Status::kNotApplicable:
+      return "not-applicable";
+    case Status::kNotRun:
+      return "not-run";
+    case Status::kHarnessError:
+      return "harness-error";
+  }
+  return "?";
+}
+
+std::string_view OutcomeName(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kGreen:
+      return "green";
+    case Outcome::kRed:
+      return "red";
+    case Outcome::kHarnessFault:
+      return "harness fault";
+    case Outcome::kNothingRan:
+      return "nothing ran";
+    case Outcome::kInterrupted:
+      return "interrupted";
+  }
+  return "?";
+}
+
+Outcome Judge(const std::vector<CaseResult>& results) {
+  bool passed = false;
+  bool red = false;
+  for (const CaseResult& result : results) {
+    if (result.verdict.status == Status::kHarnessError) return Outcome::kHarnessFault;
+    red = red || IsRed(result.verdict.status);
+    passed = passed || result.verdict.status == Status::kPass;
+  }
+  return red ? Outcome::kRed : passed ? Outcome::kGreen : Outcome::kNothingRan;
+}
+
+// What the thread of a case shares with the runner; it outlives both.
+struct Runner::Job {
+  explicit Job(Bench::Options options) : bench(std::move(options)) {}
+
+  Bench bench;
+  Verdict verdict;
+  UniqueFd done{eventfd(0, EFD_CLOEXEC)};
+
+  // On the thread of the case.
+  void Work(const Case& subject) {
+    Result<void> started;
+    if (subject.workers > 0) started = bench.StartPool(subject.workers);
+    if (started) {
+      verdict = subject.run(bench);
+    } else {
+      verdict = {Status::kNotRun, "the worker starts", started.error().ToString()};
+      const std::string& tail = started.error().stderr_tail;
+      if (!tail.empty()) verdict.observed += "; its stderr ends: " + tail;
+    }
+    bench.StopPool();
+    eventfd_write(done.get(), 1);
+  }
+};
+
+// False when the limit passed first, or the run was interrupted.
+bool Runner::AwaitEnd(const Job& job, milliseconds limit, bool* interrupted) const {
+  const auto deadline = steady_clock::now() + limit;
+  while (true) {
+    pollfd fds[] = {{job.done.get(), POLLIN, 0},
+                    {*interrupted ? -1 : options_.interrupt_fd, POLLIN, 0}};
+    const auto left = std::max(milliseconds(0), milliseconds(limit - Since(deadline - limit)));
+    const int ready = poll(fds, 2, static_cast<int>(left.count()));
+    if (fds[0].revents != 0) return true;
+    if (ready > 0 && fds[1].revents != 0) {
+      *interrupted = true;
+      return false;
+    }
+    if (steady_clock::now() >= deadline) return false;
+  }
+}
+
+CaseResult Runner::RunOne(const Case& subject) {
+  CaseResult result;
+  result.subject = &subject;
+  const auto scaled = [this](milliseconds time) {
+    return milliseconds(static_cast<int64_t>(time.count() * options_.slowdown));
+  };
+  const std::string mark = std::to_string(getpid()) + "." + std::to_string(++runs_);
+  Bench::Options bench_options{.adapter = MakeAdapter(options_.subject),
+                               .start_pool = options_.start_pool,
+                               .slowdown = options_.slowdown};
+  bench_options.adapter.environment[kMarkVariable] = mark;
+
+  const Ledger ledger(scratch_.path(), mark);
+  const auto start = steady_clock::now();
+  auto job = std::make_shared<Job>(std::move(bench_options));
+  std::thread thread([job, &subject] { job->Work(subject); });
+  bool ended = AwaitEnd(*job, scaled(options_.case_deadline), &result.interrupted);
+  const bool in_time = ended;
+  if (!ended) {
+    ledger.KillWorkers();
+    ended = AwaitEnd(*job, scaled(kKillGrace), &result.interrupted);
+  }
+  result.duration = Since(start);
+  if (ended) {
+    thread.join();
+    result.verdict = std::move(job->verdict);
+    result.log = job->bench.TakeLog();
+  } else {
+    thread.detach();
+    result.hung = true;
+  }
+  job.reset();
+  if (result.interrupted) {
+    result.verdict = {Status::kNotRun, {}, "the run was interrupted"};
+  } else if (!in_time) {
+    result.verdict = Verdict::Fail(
+        "the case ends within " + std::to_string(scaled(options_.case_deadline).count()) + " ms",
+        result.hung ? "it did not, and killing its workers did not help" : "it did not");
+  }
+  if (!result.hung) {
+    result.leaks = ledger.AwaitNoLeaks(scaled(kLeakGrace));
+    if (!result.leaks.empty() && (result.verdict.status == Status::kPass ||
+                                  result.verdict.status == Status::kNotApplicable)) {
+      result.verdict = Verdict::Fail("nothing is left of the pool", "left: " + Join(result.leaks));
+    }
+  }
+  ledger.CleanUp();
+  const Status status = result.verdict.status;
+  if (status == Status::kPass || status == Status::kNotApplicable) result.log.clear();
+  return result;
+}
+
+RunResult Runner::RunAll(const Case& canary, const std::vector<const Case*>& cases,
+                         const std::function<void(const CaseResult&)>& report) {
+  RunResult run;
+  if (cases.empty()) return run;
+  CaseResult canary_result = RunOne(canary);
+  bool stopped = canary_result.hung;
+  bool interrupted = canary_result.interrupted;
+  Verdict why_not = {Status::kNotRun, "the worker starts, and answers a ping",
+                     canary_result.verdict.observed};
+  if (canary_result.verdict.status == Status::kPass) {
+    canary_result.verdict = Verdict::HarnessError(
+        "the canary, a case that has to fail, passed: nothing that this run "
+        "says can be trusted");
+  }
+  // A failed canary is as it should be; any other is told of, for what it says of the run.
+  if (canary_result.verdict.status == Status::kHarnessError) {
+    run.results.push_back(canary_result);
+    report(canary_result);
+  }
+  if (canary_result.verdict.status != Status::kFail) stopped = true;
+  for (const Case* const subject : cases) {
+    CaseResult result;
+    if (stopped || interrupted) {
+      result.subject = subject;
+      result.verdict = why_not;
+      if (interrupted) result.verdict = {Status::kNotRun, {}, "the run was interrupted"};
+    } else {
+      result = RunOne(*subject);
+      interrupted = result.interrupted;
+      stopped = result.hung;
+      if (stopped) why_not = {Status::kNotRun, {}, "a case before it did not end"};
+    }
+    report(result);
+    run.results.push_back(std::move(result));
+  }
+  run.outcome = interrupted ? Outcome::kInterrupted : Judge(run.results);
+  return run;
+}
+
+}  // namespace snakepit::conformance

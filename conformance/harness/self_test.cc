@@ -1,0 +1,153 @@
+#include "conformance/harness/self_test.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "conformance/harness/runner.h"
+
+namespace snakepit::conformance {
+namespace {
+
+using std::chrono::milliseconds;
+
+Verdict Passes(Bench&) { return Verdict::Pass(); }
+Verdict Fails(Bench&) { return Verdict::Fail("1", "2"); }
+Verdict IsNotApplicable(Bench&) { return Verdict::NotApplicable("nothing to judge"); }
+Verdict Breaks(Bench&) { return Verdict::HarnessError("the judge broke"); }
+
+Verdict LeaksAProcess(Bench&) {
+  if (fork() == 0) {
+    while (true) pause();
+  }
+  return Verdict::Pass();
+}
+
+// A child that has left for a session of its own: an orphan by the time the case ends.
+Verdict LeaksAnOrphan(Bench&) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return Verdict::HarnessError("pipe");
+  const pid_t child = fork();
+  if (child == 0) {
+    setsid();
+    if (fork() != 0) _exit(0);
+    close(ends[0]);
+    close(ends[1]);
+    while (true) pause();
+  }
+  close(ends[1]);
+  char byte;
+  while (read(ends[0], &byte, 1) > 0) continue;  // until the child and its child have closed it
+  close(ends[0]);
+  return Verdict::Pass();
+}
+
+Verdict LeaksADescriptor(Bench&) {
+  return open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0 ? Verdict::Pass()
+                                                      : Verdict::HarnessError("open");
+}
+
+Verdict LeaksASocketFile(Bench&) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string path = std::string(std::getenv("TMPDIR")) + "/left.sock";
+  std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const bool bound = bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  close(fd);
+  return bound ? Verdict::Pass() : Verdict::HarnessError("bind");
+}
+
+// Longer than its deadline; not for ever, so that its thread can be joined.
+Verdict TakesTooLong(Bench&) {
+  poll(nullptr, 0, 300);
+  return Verdict::Pass();
+}
+
+Case Make(std::string_view id, Verdict (*run)(Bench&), int workers = 0) {
+  return {.id = id,
+          .title = "a part of the self-test",
+          .clause = "0.1",
+          .requirement = "the judge sees what this case does",
+          .workers = workers,
+          .run = run,
+          .mutants = {}};
+}
+
+class Tester {
+ public:
+  explicit Tester(const ScratchFolder& scratch) : scratch_(scratch) {}
+
+  // The case has to end with the status, and with the text in what was observed.
+  void Expect(std::string what, const Case& subject, Status status, std::string_view text) {
+    RunOptions options;
+    options.subject.argv = {"/bin/false"};  // a worker that ends at once
+    options.slowdown = 0.1;                 // nothing that is left here goes away
+    options.case_deadline = milliseconds(100'000);
+    if (subject.run == TakesTooLong) options.case_deadline = milliseconds(1'000);
+    const CaseResult result = Runner(options, scratch_).RunOne(subject);
+    const Verdict& verdict = result.verdict;
+    const bool passed =
+        verdict.status == status && verdict.observed.find(text) != std::string::npos;
+    results_.push_back({std::move(what), passed,
+                        std::string(StatusName(verdict.status)) + ": " + verdict.observed});
+  }
+
+  void ExpectOutcome(std::string what, const Case& canary, const Case& subject, Outcome outcome) {
+    RunOptions options;
+    options.subject.argv = {"/bin/false"};
+    const RunResult run =
+        Runner(options, scratch_).RunAll(canary, {&subject}, [](const CaseResult&) {});
+    results_.push_back(
+        {std::move(what), run.outcome == outcome, std::string(OutcomeName(run.outcome))});
+  }
+
+  std::vector<SelfTestResult> TakeResults() { return std::move(results_); }
+
+ private:
+  const ScratchFolder& scratch_;
+  std::vector<SelfTestResult> results_;
+};
+
+}  // namespace
+
+std::vector<SelfTestResult> SelfTest(const ScratchFolder& scratch) {
+  const Case passes = Make("self/passes", Passes);
+  const Case fails = Make("self/canary", Fails);
+  const Case is_not_applicable = Make("self/not-applicable", IsNotApplicable);
+  const Case breaks = Make("self/breaks", Breaks);
+  const Case needs_worker = Make("self/worker", Passes, 1);
+  Tester tester(scratch);
+  tester.Expect("a case that passes is a pass", passes, Status::kPass, "");
+  tester.Expect("the canary, a case that has to fail, fails", fails, Status::kFail, "2");
+  tester.Expect("a worker that ends at once is no pass", needs_worker, Status::kNotRun,
+                "START_FAILED");
+  tester.Expect("a case over its deadline fails", Make("self/slow", TakesTooLong), Status::kFail,
+                "it did not");
+  tester.Expect("a leaked process turns a green case red", Make("self/process", LeaksAProcess),
+                Status::kFail, "process ");
+  tester.Expect("an orphan turns a green case red", Make("self/orphan", LeaksAnOrphan),
+                Status::kFail, "process ");
+  tester.Expect("a leaked descriptor turns a green case red",
+                Make("self/descriptor", LeaksADescriptor), Status::kFail, "/dev/null");
+  tester.Expect("a leftover socket turns a green case red", Make("self/socket", LeaksASocketFile),
+                Status::kFail, "left.sock");
+  tester.ExpectOutcome("a passed case makes a green run", fails, passes, Outcome::kGreen);
+  tester.ExpectOutcome("a failed case makes a red run", fails, fails, Outcome::kRed);
+  tester.ExpectOutcome("a case that could not be run makes a red run", fails, needs_worker,
+                       Outcome::kRed);
+  tester.ExpectOutcome("a run with nothing applicable is not green", fails, is_not_applicable,
+                       Outcome::kNothingRan);
+  tester.ExpectOutcome("a fault of the judge is none of the worker", fails, breaks,
+                       Outcome::kHarnessFault);
+  tester.ExpectOutcome("a canary that passes makes the run void", passes, passes,
+                       Outcome::kHarnessFault);
+  return tester.TakeResults();
+}
+
+}  // namespace snakepit::conformance

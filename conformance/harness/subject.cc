@@ -1,0 +1,79 @@
+#include "conformance/harness/subject.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <sstream>
+
+#include "src/base/fd.h"
+
+namespace snakepit::conformance {
+namespace {
+
+// 0 or errno.
+int WhyNotExecutable(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) return errno;
+  if (S_ISDIR(info.st_mode)) return EISDIR;
+  return access(path.c_str(), X_OK) == 0 ? 0 : errno;
+}
+
+}  // namespace
+
+Adapter MakeAdapter(const Subject& subject) {
+  Adapter adapter;
+  adapter.argv = subject.argv;
+  if (subject.transport == "grpc") {
+    adapter.transport = GrpcTransport{};
+  } else {
+    StdioTransport stdio;
+    if (subject.codec == "json") stdio.codecs = {Codec::kJson};
+    if (subject.codec == "msgpack") stdio.codecs = {Codec::kMessagePack};
+    adapter.transport = std::move(stdio);
+  }
+  return adapter;
+}
+
+Result<void> CheckExecutable(const Subject& subject) {
+  const std::string& program = subject.argv.front();
+  int error = ENOENT;
+  if (program.find('/') != std::string::npos) {
+    error = WhyNotExecutable(program);
+  } else {
+    const char* path = std::getenv("PATH");
+    std::istringstream folders(path == nullptr ? "/usr/bin:/bin" : path);
+    for (std::string folder; error != 0 && std::getline(folders, folder, ':');) {
+      const int why = WhyNotExecutable((folder.empty() ? "." : folder) + "/" + program);
+      if (why != ENOENT) error = why;
+    }
+  }
+  if (error == 0) return {};
+  std::string advice = "check the path after `--`";
+  if (error == EACCES) advice = "make it executable (chmod +x), or name its interpreter after `--`";
+  return Fail(ErrorCode::kInvalidArgument, "the worker '" + program + "' cannot be executed: " +
+                                               ErrnoMessage(error) + "; " + advice);
+}
+
+std::string ShellQuote(std::string_view text) {
+  constexpr std::string_view kPlain =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+=:,./@%";
+  if (!text.empty() && text.find_first_not_of(kPlain) == std::string_view::npos) {
+    return std::string(text);
+  }
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+  return quoted + "'";
+}
+
+std::string RepeatCommand(std::string_view program, const Subject& subject, std::string_view id) {
+  std::string command = ShellQuote(program) + " run --transport " + subject.transport;
+  if (subject.transport == "stdio" && subject.codec != "auto")
+    command += " --codec " + subject.codec;
+  command += " --case " + ShellQuote(id) + " --";
+  for (const std::string& argument : subject.argv) command += " " + ShellQuote(argument);
+  return command;
+}
+
+}  // namespace snakepit::conformance

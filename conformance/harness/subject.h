@@ -1,0 +1,33 @@
+// Subject: the worker that is judged, as the command line names it.
+#ifndef SNAKEPIT_CONFORMANCE_HARNESS_SUBJECT_H_
+#define SNAKEPIT_CONFORMANCE_HARNESS_SUBJECT_H_
+
+#include <string>
+#include <vector>
+
+#include "snakepit/adapter.h"
+
+namespace snakepit::conformance {
+
+struct Subject {
+  std::string transport = "stdio";  // "stdio" or "grpc"
+  std::string codec = "auto";       // of stdio: "auto", "json" or "msgpack"
+  std::vector<std::string> argv;    // with `{port}`, `{socket}` and `{worker_id}`, as in an Adapter
+};
+
+// A named codec is the only one offered in the handshake, so that a worker that negotiates has to
+// take it, and one that was started with it needs no other treatment (PROTOCOL.md 3.3).
+Adapter MakeAdapter(const Subject& subject);
+
+// INVALID_ARGUMENT, saying what to do, when argv[0] is no file that this user may execute.
+Result<void> CheckExecutable(const Subject& subject);
+
+// The text as one word for a shell.
+std::string ShellQuote(std::string_view text);
+
+// The command line that runs one case against the subject again.
+std::string RepeatCommand(std::string_view program, const Subject& subject, std::string_view id);
+
+}  // namespace snakepit::conformance
+
+#endif  // SNAKEPIT_CONFORMANCE_HARNESS_SUBJECT_H_
