@@ -170,6 +170,7 @@ void Core::Dispatch(CallId id, Call& call, int worker) {
   effects_.push_back(DispatchCall{.call = id, .worker = worker});
 }
 
+// Whenever a worker has got room, and whenever one has gone that sessions may have waited for.
 void Core::DispatchQueued() {
   for (auto next = queue_.begin(); next != queue_.end();) {
     if (LeastLoadedWorker() < 0) return;
@@ -206,12 +207,16 @@ void Core::Ready(ProcessNumber process, Time now) {
 
 void Core::Unusable(ProcessNumber process, Time now) {
   const int worker = WorkerOf(process);
-  if (worker >= 0) Handle(worker, WorkerEvent::kUnusable, now);
+  if (worker < 0) return;
+  Handle(worker, WorkerEvent::kUnusable, now);
+  DispatchQueued();
 }
 
 void Core::ConnectionLost(ProcessNumber process, Time now) {
   const int worker = WorkerOf(process);
-  if (worker >= 0) Handle(worker, WorkerEvent::kConnectionLost, now);
+  if (worker < 0) return;
+  Handle(worker, WorkerEvent::kConnectionLost, now);
+  DispatchQueued();
 }
 
 void Core::Exited(ProcessNumber process, ExitStatus status, Time now) {
@@ -229,6 +234,7 @@ void Core::Exited(ProcessNumber process, ExitStatus status, Time now) {
   state.in_flight = 0;
   state.failures = state.has_served ? 0 : state.failures + 1;
   Handle(worker, WorkerEvent::kExited, now);
+  DispatchQueued();
 }
 
 void Core::Handle(int worker, WorkerEvent event, Time now) {

@@ -244,6 +244,26 @@ TEST_F(CoreTest, ASessionWhoseWorkerIsLostMovesToOneOther) {
 
 // --- Workers -----------------------------------------------------------------------------------
 
+TEST_F(CoreTest, ACallThatWaitsForItsSessionsWorkerGoesToAnotherAsSoonAsThatOneIsLost) {
+  const auto lose = [this](int way, ProcessNumber process) {
+    if (way == 0) core_->ConnectionLost(process, now_);
+    if (way == 1) core_->Unusable(process, now_);
+    if (way == 2) core_->Exited(process, ExitStatus{.signal = 9}, now_);
+  };
+  for (int way = 0; way < 3; ++way) {
+    SCOPED_TRACE(way);
+    Begin(2);
+    const CallId first = Submit("s");
+    const int worker = WorkerOf(first);
+    const CallId second = Submit("s");
+    EXPECT_EQ(WorkerOf(second), -1);
+    lose(way, ProcessOf(worker));
+    Pass(milliseconds(0));
+    EXPECT_EQ(WorkerOf(second), 1 - worker);
+    dispatched_.clear();
+  }
+}
+
 TEST_F(CoreTest, NoCallReachesAWorkerThatIsNotReady) {
   Begin(1);
   Exit(ProcessOf(0));

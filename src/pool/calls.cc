@@ -3,14 +3,13 @@
 #include <exception>
 #include <utility>
 
+#include "src/pool/options.h"
 #include "src/pool/pool_impl.h"
 
 namespace snakepit {
 namespace {
 
 using std::chrono::steady_clock;
-
-constexpr std::chrono::milliseconds kLongestTimeout = std::chrono::hours(24);
 
 std::string Milliseconds(std::chrono::milliseconds time) {
   return std::to_string(time.count()) + " ms";
@@ -31,9 +30,10 @@ Result<CallRequest> Pool::Impl::MakeRequest(std::string_view session_id, std::st
     return Fail(ErrorCode::kInvalidArgument,
                 "a timeout is 1 ms to 24 h, not " + Milliseconds(timeout));
   }
-  if (options.queue_timeout && options.queue_timeout->count() < 0) {
+  const auto queue_timeout = options.queue_timeout.value_or(std::chrono::milliseconds(0));
+  if (queue_timeout.count() < 0 || queue_timeout > kLongestTimeout) {
     return Fail(ErrorCode::kInvalidArgument,
-                "a queue timeout is 0 ms or more, not " + Milliseconds(*options.queue_timeout));
+                "a queue timeout is 0 ms to 24 h, not " + Milliseconds(queue_timeout));
   }
   return CallRequest{.command = command,
                      .args = &args,
@@ -157,10 +157,14 @@ void Pool::Impl::Submit(std::string_view command, Value args,
   } else {
     id = Fail(std::move(request.error()));
   }
+  if (!thread_ends_) {
+    asio::post(io_, [done = std::move(call->done), error = std::move(id.error())]() mutable {
+      done(Fail(std::move(error)));
+    });
+    return;
+  }
   lock.unlock();
-  asio::post(io_, [done = std::move(call->done), error = std::move(id.error())]() mutable {
-    done(Fail(std::move(error)));
-  });
+  call->done(Fail(std::move(id.error())));  // after a Shutdown there is no other thread
 }
 
 // On the io_context's thread, when a worker has been found.

@@ -3,6 +3,8 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <string>
 
 namespace snakepit {
@@ -11,6 +13,12 @@ namespace {
 constexpr int kMaxWorkers = 1000;
 constexpr size_t kMinMessageBytes = 1024;
 constexpr size_t kMaxMessageBytes = (size_t{1} << 31) - 1;
+
+constexpr std::chrono::milliseconds kLongestTtl = std::chrono::hours(365 * 24);
+
+bool IsTime(std::chrono::milliseconds time, int64_t least_ms, std::chrono::milliseconds most) {
+  return time.count() >= least_ms && time <= most;
+}
 
 int UsableProcessors() {
   cpu_set_t set;
@@ -48,7 +56,9 @@ Result<void> Validate(const Adapter& adapter) {
   if (HasNul(adapter.working_directory)) {
     return Bad("adapter.working_directory", "free of NUL characters");
   }
-  if (adapter.start_timeout.count() <= 0) return Bad("adapter.start_timeout", "over 0 ms");
+  if (!IsTime(adapter.start_timeout, 1, kLongestTimeout)) {
+    return Bad("adapter.start_timeout", "1 ms to 24 h");
+  }
   if (const auto* stdio = std::get_if<StdioTransport>(&adapter.transport)) {
     if (stdio->codecs.empty()) return Bad("adapter.transport.codecs", "one codec or more");
     return ValidateSize("adapter.transport.max_frame_bytes", stdio->max_frame_bytes);
@@ -61,14 +71,22 @@ Result<PoolOptions> Complete(PoolOptions options) {
   if (auto valid = Validate(options.adapter); !valid) return Fail(std::move(valid.error()));
   if (options.workers == 0) options.workers = std::min(kMaxWorkers, 2 * UsableProcessors());
   if (options.workers < 0 || options.workers > kMaxWorkers) return Bad("workers", "0 to 1,000");
-  if (options.queue_timeout.count() < 0) return Bad("queue_timeout", "0 ms or more");
-  if (options.call_timeout.count() <= 0) return Bad("call_timeout", "over 0 ms");
-  if (options.stream_timeout.count() <= 0) return Bad("stream_timeout", "over 0 ms");
-  if (options.stop_grace.count() < 0) return Bad("stop_grace", "0 ms or more");
-  if (options.session_ttl.count() <= 0) return Bad("session_ttl", "over 0 ms");
+  if (!IsTime(options.queue_timeout, 0, kLongestTimeout)) {
+    return Bad("queue_timeout", "0 ms to 24 h");
+  }
+  if (!IsTime(options.call_timeout, 1, kLongestTimeout)) {
+    return Bad("call_timeout", "1 ms to 24 h");
+  }
+  if (!IsTime(options.stream_timeout, 1, kLongestTimeout)) {
+    return Bad("stream_timeout", "1 ms to 24 h");
+  }
+  if (!IsTime(options.stop_grace, 0, kLongestTimeout)) return Bad("stop_grace", "0 ms to 24 h");
+  if (!IsTime(options.session_ttl, 1, kLongestTtl)) return Bad("session_ttl", "1 ms to 365 days");
   if (options.max_sessions == 0) return Bad("max_sessions", "over 0");
-  if (options.restart_backoff.count() <= 0 ||
-      options.max_restart_backoff < options.restart_backoff) {
+  if (!IsTime(options.max_restart_backoff, 1, kLongestTimeout)) {
+    return Bad("max_restart_backoff", "1 ms to 24 h");
+  }
+  if (!IsTime(options.restart_backoff, 1, options.max_restart_backoff)) {
     return Bad("restart_backoff", "over 0 ms and at most max_restart_backoff");
   }
   return options;

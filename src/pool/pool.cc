@@ -1,5 +1,7 @@
 #include "snakepit/pool.h"
 
+#include <string>
+#include <system_error>
 #include <utility>
 
 #include "src/pool/options.h"
@@ -10,9 +12,13 @@ namespace snakepit {
 Result<std::unique_ptr<Pool>> Pool::Start(PoolOptions options) {
   Result<PoolOptions> complete = Complete(std::move(options));
   if (!complete) return Fail(std::move(complete.error()));
-  auto impl = std::make_unique<Impl>(std::move(*complete));
-  if (auto started = impl->Start(); !started) return Fail(std::move(started.error()));
-  return std::unique_ptr<Pool>(new Pool(std::move(impl)));
+  try {
+    auto impl = std::make_unique<Impl>(std::move(*complete));
+    if (auto started = impl->Start(); !started) return Fail(std::move(started.error()));
+    return std::unique_ptr<Pool>(new Pool(std::move(impl)));
+  } catch (const std::system_error& error) {  // no descriptor for the event loop, or no thread
+    return Fail(ErrorCode::kInternal, std::string("cannot start the pool: ") + error.what());
+  }
 }
 
 Pool::Pool(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <iterator>
 #include <sstream>
 #include <thread>
 
@@ -233,6 +235,124 @@ TEST(Faults, ACallThatTimedOutInTheQueueIsNeverExecuted) {
   EXPECT_EQ(commands.str(), "ping fault ping ") << "the first ping is the start's";
 }
 
+// `body` serves in fixed JSON.
+Adapter InlineStdioWorker(std::string_view body) {
+  Adapter adapter;
+  adapter.argv = {"/usr/bin/python3", "-c", R"(
+import json, os, struct, sys
+take = sys.stdin.buffer.read
+def size():
+    return struct.unpack(">I", take(4))[0]
+def reply(id, result):
+    payload = json.dumps({"id": id, "success": True, "result": result}).encode()
+    sys.stdout.buffer.write(struct.pack(">I", len(payload)) + payload)
+    sys.stdout.buffer.flush()
+)" + std::string(body)};
+  adapter.transport = StdioTransport{.codecs = {Codec::kJson}, .negotiate = false};
+  return adapter;
+}
+
+TEST(Faults, AWorkerThatRepliesBeforeItHasReadTheWholeRequestHoldsNobodyUp) {
+  auto pool = StartPool(InlineStdioWorker(R"(
+take(size())
+reply(1, {"status": "ok"})
+rest = size()
+reply(2, {"text": "x" * 2_000_000})
+take(rest)
+take(size())
+reply(3, {"status": "ok"})
+)"));
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  std::promise<Result<Value>> ended;
+  (*pool)->Submit("echo", Value::Map{{"text", std::string(2'000'000, 'x')}},
+                  [&ended](Result<Value> result) { ended.set_value(std::move(result)); });
+  const Result<Value> result = ended.get_future().get();
+  ASSERT_TRUE(result) << result.error().ToString();
+  EXPECT_EQ(result->TextAt("text").size(), 2'000'000u);
+  auto after = (*pool)->Execute("ping", {});
+  EXPECT_TRUE(after) << after.error().ToString();
+}
+
+// As a server does that ends: PROTOCOL.md 1.4.7.
+TEST(Faults, AGrpcWorkerThatCancelsACallIsLost) {
+  Adapter adapter;
+  adapter.argv = {"/usr/bin/python3", "-c", R"(
+import concurrent.futures, grpc, sys
+def method(handler):
+    return grpc.unary_unary_rpc_method_handler(handler)
+def cancel(request, context):
+    context.abort(grpc.StatusCode.CANCELLED, "")
+server = grpc.server(concurrent.futures.ThreadPoolExecutor())
+server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(
+    "snakepit.SnakepitBridge",
+    {"Health": method(lambda request, context: b"\x08\x01"), "Execute": method(cancel)},
+),))
+server.add_insecure_port("unix:" + sys.argv[1])
+server.start()
+server.wait_for_termination()
+)",
+                  "{socket}"};
+  adapter.transport = GrpcTransport{};
+  auto pool = StartPool(std::move(adapter));
+  ASSERT_TRUE(pool) << pool.error().ToString() << pool.error().stderr_tail;
+  auto result = (*pool)->Execute("echo", {});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kWorkerLost) << result.error().ToString();
+  EXPECT_TRUE(result.error().exit);
+}
+
+TEST(Faults, ACallThatReachesAWorkerWhileItsExitIsHandledEndsAsLost) {
+  std::promise<void> exit_is_handled;
+  std::promise<void> submitted;
+  PoolOptions options;
+  options.adapter = MisbehavingWorker("none");
+  options.workers = 1;
+  options.log = [&](LogLevel, std::string_view line) {
+    if (line.find("ended by signal 9") == std::string_view::npos) return;
+    exit_is_handled.set_value();
+    submitted.get_future().wait();
+  };
+  auto pool = Pool::Start(std::move(options));
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  kill((*pool)->Workers()[0].pid, SIGKILL);
+  exit_is_handled.get_future().wait();
+  std::promise<Result<Value>> ended;
+  std::thread call([&] { ended.set_value((*pool)->Execute("ping", {})); });
+  while ((*pool)->Stats().calls_accepted == 0) std::this_thread::yield();
+  submitted.set_value();
+  auto result = ended.get_future().get();
+  call.join();
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kWorkerLost) << result.error().ToString();
+  EXPECT_FALSE(result.error().may_have_run);
+  EXPECT_TRUE((*pool)->Execute("ping", {}));
+}
+
+pid_t ParentOf(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string stat;
+  std::getline(file, stat);
+  int parent = 0;
+  std::sscanf(stat.c_str() + stat.rfind(')'), ") %*c %d", &parent);
+  return parent;
+}
+
+TEST(Faults, AGuardianThatIsKilledIsReplacedAndItsWorkersWithIt) {
+  for (auto kind : {testing::WorkerKind::kBundledStdioJson, testing::WorkerKind::kBundledGrpc}) {
+    SCOPED_TRACE(testing::WorkerKindName(kind));
+    testing::LogWatcher log;
+    auto pool = StartPool(testing::WorkerOfKind(kind), 2, &log);
+    ASSERT_TRUE(pool) << pool.error().ToString();
+    for (int round = 1; round <= 3; ++round) {
+      const pid_t worker = (*pool)->Workers()[0].pid;
+      kill(ParentOf(worker), SIGKILL);
+      ASSERT_TRUE(log.WaitFor("is ready", 2 + 2 * round)) << log.Text();
+      EXPECT_FALSE(testing::IsAlive(worker));
+      EXPECT_TRUE((*pool)->Execute("ping", {}));
+    }
+  }
+}
+
 // --- Faults of a start --------------------------------------------------------------------------
 
 struct StartFault {
@@ -320,6 +440,50 @@ TEST_P(StartFaultTest, SaysWhyAtOnceAndLeavesNothing) {
       << pool.error().stderr_tail;
 }
 
+// It would be restarted while the others are waited for, time and again.
+TEST(Start, AWorkerThatEndsBeforeTheOthersAreReadyFailsTheStart) {
+  Adapter adapter = InlineStdioWorker(R"(
+if os.environ["SNAKEPIT_WORKER_ID"] == "worker_1":
+    sys.stdin.read()
+take(size())
+reply(1, {"status": "ok"})
+sys.exit(7)
+)");
+  auto pool = StartPool(WithStartTimeout(std::move(adapter), seconds(20)), 2);
+  ASSERT_FALSE(pool);
+  EXPECT_EQ(pool.error().code, ErrorCode::kStartFailed) << pool.error().ToString();
+  EXPECT_EQ(pool.error().exit->code, 7);
+}
+
+int OpenDescriptors() {
+  const std::filesystem::directory_iterator open("/proc/self/fd");
+  return static_cast<int>(std::distance(begin(open), end(open)));
+}
+
+TEST(Start, WhoeverRunsOutOfDescriptorsGetsAnErrorAndLosesNone) {
+  const int before = OpenDescriptors();
+  const int lowest_free = dup(0);
+  close(lowest_free);
+  rlimit usual{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &usual), 0);
+  bool started = false;
+  for (int spare = 0; !started && spare < 100; ++spare) {
+    const rlimit scarce{.rlim_cur = static_cast<rlim_t>(lowest_free + spare),
+                        .rlim_max = usual.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &scarce), 0);
+    auto pool = StartPool(MisbehavingWorker("none"), 2);
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &usual), 0);
+    started = pool.has_value();
+    if (started) continue;
+    EXPECT_TRUE(pool.error().code == ErrorCode::kInternal ||
+                pool.error().code == ErrorCode::kStartFailed)
+        << pool.error().ToString();
+    EXPECT_EQ(OpenDescriptors(), before) << pool.error().ToString();
+  }
+  EXPECT_TRUE(started) << "with 100 descriptors";
+  EXPECT_EQ(OpenDescriptors(), before);
+}
+
 TEST(Start, BadOptionsAreRefusedByName) {
   const auto message = [](PoolOptions options) {
     auto pool = Pool::Start(std::move(options));
@@ -333,6 +497,9 @@ TEST(Start, BadOptionsAreRefusedByName) {
   options.workers = -1;
   EXPECT_NE(message(options).find("workers"), std::string::npos);
   options.workers = 1;
+  options.queue_timeout = milliseconds::max();
+  EXPECT_NE(message(options).find("queue_timeout"), std::string::npos);
+  options.queue_timeout = seconds(1);
   options.adapter.transport = StdioTransport{.codecs = {}};
   EXPECT_NE(message(options).find("codecs"), std::string::npos);
   options.adapter.transport = GrpcTransport{.max_message_bytes = 1};
@@ -340,6 +507,17 @@ TEST(Start, BadOptionsAreRefusedByName) {
 }
 
 // --- Nothing is left behind ---------------------------------------------------------------------
+
+TEST(Shutdown, WhatIsSubmittedAfterwardsIsRefusedByItsCallback) {
+  auto pool = StartPool(MisbehavingWorker("none"));
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  (*pool)->Shutdown();
+  std::promise<Result<Value>> ended;
+  auto outcome = ended.get_future();
+  (*pool)->Submit("ping", {}, [&ended](Result<Value> result) { ended.set_value(result); });
+  ASSERT_EQ(outcome.wait_for(seconds(10)), std::future_status::ready);
+  EXPECT_EQ(outcome.get().error().code, ErrorCode::kUnavailable);
+}
 
 TEST(Shutdown, AWorkerThatIgnoresEverythingIsKilled) {
   PoolOptions options;
@@ -362,15 +540,6 @@ TEST(Shutdown, TheChildrenOfAWorkerGoWithIt) {
   ASSERT_EQ(std::sscanf(result.error().stderr_tail.c_str(), "grandchild %d", &grandchild), 1)
       << result.error().stderr_tail;
   EXPECT_TRUE(testing::WaitUntilGone(grandchild));
-}
-
-pid_t ParentOf(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string stat;
-  std::getline(file, stat);
-  int parent = 0;
-  std::sscanf(stat.c_str() + stat.rfind(')'), ") %*c %d", &parent);
-  return parent;
 }
 
 // Breakage 9: the pool's own process is killed while its workers are busy.

@@ -16,6 +16,22 @@ using std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kStartTimeoutMargin{100};
 
+// For the start of a thread: a signal is for the program's own threads to handle.
+class BlockedSignals {
+ public:
+  BlockedSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
 }  // namespace
 
 Pool::Impl::Impl(PoolOptions options)
@@ -26,23 +42,17 @@ Pool::Impl::Impl(PoolOptions options)
       slots_(options_.workers) {}
 
 Result<void> Pool::Impl::Start() {
-  if (NeedsRuntimeDirectory(options_.adapter)) {
-    if (auto created = runtime_directory_.Create(); !created) return created;
-  }
-  auto guardian = StartGuardian();
-  if (!guardian) return Fail(std::move(guardian.error()));
+  if (auto ready = EnsureGuardian(); !ready) return ready;
   std::unique_lock lock(mutex_);
-  guardian_ = std::move(*guardian);
-  // A signal is for the program's own threads to handle.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] { io_.run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  {
+    const BlockedSignals blocked;
+    thread_ = std::thread([this] { io_.run(); });
+  }
   core_.Start(steady_clock::now());
   ApplyLocked();
   changed_.wait(lock, [this] { return start_error_ || core_.AllReady(); });
-  if (!start_error_) return {};
+  started_ = !start_error_;
+  if (started_) return {};
   Error error = *start_error_;
   lock.unlock();
   KillAll();
@@ -52,6 +62,7 @@ Result<void> Pool::Impl::Start() {
 
 void Pool::Impl::KillAll() {
   std::lock_guard lock(mutex_);
+  if (!guardian_) return;
   for (const Slot& slot : slots_) {
     if (slot.process != 0) guardian_->Signal(slot.process, SIGKILL);
   }
@@ -67,10 +78,13 @@ void Pool::Impl::Shutdown() {
     std::unique_ptr<Guardian> guardian = std::move(guardian_);
     lock.unlock();
     guardian.reset();  // and with it whatever the workers left behind
+    lock.lock();
+    thread_ends_ = true;
     asio::post(io_, [this] {
       timer_.cancel();
       work_.reset();
     });
+    lock.unlock();
     thread_.join();
     runtime_directory_.Remove();
   });
@@ -206,8 +220,17 @@ void Pool::Impl::ArmTimer() {
 
 // --- Workers -----------------------------------------------------------------------------------
 
-Result<std::unique_ptr<Guardian>> Pool::Impl::StartGuardian() {
-  return Guardian::Start(
+// Starts a guardian unless there is one.
+Result<void> Pool::Impl::EnsureGuardian() {
+  {
+    std::lock_guard lock(mutex_);
+    if (guardian_) return {};
+  }
+  if (NeedsRuntimeDirectory(options_.adapter)) {
+    runtime_directory_.Remove();  // that of an earlier guardian, which may have removed it already
+    if (auto created = runtime_directory_.Create(); !created) return created;
+  }
+  auto guardian = Guardian::Start(
       io_,
       {.spawned = [this](uint64_t process, pid_t pid) { OnSpawned(process, pid); },
        .spawn_failed = [this](uint64_t process,
@@ -216,6 +239,10 @@ Result<std::unique_ptr<Guardian>> Pool::Impl::StartGuardian() {
                         ResourceUse) { OnExited(process, status); },
        .lost = [this] { OnGuardianLost(); }},
       runtime_directory_.path());
+  if (!guardian) return Fail(std::move(guardian.error()));
+  std::lock_guard lock(mutex_);
+  guardian_ = std::move(*guardian);
+  return {};
 }
 
 int Pool::Impl::WorkerOf(ProcessNumber process) const {
@@ -235,13 +262,26 @@ void Pool::Impl::Log(LogLevel level, std::string_view text) const {
 }
 
 void Pool::Impl::StartProcess(int worker, ProcessNumber process) {
-  if (WorkerOf(process) != worker) return;
+  {
+    std::lock_guard lock(mutex_);
+    if (core_.WorkerOf(process) != worker) return;
+    if (core_.workers()[worker].state != WorkerState::kStarting) {
+      // Given up, or asked to end, before there was a process. No signal would reach it later.
+      core_.Exited(process, ExitStatus{.signal = SIGKILL}, steady_clock::now());
+      ApplyLocked();
+      changed_.notify_all();
+      return;
+    }
+  }
   Slot& slot = slots_[worker];
   slot.closed_in_start.reset();
   slot.start_failure_reported = false;
   auto log_line = [this, worker](std::string_view line) {
     Log(LogLevel::kInfo, "worker " + std::to_string(worker) + ": " + std::string(line));
   };
+  if (auto ready = EnsureGuardian(); !ready) {
+    return OnSpawnFailed(process, std::move(ready.error()));
+  }
   auto launch = Launch::Prepare(options_.adapter, {.io = &io_,
                                                    .worker_id = worker,
                                                    .process_number = process,
@@ -256,9 +296,7 @@ void Pool::Impl::StartProcess(int worker, ProcessNumber process) {
   slot.stderr_reader = OutputReader::Start(io_, std::move(pipe->first), log_line);
   std::unique_lock lock(mutex_);
   slot.started_at = steady_clock::now();
-  Result<void> spawned =
-      guardian_ ? guardian_->Spawn(process, spec)
-                : Fail(ErrorCode::kInternal, "the process that starts workers is gone");
+  Result<void> spawned = guardian_->Spawn(process, spec);
   lock.unlock();
   if (!spawned) OnSpawnFailed(process, std::move(spawned.error()));
 }
@@ -313,6 +351,11 @@ void Pool::Impl::OnConnected(ProcessNumber process,
             " ms");
     return;
   }
+  {
+    std::lock_guard lock(mutex_);
+    // Who was asked to end, or killed, in its start has not failed by not getting through with it.
+    if (core_.workers()[worker].state != WorkerState::kStarting) return;
+  }
   const bool closed = connection.error().code == ErrorCode::kWorkerLost;
   if (closed) {
     slot.closed_in_start = std::move(connection.error());  // its exit will say more
@@ -339,16 +382,17 @@ void Pool::Impl::OnExited(ProcessNumber process, ExitStatus status) {
   std::unique_lock lock(mutex_);
   const WorkerState state = core_.workers()[worker].state;
   const bool was_ready = slot.connection != nullptr;
-  const bool was_asked = core_.stopping();
+  const bool was_asked = core_.stopping() || (start_error_ && !started_);
+  const bool failed = !was_ready || !started_;
   if (was_ready) slot.connection->Abort();
-  slot.connection = nullptr;
   slot.last_exit = {.process = process, .pid = slot.pid, .stderr_tail = tail};
-  slot.pid = 0;
   lock.unlock();
 
-  if (!was_ready && !was_asked && !slot.start_failure_reported) {
-    Error error{.code = ErrorCode::kStartFailed,
-                .message = "it ended by " + Describe(status) + " before it was ready"};
+  if (failed && !was_asked && !slot.start_failure_reported) {
+    Error error{
+        .code = ErrorCode::kStartFailed,
+        .message = "it ended by " + Describe(status) +
+                   (was_ready ? " before the whole pool was ready" : " before it was ready")};
     if (slot.closed_in_start) error.message += ": " + slot.closed_in_start->message;
     error.exit = status;
     error.stderr_tail = tail;
@@ -361,32 +405,28 @@ void Pool::Impl::OnExited(ProcessNumber process, ExitStatus status) {
   slot.launch.reset();
 
   lock.lock();
+  // Not before: until now the core may have given it a call, which the aborted connection ends.
+  slot.connection = nullptr;
+  slot.pid = 0;
   core_.Exited(process, status, steady_clock::now());
   ApplyLocked();
   changed_.notify_all();
 }
 
+// The next start of a worker starts a new one, with the wait between starts that the core sees to.
 void Pool::Impl::OnGuardianLost() {
-  Log(LogLevel::kError,
-      "the process that starts workers ended, and with it all workers; it is "
-      "started anew");
-  auto fresh = StartGuardian();
+  Log(LogLevel::kError, "the process that starts workers ended, and with it all workers");
   std::vector<ProcessNumber> processes;
   {
     std::lock_guard lock(mutex_);
-    std::unique_ptr<Guardian> replacement = fresh ? std::move(*fresh) : nullptr;
-    std::swap(guardian_, replacement);
-    // The old one is destroyed on this thread's next turn, outside the lock.
-    asio::post(io_, [old = std::shared_ptr<Guardian>(std::move(replacement))] {});
+    // Destroyed on this thread's next turn, outside the lock.
+    asio::post(io_, [old = std::shared_ptr<Guardian>(std::move(guardian_))] {});
     for (const Slot& slot : slots_) {
-      if (core_.WorkerOf(slot.process) >= 0) processes.push_back(slot.process);
+      // Who has no launch has not been started yet.
+      if (slot.launch && core_.WorkerOf(slot.process) >= 0) processes.push_back(slot.process);
     }
   }
-  for (ProcessNumber process : processes) {
-    const int worker = WorkerOf(process);
-    if (worker >= 0 && slots_[worker].stderr_reader)
-      OnExited(process, ExitStatus{.signal = SIGKILL});
-  }
+  for (ProcessNumber process : processes) OnExited(process, ExitStatus{.signal = SIGKILL});
 }
 
 void Pool::Impl::AskToEnd(int worker, ProcessNumber process) {

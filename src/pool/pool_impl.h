@@ -132,7 +132,7 @@ class Pool::Impl {
   void AskToEnd(int worker, ProcessNumber process);
   void ReportStartFailure(int worker, Error error);
   int WorkerOf(ProcessNumber process) const;
-  Result<std::unique_ptr<Guardian>> StartGuardian();
+  Result<void> EnsureGuardian();
   void KillAll();
   void Log(LogLevel level, std::string_view text) const;
   std::string NameOf(int worker) const;
@@ -153,6 +153,8 @@ class Pool::Impl {
   std::unordered_map<CallId, PendingCall*> calls_;
   std::vector<Effect> effects_;
   std::optional<Core::Time> armed_;
+  bool started_ = false;              // Start has returned the pool
+  bool thread_ends_ = false;          // nothing that is posted from now on will run
   std::optional<Error> start_error_;  // the first
   std::string last_start_error_;
   int64_t accepted_ = 0;

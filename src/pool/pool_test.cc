@@ -4,10 +4,15 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <atomic>
+#include <filesystem>
+#include <fstream>
 #include <future>
 #include <set>
 #include <stdexcept>
+#include <string>
+#include <system_error>
 #include <thread>
 
 #include "src/testing/workers.h"
@@ -18,6 +23,25 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::WorkerKind;
+
+// Whether all threads of a process are stopped, or it has ended.
+bool IsStopped(pid_t pid) {
+  std::error_code ended;
+  const std::filesystem::directory_iterator threads("/proc/" + std::to_string(pid) + "/task",
+                                                    ended);
+  return std::all_of(begin(threads), end(threads), [](const auto& thread) {
+    std::ifstream file(thread.path() / "stat");
+    std::string stat;
+    std::getline(file, stat);
+    return stat.find(") T ") != std::string::npos || stat.empty();
+  });
+}
+
+// A thread other than the one that gets the signal may go on for a while, and answer a call.
+void StopProcess(pid_t pid) {
+  kill(pid, SIGSTOP);
+  while (!IsStopped(pid)) std::this_thread::yield();
+}
 
 class PoolTest : public ::testing::TestWithParam<WorkerKind> {
  protected:
@@ -180,7 +204,7 @@ TEST_P(PoolTest, ASessionStaysOnItsWorker) {
 TEST_P(PoolTest, ConcurrentFirstCallsOfASessionAgreeOnOneWorker) {
   Begin(3);
   // Stopped workers answer none of the calls before all of them are there.
-  for (const WorkerInfo& worker : pool_->Workers()) kill(worker.pid, SIGSTOP);
+  for (const WorkerInfo& worker : pool_->Workers()) StopProcess(worker.pid);
   std::vector<CallInfo> infos(3);
   std::vector<std::thread> threads;
   for (CallInfo& info : infos) {
@@ -348,7 +372,7 @@ TEST_P(PoolTest, SubmittedCallsEndByTheirCallbacks) {
 
 TEST_P(PoolTest, ASubmittedCallWhoseWorkerIsKilledEndsByName) {
   Begin(1);
-  kill(PidOf(0), SIGSTOP);
+  StopProcess(PidOf(0));
   std::promise<Result<Value>> ended;
   pool_->Submit("ping", {}, [&ended](Result<Value> result) { ended.set_value(std::move(result)); });
   kill(PidOf(0), SIGKILL);
@@ -360,7 +384,7 @@ TEST_P(PoolTest, ASubmittedCallWhoseWorkerIsKilledEndsByName) {
 
 TEST_P(PoolTest, ASubmittedCallKeepsItsDeadline) {
   Begin(1);
-  kill(PidOf(0), SIGSTOP);
+  StopProcess(PidOf(0));
   std::promise<Result<Value>> ended;
   pool_->Submit("ping", {}, [&ended](Result<Value> result) { ended.set_value(std::move(result)); },
                 {.timeout = milliseconds(100)});

@@ -3,6 +3,7 @@
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
+#include <utility>
 
 namespace snakepit {
 namespace {
@@ -59,13 +60,20 @@ class AsyncRun : public std::enable_shared_from_this<AsyncRun> {
     if (ended_) return;
     const Step step = Continue(*conversation_, *channel_);
     if (step == Step::kEnded) return End();
-    auto go_on = [self = shared_from_this()](const asio::error_code& error) {
-      if (!error) self->Go();
-    };
-    if (step == Step::kBlockedWriting) {
-      writable_.async_wait(asio::posix::descriptor_base::wait_write, std::move(go_on));
-    } else {
-      readable_.async_wait(asio::posix::descriptor_base::wait_read, std::move(go_on));
+    if (step == Step::kBlockedWriting && !std::exchange(waits_to_write_, true)) {
+      writable_.async_wait(asio::posix::descriptor_base::wait_write,
+                           [self = shared_from_this()](const asio::error_code& error) {
+                             self->waits_to_write_ = false;
+                             if (!error) self->Go();
+                           });
+    }
+    // Who writes waits to read too: the worker may take no more until its own output is taken.
+    if (!std::exchange(waits_to_read_, true)) {
+      readable_.async_wait(asio::posix::descriptor_base::wait_read,
+                           [self = shared_from_this()](const asio::error_code& error) {
+                             self->waits_to_read_ = false;
+                             if (!error) self->Go();
+                           });
     }
   }
 
@@ -88,6 +96,8 @@ class AsyncRun : public std::enable_shared_from_this<AsyncRun> {
   asio::posix::stream_descriptor readable_;
   asio::posix::stream_descriptor writable_;
   asio::steady_timer timer_;
+  bool waits_to_read_ = false;
+  bool waits_to_write_ = false;
   bool ended_ = false;
 };
 

@@ -52,6 +52,7 @@ StatusMeaning Judge(const grpc::Status& status, const CallRequest& request) {
       auto passed = DeadlinePassed(request);
       return {std::move(passed.result.error()), passed.after};
     }
+    case grpc::StatusCode::CANCELLED:  // by the worker, which ends: the pool asked for none of it
     case grpc::StatusCode::UNAVAILABLE:
       error.code = ErrorCode::kWorkerLost;
       error.message = "the worker closed its connection (" + error.message + ")";

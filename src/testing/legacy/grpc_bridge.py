@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 from concurrent import futures
 
@@ -251,13 +250,14 @@ def main():
         default="none",
     )
     options = parser.parse_args()
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda signum, frame: stop.set())
+    # Blocked in all threads, and waited for: a handler would not run when the signal
+    # comes to one of gRPC's threads while this one waits.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     if options.ready == "early-line":  # Long before the server serves.
         announce("line", options.port)
     server, port = start_server(f"{options.host}:{options.port}")
     announce(options.ready, port)
-    stop.wait()
+    signal.sigwait({signal.SIGTERM})
     # Handlers that are busy after the drain are waited for by the interpreter's exit.
     server.stop(DRAIN_SECONDS).wait()
     return 0
