@@ -542,6 +542,21 @@ TEST(Shutdown, TheChildrenOfAWorkerGoWithIt) {
   EXPECT_TRUE(testing::WaitUntilGone(grandchild));
 }
 
+TEST(Shutdown, AGuardianThatDoesNotAnswerIsGivenUp) {
+  PoolOptions options;
+  options.adapter = MisbehavingWorker("none");
+  options.workers = 2;
+  options.stop_grace = milliseconds(100);
+  auto pool = Pool::Start(options);
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  const pid_t worker = (*pool)->Workers()[0].pid;
+  const pid_t guardian = ParentOf(worker);
+  kill(guardian, SIGSTOP);
+  (*pool)->Shutdown();
+  EXPECT_TRUE(testing::WaitUntilGone(worker));
+  EXPECT_TRUE(testing::WaitUntilGone(guardian));
+}
+
 // Breakage 9: the pool's own process is killed while its workers are busy.
 TEST(Shutdown, NoWorkerOutlivesAPoolThatIsKilled) {
   for (const char* transport : {"stdio", "grpc"}) {

@@ -15,6 +15,8 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kStartTimeoutMargin{100};
+// How long the guardian may take to kill a worker and to report it.
+constexpr std::chrono::milliseconds kGuardianLimit{2'000};
 
 // For the start of a thread: a signal is for the program's own threads to handle.
 class BlockedSignals {
@@ -74,6 +76,12 @@ void Pool::Impl::Shutdown() {
     std::unique_lock lock(mutex_);
     core_.Stop(steady_clock::now());
     ApplyLocked();
+    // The grace once to finish a call, and once to end.
+    const auto limit = 2 * options_.stop_grace + kGuardianLimit;
+    if (!changed_.wait_for(lock, limit, [this] { return core_.AllGone(); })) {
+      asio::post(io_,
+                 [this] { GiveUpGuardian("the process that starts workers does not answer"); });
+    }
     changed_.wait(lock, [this] { return core_.AllGone() && core_.calls() == 0 && calls_.empty(); });
     std::unique_ptr<Guardian> guardian = std::move(guardian_);
     lock.unlock();
@@ -237,7 +245,8 @@ Result<void> Pool::Impl::EnsureGuardian() {
                               Error error) { OnSpawnFailed(process, std::move(error)); },
        .exited = [this](uint64_t process, ExitStatus status,
                         ResourceUse) { OnExited(process, status); },
-       .lost = [this] { OnGuardianLost(); }},
+       .lost =
+           [this] { GiveUpGuardian("the process that starts workers ended, and they with it"); }},
       runtime_directory_.path());
   if (!guardian) return Fail(std::move(guardian.error()));
   std::lock_guard lock(mutex_);
@@ -414,12 +423,12 @@ void Pool::Impl::OnExited(ProcessNumber process, ExitStatus status) {
 }
 
 // The next start of a worker starts a new one, with the wait between starts that the core sees to.
-void Pool::Impl::OnGuardianLost() {
-  Log(LogLevel::kError, "the process that starts workers ended, and with it all workers");
+void Pool::Impl::GiveUpGuardian(std::string_view why) {
+  Log(LogLevel::kError, why);
   std::vector<ProcessNumber> processes;
   {
     std::lock_guard lock(mutex_);
-    // Destroyed on this thread's next turn, outside the lock.
+    // Destroyed, and with it the workers, on this thread's next turn, outside the lock.
     asio::post(io_, [old = std::shared_ptr<Guardian>(std::move(guardian_))] {});
     for (const Slot& slot : slots_) {
       // Who has no launch has not been started yet.

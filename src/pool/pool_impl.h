@@ -128,7 +128,7 @@ class Pool::Impl {
   void OnSpawnFailed(ProcessNumber process, Error error);
   void OnConnected(ProcessNumber process, Result<std::shared_ptr<Connection>> connection);
   void OnExited(ProcessNumber process, ExitStatus status);
-  void OnGuardianLost();
+  void GiveUpGuardian(std::string_view why);
   void AskToEnd(int worker, ProcessNumber process);
   void ReportStartFailure(int worker, Error error);
   int WorkerOf(ProcessNumber process) const;

@@ -22,6 +22,7 @@ namespace snakepit {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
+// Times are at most 24 h, but session_ttl at most 365 days.
 struct PoolOptions {
   Adapter adapter;
   // How many workers the pool keeps: 1 to 1,000. 0 stands for twice the usable processors.
@@ -44,7 +45,7 @@ struct PoolOptions {
   std::chrono::milliseconds restart_backoff{100};
   std::chrono::milliseconds max_restart_backoff{10'000};
   // What the pool has to tell, and each line that a worker writes to stderr. Called from the
-  // pool's own thread; must not call the pool and should not block.
+  // pool's own thread; must not call the pool, must not throw, and should not block.
   std::function<void(LogLevel, std::string_view)> log;
 };
 
@@ -145,8 +146,9 @@ class Pool {
                                          const CallOptions& options = {});
 
   // Runs a command without waiting for it. `done` is called exactly once, from the pool's own
-  // thread, and should not block; it may call Submit, and no other method that waits. A refusal
-  // comes by `done` too. `options.info`, if any, must live until then.
+  // thread, should not block and must not throw; it may call Submit, but no method that waits. A
+  // refusal comes by `done` too: after Shutdown on the caller's thread. `options.info`, if any,
+  // must live until then.
   void Submit(std::string_view command, Value args, std::function<void(Result<Value>)> done,
               const CallOptions& options = {});
 
@@ -159,7 +161,8 @@ class Pool {
 
   // Takes no more calls, fails the queued ones with CANCELLED, asks the workers to end (they may
   // finish the call they have) and kills, with everything they started, those that take longer than
-  // stop_grace. Returns when no process is left. Further calls of it do nothing.
+  // stop_grace. Returns when no process is left. Further calls of it do nothing. Not to be called
+  // from a callback of the pool.
   void Shutdown();
 
  private:
