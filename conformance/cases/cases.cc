@@ -4,13 +4,13 @@
 
 #include <algorithm>
 
-#include "conformance/harness/bench.h"
+#include "conformance/harness/testbed.h"
 
 namespace snakepit::conformance {
 namespace {
 
-Verdict AnswersLikeACanary(Bench& bench) {
-  const Reply reply = bench.Call("ping");
+Verdict AnswersLikeACanary(Testbed& testbed) {
+  const Reply reply = testbed.Call("ping");
   if (reply.result && reply.result->TextAt("status") == "canary") return Verdict::Pass();
   return Verdict::Fail("the status 'canary'", reply.Describe());
 }

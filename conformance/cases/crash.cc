@@ -6,8 +6,8 @@
 
 #include "conformance/cases/cases.h"
 #include "conformance/cases/streaming.h"
-#include "conformance/harness/bench.h"
 #include "conformance/harness/processes.h"
+#include "conformance/harness/testbed.h"
 
 namespace snakepit::conformance {
 namespace {
@@ -40,48 +40,48 @@ Result<void> OutcomeOf(const Reply& reply) {
 
 // Takes a worker's process away while it has a ping, by `end`, and returns how the ping ended.
 template <typename End>
-std::variant<Reply, Verdict> EndWithPing(Bench& bench, const WorkerInfo& worker, End end) {
-  if (auto trouble = bench.Stop(worker)) return *trouble;
-  std::future<Reply> ping = bench.StartPing();
-  auto trouble = bench.AwaitInFlight(worker.id);
+std::variant<Reply, Verdict> EndWithPing(Testbed& testbed, const WorkerInfo& worker, End end) {
+  if (auto trouble = testbed.Stop(worker)) return *trouble;
+  std::future<Reply> ping = testbed.StartPing();
+  auto trouble = testbed.AwaitInFlight(worker.id);
   end();
   Reply reply = ping.get();
   if (trouble) return *trouble;
   return reply;
 }
 
-Verdict Kill9Idle(Bench& bench) {
-  const WorkerInfo worker = bench.Workers()[0];
-  bench.Kill(worker.pid);
+Verdict Kill9Idle(Testbed& testbed) {
+  const WorkerInfo worker = testbed.Workers()[0];
+  testbed.Kill(worker.pid);
   // At once: a call that comes between the loss and the replacement is as good as any other.
-  if (auto wrong = bench.AwaitGone(worker.pid)) return *wrong;
-  const Reply reply = bench.Call("ping");
+  if (auto wrong = testbed.AwaitGone(worker.pid)) return *wrong;
+  const Reply reply = testbed.Call("ping");
   if (!reply.result || reply.info.worker_pid == worker.pid) {
     return Verdict::Fail("a call made when the process is gone is served by the new one",
                          reply.Describe());
   }
-  if (auto wrong = bench.AwaitReplaced({worker.pid})) return *wrong;
+  if (auto wrong = testbed.AwaitReplaced({worker.pid})) return *wrong;
   return Verdict::Pass();
 }
 
-Verdict Kill9MidRequest(Bench& bench) {
-  const WorkerInfo worker = bench.Workers()[0];
-  auto ended = EndWithPing(bench, worker, [&] { bench.Kill(worker.pid); });
+Verdict Kill9MidRequest(Testbed& testbed) {
+  const WorkerInfo worker = testbed.Workers()[0];
+  auto ended = EndWithPing(testbed, worker, [&] { testbed.Kill(worker.pid); });
   if (auto* trouble = std::get_if<Verdict>(&ended)) return *trouble;
   const Reply& lost = std::get<Reply>(ended);
   if (auto wrong = ExpectLost(OutcomeOf(lost), lost.Describe())) return *wrong;
-  if (auto wrong = bench.AwaitReplaced({worker.pid})) return *wrong;
-  const Reply next = bench.Call("ping");
+  if (auto wrong = testbed.AwaitReplaced({worker.pid})) return *wrong;
+  const Reply next = testbed.Call("ping");
   if (next.result) return Verdict::Pass();
   return Verdict::Fail("the new process serves the next call", next.Describe());
 }
 
-Verdict Kill9MidStream(Bench& bench) {
-  if (auto lacks = NeedPingStream(bench)) return *lacks;
-  const pid_t pid = bench.Workers()[0].pid;
+Verdict Kill9MidStream(Testbed& testbed) {
+  if (auto lacks = NeedPingStream(testbed)) return *lacks;
+  const pid_t pid = testbed.Workers()[0].pid;
   const StreamReply reply =
-      bench.Stream("ping_stream", PingStreamArgs(100, milliseconds(50)), [&](const Chunk& chunk) {
-        if (chunk.index == 1) bench.Kill(pid);
+      testbed.Stream("ping_stream", PingStreamArgs(100, milliseconds(50)), [&](const Chunk& chunk) {
+        if (chunk.index == 1) testbed.Kill(pid);
         return true;
       });
   const Result<void> outcome = reply.count ? Result<void>() : Fail(reply.count.error());
@@ -93,7 +93,7 @@ Verdict Kill9MidStream(Bench& bench) {
           "chunk " + std::to_string(reply.chunks[i].index) + " at place " + std::to_string(i));
     }
   }
-  if (auto wrong = bench.AwaitReplaced({pid})) return *wrong;
+  if (auto wrong = testbed.AwaitReplaced({pid})) return *wrong;
   return Verdict::Pass();
 }
 
@@ -105,36 +105,36 @@ Verdict ExpectExit(const Reply& reply, const ExitStatus& status) {
                        exit ? "it tells of " + Describe(*exit) : "it tells of no exit status");
 }
 
-Verdict SignalAndCodeReported(Bench& bench) {
-  const WorkerInfo worker = bench.Workers()[0];
-  auto ended = EndWithPing(bench, worker, [&] { bench.Kill(worker.pid); });
+Verdict SignalAndCodeReported(Testbed& testbed) {
+  const WorkerInfo worker = testbed.Workers()[0];
+  auto ended = EndWithPing(testbed, worker, [&] { testbed.Kill(worker.pid); });
   if (auto* trouble = std::get_if<Verdict>(&ended)) return *trouble;
   const Verdict by_signal = ExpectExit(std::get<Reply>(ended), ExitStatus{.signal = SIGKILL});
   if (by_signal.status != Status::kPass) return by_signal;
 
   // No worker can be made to exit with a code; a shell around it does when the worker is killed.
   const std::string script = "\"$@\"; exit " + std::to_string(kExitCode);
-  if (auto started = bench.StartPool(1, {"/bin/sh", "-c", script, "sh"}); !started) {
+  if (auto started = testbed.StartPool(1, {"/bin/sh", "-c", script, "sh"}); !started) {
     return Verdict::HarnessError("the worker did not start inside a shell: " +
                                  started.error().ToString());
   }
-  const WorkerInfo shell = bench.Workers()[0];
-  ended = EndWithPing(bench, shell, [&] {
+  const WorkerInfo shell = testbed.Workers()[0];
+  ended = EndWithPing(testbed, shell, [&] {
     for (const Process& process : ListGroup(shell.pid)) {
       if (process.pid != shell.pid) kill(process.pid, SIGKILL);
     }
-    bench.Continue(shell.pid);
+    testbed.Continue(shell.pid);
   });
   if (auto* trouble = std::get_if<Verdict>(&ended)) return *trouble;
   return ExpectExit(std::get<Reply>(ended), ExitStatus{.code = kExitCode});
 }
 
 // A call for each worker, so that all take part; each has to succeed, and on another process.
-std::optional<Verdict> ExpectAllServe(Bench& bench) {
-  const size_t count = bench.Workers().size();
+std::optional<Verdict> ExpectAllServe(Testbed& testbed) {
+  const size_t count = testbed.Workers().size();
   std::set<pid_t> pids;
   for (size_t i = 0; i < count; ++i) {
-    const Reply reply = bench.Call("ping");
+    const Reply reply = testbed.Call("ping");
     if (!reply.result) return Verdict::Fail("every worker serves", reply.Describe());
     pids.insert(reply.info.worker_pid);
   }
@@ -143,13 +143,13 @@ std::optional<Verdict> ExpectAllServe(Bench& bench) {
                        std::to_string(pids.size()) + " processes served");
 }
 
-Verdict PoolSizeInvariant(Bench& bench) {
-  const size_t wanted = bench.Workers().size();
+Verdict PoolSizeInvariant(Testbed& testbed) {
+  const size_t wanted = testbed.Workers().size();
   for (int round = 1; round <= kKillRounds; ++round) {
-    if (auto wrong = ExpectAllServe(bench)) return *wrong;
-    const std::vector<pid_t> pids = Pids(bench.Workers());
-    for (const pid_t pid : pids) bench.Kill(pid);
-    const std::vector<WorkerInfo> after = bench.Workers();
+    if (auto wrong = ExpectAllServe(testbed)) return *wrong;
+    const std::vector<pid_t> pids = Pids(testbed.Workers());
+    for (const pid_t pid : pids) testbed.Kill(pid);
+    const std::vector<WorkerInfo> after = testbed.Workers();
     const bool gone = std::any_of(after.begin(), after.end(), [](const WorkerInfo& worker) {
       return worker.state == WorkerState::kGone;
     });
@@ -158,36 +158,36 @@ Verdict PoolSizeInvariant(Bench& bench) {
           "live, starting and backing off are " + std::to_string(wanted) + " workers",
           Describe(after) + " in round " + std::to_string(round));
     }
-    if (auto wrong = bench.AwaitReplaced(pids)) {
+    if (auto wrong = testbed.AwaitReplaced(pids)) {
       wrong->observed += " in round " + std::to_string(round);
       return *wrong;
     }
   }
-  if (auto wrong = ExpectAllServe(bench)) return *wrong;
+  if (auto wrong = ExpectAllServe(testbed)) return *wrong;
   return Verdict::Pass();
 }
 
 // All workers have a call; one is killed; the calls of the others end as if nothing had happened.
-Verdict NeighboursUntouched(Bench& bench) {
-  const std::vector<WorkerInfo> workers = bench.Workers();
+Verdict NeighboursUntouched(Testbed& testbed) {
+  const std::vector<WorkerInfo> workers = testbed.Workers();
   std::optional<Verdict> trouble;
   std::vector<std::future<Reply>> calls;
   for (const WorkerInfo& worker : workers) {
-    if (!trouble) trouble = bench.Stop(worker);
+    if (!trouble) trouble = testbed.Stop(worker);
   }
   for (const WorkerInfo& worker : workers) {
-    if (!trouble) calls.push_back(bench.StartPing());
+    if (!trouble) calls.push_back(testbed.StartPing());
     (void)worker;
   }
   for (const WorkerInfo& worker : workers) {
-    if (!trouble) trouble = bench.AwaitInFlight(worker.id);
+    if (!trouble) trouble = testbed.AwaitInFlight(worker.id);
   }
   const pid_t victim = workers[0].pid;
-  bench.Kill(victim);
+  testbed.Kill(victim);
   std::optional<Verdict> not_replaced;
-  if (!trouble) not_replaced = bench.AwaitReplaced({victim});
+  if (!trouble) not_replaced = testbed.AwaitReplaced({victim});
   for (const WorkerInfo& worker : workers) {
-    if (worker.pid != victim) bench.Continue(worker.pid);
+    if (worker.pid != victim) testbed.Continue(worker.pid);
   }
   std::vector<Reply> replies;
   for (auto& call : calls) replies.push_back(call.get());
@@ -199,7 +199,7 @@ Verdict NeighboursUntouched(Bench& bench) {
         "process " + std::to_string(reply.info.worker_pid) + ": " + reply.Describe());
   }
   if (not_replaced) return *not_replaced;
-  const std::vector<WorkerInfo> after = bench.Workers();
+  const std::vector<WorkerInfo> after = testbed.Workers();
   for (size_t i = 1; i < workers.size(); ++i) {
     if (after[i].pid != workers[i].pid) {
       return Verdict::Fail("the other workers keep their processes", Describe(after));

@@ -1,17 +1,17 @@
 // Group err: errors.
 #include "conformance/cases/cases.h"
-#include "conformance/harness/bench.h"
+#include "conformance/harness/testbed.h"
 
 namespace snakepit::conformance {
 namespace {
 
-Verdict UnknownCommand(Bench& bench) {
-  const pid_t pid = bench.Workers()[0].pid;
-  const Reply reply = bench.Call("conformance.no_such_command");
+Verdict UnknownCommand(Testbed& testbed) {
+  const pid_t pid = testbed.Workers()[0].pid;
+  const Reply reply = testbed.Call("conformance.no_such_command");
   if (reply.result || reply.result.error().code != ErrorCode::kUnimplemented) {
     return Verdict::Fail("UNIMPLEMENTED", reply.Describe());
   }
-  const Reply next = bench.Call("ping");
+  const Reply next = testbed.Call("ping");
   if (!next.result || next.info.worker_pid != pid) {
     return Verdict::Fail("the same process serves the next call", next.Describe());
   }

@@ -1,15 +1,15 @@
 // Group ping: the command that every worker has.
 #include "conformance/cases/cases.h"
-#include "conformance/harness/bench.h"
+#include "conformance/harness/testbed.h"
 
 namespace snakepit::conformance {
 namespace {
 
 constexpr int kManyPings = 1000;
 
-Verdict Roundtrip(Bench& bench) {
+Verdict Roundtrip(Testbed& testbed) {
   const Value args = Value::Map{{"number", 7}, {"text", "Grüße"}, {"list", Value::Array{1, 2}}};
-  const Reply reply = bench.Call("ping", args);
+  const Reply reply = testbed.Call("ping", args);
   if (!reply.result || reply.result->TextAt("status") != "ok") {
     return Verdict::Fail("a result with the status 'ok'", reply.Describe());
   }
@@ -21,10 +21,10 @@ Verdict Roundtrip(Bench& bench) {
   return Verdict::Pass();
 }
 
-Verdict Survives1000(Bench& bench) {
-  const pid_t pid = bench.Workers()[0].pid;
+Verdict Survives1000(Testbed& testbed) {
+  const pid_t pid = testbed.Workers()[0].pid;
   for (int i = 1; i <= kManyPings; ++i) {
-    const Reply reply = bench.Call("ping", Value::Map{{"number", i}});
+    const Reply reply = testbed.Call("ping", Value::Map{{"number", i}});
     const std::string number = "ping " + std::to_string(i) + ": ";
     if (!reply.result) return Verdict::Fail("1000 results", number + reply.Describe());
     if (reply.info.worker_pid != pid) {

@@ -1,6 +1,6 @@
 // Group ses: which worker a session's calls go to, with the affinity `hint`.
 #include "conformance/cases/cases.h"
-#include "conformance/harness/bench.h"
+#include "conformance/harness/testbed.h"
 
 namespace snakepit::conformance {
 namespace {
@@ -12,11 +12,11 @@ std::string Worker(const Reply& reply) {
   return reply.result ? "worker " + std::to_string(reply.info.worker_id) : reply.Describe();
 }
 
-Verdict HintPrefers(Bench& bench) {
-  const Reply first = bench.Call("ping", {}, "conformance-s");
+Verdict HintPrefers(Testbed& testbed) {
+  const Reply first = testbed.Call("ping", {}, "conformance-s");
   for (int i = 0; i < kSequentialCalls; ++i) {
-    const Reply other = bench.Call("ping");  // so that another worker's turn comes
-    const Reply next = bench.Call("ping", {}, "conformance-s");
+    const Reply other = testbed.Call("ping");  // so that another worker's turn comes
+    const Reply next = testbed.Call("ping", {}, "conformance-s");
     if (first.result && other.result && next.result &&
         next.info.worker_id == first.info.worker_id) {
       continue;
@@ -29,18 +29,18 @@ Verdict HintPrefers(Bench& bench) {
 }
 
 // All are made before the first one ends: the workers are stopped meanwhile.
-Verdict FirstCallsAgree(Bench& bench) {
-  const std::vector<WorkerInfo> workers = bench.Workers();
+Verdict FirstCallsAgree(Testbed& testbed) {
+  const std::vector<WorkerInfo> workers = testbed.Workers();
   std::optional<Verdict> trouble;
   for (const WorkerInfo& worker : workers) {
-    if (!trouble) trouble = bench.Stop(worker);
+    if (!trouble) trouble = testbed.Stop(worker);
   }
   std::vector<std::future<Reply>> calls;
   for (int i = 0; i < kConcurrentCalls && !trouble; ++i) {
-    calls.push_back(bench.StartPing("conformance-new"));
+    calls.push_back(testbed.StartPing("conformance-new"));
   }
-  if (!trouble) trouble = bench.AwaitAccepted(kConcurrentCalls);
-  for (const WorkerInfo& worker : workers) bench.Continue(worker.pid);
+  if (!trouble) trouble = testbed.AwaitAccepted(kConcurrentCalls);
+  for (const WorkerInfo& worker : workers) testbed.Continue(worker.pid);
   std::vector<Reply> replies;
   for (auto& call : calls) replies.push_back(call.get());
   if (trouble) return *trouble;
@@ -52,16 +52,16 @@ Verdict FirstCallsAgree(Bench& bench) {
   return Verdict::Pass();
 }
 
-Verdict HintFallsBack(Bench& bench) {
-  const Reply first = bench.Call("ping", {}, "conformance-s");
+Verdict HintFallsBack(Testbed& testbed) {
+  const Reply first = testbed.Call("ping", {}, "conformance-s");
   if (!first.result) return Verdict::Fail("a result", first.Describe());
   const int home = first.info.worker_id;
-  if (auto trouble = bench.Stop(bench.Workers()[home])) return *trouble;
-  std::future<Reply> held = bench.StartPing("conformance-s");
-  auto trouble = bench.AwaitInFlight(home);
+  if (auto trouble = testbed.Stop(testbed.Workers()[home])) return *trouble;
+  std::future<Reply> held = testbed.StartPing("conformance-s");
+  auto trouble = testbed.AwaitInFlight(home);
   std::optional<Reply> second;
-  if (!trouble) second = bench.Call("ping", {}, "conformance-s");
-  bench.Continue(first.info.worker_pid);
+  if (!trouble) second = testbed.Call("ping", {}, "conformance-s");
+  testbed.Continue(first.info.worker_pid);
   const Reply held_reply = held.get();
   if (trouble) return *trouble;
   if (!second->result || second->info.worker_id == home) {

@@ -12,8 +12,8 @@ Value PingStreamArgs(int count, milliseconds interval) {
   return Value::Map{{"count", count}, {"interval", interval.count() / 1000.0}};
 }
 
-std::optional<Verdict> NeedPingStream(const Bench& bench) {
-  const StreamReply reply = bench.Stream("ping_stream", PingStreamArgs(1, milliseconds(0)));
+std::optional<Verdict> NeedPingStream(const Testbed& testbed) {
+  const StreamReply reply = testbed.Stream("ping_stream", PingStreamArgs(1, milliseconds(0)));
   if (reply.count || reply.count.error().code != ErrorCode::kUnimplemented) return std::nullopt;
   return Verdict::NotApplicable("no ping_stream: " + reply.count.error().ToString());
 }
@@ -31,10 +31,10 @@ std::optional<Verdict> ExpectChunks(const StreamReply& reply, int count) {
   return Verdict::Fail(std::to_string(count) + " chunks, and the end", reply.Describe());
 }
 
-Verdict Order(Bench& bench) {
-  if (auto lacks = NeedPingStream(bench)) return *lacks;
+Verdict Order(Testbed& testbed) {
+  if (auto lacks = NeedPingStream(testbed)) return *lacks;
   const StreamReply reply =
-      bench.Stream("ping_stream", PingStreamArgs(kManyChunks, milliseconds(0)));
+      testbed.Stream("ping_stream", PingStreamArgs(kManyChunks, milliseconds(0)));
   if (auto wrong = ExpectChunks(reply, kManyChunks)) return *wrong;
   for (int i = 0; i < kManyChunks; ++i) {
     const Chunk& chunk = reply.chunks[i];
@@ -48,16 +48,16 @@ Verdict Order(Bench& bench) {
   return Verdict::Pass();
 }
 
-Verdict Empty(Bench& bench) {
-  if (auto lacks = NeedPingStream(bench)) return *lacks;
-  const StreamReply reply = bench.Stream("ping_stream", PingStreamArgs(0, milliseconds(0)));
+Verdict Empty(Testbed& testbed) {
+  if (auto lacks = NeedPingStream(testbed)) return *lacks;
+  const StreamReply reply = testbed.Stream("ping_stream", PingStreamArgs(0, milliseconds(0)));
   if (auto wrong = ExpectChunks(reply, 0)) return *wrong;
   return Verdict::Pass();
 }
 
-Verdict FinalOnceLast(Bench& bench) {
-  if (auto lacks = NeedPingStream(bench)) return *lacks;
-  const StreamReply reply = bench.Stream("ping_stream", PingStreamArgs(3, milliseconds(0)));
+Verdict FinalOnceLast(Testbed& testbed) {
+  if (auto lacks = NeedPingStream(testbed)) return *lacks;
+  const StreamReply reply = testbed.Stream("ping_stream", PingStreamArgs(3, milliseconds(0)));
   if (auto wrong = ExpectChunks(reply, 3)) return *wrong;
   for (const Chunk& chunk : reply.chunks) {
     if (chunk.final && chunk.index != 2) {
@@ -69,18 +69,18 @@ Verdict FinalOnceLast(Bench& bench) {
 }
 
 // A worker that collects its chunks fails every attempt; one that does not can be held up once.
-Verdict FirstChunkEarly(Bench& bench) {
-  if (auto lacks = NeedPingStream(bench)) return *lacks;
+Verdict FirstChunkEarly(Testbed& testbed) {
+  if (auto lacks = NeedPingStream(testbed)) return *lacks;
   std::string observed;
   for (int attempt = 0; attempt < kTimedAttempts; ++attempt) {
     const auto start = steady_clock::now();
     std::optional<steady_clock::time_point> first;
-    const StreamReply reply =
-        bench.Stream("ping_stream", PingStreamArgs(kTimedChunks, bench.Scaled(milliseconds(60))),
-                     [&first](const Chunk&) {
-                       if (!first) first = steady_clock::now();
-                       return true;
-                     });
+    const StreamReply reply = testbed.Stream(
+        "ping_stream", PingStreamArgs(kTimedChunks, testbed.Scaled(milliseconds(60))),
+        [&first](const Chunk&) {
+          if (!first) first = steady_clock::now();
+          return true;
+        });
     const std::chrono::duration<double, std::milli> whole = steady_clock::now() - start;
     if (auto wrong = ExpectChunks(reply, kTimedChunks)) return *wrong;
     const std::chrono::duration<double, std::milli> early = *first - start;
@@ -92,8 +92,8 @@ Verdict FirstChunkEarly(Bench& bench) {
   return Verdict::Fail("the first of five chunks comes within a quarter of the whole", observed);
 }
 
-Verdict UnaryAsStream(Bench& bench) {
-  const StreamReply reply = bench.Stream("ping", Value::Map{{"number", 7}});
+Verdict UnaryAsStream(Testbed& testbed) {
+  const StreamReply reply = testbed.Stream("ping", Value::Map{{"number", 7}});
   if (auto wrong = ExpectChunks(reply, 1)) return *wrong;
   const Chunk& chunk = reply.chunks[0];
   if (chunk.index == 0 && chunk.value.TextAt("status") == "ok") return Verdict::Pass();
@@ -101,23 +101,23 @@ Verdict UnaryAsStream(Bench& bench) {
                        "chunk " + std::to_string(chunk.index) + " is " + chunk.value.ToJson());
 }
 
-Verdict ReusableAfter(Bench& bench) {
-  if (auto lacks = NeedPingStream(bench)) return *lacks;
-  const pid_t pid = bench.Workers()[0].pid;
-  const StreamReply whole = bench.Stream("ping_stream", PingStreamArgs(3, milliseconds(0)));
+Verdict ReusableAfter(Testbed& testbed) {
+  if (auto lacks = NeedPingStream(testbed)) return *lacks;
+  const pid_t pid = testbed.Workers()[0].pid;
+  const StreamReply whole = testbed.Stream("ping_stream", PingStreamArgs(3, milliseconds(0)));
   if (auto wrong = ExpectChunks(whole, 3)) return *wrong;
-  const Reply after_whole = bench.Call("ping");
+  const Reply after_whole = testbed.Call("ping");
   if (!after_whole.result || after_whole.info.worker_pid != pid) {
     return Verdict::Fail("the same process serves a ping after a stream", after_whole.Describe());
   }
   // The pool may have to replace the worker after a stream that was given up: any process will do.
-  const StreamReply given_up = bench.Stream("ping_stream", PingStreamArgs(3, milliseconds(0)),
-                                            [](const Chunk&) { return false; });
+  const StreamReply given_up = testbed.Stream("ping_stream", PingStreamArgs(3, milliseconds(0)),
+                                              [](const Chunk&) { return false; });
   if (given_up.count || given_up.count.error().code != ErrorCode::kCancelled) {
     return Verdict::Fail("a stream that its reader gives up ends with CANCELLED",
                          given_up.Describe());
   }
-  const Reply after_given_up = bench.Call("ping");
+  const Reply after_given_up = testbed.Call("ping");
   if (!after_given_up.result) {
     return Verdict::Fail("a ping after a stream that was given up is served",
                          after_given_up.Describe());

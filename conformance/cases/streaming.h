@@ -5,7 +5,7 @@
 #include <chrono>
 #include <optional>
 
-#include "conformance/harness/bench.h"
+#include "conformance/harness/testbed.h"
 
 namespace snakepit::conformance {
 
@@ -13,7 +13,7 @@ namespace snakepit::conformance {
 Value PingStreamArgs(int count, std::chrono::milliseconds interval);
 
 // Not-applicable when the worker says that it has no ping_stream; nothing when it has.
-std::optional<Verdict> NeedPingStream(const Bench& bench);
+std::optional<Verdict> NeedPingStream(const Testbed& testbed);
 
 }  // namespace snakepit::conformance
 

@@ -9,7 +9,7 @@
 
 namespace snakepit::conformance {
 
-class Bench;
+class Testbed;
 
 enum class Status {
   kPass,
@@ -54,8 +54,8 @@ struct Case {
   std::string_view title;        // one line
   std::string_view clause;       // of PROTOCOL.md
   std::string_view requirement;  // what has to hold
-  int workers = 1;               // of the pool that the case finds in its Bench; 0: no pool
-  Verdict (*run)(Bench& bench) = nullptr;
+  int workers = 1;               // of the pool that the case finds in its Testbed; 0: no pool
+  Verdict (*run)(Testbed& testbed) = nullptr;
   std::vector<Mutant> mutants;  // a case without one is not finished
 };
 

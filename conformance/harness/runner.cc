@@ -81,24 +81,24 @@ Outcome Judge(const std::vector<CaseResult>& results) {
 
 // What the thread of a case shares with the runner; it outlives both.
 struct Runner::Job {
-  explicit Job(Bench::Options options) : bench(std::move(options)) {}
+  explicit Job(Testbed::Options options) : testbed(std::move(options)) {}
 
-  Bench bench;
+  Testbed testbed;
   Verdict verdict;
   UniqueFd done{eventfd(0, EFD_CLOEXEC)};
 
   // On the thread of the case.
   void Work(const Case& subject) {
     Result<void> started;
-    if (subject.workers > 0) started = bench.StartPool(subject.workers);
+    if (subject.workers > 0) started = testbed.StartPool(subject.workers);
     if (started) {
-      verdict = subject.run(bench);
+      verdict = subject.run(testbed);
     } else {
       verdict = {Status::kNotRun, "the worker starts", started.error().ToString()};
       const std::string& tail = started.error().stderr_tail;
       if (!tail.empty()) verdict.observed += "; its stderr ends: " + tail;
     }
-    bench.StopPool();
+    testbed.StopPool();
     eventfd_write(done.get(), 1);
   }
 };
@@ -127,9 +127,9 @@ CaseResult Runner::RunOne(const Case& subject) {
     return milliseconds(static_cast<int64_t>(time.count() * options_.slowdown));
   };
   const std::string mark = std::to_string(getpid()) + "." + std::to_string(++runs_);
-  Bench::Options bench_options{.adapter = MakeAdapter(options_.subject),
-                               .start_pool = options_.start_pool,
-                               .slowdown = options_.slowdown};
+  Testbed::Options bench_options{.adapter = MakeAdapter(options_.subject),
+                                 .start_pool = options_.start_pool,
+                                 .slowdown = options_.slowdown};
   bench_options.adapter.environment[kMarkVariable] = mark;
 
   const Ledger ledger(scratch_.path(), mark);
@@ -146,7 +146,7 @@ CaseResult Runner::RunOne(const Case& subject) {
   if (ended) {
     thread.join();
     result.verdict = std::move(job->verdict);
-    result.log = job->bench.TakeLog();
+    result.log = job->testbed.TakeLog();
   } else {
     thread.detach();
     result.hung = true;

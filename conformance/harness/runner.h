@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "conformance/harness/bench.h"
 #include "conformance/harness/case.h"
 #include "conformance/harness/ledger.h"
 #include "conformance/harness/subject.h"
+#include "conformance/harness/testbed.h"
 
 namespace snakepit::conformance {
 

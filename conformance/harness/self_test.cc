@@ -16,12 +16,12 @@ namespace {
 
 using std::chrono::milliseconds;
 
-Verdict Passes(Bench&) { return Verdict::Pass(); }
-Verdict Fails(Bench&) { return Verdict::Fail("1", "2"); }
-Verdict IsNotApplicable(Bench&) { return Verdict::NotApplicable("nothing to judge"); }
-Verdict Breaks(Bench&) { return Verdict::HarnessError("the judge broke"); }
+Verdict Passes(Testbed&) { return Verdict::Pass(); }
+Verdict Fails(Testbed&) { return Verdict::Fail("1", "2"); }
+Verdict IsNotApplicable(Testbed&) { return Verdict::NotApplicable("nothing to judge"); }
+Verdict Breaks(Testbed&) { return Verdict::HarnessError("the judge broke"); }
 
-Verdict LeaksAProcess(Bench&) {
+Verdict LeaksAProcess(Testbed&) {
   if (fork() == 0) {
     while (true) pause();
   }
@@ -29,7 +29,7 @@ Verdict LeaksAProcess(Bench&) {
 }
 
 // A child that has left for a session of its own: an orphan by the time the case ends.
-Verdict LeaksAnOrphan(Bench&) {
+Verdict LeaksAnOrphan(Testbed&) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return Verdict::HarnessError("pipe");
   const pid_t child = fork();
@@ -47,12 +47,12 @@ Verdict LeaksAnOrphan(Bench&) {
   return Verdict::Pass();
 }
 
-Verdict LeaksADescriptor(Bench&) {
+Verdict LeaksADescriptor(Testbed&) {
   return open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0 ? Verdict::Pass()
                                                       : Verdict::HarnessError("open");
 }
 
-Verdict LeaksASocketFile(Bench&) {
+Verdict LeaksASocketFile(Testbed&) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   const std::string path = std::string(std::getenv("TMPDIR")) + "/left.sock";
@@ -64,12 +64,12 @@ Verdict LeaksASocketFile(Bench&) {
 }
 
 // Longer than its deadline; not for ever, so that its thread can be joined.
-Verdict TakesTooLong(Bench&) {
+Verdict TakesTooLong(Testbed&) {
   poll(nullptr, 0, 300);
   return Verdict::Pass();
 }
 
-Case Make(std::string_view id, Verdict (*run)(Bench&), int workers = 0) {
+Case Make(std::string_view id, Verdict (*run)(Testbed&), int workers = 0) {
   return {.id = id,
           .title = "a part of the self-test",
           .clause = "0.1",

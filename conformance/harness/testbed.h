@@ -1,7 +1,7 @@
-// Bench: what a case has to work with: a pool of the worker that is judged, time limits, and the
+// Testbed: what a case has to work with: a pool of the worker that is judged, time limits, and the
 // means to stop and kill the pool's workers.
-#ifndef SNAKEPIT_CONFORMANCE_HARNESS_BENCH_H_
-#define SNAKEPIT_CONFORMANCE_HARNESS_BENCH_H_
+#ifndef SNAKEPIT_CONFORMANCE_HARNESS_TESTBED_H_
+#define SNAKEPIT_CONFORMANCE_HARNESS_TESTBED_H_
 
 #include <sys/types.h>
 
@@ -40,7 +40,7 @@ struct StreamReply {
 
 using StreamReader = std::function<bool(const Chunk& chunk)>;  // false gives the stream up
 
-class Bench {
+class Testbed {
  public:
   struct Options {
     Adapter adapter;  // of the worker, marked for the ledger
@@ -48,7 +48,7 @@ class Bench {
     double slowdown = 1;
   };
 
-  explicit Bench(Options options) : options_(std::move(options)) {}
+  explicit Testbed(Options options) : options_(std::move(options)) {}
 
   // Starts the pool that the calls below use; the former one, if any, is shut down. With a
   // `wrapper`, that command line is put before the worker's.
@@ -106,4 +106,4 @@ std::string Describe(const std::vector<WorkerInfo>& workers);
 
 }  // namespace snakepit::conformance
 
-#endif  // SNAKEPIT_CONFORMANCE_HARNESS_BENCH_H_
+#endif  // SNAKEPIT_CONFORMANCE_HARNESS_TESTBED_H_

@@ -1,4 +1,4 @@
-#include "conformance/harness/bench.h"
+#include "conformance/harness/testbed.h"
 
 #include <signal.h>
 
@@ -46,11 +46,11 @@ std::string Describe(const std::vector<WorkerInfo>& workers) {
   return text.empty() ? "no workers" : text;
 }
 
-std::chrono::milliseconds Bench::Scaled(std::chrono::milliseconds time) const {
+std::chrono::milliseconds Testbed::Scaled(std::chrono::milliseconds time) const {
   return std::chrono::milliseconds(static_cast<int64_t>(time.count() * options_.slowdown));
 }
 
-Result<void> Bench::StartPool(int workers, const std::vector<std::string>& wrapper) {
+Result<void> Testbed::StartPool(int workers, const std::vector<std::string>& wrapper) {
   pool_.reset();
   PoolOptions options;
   options.adapter = options_.adapter;
@@ -74,12 +74,12 @@ Result<void> Bench::StartPool(int workers, const std::vector<std::string>& wrapp
   return {};
 }
 
-std::vector<std::string> Bench::TakeLog() {
+std::vector<std::string> Testbed::TakeLog() {
   std::lock_guard lock(log_->mutex);
   return std::exchange(log_->lines, {});
 }
 
-Reply Bench::Call(std::string_view command, const Value& args, std::string_view session) const {
+Reply Testbed::Call(std::string_view command, const Value& args, std::string_view session) const {
   Reply reply;
   CallOptions options;
   options.info = &reply.info;
@@ -87,8 +87,8 @@ Reply Bench::Call(std::string_view command, const Value& args, std::string_view 
   return reply;
 }
 
-StreamReply Bench::Stream(std::string_view command, const Value& args,
-                          const StreamReader& reader) const {
+StreamReply Testbed::Stream(std::string_view command, const Value& args,
+                            const StreamReader& reader) const {
   StreamReply reply;
   CallOptions options;
   options.info = &reply.info;
@@ -100,7 +100,7 @@ StreamReply Bench::Stream(std::string_view command, const Value& args,
   return reply;
 }
 
-std::optional<Verdict> Bench::Stop(const WorkerInfo& worker) const {
+std::optional<Verdict> Testbed::Stop(const WorkerInfo& worker) const {
   // The group: a worker may be a shell script whose child does the work. PROTOCOL.md 1.1.3.
   if (kill(-worker.pid, SIGSTOP) != 0) {
     return Verdict::Fail("the worker leads a process group of its own (PROTOCOL.md 1.1.3)",
@@ -115,21 +115,21 @@ std::optional<Verdict> Bench::Stop(const WorkerInfo& worker) const {
   return Verdict::HarnessError("worker " + std::to_string(worker.pid) + " did not stop at SIGSTOP");
 }
 
-void Bench::Continue(pid_t pid) const { kill(-pid, SIGCONT); }
-void Bench::Kill(pid_t pid) const { kill(-pid, SIGKILL); }
+void Testbed::Continue(pid_t pid) const { kill(-pid, SIGCONT); }
+void Testbed::Kill(pid_t pid) const { kill(-pid, SIGKILL); }
 
-std::future<Reply> Bench::StartPing(std::string_view session) const {
+std::future<Reply> Testbed::StartPing(std::string_view session) const {
   return std::async(std::launch::async,
                     [this, id = std::string(session)] { return Call("ping", Value(), id); });
 }
 
-std::optional<Verdict> Bench::AwaitInFlight(int worker) const {
+std::optional<Verdict> Testbed::AwaitInFlight(int worker) const {
   if (Await(Patience(), [&] { return Workers()[worker].calls_in_flight > 0; })) return std::nullopt;
   return Verdict::Fail("the call goes to worker " + std::to_string(worker) + ", which is ready",
                        "it got no call within " + std::to_string(Patience().count()) + " ms");
 }
 
-std::optional<Verdict> Bench::AwaitAccepted(size_t calls) const {
+std::optional<Verdict> Testbed::AwaitAccepted(size_t calls) const {
   PoolStats stats;
   const bool accepted = Await(Patience(), [&] {
     stats = pool_->Stats();
@@ -141,7 +141,7 @@ std::optional<Verdict> Bench::AwaitAccepted(size_t calls) const {
                            std::to_string(stats.calls_in_flight) + " in flight");
 }
 
-std::optional<Verdict> Bench::AwaitGone(pid_t pid) const {
+std::optional<Verdict> Testbed::AwaitGone(pid_t pid) const {
   std::vector<WorkerInfo> workers;
   const bool gone = Await(Patience(), [&] {
     workers = Workers();
@@ -152,7 +152,7 @@ std::optional<Verdict> Bench::AwaitGone(pid_t pid) const {
   return Verdict::Fail("process " + std::to_string(pid) + " is gone", Describe(workers));
 }
 
-std::optional<Verdict> Bench::AwaitReplaced(const std::vector<pid_t>& former) const {
+std::optional<Verdict> Testbed::AwaitReplaced(const std::vector<pid_t>& former) const {
   const std::string expected = "every worker is ready again, as another process, within " +
                                std::to_string(Patience().count()) + " ms";
   std::vector<WorkerInfo> workers;
