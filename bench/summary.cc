@@ -111,11 +111,11 @@ std::string SummaryReporter::Ratio(const std::string& benchmark, const std::stri
   return figure && base_figure ? fmt::format("{:.2f}", *figure / *base_figure) : kNoFigure;
 }
 
-std::string SummaryReporter::Floor(std::string_view size) const {
+std::string SummaryReporter::Floor(std::string_view size, const std::string& counter) const {
   const std::string poll = fmt::format("round_trip/echo_poll/{}", size);
   const std::string block = fmt::format("round_trip/echo_block/{}", size);
-  const std::optional<double> poll_us = Figure(poll, "p50_us");
-  const std::optional<double> block_us = Figure(block, "p50_us");
+  const std::optional<double> poll_us = Figure(poll, counter);
+  const std::optional<double> block_us = Figure(block, counter);
   return poll_us && (!block_us || *poll_us <= *block_us) ? poll : block;
 }
 
@@ -134,8 +134,8 @@ void SummaryReporter::PrintRoundTrips() const {
                      size.name, row.label, Cell(benchmark, "p50_us", 1),
                      Cell(benchmark, "p99_us", 1),
                      rate ? fmt::format("{:.1f}", *rate / (1 << 20)) : kNoFigure,
-                     Ratio(benchmark, Floor(size.name), "p50_us"),
-                     Ratio(benchmark, Floor(size.name), "p99_us"),
+                     Ratio(benchmark, Floor(size.name, "p50_us"), "p50_us"),
+                     Ratio(benchmark, Floor(size.name, "p99_us"), "p99_us"),
                      row.without_pool.empty() ? kNoFigure
                                               : Ratio(benchmark, name(row.without_pool), "p50_us"));
     }

@@ -41,7 +41,7 @@ class SummaryReporter : public benchmark::ConsoleReporter {
   // The benchmark that is the floor for payloads of that size: of the framed echoes, that which
   // waits the way that was quicker in this run. Which that is depends on what else the machine
   // does.
-  std::string Floor(std::string_view size) const;
+  std::string Floor(std::string_view size, const std::string& counter) const;
 
   void PrintRoundTrips() const;
   void PrintTransports() const;

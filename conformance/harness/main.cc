@@ -200,4 +200,9 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace snakepit::conformance
 
-int main(int argc, char** argv) { return snakepit::conformance::Main(argc, argv); }
+int main(int argc, char** argv) {
+  // `bazel run` starts a program in a folder of its own and says where the user is: relative paths
+  // are meant from there.
+  if (const char* directory = std::getenv("BUILD_WORKING_DIRECTORY")) (void)!chdir(directory);
+  return snakepit::conformance::Main(argc, argv);
+}

@@ -53,7 +53,7 @@ class Demo {
     const std::string time = FormatDuration(steady_clock::now() - start);
     if (failed_steps_ == 0) {
       console_.Title(fmt::format("Everything held, in {}.", time));
-      console_.Quiet("Next: snakepit exec --help");
+      console_.Quiet("Next: ./bazelw run //src/cli:snakepit -- exec --help");
     } else {
       console_.Title(fmt::format("{} of the steps did not hold, in {}.", failed_steps_, time));
     }

@@ -25,6 +25,12 @@ bool HasAddress(const CallArguments& call) {
 std::string AfterStartFailed(const Error& error, const CallArguments& call) {
   if (!error.exit) return {};  // the program did not run, and the message says what would help
   if (IsBundled(call)) return "see what it wrote to stderr";
+  if (call.transport == TransportKind::kGrpc && *error.exit == ExitStatus{}) {
+    return "does it serve gRPC? a worker of the Python SDK does with --transport grpc; else run it "
+           "by "
+           "itself and see why it ends: " +
+           ShellCommand(call.worker);
+  }
   if (call.transport == TransportKind::kGrpc && HasAddress(call)) {
     return "run it by itself, with a port of your choice, and see why it ends: " +
            ShellCommand(call.worker);

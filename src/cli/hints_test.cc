@@ -41,6 +41,13 @@ TEST(Hints, AnUnknownCommandIsAskedFor) {
             "snakepit exec info -- python3 'my worker.py'");
 }
 
+TEST(Hints, AWorkerThatEndsAtOnceOverGrpcMayServeOnlyStdio) {
+  CallArguments call = OwnWorker();
+  call.transport = TransportKind::kGrpc;
+  const Error error{.code = ErrorCode::kStartFailed, .exit = ExitStatus{}};
+  ExpectHas(HintFor(error, call), "does it serve gRPC?");
+}
+
 TEST(Hints, AWorkerThatRanAndEndedIsToBeRunByHand) {
   Error error{.code = ErrorCode::kStartFailed, .exit = ExitStatus{.code = 3}};
   ExpectHas(HintFor(error, OwnWorker()), "why it ends: python3 'my worker.py'");
