@@ -120,9 +120,8 @@ class WholeRunTest(unittest.TestCase):
                 if row[0] == size and row[1].startswith("framed echo")
             ]
             self.assertEqual(len(echoes), 2)
-            floor, other = sorted(echoes, key=lambda row: float(row[2]))
-            self.assertEqual(floor[5:7], ["1.00", "1.00"])
-            self.assertGreaterEqual(float(other[5]), 1)
+            for ratio in (5, 6):  # p50 and p99, each with its floor
+                self.assertEqual(min(float(row[ratio]) for row in echoes), 1)
 
     def test_the_summary_compares_the_transports(self):
         by_transport = [row for row in self.rows if row[0] not in SIZES]
