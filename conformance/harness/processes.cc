@@ -1,8 +1,6 @@
 #include "conformance/harness/processes.h"
 
 #include <dirent.h>
-#include <fcntl.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -12,22 +10,9 @@
 namespace snakepit::conformance {
 namespace {
 
-// Empty when it cannot be read. Not by an ifstream: it throws when a process ends while its file is
-// being read.
-std::string ReadFile(const std::string& path) {
-  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::string text;
-  char buffer[4096];
-  ssize_t got;
-  while (file.valid() && (got = read(file.get(), buffer, sizeof buffer)) > 0) {
-    text.append(buffer, got);
-  }
-  return text;
-}
-
 // False when it has just ended.
 bool ReadProcess(pid_t pid, Process* process) {
-  const std::string stat = ReadFile("/proc/" + std::to_string(pid) + "/stat");
+  const std::string stat = ReadFile("/proc/" + std::to_string(pid) + "/stat").value_or("");
   // The name, in parentheses, may contain anything.
   const size_t open = stat.find('(');
   const size_t close = stat.rfind(')');
@@ -62,7 +47,8 @@ std::vector<Process> ListGroup(pid_t group) {
 }
 
 bool HasVariable(pid_t pid, std::string_view variable) {
-  const std::string environment = '\0' + ReadFile("/proc/" + std::to_string(pid) + "/environ");
+  const std::string environment =
+      '\0' + ReadFile("/proc/" + std::to_string(pid) + "/environ").value_or("");
   return environment.find('\0' + std::string(variable) + '\0') != std::string::npos;
 }
 

@@ -47,14 +47,6 @@ Result<FdPair> OpenSocketPair() {
   return FdPair{UniqueFd(fds[0]), UniqueFd(fds[1])};
 }
 
-Result<void> SetNonBlocking(int fd) {
-  const int flags = ::fcntl(fd, F_GETFL);
-  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
-    return Fail(ErrnoError("fcntl O_NONBLOCK", errno));
-  }
-  return {};
-}
-
 Result<std::string> ReadFile(const std::string& path) {
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return Fail(ErrnoError("cannot open " + path, errno));

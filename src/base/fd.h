@@ -51,9 +51,6 @@ struct FdPair {
 Result<FdPair> OpenPipe();
 Result<FdPair> OpenSocketPair();
 
-// Makes reads and writes of `fd` return EAGAIN rather than wait.
-Result<void> SetNonBlocking(int fd);
-
 // The content of a file, of /proc too, where a process may go between open and read. INTERNAL.
 Result<std::string> ReadFile(const std::string& path);
 

@@ -64,21 +64,6 @@ TEST(OpenTest, PipesAndSocketPairsCarryBytesAndAreCloseOnExec) {
   }
 }
 
-TEST(SetNonBlockingTest, AnEmptyPipeThenSaysEagain) {
-  Result<FdPair> pair = OpenPipe();
-  ASSERT_TRUE(pair.has_value());
-  ASSERT_TRUE(SetNonBlocking(pair->first.get()).has_value());
-  char byte;
-  EXPECT_EQ(::read(pair->first.get(), &byte, 1), -1);
-  EXPECT_EQ(errno, EAGAIN);
-}
-
-TEST(SetNonBlockingTest, AClosedDescriptorIsAnError) {
-  const Result<void> result = SetNonBlocking(-1);
-  ASSERT_FALSE(result.has_value());
-  EXPECT_EQ(result.error().ToString(), "INTERNAL: fcntl O_NONBLOCK: Bad file descriptor (EBADF)");
-}
-
 TEST(ReadFileTest, ReadsTheWholeFile) {
   const std::string maps = ReadFile("/proc/self/maps").value_or("");
   EXPECT_NE(maps.find("[stack]"), std::string::npos);

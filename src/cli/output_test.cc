@@ -15,6 +15,9 @@
 namespace snakepit {
 namespace {
 
+// Reads and writes of it return EAGAIN rather than wait.
+bool SetNonBlocking(int fd) { return fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == 0; }
+
 class OutputTest : public testing::Test {
  protected:
   void SetUp() override {

@@ -1,4 +1,4 @@
-// The first frame each way on stdio, always JSON: which codec and which version. PROTOCOL.md 2.3.
+// The first frame each way on stdio, always JSON: which codec and which version. PROTOCOL.md 3.
 // No I/O. Usable from any thread.
 #ifndef SNAKEPIT_SRC_WIRE_HANDSHAKE_H_
 #define SNAKEPIT_SRC_WIRE_HANDSHAKE_H_
