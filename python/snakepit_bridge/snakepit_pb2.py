@@ -13,7 +13,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0esnakepit.proto\x12\x08snakepit\"\xa8\x01\n\x0e\x45xecuteRequest\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\t\x12\x30\n\x04\x61rgs\x18\x02 \x03(\x0b\x32\".snakepit.ExecuteRequest.ArgsEntry\x12\x12\n\ntimeout_ms\x18\x03 \x01(\x05\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x1a+\n\tArgsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\xcc\x01\n\x0f\x45xecuteResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x35\n\x06result\x18\x02 \x03(\x0b\x32%.snakepit.ExecuteResponse.ResultEntry\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\x03\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x0c\n\x04\x63ode\x18\x0f \x01(\t\x1a-\n\x0bResultEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\xdd\x01\n\x0eStreamResponse\x12\x10\n\x08is_final\x18\x01 \x01(\x08\x12\x32\n\x05\x63hunk\x18\x02 \x03(\x0b\x32#.snakepit.StreamResponse.ChunkEntry\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\x03\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x13\n\x0b\x63hunk_index\x18\x06 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x0f \x01(\t\x1a,\n\nChunkEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\xbc\x01\n\x0eSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ommand\x18\x02 \x01(\t\x12\x30\n\x04\x61rgs\x18\x03 \x03(\x0b\x32\".snakepit.SessionRequest.ArgsEntry\x12\x12\n\ntimeout_ms\x18\x04 \x01(\x05\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x1a+\n\tArgsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\"\n\rHealthRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\"\x86\x01\n\x0eHealthResponse\x12\x0f\n\x07healthy\x18\x01 \x01(\x08\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12\x11\n\tuptime_ms\x18\x03 \x01(\x03\x12\x16\n\x0etotal_requests\x18\x04 \x01(\x03\x12\x14\n\x0ctotal_errors\x18\x05 \x01(\x03\x12\x0f\n\x07version\x18\x06 \x01(\t\"B\n\x0bInfoRequest\x12\x1c\n\x14include_capabilities\x18\x01 \x01(\x08\x12\x15\n\rinclude_stats\x18\x02 \x01(\x08\"\xdb\x02\n\x0cInfoResponse\x12\x13\n\x0bworker_type\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x1a\n\x12supported_commands\x18\x03 \x03(\t\x12>\n\x0c\x63\x61pabilities\x18\x04 \x03(\x0b\x32(.snakepit.InfoResponse.CapabilitiesEntry\x12$\n\x05stats\x18\x05 \x01(\x0b\x32\x15.snakepit.WorkerStats\x12;\n\x0bsystem_info\x18\x06 \x03(\x0b\x32&.snakepit.InfoResponse.SystemInfoEntry\x1a\x33\n\x11\x43\x61pabilitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x31\n\x0fSystemInfoEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa3\x01\n\x0bWorkerStats\x12\x18\n\x10requests_handled\x18\x01 \x01(\x03\x12\x17\n\x0frequests_failed\x18\x02 \x01(\x03\x12\x11\n\tuptime_ms\x18\x03 \x01(\x03\x12\x1a\n\x12memory_usage_bytes\x18\x04 \x01(\x03\x12\x19\n\x11\x63pu_usage_percent\x18\x05 \x01(\x01\x12\x17\n\x0f\x61\x63tive_sessions\x18\x06 \x01(\x03\x32\xa7\x03\n\x0eSnakepitBridge\x12>\n\x07\x45xecute\x12\x18.snakepit.ExecuteRequest\x1a\x19.snakepit.ExecuteResponse\x12\x45\n\rExecuteStream\x12\x18.snakepit.ExecuteRequest\x1a\x18.snakepit.StreamResponse0\x01\x12G\n\x10\x45xecuteInSession\x12\x18.snakepit.SessionRequest\x1a\x19.snakepit.ExecuteResponse\x12N\n\x16\x45xecuteInSessionStream\x12\x18.snakepit.SessionRequest\x1a\x18.snakepit.StreamResponse0\x01\x12;\n\x06Health\x12\x17.snakepit.HealthRequest\x1a\x18.snakepit.HealthResponse\x12\x38\n\x07GetInfo\x12\x15.snakepit.InfoRequest\x1a\x16.snakepit.InfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0esnakepit.proto\x12\x08snakepit\"\xbc\x01\n\x0e\x45xecuteRequest\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\t\x12\x30\n\x04\x61rgs\x18\x02 \x03(\x0b\x32\".snakepit.ExecuteRequest.ArgsEntry\x12\x12\n\ntimeout_ms\x18\x03 \x01(\x05\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x12\n\ntyped_args\x18\x0f \x01(\x0c\x1a+\n\tArgsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\xf7\x01\n\x0f\x45xecuteResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x35\n\x06result\x18\x02 \x03(\x0b\x32%.snakepit.ExecuteResponse.ResultEntry\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\x03\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x0c\n\x04\x63ode\x18\x0f \x01(\t\x12\x14\n\x0ctyped_result\x18\x10 \x01(\x0c\x12\x13\n\x0b\x64id_not_run\x18\x11 \x01(\x08\x1a-\n\x0bResultEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\x87\x02\n\x0eStreamResponse\x12\x10\n\x08is_final\x18\x01 \x01(\x08\x12\x32\n\x05\x63hunk\x18\x02 \x03(\x0b\x32#.snakepit.StreamResponse.ChunkEntry\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\x03\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x13\n\x0b\x63hunk_index\x18\x06 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x0f \x01(\t\x12\x13\n\x0btyped_chunk\x18\x10 \x01(\x0c\x12\x13\n\x0b\x64id_not_run\x18\x11 \x01(\x08\x1a,\n\nChunkEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\xe5\x01\n\x0eSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ommand\x18\x02 \x01(\t\x12\x30\n\x04\x61rgs\x18\x03 \x03(\x0b\x32\".snakepit.SessionRequest.ArgsEntry\x12\x12\n\ntimeout_ms\x18\x04 \x01(\x05\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x12\n\ntyped_args\x18\x0f \x01(\x0c\x12\x13\n\x0b\x65nd_session\x18\x10 \x01(\x08\x1a+\n\tArgsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\"\n\rHealthRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\"\xa2\x01\n\x0eHealthResponse\x12\x0f\n\x07healthy\x18\x01 \x01(\x08\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12\x11\n\tuptime_ms\x18\x03 \x01(\x03\x12\x16\n\x0etotal_requests\x18\x04 \x01(\x03\x12\x14\n\x0ctotal_errors\x18\x05 \x01(\x03\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x1a\n\x12\x61\x63tive_request_ids\x18\x0f \x03(\t\"\x89\x01\n\x0bInfoRequest\x12\x1c\n\x14include_capabilities\x18\x01 \x01(\x08\x12\x15\n\rinclude_stats\x18\x02 \x01(\x08\x12\x18\n\x10protocol_version\x18\x0f \x01(\x05\x12\x10\n\x08\x66\x65\x61tures\x18\x10 \x03(\t\x12\x19\n\x11max_message_bytes\x18\x11 \x01(\x03\"\xc7\x03\n\x0cInfoResponse\x12\x13\n\x0bworker_type\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x1a\n\x12supported_commands\x18\x03 \x03(\t\x12>\n\x0c\x63\x61pabilities\x18\x04 \x03(\x0b\x32(.snakepit.InfoResponse.CapabilitiesEntry\x12$\n\x05stats\x18\x05 \x01(\x0b\x32\x15.snakepit.WorkerStats\x12;\n\x0bsystem_info\x18\x06 \x03(\x0b\x32&.snakepit.InfoResponse.SystemInfoEntry\x12\x18\n\x10protocol_version\x18\x0f \x01(\x05\x12\x10\n\x08\x66\x65\x61tures\x18\x10 \x03(\t\x12\x10\n\x08\x63\x61pacity\x18\x11 \x01(\x05\x12\x19\n\x11max_message_bytes\x18\x12 \x01(\x03\x12\x11\n\tworker_id\x18\x13 \x01(\t\x1a\x33\n\x11\x43\x61pabilitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x31\n\x0fSystemInfoEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa3\x01\n\x0bWorkerStats\x12\x18\n\x10requests_handled\x18\x01 \x01(\x03\x12\x17\n\x0frequests_failed\x18\x02 \x01(\x03\x12\x11\n\tuptime_ms\x18\x03 \x01(\x03\x12\x1a\n\x12memory_usage_bytes\x18\x04 \x01(\x03\x12\x19\n\x11\x63pu_usage_percent\x18\x05 \x01(\x01\x12\x17\n\x0f\x61\x63tive_sessions\x18\x06 \x01(\x03\x32\xa7\x03\n\x0eSnakepitBridge\x12>\n\x07\x45xecute\x12\x18.snakepit.ExecuteRequest\x1a\x19.snakepit.ExecuteResponse\x12\x45\n\rExecuteStream\x12\x18.snakepit.ExecuteRequest\x1a\x18.snakepit.StreamResponse0\x01\x12G\n\x10\x45xecuteInSession\x12\x18.snakepit.SessionRequest\x1a\x19.snakepit.ExecuteResponse\x12N\n\x16\x45xecuteInSessionStream\x12\x18.snakepit.SessionRequest\x1a\x18.snakepit.StreamResponse0\x01\x12;\n\x06Health\x12\x17.snakepit.HealthRequest\x1a\x18.snakepit.HealthResponse\x12\x38\n\x07GetInfo\x12\x15.snakepit.InfoRequest\x1a\x16.snakepit.InfoResponseb\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'snakepit_pb2', globals())
@@ -33,35 +33,35 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _INFORESPONSE_SYSTEMINFOENTRY._options = None
   _INFORESPONSE_SYSTEMINFOENTRY._serialized_options = b'8\001'
   _EXECUTEREQUEST._serialized_start=29
-  _EXECUTEREQUEST._serialized_end=197
-  _EXECUTEREQUEST_ARGSENTRY._serialized_start=154
-  _EXECUTEREQUEST_ARGSENTRY._serialized_end=197
-  _EXECUTERESPONSE._serialized_start=200
-  _EXECUTERESPONSE._serialized_end=404
-  _EXECUTERESPONSE_RESULTENTRY._serialized_start=359
-  _EXECUTERESPONSE_RESULTENTRY._serialized_end=404
-  _STREAMRESPONSE._serialized_start=407
-  _STREAMRESPONSE._serialized_end=628
-  _STREAMRESPONSE_CHUNKENTRY._serialized_start=584
-  _STREAMRESPONSE_CHUNKENTRY._serialized_end=628
-  _SESSIONREQUEST._serialized_start=631
-  _SESSIONREQUEST._serialized_end=819
-  _SESSIONREQUEST_ARGSENTRY._serialized_start=154
-  _SESSIONREQUEST_ARGSENTRY._serialized_end=197
-  _HEALTHREQUEST._serialized_start=821
-  _HEALTHREQUEST._serialized_end=855
-  _HEALTHRESPONSE._serialized_start=858
-  _HEALTHRESPONSE._serialized_end=992
-  _INFOREQUEST._serialized_start=994
-  _INFOREQUEST._serialized_end=1060
-  _INFORESPONSE._serialized_start=1063
-  _INFORESPONSE._serialized_end=1410
-  _INFORESPONSE_CAPABILITIESENTRY._serialized_start=1308
-  _INFORESPONSE_CAPABILITIESENTRY._serialized_end=1359
-  _INFORESPONSE_SYSTEMINFOENTRY._serialized_start=1361
-  _INFORESPONSE_SYSTEMINFOENTRY._serialized_end=1410
-  _WORKERSTATS._serialized_start=1413
-  _WORKERSTATS._serialized_end=1576
-  _SNAKEPITBRIDGE._serialized_start=1579
-  _SNAKEPITBRIDGE._serialized_end=2002
+  _EXECUTEREQUEST._serialized_end=217
+  _EXECUTEREQUEST_ARGSENTRY._serialized_start=174
+  _EXECUTEREQUEST_ARGSENTRY._serialized_end=217
+  _EXECUTERESPONSE._serialized_start=220
+  _EXECUTERESPONSE._serialized_end=467
+  _EXECUTERESPONSE_RESULTENTRY._serialized_start=422
+  _EXECUTERESPONSE_RESULTENTRY._serialized_end=467
+  _STREAMRESPONSE._serialized_start=470
+  _STREAMRESPONSE._serialized_end=733
+  _STREAMRESPONSE_CHUNKENTRY._serialized_start=689
+  _STREAMRESPONSE_CHUNKENTRY._serialized_end=733
+  _SESSIONREQUEST._serialized_start=736
+  _SESSIONREQUEST._serialized_end=965
+  _SESSIONREQUEST_ARGSENTRY._serialized_start=174
+  _SESSIONREQUEST_ARGSENTRY._serialized_end=217
+  _HEALTHREQUEST._serialized_start=967
+  _HEALTHREQUEST._serialized_end=1001
+  _HEALTHRESPONSE._serialized_start=1004
+  _HEALTHRESPONSE._serialized_end=1166
+  _INFOREQUEST._serialized_start=1169
+  _INFOREQUEST._serialized_end=1306
+  _INFORESPONSE._serialized_start=1309
+  _INFORESPONSE._serialized_end=1764
+  _INFORESPONSE_CAPABILITIESENTRY._serialized_start=1662
+  _INFORESPONSE_CAPABILITIESENTRY._serialized_end=1713
+  _INFORESPONSE_SYSTEMINFOENTRY._serialized_start=1715
+  _INFORESPONSE_SYSTEMINFOENTRY._serialized_end=1764
+  _WORKERSTATS._serialized_start=1767
+  _WORKERSTATS._serialized_end=1930
+  _SNAKEPITBRIDGE._serialized_start=1933
+  _SNAKEPITBRIDGE._serialized_end=2356
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,8 @@
 """PROTOCOL.md: its examples are what they say, and its references lead somewhere."""
 
+import base64
 import json
+import math
 import os
 import re
 import struct
@@ -21,6 +23,31 @@ HEX_BLOCK = r"(?:^    [0-9a-f]{2}(?: +[0-9a-f]{2})*\n)+"
 JSON_BLOCK = r"^( {4,6})(\{\"(?:.*)(?:\n\1 .+)*)$"
 PING = {"id": 1, "command": "ping", "args": {}}
 ECHO = {"t": "ab", "b": b"ab", "f": 1.0}
+PING_STREAM = {
+    "id": 7,
+    "command": "ping_stream",
+    "stream": True,
+    "credit": 262144,
+    "session_id": "s1",
+    "timeout_ms": 30000,
+    "args": {"count": 2},
+}
+REFUSAL = {
+    "id": 3,
+    "success": False,
+    "error": "b is a finite number, not 'x'",
+    "code": "INVALID_ARGUMENT",
+    "did_not_run": True,
+}
+TAGGED = {
+    "id": 5,
+    "command": "echo",
+    "args": {
+        "b": {"$bytes": "/wA="},
+        "x": {"$double": "fff0000000000000"},
+        "m": {"$$a": -0.0},
+    },
+}
 OK_REPLY = {"id": 1, "success": True, "result": {"status": "ok"}}
 
 
@@ -46,13 +73,29 @@ class ProtocolText(unittest.TestCase):
         self.assertEqual((found[5].command, found[5].request_id), ("echo", "9"))
         self.assertEqual(dict(found[5].args), {"t": b'"5"'})
         chunk = {"id": 7, "type": "chunk"}
+        cancel = {"type": "cancel", "id": 7}
         self.assertEqual(
             found[6:],
             [
+                PING_STREAM,
                 {**chunk, "index": 0, "final": False, "chunk": {"n": 1}},
                 {**chunk, "index": 1, "final": True},
+                REFUSAL,
+                cancel,
+                cancel,
+                {"type": "credit", "id": 7, "bytes": 131072},
+                {"type": "end_session", "session_id": "s1"},
+                {"type": "health", "id": 11},
+                TAGGED,
             ],
         )
+
+    def test_the_tags_of_the_example_are_what_the_text_says(self):
+        args = TAGGED["args"]
+        self.assertEqual(base64.b64decode(args["b"]["$bytes"]), b"\xff\x00")
+        (double,) = struct.unpack(">d", bytes.fromhex(args["x"]["$double"]))
+        self.assertEqual(double, -math.inf)
+        self.assertEqual(math.copysign(1, args["m"]["$$a"]), -1)
 
     def test_the_json_of_the_examples_is_json(self):
         blocks = [match[1] for match in re.findall(JSON_BLOCK, TEXT, re.M)]

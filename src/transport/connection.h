@@ -1,33 +1,42 @@
 // Connection: how calls get to a worker that is ready, and their results back. One interface, two
-// kinds: stdio and gRPC.
+// kinds: stdio and gRPC. PROTOCOL.md 2, 4 and 6.
 #ifndef SNAKEPIT_TRANSPORT_CONNECTION_H_
 #define SNAKEPIT_TRANSPORT_CONNECTION_H_
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <stop_token>
+#include <string>
 #include <string_view>
 
 #include "snakepit/error.h"
 #include "snakepit/pool.h"
 #include "snakepit/value.h"
+#include "src/wire/handshake.h"
 
 namespace snakepit {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
+
+// What the connection is good for after a call.
+enum class AfterCall {
+  kUsable,
+  kUnusable,   // the worker is out of step, or ignored a cancellation: give it up
+  kLost,       // the connection closed: the worker is ending, or has
+  kAbandoned,  // the caller has its outcome, and the worker was told, but may still be busy with
+               // the call: `released` follows, within the cancel grace
+};
 
 struct CallRequest {
   std::string_view command;
   const Value* args = nullptr;  // a map, or null
   std::string_view session_id;  // empty: no session
   SteadyTime deadline;
-};
-
-// What the connection is good for after a call.
-enum class AfterCall {
-  kUsable,
-  kUnusable,  // the worker may still be busy with the call, or is out of step: give it up
-  kLost,      // the connection closed: the worker is ending, or has
+  std::stop_token stop;  // a stop asked for ends the call with CANCELLED, at once
+  // Runs once, on the io_context's thread, after the call has ended with kAbandoned: what the
+  // connection is good for now that the worker is through with the call, or is given up.
+  std::function<void(AfterCall)> released;
 };
 
 template <typename T>
@@ -36,13 +45,16 @@ struct CallOutcome {
   AfterCall after = AfterCall::kUsable;
 };
 
-// One call at a time; Abort and AskToEnd from any thread, at any time. No method may be called
+// As many calls at a time as agreement().capacity says, from any threads. No method may be called
 // after the io_context that made the connection has gone.
 class Connection {
  public:
   virtual ~Connection() = default;
 
-  // The I/O happens on the calling thread.
+  // What was agreed with the worker. Never changes.
+  virtual const Agreement& agreement() const = 0;
+
+  // The I/O happens on the calling thread, but where several calls share the connection.
   virtual CallOutcome<Value> Call(const CallRequest& request) = 0;
   // The number of chunks. `on_chunk` runs on the calling thread.
   virtual CallOutcome<int64_t> Stream(const CallRequest& request,
@@ -52,6 +64,15 @@ class Connection {
   // then. To be called on that thread.
   virtual void CallAsync(const CallRequest& request,
                          std::function<void(CallOutcome<Value>)> done) = 0;
+
+  // Asks the worker how it is, whatever calls are in flight. `done` runs once, on the io_context's
+  // thread: DEADLINE_EXCEEDED, WORKER_LOST, PROTOCOL_ERROR; UNIMPLEMENTED where there is no asking
+  // a worker of version 1 that is busy. To be called on that thread.
+  virtual void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) = 0;
+
+  // No more calls of the session will come. Nothing is sent to a worker without sessions. To be
+  // called on the io_context's thread.
+  virtual void EndSession(const std::string& session_id) = 0;
 
   // Lets an idle worker know that it is to end, as far as that goes by the connection.
   virtual void AskToEnd() = 0;

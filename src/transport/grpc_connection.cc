@@ -201,6 +201,14 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     }
   }
 
+  const Agreement& agreement() const override { return agreement_; }
+
+  void CheckHealth(SteadyTime, std::function<void(Result<WorkerHealth>)> done) override {
+    done(Fail(ErrorCode::kUnimplemented, ""));
+  }
+
+  void EndSession(const std::string&) override {}
+
   // A gRPC worker is asked by SIGTERM, which is the pool's to send. PROTOCOL.md 1.
   void AskToEnd() override {}
   void Abort() override { contexts_.Abort(); }
@@ -275,6 +283,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
 
   asio::io_context& io_;
   const std::unique_ptr<Stub> stub_;
+  const Agreement agreement_;
   Contexts contexts_;
   uint64_t last_id_ = 0;
 };

@@ -4,6 +4,7 @@
 #define SNAKEPIT_TRANSPORT_LAUNCH_H_
 
 #include <asio/io_context.hpp>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -22,6 +23,8 @@ struct LaunchContext {
   uint64_t process_number = 0;
   // A folder of the pool, which only this user can enter; empty for an adapter that needs none.
   std::string runtime_directory;
+  // How long a worker may go on with a call that was given up. PROTOCOL.md 6.6.
+  std::chrono::milliseconds cancel_grace{2'000};
   // Gets each line that a gRPC worker writes to stdout. On the io_context's thread.
   std::function<void(std::string_view)> on_stdout_line;
 };

@@ -164,6 +164,14 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
         [self = shared_from_this(), call, done = std::move(done)] { done(call->TakeOutcome()); });
   }
 
+  const Agreement& agreement() const override { return agreement_; }
+
+  void CheckHealth(SteadyTime, std::function<void(Result<WorkerHealth>)> done) override {
+    done(Fail(ErrorCode::kUnimplemented, ""));
+  }
+
+  void EndSession(const std::string&) override {}
+
   // EOF on its stdin. PROTOCOL.md 1.
   void AskToEnd() override { channel_->EndInput(); }
   void Abort() override { channel_->Abort(); }

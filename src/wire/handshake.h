@@ -15,16 +15,23 @@ namespace snakepit {
 // The newest version of the protocol that this pool speaks; it speaks all from 1 on.
 inline constexpr int kProtocolVersion = 2;
 
+// Calls in flight that a worker may declare to take. PROTOCOL.md 3.2.8.
+inline constexpr int kMaxCapacity = 65'536;
+
 struct Offer {
-  std::vector<Codec> codecs;  // the preferred one first; never empty
+  std::vector<Codec> codecs;           // the preferred one first; never empty
+  size_t max_frame_bytes = 64u << 20;  // the largest payload that the pool reads
 };
 
-// What pool and worker go on with.
+// What pool and worker go on with. Over gRPC `codec` means nothing.
 struct Agreement {
   Codec codec = Codec::kJson;
-  int version = 1;        // 1, the legacy protocol, or 2
-  bool stream = false;    // the worker streams
-  bool session = false;   // the worker knows sessions
+  int version = 1;       // 1, the legacy protocol, or 2
+  bool stream = false;   // the worker streams
+  bool session = false;  // the worker knows sessions
+  int capacity = 1;      // calls in flight that the worker takes
+  // The largest payload that the worker reads; the pool's own limit when the worker has not said.
+  size_t max_frame_bytes = 64u << 20;
   std::string worker_id;  // what the worker calls itself; often empty
 };
 

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +37,9 @@ struct PoolOptions {
   std::chrono::milliseconds stream_timeout{300'000};
   // How long a worker that is asked to end may take before it is killed.
   std::chrono::milliseconds stop_grace{2'000};
+  // How long a worker may go on with a call that was given up, because its caller did or because
+  // its deadline passed, before the worker is replaced. PROTOCOL.md 6.6.
+  std::chrono::milliseconds cancel_grace{2'000};
   // A session without a call for this long is forgotten; the least recently used are forgotten
   // first when there are more than max_sessions.
   std::chrono::milliseconds session_ttl{3'600'000};
@@ -66,12 +70,25 @@ std::string_view WorkerStateName(WorkerState state);
 struct WorkerInfo {
   int id = 0;  // stays the same across restarts: 0 to workers - 1
   WorkerState state = WorkerState::kStarting;
-  pid_t pid = 0;  // 0 while there is no process
-  int calls_in_flight = 0;
+  pid_t pid = 0;              // 0 while there is no process
+  int capacity = 1;           // calls that it takes at a time, as it said when it became ready
+  int protocol_version = 1;   // 1 (legacy) or 2, as agreed when it became ready
+  int calls_in_flight = 0;    // with those that were given up and that it has not ended yet
   int64_t calls_started = 0;  // across restarts
   int64_t restarts = 0;
   std::chrono::microseconds start_time{0};  // from the start of this process until it was ready
   int64_t rss_bytes = 0;                    // resident memory; 0 while there is no process
+};
+
+// What a worker says of itself. PROTOCOL.md 6.10.
+struct WorkerHealth {
+  bool healthy = false;
+  std::string worker_id;  // as it calls itself
+  std::chrono::milliseconds uptime{0};
+  int64_t total_requests = 0;  // calls that have ended, failed ones too
+  int64_t total_errors = 0;
+  int calls_in_flight = 0;
+  std::string version;  // of the worker's own software
 };
 
 struct PoolStats {
@@ -99,6 +116,9 @@ struct CallOptions {
   std::optional<std::chrono::milliseconds> timeout;
   // How long the call may wait for a worker; the pool's default when absent.
   std::optional<std::chrono::milliseconds> queue_timeout;
+  // A stop asked for on its source, by any thread, gives the call up: it ends with CANCELLED at
+  // once, and the worker is told. A call that has ended is not changed by it.
+  std::stop_token stop;
   // Where to write which worker served the call, before it returns. May be null.
   CallInfo* info = nullptr;
 };
@@ -151,6 +171,16 @@ class Pool {
   // must live until then.
   void Submit(std::string_view command, Value args, std::function<void(Result<Value>)> done,
               const CallOptions& options = {});
+
+  // Says that no more calls of the session will come: the pool forgets it, and its worker is told.
+  // A later call of that name begins a new session.
+  void EndSession(std::string_view session_id);
+
+  // Asks a worker (0 to workers - 1) how it is, also while it is busy: INVALID_ARGUMENT when there
+  // is no such worker, UNAVAILABLE while it is not ready, UNIMPLEMENTED for one of protocol version
+  // 1 that is busy, DEADLINE_EXCEEDED, WORKER_LOST. Not to be called from a callback of the pool.
+  Result<WorkerHealth> CheckHealth(int worker_id,
+                                   std::chrono::milliseconds timeout = std::chrono::seconds(5));
 
   PoolStats Stats() const;
   std::vector<WorkerInfo> Workers() const;
