@@ -157,7 +157,8 @@ void WorkerRoundTrip(State& state, Subjects& subjects, Codec codec, size_t paylo
   }
   const Result<std::string_view> answer = (*peer)->RoundTrip(frame);
   if (!answer) return SkipWith(state, answer.error());
-  const Result<Reply> reply = DecodeReply(codec, answer->substr(kFrameHeaderBytes));
+  const Result<Reply> reply =
+      DecodeReply(codec, kProtocolVersion, answer->substr(kFrameHeaderBytes));
   if (!reply) return SkipWith(state, reply.error());
   if (auto same = CheckEcho(reply->value, args); !same) return SkipWith(state, same.error());
   RunRoundTrips(state, payload_bytes, [&] { return (*peer)->RoundTrip(frame); });

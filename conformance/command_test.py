@@ -51,6 +51,12 @@ class CommandTest(unittest.TestCase):
         again = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
         self.expect(again, 1, "FAIL    ping/roundtrip", "0 passed, 1 failed")
 
+    def test_a_worker_can_be_judged_without_a_handshake(self):
+        # Version 2 is agreed in the handshake: without one there is version 1.
+        args = ["run", "--codec", "json", "--no-handshake"]
+        args += ["--case", "ping/roundtrip", "--case", "ver/agreed", *worker()]
+        self.expect(run(*args), 0, "PASS    ping/roundtrip", "protocol version 1")
+
     def test_a_worker_that_does_not_start_is_red_and_nothing_is_run(self):
         done = run("run", "--case", "ping/**", "--", "/bin/false")
         self.expect(done, 1, "NOTRUN", "START_FAILED", "exit code 1", "2 not run")
@@ -71,6 +77,7 @@ class CommandTest(unittest.TestCase):
         self.expect(run("run", "--no-such-flag", "--", "x"), 2)
         grpc = run("run", "--transport", "grpc", "--codec", "json", "--", "x")
         self.expect(grpc, 2, "--codec")
+        self.expect(run("run", "--no-handshake", "--", "x"), 2, "needs --codec")
         self.expect(run("explain", "no/such-case"), 2, "no/such-case")
 
     def test_no_selected_case_is_nothing_ran(self):

@@ -1,19 +1,19 @@
-// The decoders of JSON replies and values, and the two JSON parsers against each other.
+// The decoders of JSON messages, of either side, and of values, and the two JSON parsers against
+// each other.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
 #include "fuzz/check.h"
-#include "fuzz/reply_checks.h"
+#include "fuzz/payload_checks.h"
 #include "src/value/json.h"
 #include "src/value/json_scan.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace snakepit;
   const std::string_view payload(reinterpret_cast<const char*>(data), size);
-  CheckReply(Codec::kJson, payload);
-  CheckOfferReply(payload);
-  CheckRoundTrip(Codec::kJson, payload);
+  CheckPayload(Codec::kJson, payload);
+  CheckHandshake(payload);
   Value value;
   SNAKEPIT_CHECK(TryDecodeJson(payload, &value) == !FindJsonFault(payload, kMaxNesting));
   return 0;

@@ -1,15 +1,14 @@
-// The decoders of MessagePack replies and values.
+// The decoders of MessagePack messages, of either side, and of values.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
-#include "fuzz/reply_checks.h"
+#include "fuzz/payload_checks.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace snakepit;
   const std::string_view payload(reinterpret_cast<const char*>(data), size);
-  CheckReply(Codec::kMessagePack, payload);
-  CheckOfferReply(payload);
-  CheckRoundTrip(Codec::kMessagePack, payload);
+  CheckPayload(Codec::kMessagePack, payload);
+  CheckHandshake(payload);
   return 0;
 }

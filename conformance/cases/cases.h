@@ -10,10 +10,16 @@
 
 namespace snakepit::conformance {
 
+std::vector<Case> VersionCases();
+std::vector<Case> TokenCases();
 std::vector<Case> PingCases();
+std::vector<Case> ValueCases();
 std::vector<Case> ErrorCases();
 std::vector<Case> StreamCases();
+std::vector<Case> CancelCases();
+std::vector<Case> DeadlineCases();
 std::vector<Case> SessionCases();
+std::vector<Case> ConcurrencyCases();
 std::vector<Case> CrashCases();
 
 // All of them, in the order in which they run.

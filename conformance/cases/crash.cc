@@ -42,7 +42,7 @@ Result<void> OutcomeOf(const Reply& reply) {
 template <typename End>
 std::variant<Reply, Verdict> EndWithPing(Testbed& testbed, const WorkerInfo& worker, End end) {
   if (auto trouble = testbed.Stop(worker)) return *trouble;
-  std::future<Reply> ping = testbed.StartPing();
+  std::future<Reply> ping = testbed.StartCall("ping");
   auto trouble = testbed.AwaitInFlight(worker.id);
   end();
   Reply reply = ping.get();
@@ -176,7 +176,7 @@ Verdict NeighboursUntouched(Testbed& testbed) {
     if (!trouble) trouble = testbed.Stop(worker);
   }
   for (const WorkerInfo& worker : workers) {
-    if (!trouble) calls.push_back(testbed.StartPing());
+    if (!trouble) calls.push_back(testbed.StartCall("ping"));
     (void)worker;
   }
   for (const WorkerInfo& worker : workers) {

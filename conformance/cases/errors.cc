@@ -1,6 +1,6 @@
 // Group err: errors.
 #include "conformance/cases/cases.h"
-#include "conformance/harness/testbed.h"
+#include "conformance/cases/fixture.h"
 
 namespace snakepit::conformance {
 namespace {
@@ -18,6 +18,37 @@ Verdict UnknownCommand(Testbed& testbed) {
   return Verdict::Pass();
 }
 
+// "ValueError: no row 2", whatever the language calls its exceptions.
+bool NamesTypeAndMessage(std::string_view text, std::string_view message) {
+  const size_t at = text.find(": " + std::string(message));
+  if (at == std::string_view::npos || at == 0) return false;
+  const char before = text[at - 1];  // of a type's name
+  return before == '_' || before == '>' || (before >= '0' && before <= '9') ||
+         (before >= 'a' && before <= 'z') || (before >= 'A' && before <= 'Z');
+}
+
+Verdict HandlerException(Testbed& testbed) {
+  if (auto lacks = NeedFixture(testbed, {"conf.raise"})) return *lacks;
+  const pid_t pid = testbed.Workers()[0].pid;
+  const Reply reply = testbed.Call("conf.raise", Value::Map{{"text", "no row 2"}});
+  if (auto wrong = ExpectError(reply, ErrorCode::kHandlerFailed)) return *wrong;
+  if (!NamesTypeAndMessage(reply.result.error().message, "no row 2")) {
+    return Verdict::Fail("the error is the type of the exception, and 'no row 2'",
+                         reply.Describe());
+  }
+  if (auto wrong = ExpectSameProcess(testbed, pid)) return *wrong;
+  return Verdict::Pass();
+}
+
+Verdict UnencodableResult(Testbed& testbed) {
+  if (auto lacks = NeedFixture(testbed, {"conf.bad_value"})) return *lacks;
+  const pid_t pid = testbed.Workers()[0].pid;
+  const Reply reply = testbed.Call("conf.bad_value");
+  if (auto wrong = ExpectError(reply, ErrorCode::kHandlerFailed)) return *wrong;
+  if (auto wrong = ExpectSameProcess(testbed, pid)) return *wrong;
+  return Verdict::Pass();
+}
+
 }  // namespace
 
 std::vector<Case> ErrorCases() {
@@ -31,6 +62,20 @@ std::vector<Case> ErrorCases() {
        .mutants = {{kWorker, "unknown-is-success", "the result"},
                    {kWorker, "unknown-is-a-failure", "HANDLER_FAILED"},
                    {kWorker, "exits-at-unknown", "WORKER_LOST"}}},
+      {.id = "err/handler-exception",
+       .title = "an exception of a handler is HANDLER_FAILED, with its type and message",
+       .clause = "6.4.4",
+       .requirement = "a handler that fails fails its call, by name, and ends nothing",
+       .run = HandlerException,
+       .mutants = {{kWorker, "hides-exception-type", "HANDLER_FAILED"},
+                   {kWorker, "exits-at-exception", "WORKER_LOST"}}},
+      {.id = "err/unencodable-result",
+       .title = "a result that cannot be encoded is HANDLER_FAILED",
+       .clause = "2.4.6",
+       .requirement = "it fails its call, is not sent as something else, and ends nothing",
+       .run = UnencodableResult,
+       .mutants = {{kWorker, "unencodable-is-null", "the result null"},
+                   {kWorker, "exits-at-unencodable", "WORKER_LOST"}}},
   };
 }
 

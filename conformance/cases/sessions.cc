@@ -1,5 +1,7 @@
-// Group ses: which worker a session's calls go to, with the affinity `hint`.
+// Group ses: which worker a session's calls go to, with the affinity `hint`, and what is kept
+// there.
 #include "conformance/cases/cases.h"
+#include "conformance/cases/fixture.h"
 #include "conformance/harness/testbed.h"
 
 namespace snakepit::conformance {
@@ -37,7 +39,7 @@ Verdict FirstCallsAgree(Testbed& testbed) {
   }
   std::vector<std::future<Reply>> calls;
   for (int i = 0; i < kConcurrentCalls && !trouble; ++i) {
-    calls.push_back(testbed.StartPing("conformance-new"));
+    calls.push_back(testbed.StartCall("ping", {}, "conformance-new"));
   }
   if (!trouble) trouble = testbed.AwaitAccepted(kConcurrentCalls);
   for (const WorkerInfo& worker : workers) testbed.Continue(worker.pid);
@@ -56,23 +58,72 @@ Verdict HintFallsBack(Testbed& testbed) {
   const Reply first = testbed.Call("ping", {}, "conformance-s");
   if (!first.result) return Verdict::Fail("a result", first.Describe());
   const int home = first.info.worker_id;
-  if (auto trouble = testbed.Stop(testbed.Workers()[home])) return *trouble;
-  std::future<Reply> held = testbed.StartPing("conformance-s");
-  auto trouble = testbed.AwaitInFlight(home);
+  const WorkerInfo worker = testbed.Workers()[home];
+  if (auto trouble = testbed.Stop(worker)) return *trouble;
+  std::vector<std::future<Reply>> held;
+  std::optional<Verdict> trouble;
+  for (int calls = 1; calls <= worker.capacity && !trouble; ++calls) {
+    held.push_back(testbed.StartCall("ping", {}, "conformance-s"));
+    trouble = testbed.AwaitInFlight(home, calls);
+  }
   std::optional<Reply> second;
   if (!trouble) second = testbed.Call("ping", {}, "conformance-s");
   testbed.Continue(first.info.worker_pid);
-  const Reply held_reply = held.get();
+  std::vector<Reply> held_replies;
+  for (auto& call : held) held_replies.push_back(call.get());
   if (trouble) return *trouble;
   if (!second->result || second->info.worker_id == home) {
     return Verdict::Fail(
         "while worker " + std::to_string(home) + " is busy, another serves the session's call",
         Worker(*second));
   }
-  if (!held_reply.result || held_reply.info.worker_id != home) {
-    return Verdict::Fail("the call that kept worker " + std::to_string(home) + " busy ends there",
-                         Worker(held_reply));
+  for (const Reply& reply : held_replies) {
+    if (reply.result && reply.info.worker_id == home) continue;
+    return Verdict::Fail("the calls that kept worker " + std::to_string(home) + " busy end there",
+                         Worker(reply));
   }
+  return Verdict::Pass();
+}
+
+// Calls of conf.incr, each with its session and with what it has to end with.
+struct Increment {
+  std::string_view session;
+  int result;
+};
+
+std::optional<Verdict> ExpectIncrements(const Testbed& testbed,
+                                        std::initializer_list<Increment> increments) {
+  int calls = 0;
+  for (const Increment& increment : increments) {
+    const Reply reply = testbed.Call("conf.incr", {}, increment.session);
+    ++calls;
+    if (reply.result && *reply.result == Value(increment.result)) continue;
+    return Verdict::Fail("call " + std::to_string(calls) + ", of session '" +
+                             std::string(increment.session) + "', ends with " +
+                             std::to_string(increment.result),
+                         reply.Describe());
+  }
+  return std::nullopt;
+}
+
+Verdict StateKept(Testbed& testbed) {
+  if (auto lacks = NeedFixture(testbed, {"conf.incr"})) return *lacks;
+  if (auto wrong = ExpectIncrements(testbed, {{"a", 1}, {"a", 2}, {"a", 3}})) return *wrong;
+  return Verdict::Pass();
+}
+
+Verdict Isolation(Testbed& testbed) {
+  if (auto lacks = NeedFixture(testbed, {"conf.incr"})) return *lacks;
+  const auto wrong =
+      ExpectIncrements(testbed, {{"a", 1}, {"b", 1}, {"", 1}, {"a", 2}, {"", 1}, {"b", 2}});
+  return wrong ? *wrong : Verdict::Pass();
+}
+
+Verdict End(Testbed& testbed) {
+  if (auto lacks = NeedFixture(testbed, {"conf.incr"})) return *lacks;
+  if (auto wrong = ExpectIncrements(testbed, {{"a", 1}, {"a", 2}, {"b", 1}})) return *wrong;
+  testbed.EndSession("a");
+  if (auto wrong = ExpectIncrements(testbed, {{"a", 1}, {"a", 2}, {"b", 2}})) return *wrong;
   return Verdict::Pass();
 }
 
@@ -103,6 +154,26 @@ std::vector<Case> SessionCases() {
        .workers = 2,
        .run = HintFallsBack,
        .mutants = {{kPool, "waits-for-session-worker", "QUEUE_TIMEOUT"}}},
+      {.id = "ses/state-kept",
+       .title = "a worker keeps a session's state from call to call",
+       .clause = "6.5.1",
+       .requirement = "what a handler keeps for a session is there in the session's next call",
+       .run = StateKept,
+       .mutants = {{kWorker, "keeps-no-state", "the result 1"},
+                   {kPool, "ignores-sessions", "the result 1"}}},
+      {.id = "ses/isolation",
+       .title = "a session's state is its own",
+       .clause = "6.5.3",
+       .requirement = "the state of a session is seen by the calls of that session alone",
+       .run = Isolation,
+       .mutants = {{kWorker, "shares-state", "the result 2"}}},
+      {.id = "ses/end",
+       .title = "a session that is ended is forgotten",
+       .clause = "6.9.2",
+       .requirement = "after its end a session of that name is a new one, and others are untouched",
+       .run = End,
+       .mutants = {{kWorker, "never-forgets", "the result 3"},
+                   {kWorker, "forgets-all", "the result 1"}}},
   };
 }
 

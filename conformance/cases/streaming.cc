@@ -1,7 +1,10 @@
 // Group str: streaming, by ping_stream.
 #include "conformance/cases/streaming.h"
 
+#include <thread>
+
 #include "conformance/cases/cases.h"
+#include "conformance/cases/fixture.h"
 
 namespace snakepit::conformance {
 
@@ -15,7 +18,9 @@ Value PingStreamArgs(int count, milliseconds interval) {
 std::optional<Verdict> NeedPingStream(const Testbed& testbed) {
   const StreamReply reply = testbed.Stream("ping_stream", PingStreamArgs(1, milliseconds(0)));
   if (reply.count || reply.count.error().code != ErrorCode::kUnimplemented) return std::nullopt;
-  return Verdict::NotApplicable("no ping_stream: " + reply.count.error().ToString());
+  const bool is_version_1 = testbed.Workers()[0].protocol_version < 2;
+  return Verdict::NotApplicable(is_version_1 ? "protocol version 1, and no command ping_stream"
+                                             : "no command ping_stream");
 }
 
 namespace {
@@ -23,6 +28,11 @@ namespace {
 constexpr int kManyChunks = 50;
 constexpr int kTimedChunks = 5;
 constexpr int kTimedAttempts = 3;
+constexpr int kChunksBeforeError = 3;
+constexpr int kUnreadChunks = 1000;
+constexpr int kUnreadBytes = 32 << 10;
+// Of a stream that nobody reads: 8 MiB, more than transports and pools hold, of 31 MiB.
+constexpr int64_t kMaxAhead = (8 << 20) / kUnreadBytes;
 
 std::optional<Verdict> ExpectChunks(const StreamReply& reply, int count) {
   if (reply.count && *reply.count == count && static_cast<int>(reply.chunks.size()) == count) {
@@ -125,6 +135,50 @@ Verdict ReusableAfter(Testbed& testbed) {
   return Verdict::Pass();
 }
 
+Verdict ErrorMid(Testbed& testbed) {
+  if (auto lacks = NeedFixture(testbed, {"conf.stream"})) return *lacks;
+  const pid_t pid = testbed.Workers()[0].pid;
+  const StreamReply reply = testbed.Stream(
+      "conf.stream", Value::Map{{"count", kChunksBeforeError}, {"error", "no row 3"}});
+  bool as_expected = reply.chunks.size() == kChunksBeforeError && !reply.count &&
+                     reply.count.error().code == ErrorCode::kHandlerFailed &&
+                     reply.count.error().message.find("no row 3") != std::string::npos;
+  for (size_t i = 0; i < reply.chunks.size(); ++i) {
+    const Value* const number = reply.chunks[i].value.Find("n");
+    as_expected = as_expected && number != nullptr && *number == Value(i);
+  }
+  if (!as_expected) {
+    return Verdict::Fail("3 chunks, then HANDLER_FAILED with the text 'no row 3'",
+                         reply.Describe());
+  }
+  if (auto wrong = ExpectSameProcess(testbed, pid)) return *wrong;
+  return Verdict::Pass();
+}
+
+Verdict Backpressure(Testbed& testbed) {
+  if (auto lacks = NeedFixture(testbed, {"conf.stream", "conf.sent_count"})) return *lacks;
+  const pid_t pid = testbed.Workers()[0].pid;
+  const milliseconds stall = testbed.Scaled(milliseconds(200));
+  const StreamReply reply =
+      testbed.Stream("conf.stream", StreamArgs(kUnreadChunks, kUnreadBytes), [stall](const Chunk&) {
+        // Not to wait for something, but to give a handler that does not wait the time to run
+        // ahead.
+        std::this_thread::sleep_for(stall);
+        return false;
+      });
+  if (reply.count || reply.count.error().code != ErrorCode::kCancelled) {
+    return Verdict::Fail("a stream that its reader gives up ends with CANCELLED", reply.Describe());
+  }
+  if (auto wrong = ExpectSameProcess(testbed, pid)) return *wrong;
+  const auto count = SentCount(testbed);
+  if (auto* trouble = std::get_if<Verdict>(&count)) return *trouble;
+  const int64_t made = std::get<int64_t>(count);
+  if (made >= 1 && made <= kMaxAhead) return Verdict::Pass();
+  return Verdict::Fail("the handler stops when its reader does, at " + std::to_string(kMaxAhead) +
+                           " chunks at the latest",
+                       "it has made " + std::to_string(made));
+}
+
 }  // namespace
 
 std::vector<Case> StreamCases() {
@@ -167,6 +221,19 @@ std::vector<Case> StreamCases() {
        .requirement = "a stream, whole or given up, leaves a worker that serves the next call",
        .run = ReusableAfter,
        .mutants = {{kWorker, "exits-after-stream", "WORKER_LOST"}}},
+      {.id = "str/error-mid",
+       .title = "an error after three chunks leaves the chunks",
+       .clause = "6.3.4",
+       .requirement = "the chunks before an error come, then the error, and the process stays",
+       .run = ErrorMid,
+       .mutants = {{kWorker, "swallows-stream-errors", "3 chunks"},
+                   {kWorker, "runs-ahead", "0 chunks, then HANDLER_FAILED"}}},
+      {.id = "str/backpressure",
+       .title = "a handler does not run ahead of the reader of its stream",
+       .clause = "6.7.3",
+       .requirement = "without a reader the handler waits, and what it has made is bounded",
+       .run = Backpressure,
+       .mutants = {{kWorker, "runs-ahead", "it has made 1000"}}},
   };
 }
 

@@ -163,6 +163,11 @@ int Main(int argc, char** argv) {
       run->add_option("--codec", flags.subject.codec, "stdio: the codecs that are offered")
           ->check(CLI::IsMember({"auto", "json", "msgpack"}))
           ->capture_default_str();
+  bool no_handshake = false;
+  run->add_flag(
+      "--no-handshake", no_handshake,
+      "stdio, with --codec: that codec from the first frame on, for a worker that expects "
+      "no handshake");
   run->add_option("--case", flags.patterns, "only the cases that match, as 'str/**'; repeatable")
       ->allow_extra_args(false);
   run->add_option("--out", flags.out, "a folder for junit.xml and report.json");
@@ -189,6 +194,10 @@ int Main(int argc, char** argv) {
     if (codec->count() > 0 && flags.subject.transport != "stdio") {
       throw CLI::ValidationError("--codec", "is for --transport stdio");
     }
+    if (no_handshake && flags.subject.codec == "auto") {
+      throw CLI::ValidationError("--no-handshake", "needs --codec json or --codec msgpack");
+    }
+    flags.subject.handshake = !no_handshake;
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
   }

@@ -22,6 +22,10 @@ class RealPool : public PoolUnderTest {
     return pool_->ExecuteInSessionStream(session_id, command, args, on_chunk, options);
   }
 
+  void EndSession(std::string_view session_id) override { pool_->EndSession(session_id); }
+  Result<WorkerHealth> CheckHealth(int worker, std::chrono::milliseconds timeout) override {
+    return pool_->CheckHealth(worker, timeout);
+  }
   PoolStats Stats() const override { return pool_->Stats(); }
   std::vector<WorkerInfo> Workers() const override { return pool_->Workers(); }
 

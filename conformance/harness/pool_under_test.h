@@ -2,6 +2,7 @@
 #ifndef SNAKEPIT_CONFORMANCE_HARNESS_POOL_UNDER_TEST_H_
 #define SNAKEPIT_CONFORMANCE_HARNESS_POOL_UNDER_TEST_H_
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string_view>
@@ -20,6 +21,8 @@ class PoolUnderTest {
   virtual Result<int64_t> ExecuteStream(std::string_view session_id, std::string_view command,
                                         const Value& args, const ChunkCallback& on_chunk,
                                         const CallOptions& options) = 0;
+  virtual void EndSession(std::string_view session_id) = 0;
+  virtual Result<WorkerHealth> CheckHealth(int worker, std::chrono::milliseconds timeout) = 0;
   virtual PoolStats Stats() const = 0;
   virtual std::vector<WorkerInfo> Workers() const = 0;
 };

@@ -123,6 +123,10 @@ bool Runner::AwaitEnd(const Job& job, milliseconds limit, bool* interrupted) con
 CaseResult Runner::RunOne(const Case& subject) {
   CaseResult result;
   result.subject = &subject;
+  if (!subject.transport.empty() && subject.transport != options_.subject.transport) {
+    result.verdict = Verdict::NotApplicable("over " + std::string(subject.transport) + " alone");
+    return result;
+  }
   const auto scaled = [this](milliseconds time) {
     return milliseconds(static_cast<int64_t>(time.count() * options_.slowdown));
   };
@@ -146,7 +150,7 @@ CaseResult Runner::RunOne(const Case& subject) {
   if (ended) {
     thread.join();
     result.verdict = std::move(job->verdict);
-    result.log = job->testbed.TakeLog();
+    result.log = job->testbed.LogLines();
   } else {
     thread.detach();
     result.hung = true;

@@ -28,7 +28,7 @@ Adapter MakeAdapter(const Subject& subject) {
   if (subject.transport == "grpc") {
     adapter.transport = GrpcTransport{};
   } else {
-    StdioTransport stdio;
+    StdioTransport stdio{.negotiate = subject.handshake};
     if (subject.codec == "json") stdio.codecs = {Codec::kJson};
     if (subject.codec == "msgpack") stdio.codecs = {Codec::kMessagePack};
     adapter.transport = std::move(stdio);
@@ -71,6 +71,7 @@ std::string RepeatCommand(std::string_view program, const Subject& subject, std:
   std::string command = ShellQuote(program) + " run --transport " + subject.transport;
   if (subject.transport == "stdio" && subject.codec != "auto")
     command += " --codec " + subject.codec;
+  if (!subject.handshake) command += " --no-handshake";
   command += " --case " + ShellQuote(id) + " --";
   for (const std::string& argument : subject.argv) command += " " + ShellQuote(argument);
   return command;

@@ -11,12 +11,13 @@ namespace snakepit::conformance {
 
 struct Subject {
   std::string transport = "stdio";  // "stdio" or "grpc"
-  std::string codec = "auto";       // of stdio: "auto", "json" or "msgpack"
+  std::string codec = "auto";       // of stdio, what is offered: "auto" is both; "json", "msgpack"
+  bool handshake = true;            // of stdio; false: `codec` from the first frame on
   std::vector<std::string> argv;    // with `{port}`, `{socket}` and `{worker_id}`, as in an Adapter
 };
 
-// A named codec is the only one offered in the handshake, so that a worker that negotiates has to
-// take it, and one that was started with it needs no other treatment (PROTOCOL.md 3.3).
+// A named codec is the only one offered in the handshake: a worker that negotiates has to take it,
+// and one that was started with it is taken to speak it (PROTOCOL.md 3.3).
 Adapter MakeAdapter(const Subject& subject);
 
 // INVALID_ARGUMENT, saying what to do, when argv[0] is no file that this user may execute.

@@ -60,6 +60,7 @@ Result<void> Testbed::StartPool(int workers, const std::vector<std::string>& wra
   options.queue_timeout = Patience();
   options.call_timeout = Patience();
   options.stream_timeout = Patience();
+  options.cancel_grace = Scaled(options.cancel_grace);
   // An idle worker that is killed counts as one that failed; the judge kills many.
   options.restart_backoff = std::chrono::milliseconds(10);
   options.max_restart_backoff = std::chrono::milliseconds(100);
@@ -74,23 +75,22 @@ Result<void> Testbed::StartPool(int workers, const std::vector<std::string>& wra
   return {};
 }
 
-std::vector<std::string> Testbed::TakeLog() {
+std::vector<std::string> Testbed::LogLines() const {
   std::lock_guard lock(log_->mutex);
-  return std::exchange(log_->lines, {});
+  return log_->lines;
 }
 
-Reply Testbed::Call(std::string_view command, const Value& args, std::string_view session) const {
+Reply Testbed::Call(std::string_view command, const Value& args, std::string_view session,
+                    CallOptions options) const {
   Reply reply;
-  CallOptions options;
   options.info = &reply.info;
   reply.result = pool_->Execute(session, command, args, options);
   return reply;
 }
 
-StreamReply Testbed::Stream(std::string_view command, const Value& args,
-                            const StreamReader& reader) const {
+StreamReply Testbed::Stream(std::string_view command, const Value& args, const StreamReader& reader,
+                            CallOptions options) const {
   StreamReply reply;
-  CallOptions options;
   options.info = &reply.info;
   const ChunkCallback on_chunk = [&](const Chunk& chunk) {
     reply.chunks.push_back(chunk);
@@ -118,15 +118,25 @@ std::optional<Verdict> Testbed::Stop(const WorkerInfo& worker) const {
 void Testbed::Continue(pid_t pid) const { kill(-pid, SIGCONT); }
 void Testbed::Kill(pid_t pid) const { kill(-pid, SIGKILL); }
 
-std::future<Reply> Testbed::StartPing(std::string_view session) const {
-  return std::async(std::launch::async,
-                    [this, id = std::string(session)] { return Call("ping", Value(), id); });
+std::future<Reply> Testbed::StartCall(std::string command, Value args, std::string session,
+                                      CallOptions options) const {
+  return std::async(
+      std::launch::async,
+      [this, command = std::move(command), args = std::move(args), session = std::move(session),
+       options = std::move(options)] { return Call(command, args, session, options); });
 }
 
-std::optional<Verdict> Testbed::AwaitInFlight(int worker) const {
-  if (Await(Patience(), [&] { return Workers()[worker].calls_in_flight > 0; })) return std::nullopt;
-  return Verdict::Fail("the call goes to worker " + std::to_string(worker) + ", which is ready",
-                       "it got no call within " + std::to_string(Patience().count()) + " ms");
+std::optional<Verdict> Testbed::AwaitInFlight(int worker, int calls) const {
+  int seen = 0;
+  const bool reached = Await(Patience(), [&] {
+    seen = Workers()[worker].calls_in_flight;
+    return seen == calls;
+  });
+  if (reached) return std::nullopt;
+  return Verdict::Fail(
+      "worker " + std::to_string(worker) + " comes to have " + std::to_string(calls) +
+          " calls in flight",
+      std::to_string(seen) + " after " + std::to_string(Patience().count()) + " ms");
 }
 
 std::optional<Verdict> Testbed::AwaitAccepted(size_t calls) const {

@@ -55,22 +55,32 @@ class Testbed {
   Result<void> StartPool(int workers, const std::vector<std::string>& wrapper = {});
   void StopPool() { pool_.reset(); }
 
-  // From any thread while the pool is there. Each call ends within Patience().
-  Reply Call(std::string_view command, const Value& args = {}, std::string_view session = {}) const;
-  StreamReply Stream(std::string_view command, const Value& args,
-                     const StreamReader& reader = {}) const;
+  // From any thread while the pool is there. Each call ends within Patience(), unless the options
+  // have a timeout of their own; CallOptions::info is the testbed's.
+  Reply Call(std::string_view command, const Value& args = {}, std::string_view session = {},
+             CallOptions options = {}) const;
+  StreamReply Stream(std::string_view command, const Value& args, const StreamReader& reader = {},
+                     CallOptions options = {}) const;
+  // Starts a call on a thread of its own and returns at once.
+  std::future<Reply> StartCall(std::string command, Value args = {}, std::string session = {},
+                               CallOptions options = {}) const;
+  Result<WorkerHealth> CheckHealth(int worker, std::chrono::milliseconds timeout) const {
+    return pool_->CheckHealth(worker, timeout);
+  }
+  void EndSession(std::string_view session) const { pool_->EndSession(session); }
   std::vector<WorkerInfo> Workers() const { return pool_->Workers(); }
+  PoolStats Stats() const { return pool_->Stats(); }
+
+  // How the worker is started, its placeholders not filled in.
+  const Adapter& adapter() const { return options_.adapter; }
 
   // How long to wait for what has to happen.
   std::chrono::milliseconds Patience() const { return Scaled(std::chrono::seconds(6)); }
   // A time limit of the calibration machine, on this one.
   std::chrono::milliseconds Scaled(std::chrono::milliseconds time) const;
 
-  // Starts a ping and returns at once.
-  std::future<Reply> StartPing(std::string_view session = {}) const;
-
-  // Waits until the worker has a call: nothing, or the failure.
-  std::optional<Verdict> AwaitInFlight(int worker) const;
+  // Waits until the worker has so many calls: nothing, or the failure.
+  std::optional<Verdict> AwaitInFlight(int worker, int calls = 1) const;
 
   // Signals to the worker's whole process group.
   std::optional<Verdict> Stop(const WorkerInfo& worker) const;
@@ -87,8 +97,9 @@ class Testbed {
   // failure, with what was seen instead.
   std::optional<Verdict> AwaitReplaced(const std::vector<pid_t>& former) const;
 
-  // What the pool had to tell, and the workers' stderr: the last lines.
-  std::vector<std::string> TakeLog();
+  // What the pool had to tell, and the workers' stderr: the last lines. All of it is there once the
+  // pool is stopped.
+  std::vector<std::string> LogLines() const;
 
  private:
   struct Log {

@@ -25,6 +25,7 @@ std::vector<Row> Rows() {
   std::vector<Row> rows;
   for (const char* transport : {"stdio", "grpc"}) {
     for (const Case& subject : AllCases()) {
+      if (!subject.transport.empty() && subject.transport != transport) continue;
       rows.push_back({transport, &subject, nullptr});
       for (const Mutant& mutant : subject.mutants) rows.push_back({transport, &subject, &mutant});
     }

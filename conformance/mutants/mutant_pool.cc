@@ -7,11 +7,14 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <utility>
 
 namespace snakepit::conformance {
 namespace {
+
+constexpr std::string_view kGraceWithoutEnd = "grace-without-end";
 
 // The real pool, handed on. Each mutant changes one thing.
 class Wrapper : public PoolUnderTest {
@@ -26,6 +29,10 @@ class Wrapper : public PoolUnderTest {
                                 const Value& args, const ChunkCallback& on_chunk,
                                 const CallOptions& options) override {
     return pool_->ExecuteStream(session_id, command, args, on_chunk, options);
+  }
+  void EndSession(std::string_view session_id) override { pool_->EndSession(session_id); }
+  Result<WorkerHealth> CheckHealth(int worker, std::chrono::milliseconds timeout) override {
+    return pool_->CheckHealth(worker, timeout);
   }
   PoolStats Stats() const override { return pool_->Stats(); }
   std::vector<WorkerInfo> Workers() const override { return pool_->Workers(); }
@@ -65,20 +72,30 @@ class BindsSessionsLate : public Wrapper {
   std::set<std::string> bound_;
 };
 
-// Strict where it should be a hint: a session's call waits for the one before it.
+// Strict where it should be a hint: a session's call waits for its worker, and not for long.
 class WaitsForSessionWorker : public Wrapper {
  public:
   using Wrapper::Wrapper;
   Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
                         const CallOptions& options) override {
-    if (session_id.empty()) return pool_->Execute(session_id, command, args, options);
-    std::unique_lock lock(busy_, std::chrono::milliseconds(100));
-    if (!lock) return Fail(ErrorCode::kQueueTimeout, "the session's worker is busy");
-    return pool_->Execute(session_id, command, args, options);
+    std::unique_lock lock(mutex_);
+    const auto home = homes_.find(session_id);
+    if (home != homes_.end()) {
+      const WorkerInfo worker = pool_->Workers()[home->second];
+      if (worker.calls_in_flight >= worker.capacity) {
+        return Fail(ErrorCode::kQueueTimeout, "the session's worker is busy");
+      }
+    }
+    lock.unlock();
+    auto result = pool_->Execute(session_id, command, args, options);
+    lock.lock();
+    if (!session_id.empty()) homes_.emplace(session_id, options.info->worker_id);
+    return result;
   }
 
  private:
-  std::timed_mutex busy_;
+  std::mutex mutex_;
+  std::map<std::string, int, std::less<>> homes_;
 };
 
 // Shows the workers as they were at the start, whatever becomes of them.
@@ -148,19 +165,97 @@ class LostStreamsSucceed : public Wrapper {
   }
 };
 
-// Changes the errors of lost calls.
-template <void (*change)(Error& error)>
-class ChangesLosses : public Wrapper {
+class KillsCancelled : public Wrapper {
  public:
   using Wrapper::Wrapper;
   Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
                         const CallOptions& options) override {
     auto result = pool_->Execute(session_id, command, args, options);
-    if (!result && result.error().code == ErrorCode::kWorkerLost) change(result.error());
+    if (!result && result.error().code == ErrorCode::kCancelled && options.info->worker_pid > 0) {
+      kill(-options.info->worker_pid, SIGKILL);
+    }
     return result;
   }
 };
 
+// Hands two chunks on that come after the stop.
+class ReadsOn : public Wrapper {
+ public:
+  using Wrapper::Wrapper;
+  Result<int64_t> ExecuteStream(std::string_view session_id, std::string_view command,
+                                const Value& args, const ChunkCallback& on_chunk,
+                                const CallOptions& options) override {
+    CallOptions unstoppable = options;
+    unstoppable.stop = {};
+    int late = 0;
+    const ChunkCallback reading_on = [&](const Chunk& chunk) {
+      if (options.stop.stop_requested() && late++ == 2) return false;
+      return on_chunk(chunk);
+    };
+    return pool_->ExecuteStream(session_id, command, args, reading_on, unstoppable);
+  }
+};
+
+// Gives the next call what a call that was given up would have ended with.
+class LateRepliesReachTheNext : public Wrapper {
+ public:
+  using Wrapper::Wrapper;
+  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
+                        const CallOptions& options) override {
+    auto result = pool_->Execute(session_id, command, args, options);
+    if (command != "conf.echo") return result;
+    if (late_ && result) return *std::exchange(late_, std::nullopt);
+    if (!result && args.Find("value") != nullptr) late_ = *args.Find("value");
+    return result;
+  }
+
+ private:
+  std::optional<Value> late_;
+};
+
+// One call at a time, whatever the capacity.
+class OneCallAWorker : public Wrapper {
+ public:
+  using Wrapper::Wrapper;
+  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
+                        const CallOptions& options) override {
+    std::unique_lock lock(turn_, std::defer_lock);
+    while (!lock.try_lock_for(std::chrono::milliseconds(5))) {
+      if (options.stop.stop_requested()) return Fail(ErrorCode::kCancelled, "it was given up");
+    }
+    return pool_->Execute(session_id, command, args, options);
+  }
+
+ private:
+  std::timed_mutex turn_;
+};
+
+// Sends no args in place of such as cannot be sent.
+class CutsDeepValues : public Wrapper {
+ public:
+  using Wrapper::Wrapper;
+  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
+                        const CallOptions& options) override {
+    auto result = pool_->Execute(session_id, command, args, options);
+    if (result || result.error().code != ErrorCode::kInvalidArgument) return result;
+    return pool_->Execute(session_id, command, Value(), options);
+  }
+};
+
+// Changes the errors of one code.
+template <ErrorCode code, void (*change)(Error& error)>
+class ChangesErrors : public Wrapper {
+ public:
+  using Wrapper::Wrapper;
+  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
+                        const CallOptions& options) override {
+    auto result = pool_->Execute(session_id, command, args, options);
+    if (!result && result.error().code == code) change(result.error());
+    return result;
+  }
+};
+
+void MakeCancelled(Error& error) { error.code = ErrorCode::kCancelled; }
 void MakeInternal(Error& error) { error.code = ErrorCode::kInternal; }
 void HideRun(Error& error) { error.may_have_run = false; }
 void HideExit(Error& error) { error.exit.reset(); }
@@ -185,10 +280,19 @@ const std::map<std::string_view, Wrap>& Wraps() {
       {"repeats-lost-calls", WrapIn<RepeatsLostCalls>},
       {"kills-neighbours", WrapIn<KillsNeighbours>},
       {"lost-streams-succeed", WrapIn<LostStreamsSucceed>},
-      {"lost-is-internal", WrapIn<ChangesLosses<MakeInternal>>},
-      {"lost-has-not-run", WrapIn<ChangesLosses<HideRun>>},
-      {"hides-exit-status", WrapIn<ChangesLosses<HideExit>>},
-      {"exit-code-is-a-signal", WrapIn<ChangesLosses<SwapExit>>},
+      {"lost-is-internal", WrapIn<ChangesErrors<ErrorCode::kWorkerLost, MakeInternal>>},
+      {"lost-has-not-run", WrapIn<ChangesErrors<ErrorCode::kWorkerLost, HideRun>>},
+      {"hides-exit-status", WrapIn<ChangesErrors<ErrorCode::kWorkerLost, HideExit>>},
+      {"exit-code-is-a-signal", WrapIn<ChangesErrors<ErrorCode::kWorkerLost, SwapExit>>},
+      {"kills-cancelled", WrapIn<KillsCancelled>},
+      {"cancelled-has-not-run", WrapIn<ChangesErrors<ErrorCode::kCancelled, HideRun>>},
+      {"deadline-is-cancelled", WrapIn<ChangesErrors<ErrorCode::kDeadlineExceeded, MakeCancelled>>},
+      {"reads-on", WrapIn<ReadsOn>},
+      {"late-replies-reach-the-next", WrapIn<LateRepliesReachTheNext>},
+      {"one-call-a-worker", WrapIn<OneCallAWorker>},
+      {"cuts-deep-values", WrapIn<CutsDeepValues>},
+      // Nothing but its options: see MutantPoolStarter.
+      {kGraceWithoutEnd, WrapIn<Wrapper>},
   };
   return *wraps;
 }
@@ -208,7 +312,10 @@ PoolStarter MutantPoolStarter(std::string_view bug) {
                  bug.data());
     std::abort();
   }
-  return [wrap = wrap->second](PoolOptions options) -> Result<std::unique_ptr<PoolUnderTest>> {
+  const bool is_patient = bug == kGraceWithoutEnd;
+  return [wrap = wrap->second,
+          is_patient](PoolOptions options) -> Result<std::unique_ptr<PoolUnderTest>> {
+    if (is_patient) options.cancel_grace = std::chrono::hours(1);
     auto pool = StartRealPool(std::move(options));
     if (!pool) return pool;
     return wrap(std::move(*pool));

@@ -2,20 +2,17 @@
 
 Start: python3 mutant_worker.py --bug NAME --transport stdio|grpc [--socket PATH]
 
-With the bug `none` it passes every case. It is made of frames and messages alone, since
-the SDK does not let a worker have most of these bugs. On stdio it speaks JSON.
+With the bug `none` it passes every case: it speaks protocol 2, takes four calls at a
+time and has the fixture commands. It is made of frames and messages alone, since the SDK
+does not let a worker have most of these bugs. On stdio it speaks JSON.
 """
 
 import argparse
-import json
 import os
-import signal
-import struct
 import sys
-import threading
-import time
 
-SERVICE = "snakepit.SnakepitBridge"
+from mutant_commands import Commands
+
 REFUSED_START_EXIT_CODE = 3
 
 BUGS = {
@@ -35,269 +32,36 @@ BUGS = {
     "exits-after-stream": "the call after a stream ends the worker",
     "starts-once": "a worker that is replaced does not start again",
     "starts-five-times": "a worker starts five times and not again",
+    "runs-ahead": "a handler does not wait until its chunks can be sent",
+    "swallows-stream-errors": "a stream that fails ends as if it had not",
+    "knows-no-health": "health is not answered, or has no figures",
+    "counts-twice": "each call that ends is counted twice",
+    "silent-while-busy": "health is answered when no handler runs",
+    "tells-no-handler": "no handler learns that its call was given up",
+    "never-ends-cancelled": "a call that was cancelled never ends",
+    "hides-deadline": "no handler sees the time limit of its call",
+    "deadline-in-seconds": "a handler sees seconds for milliseconds",
+    "one-at-a-time": "a second handler waits for the first, despite the capacity",
+    "swaps-replies": "of calls at the same time, one gets what is another's",
+    "keeps-no-state": "a session is new in each of its calls",
+    "shares-state": "all sessions have one state",
+    "never-forgets": "the end of a session is ignored",
+    "forgets-all": "the end of a session ends all",
+    "bytes-become-text": "bytes that are UTF-8 come back as text",
+    "text-becomes-json": "text that is JSON comes back as what the JSON says",
+    "integers-become-doubles": "integers come back as doubles",
+    "forgets-nan-payload": "a NaN comes back as another",
+    "hides-exception-type": "an exception of a handler is told without its type",
+    "exits-at-exception": "an exception of a handler ends the worker",
+    "unencodable-is-null": "a result that cannot be encoded is sent as null",
+    "exits-at-unencodable": "a result that cannot be encoded ends the worker",
+    "asks-no-token": "gRPC: the token is not looked at",
+    "health-asks-no-token": "gRPC: only calls need the token",
+    "takes-part-of-token": "gRPC: a part of the token will do",
+    "runs-and-then-refuses": "gRPC: the token is looked at when the call has run",
+    "logs-token": "gRPC: the token is written to stderr",
+    "token-in-command-line": "gRPC: the token is in the command line of the worker",
 }
-
-
-class Failure(Exception):
-    """A call that fails."""
-
-
-class Commands:
-    """ping and ping_stream, with the bug."""
-
-    def __init__(self, bug):
-        self.bug = bug
-        self.calls = 0
-        self.has_streamed = False
-
-    def run(self, command, args):
-        """The result of a command that does not stream."""
-        self.begin()
-        if command == "ping":
-            return self.ping(args)
-        if self.bug == "unknown-is-success":
-            return {}
-        if self.bug == "unknown-is-a-failure":
-            raise Failure(f"there is no {command}")
-        if self.bug == "exits-at-unknown":
-            os._exit(0)
-        raise Failure(f"Unknown command: {command}")
-
-    def begin(self):
-        self.calls += 1
-        if self.bug == "exits-after-100" and self.calls > 100:
-            os._exit(0)
-        if self.bug == "exits-after-stream" and self.has_streamed:
-            os._exit(0)
-
-    def ping(self, args):
-        result = {"status": "ok", "echo": args}
-        if self.bug == "wrong-echo":
-            result["echo"] = {**args, "number": 0}
-        if self.bug == "no-status" and "initialization" not in args:
-            del result["status"]
-        return result
-
-    def stream(self, command, args):
-        """The chunks of a streaming call, each with whether it is final.
-
-        The chunk None is no chunk, but the end of the stream.
-        """
-        if command != "ping_stream":
-            result = self.run(command, args)
-            yield None if self.bug == "unary-gives-no-chunk" else result, True
-            return
-        self.begin()
-        self.has_streamed = True
-        messages = self.ping_stream(args)
-        yield from list(messages) if self.bug == "collects-chunks" else messages
-
-    def ping_stream(self, args):
-        count = args.get("count", 5)
-        numbers = list(range(1, count + 1))
-        if self.bug == "swaps-chunks" and count > 3:
-            numbers[1], numbers[2] = numbers[2], numbers[1]
-        if self.bug == "drops-a-chunk" and count > 10:
-            del numbers[5]
-        if self.bug == "empty-has-a-chunk" and count == 0:
-            numbers = [1]
-        if not numbers:
-            yield None, True
-        last = len(numbers) - (2 if self.bug == "early-final" else 1)
-        for place, number in enumerate(numbers):
-            if place > 0:
-                time.sleep(args.get("interval", 1.0))
-            chunk = {"ping_number": number, "message": f"Ping {number} of {count}"}
-            yield chunk, place == max(last, 0)
-
-
-# stdio. PROTOCOL.md 2, 3 and 6.
-
-
-def read_exactly(size):
-    data = b""
-    while len(data) < size:
-        part = os.read(0, size - len(data))
-        if not part:
-            sys.exit(0)
-        data += part
-    return data
-
-
-def read_message():
-    (size,) = struct.unpack(">I", read_exactly(4))
-    return json.loads(read_exactly(size))
-
-
-def write_message(message):
-    payload = json.dumps(message).encode()
-    data = struct.pack(">I", len(payload)) + payload
-    while data:
-        data = data[os.write(1, data) :]
-
-
-def answer_negotiation(message):
-    if "json" not in message["supported"]:
-        write_message({"type": "protocol_error", "error": "this worker has json alone"})
-        sys.exit(1)
-    features = [f for f in message.get("features", []) if f in ("stream", "session")]
-    write_message(
-        {
-            "type": "protocol_selected",
-            "protocol": "json",
-            "version": 2,
-            "features": features,
-        }
-    )
-
-
-def answer_stream(commands, request):
-    reply = {"id": request["id"], "type": "chunk"}
-    index = 0
-    try:
-        for chunk, final in commands.stream(request["command"], request["args"]):
-            message = {**reply, "index": index, "final": final}
-            if chunk is not None:
-                message["chunk"] = chunk
-            write_message(message)
-            index += 1
-    except Failure as failure:
-        write_message(
-            {
-                **reply,
-                "index": index,
-                "final": True,
-                "success": False,
-                **error_of(failure),
-            }
-        )
-
-
-def error_of(failure):
-    is_unknown = str(failure).startswith("Unknown command")
-    code = "UNIMPLEMENTED" if is_unknown else "HANDLER_FAILED"
-    return {"error": str(failure), "code": code}
-
-
-def serve_stdio(commands):
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    while True:
-        request = read_message()
-        if request.get("type") == "protocol_negotiation":
-            answer_negotiation(request)
-        elif request.get("stream"):
-            answer_stream(commands, request)
-        else:
-            try:
-                result = commands.run(request["command"], request["args"])
-                reply = {"success": True, "result": result}
-            except Failure as failure:
-                reply = {"success": False, **error_of(failure)}
-            write_message({"id": request["id"], **reply})
-
-
-# gRPC. PROTOCOL.md 4.
-
-
-def encode_map(values):
-    return {
-        key: value.encode() if isinstance(value, str) else json.dumps(value).encode()
-        for key, value in values.items()
-    }
-
-
-def decode_map(values):
-    return {key: json.loads(data) for key, data in values.items()}
-
-
-class Service:
-    """The six methods."""
-
-    def __init__(self, commands, pb2):
-        self.commands = commands
-        self.pb2 = pb2
-
-    def execute(self, request, context):
-        reply = self.pb2.ExecuteResponse(request_id=request.request_id)
-        try:
-            result = self.commands.run(request.command, decode_map(request.args))
-        except Failure as failure:
-            reply.error = str(failure)
-            return reply
-        reply.success = True
-        for key, data in encode_map(result).items():
-            reply.result[key] = data
-        return reply
-
-    def execute_stream(self, request, context):
-        index = 0
-        try:
-            args = decode_map(request.args)
-            for chunk, final in self.commands.stream(request.command, args):
-                reply = self.reply(request, index, final)
-                for key, data in encode_map(chunk or {}).items():
-                    reply.chunk[key] = data
-                yield reply
-                index += 1
-        except Failure as failure:
-            reply = self.reply(request, index, True)
-            reply.error = str(failure)
-            yield reply
-
-    def reply(self, request, index, final):
-        return self.pb2.StreamResponse(
-            is_final=final, request_id=request.request_id, chunk_index=index
-        )
-
-    def health(self, request, context):
-        return self.pb2.HealthResponse(healthy=True)
-
-    def get_info(self, request, context):
-        return self.pb2.InfoResponse(supported_commands=["ping", "ping_stream"])
-
-
-def serve_grpc(commands, socket):
-    # In the source tree, and in Bazel's, where the generated file is a runfile.
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    sys.path[1:1] = [
-        os.path.join(root, "proto"),
-        os.path.join(root, "python", "snakepit_bridge"),
-    ]
-    from concurrent import futures
-
-    import grpc
-    import snakepit_pb2 as pb2
-
-    def unary(function, request):
-        return grpc.unary_unary_rpc_method_handler(
-            function, request.FromString, lambda reply: reply.SerializeToString()
-        )
-
-    def stream(function, request):
-        return grpc.unary_stream_rpc_method_handler(
-            function, request.FromString, lambda reply: reply.SerializeToString()
-        )
-
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    service = Service(commands, pb2)
-    methods = {
-        "Execute": unary(service.execute, pb2.ExecuteRequest),
-        "ExecuteStream": stream(service.execute_stream, pb2.ExecuteRequest),
-        "ExecuteInSession": unary(service.execute, pb2.SessionRequest),
-        "ExecuteInSessionStream": stream(service.execute_stream, pb2.SessionRequest),
-        "Health": unary(service.health, pb2.HealthRequest),
-        "GetInfo": unary(service.get_info, pb2.InfoRequest),
-    }
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
-    server.add_generic_rpc_handlers(
-        [grpc.method_handlers_generic_handler(SERVICE, methods)]
-    )
-    server.add_insecure_port("unix:" + socket)
-    server.start()
-    stop.wait()
-    server.stop(1).wait()
-    os._exit(0)
 
 
 def refuse_start_after(starts):
@@ -314,11 +78,21 @@ def refuse_start_after(starts):
             sys.exit(REFUSED_START_EXIT_CODE)
 
 
+def show_token(bug):
+    """Tells everybody the token, when that is the bug."""
+    token = os.environ.get("SNAKEPIT_TOKEN", "")
+    if bug == "logs-token":
+        print(f"the token is {token}", file=sys.stderr, flush=True)
+    if bug == "token-in-command-line" and token not in sys.argv:
+        os.execv(sys.executable, [sys.executable, "-B", *sys.argv, "--note", token])
+
+
 def main():
     parser = argparse.ArgumentParser(description="A worker with one bug.")
     parser.add_argument("--bug", choices=BUGS, required=True)
     parser.add_argument("--transport", choices=["stdio", "grpc"], default="stdio")
     parser.add_argument("--socket", help="of gRPC: where to listen")
+    parser.add_argument("--note", help="ignored")
     options = parser.parse_args()
     if options.transport == "grpc" and not options.socket:
         parser.error("--transport grpc needs --socket")
@@ -328,9 +102,14 @@ def main():
         refuse_start_after(5)
     commands = Commands(options.bug)
     if options.transport == "grpc":
-        serve_grpc(commands, options.socket)
+        from mutant_grpc import serve
+
+        show_token(options.bug)
+        serve(commands, options.socket)
     else:
-        serve_stdio(commands)
+        from mutant_stdio import serve
+
+        serve(commands)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,30 @@ named `context` gets a Context there. A generator is a streaming handler: it yie
 chunks, and `yield Last(chunk)` marks the final one. Raise InvalidArgument for arguments
 that cannot be right; any other exception fails the call with its type and message.
 
+A call can be cancelled, or run out of time, while its handler runs. Whoever writes a
+handler that takes long looks at `context.cancelled`, waits by `context.wait(seconds)`,
+or calls `context.check()`, which raises Cancelled or DeadlineExceeded; both may pass.
+A streaming handler is closed at its yield: clean up in `finally`. A yield waits while the
+pool is not ready for more.
+
+One handler runs at a time. `Worker(name, capacity=N)` takes N calls at a time: handlers
+then run on several threads at once and must be fit for that, on both transports.
+
 Values are None, bool, int (INT64_MIN to UINT64_MAX), float, str, bytes, list, tuple and
-dict with str keys. JSON carries no bytes and no NaN or infinity: such a result fails
-the call. Over gRPC handlers run on up to 32 threads at once, over stdio one at a time.
+dict with str keys, nested at most 64 deep; a tuple arrives as a list, a bytearray or a
+memoryview as bytes. They reach a pool of protocol version 2 as they are. To one of version
+1 JSON carries no bytes and no NaN or infinity: such a result fails the call.
 """
 
-from .calls import Context, DeadlineExceeded, InvalidArgument, Last
+from .calls import Cancelled, Context, DeadlineExceeded, InvalidArgument, Last
 from .version import VERSION as __version__
 from .worker import Worker
 
-__all__ = ["Context", "DeadlineExceeded", "InvalidArgument", "Last", "Worker"]
+__all__ = [
+    "Cancelled",
+    "Context",
+    "DeadlineExceeded",
+    "InvalidArgument",
+    "Last",
+    "Worker",
+]

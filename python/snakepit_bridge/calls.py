@@ -2,13 +2,19 @@
 
 import sys
 import time
+from _thread import allocate_lock
 
 # The codes of PROTOCOL.md 5.1 that a worker gives.
 UNIMPLEMENTED = "UNIMPLEMENTED"
 INVALID_ARGUMENT = "INVALID_ARGUMENT"
 HANDLER_FAILED = "HANDLER_FAILED"
 DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+CANCELLED = "CANCELLED"
 MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
+
+
+# Stands for the chunk of a stream's last message that has none.
+NO_CHUNK = object()
 
 
 class InvalidArgument(Exception):
@@ -19,13 +25,19 @@ class DeadlineExceeded(Exception):
     """The time limit of the call has passed."""
 
 
-class CallError(Exception):
-    """How a call failed: a code, and a text for people."""
+class Cancelled(Exception):
+    """The caller has given the call up. A handler may raise it, too, to end such a call."""
 
-    def __init__(self, code, text):
+
+class CallError(Exception):
+    """How a call failed: a code, a text for people, and whether the handler was called."""
+
+    def __init__(self, code, text, did_not_run=False):
+        """did_not_run: the handler was not called. PROTOCOL.md 6.4.3."""
         super().__init__(code, text)
         self.code = code
         self.text = text
+        self.did_not_run = did_not_run
 
 
 class Last:
@@ -40,44 +52,33 @@ class Last:
 class Context:
     """What a handler may know of its call. Valid until the call ends.
 
+    A handler that takes long looks at `cancelled` now and then, or waits by wait(). Only
+    that ends a call that its caller has given up; nothing is done to the handler, but that
+    the generator of a stream is closed at its yield. May be used from any thread.
+
     worker_id: what the pool calls this worker.
     request_id: the id of the call on its connection: an int on stdio, a str on gRPC.
     session_id: the session of the call, or None.
+    session: a dict that is kept from call to call of the session, None without a session.
+        A worker keeps the 10,000 sessions used last, each until it has not been used for
+        an hour or the pool has ended it. Calls of one session that run at once share it.
     """
 
-    __slots__ = (
-        "worker_id",
-        "request_id",
-        "session_id",
-        "_deadline_ns",
-        "_sessions",
-        "_on_cancel",
-        "_cancelled",
-    )
+    # Of most calls, to their end: not stored for each.
+    _deadline_ns = None
+    _cancelled = _ended = False
+    _event = _callbacks = None
 
     def __init__(
-        self,
-        worker_id,
-        request_id,
-        session_id=None,
-        timeout_ms=0,
-        sessions=None,
-        on_cancel=None,
+        self, worker_id, request_id, session_id=None, timeout_ms=0, session=None
     ):
-        """timeout_ms: 0 is no limit, and below 0 the limit has passed already.
-
-        on_cancel(callback) arranges for a call of callback when the caller gives up; it
-        returns False when that has happened already.
-        """
+        """timeout_ms: 0 is no limit, and below 0 the limit has passed already."""
         self.worker_id = worker_id
         self.request_id = request_id
         self.session_id = session_id
-        self._deadline_ns = None
+        self.session = session
         if timeout_ms:
             self._deadline_ns = time.monotonic_ns() + timeout_ms * 1_000_000
-        self._sessions = sessions
-        self._on_cancel = on_cancel
-        self._cancelled = None
 
     @property
     def deadline_left_ms(self):
@@ -87,20 +88,16 @@ class Context:
         return max(0.0, (self._deadline_ns - time.monotonic_ns()) / 1e6)
 
     @property
-    def session(self):
-        """A dict that is kept from call to call of the session; None without a session.
-
-        A worker keeps the 10,000 sessions used last, each until it has not been used
-        for an hour.
-        """
-        if self.session_id is None or self._sessions is None:
-            return None
-        return self._sessions.get(self.session_id)
-
-    @property
     def cancelled(self):
-        """Whether the caller has given the call up."""
-        return self._cancel_event().is_set()
+        """Whether the caller has given the call up. Its time limit is another matter."""
+        return self._cancelled
+
+    def check(self):
+        """Raises Cancelled or DeadlineExceeded when one of them has happened."""
+        if self._cancelled:
+            raise Cancelled("the caller has given the call up")
+        if self._deadline_ns is not None:
+            self.check_deadline()
 
     def check_deadline(self):
         """Raises DeadlineExceeded when the time limit of the call has passed."""
@@ -113,23 +110,61 @@ class Context:
         Raises DeadlineExceeded as soon as the time limit of the call has passed.
         """
         self.check_deadline()
+        event = self._cancel_event()
         left_ms = self.deadline_left_ms
         if left_ms is None or seconds * 1000 < left_ms:
-            return self._cancel_event().wait(seconds)
-        if self._cancel_event().wait(left_ms / 1000):
+            return event.wait(seconds)
+        if event.wait(left_ms / 1000):
             return True
         raise DeadlineExceeded("the time limit of the call passed")
 
+    def on_cancel(self, callback):
+        """Has callback() called once when the caller gives up; at once if it has already.
+
+        It runs on a thread of the SDK while the handler runs, and must return soon: until
+        then no message of the pool is read. It is not called when the call has ended.
+        What it raises is told on stderr.
+        """
+        with _cancel_lock:
+            if not self._cancelled:
+                self._callbacks = [*(self._callbacks or ()), callback]
+                return
+        callback()
+
+    def cancel(self):
+        """For servers: the caller has given the call up. From any thread."""
+        with _cancel_lock:
+            if self._cancelled or self._ended:
+                return
+            self._cancelled = True
+            event, callbacks = self._event, self._callbacks
+        if event is not None:
+            event.set()
+        for callback in callbacks or ():
+            try:
+                callback()
+            except Exception as error:  # the thread has more to do than this call
+                sys.__excepthook__(type(error), error, error.__traceback__)
+
+    def end(self):
+        """For servers: the handler is through; what comes now changes nothing."""
+        self._ended = True
+
     def _cancel_event(self):
         # Made when first asked for: few calls wait, and the import is not free.
-        if self._cancelled is None:
+        if self._event is None:
             from threading import Event
 
-            event = Event()
-            if self._on_cancel is not None and self._on_cancel(event.set) is False:
-                event.set()
-            self._cancelled = event
-        return self._cancelled
+            with _cancel_lock:
+                if self._event is None:
+                    self._event = Event()
+                    if self._cancelled:
+                        self._event.set()
+        return self._event
+
+
+# One for all calls: it is held for a moment, and few calls need it.
+_cancel_lock = allocate_lock()
 
 
 def as_call_error(error):
@@ -140,6 +175,8 @@ def as_call_error(error):
         return CallError(INVALID_ARGUMENT, printable(error))
     if isinstance(error, DeadlineExceeded):
         return CallError(DEADLINE_EXCEEDED, printable(error))
+    if isinstance(error, Cancelled):
+        return CallError(CANCELLED, printable(error) or "the call was cancelled")
     # The caller gets one line; whoever wrote the handler wants the place, on stderr.
     sys.__excepthook__(type(error), error, error.__traceback__)
     return CallError(HANDLER_FAILED, describe(error))

@@ -23,61 +23,63 @@ class TruncatedFrame(Exception):
 
 
 class FrameReader:
-    """Reads frames from a descriptor. One thread at a time."""
+    """Reads frames from a descriptor. One thread at a time, whichever.
+
+    start, end: where what has been read ahead is; the same when nothing has.
+    """
 
     def __init__(self, fd, max_frame_bytes, spin):
         """spin: whether to poll shortly for what comes soon; pays on two cores only."""
         self._fd = fd
         self._max_frame_bytes = max_frame_bytes
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
-        self._start = self._end = 0
+        self.start = self.end = 0
         self._spin = spin
         self._quick = False
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
 
     def read(self):
-        """The payload of the next frame; None at the end of the connection.
+        """The payload of the next frame, bytes or a bytearray; None at a clean end.
 
-        What is returned is valid until the next call. Raises OversizedFrame,
-        TruncatedFrame or OSError.
+        Raises OversizedFrame, TruncatedFrame or OSError.
         """
-        if self._end - self._start < 4 and not self._fill(4):
+        if self.end - self.start < 4 and not self._fill(4):
             return None
-        start = self._start + 4
-        length = int.from_bytes(self._buffer[self._start : start], "big")
+        start = self.start + 4
+        length = int.from_bytes(self._buffer[self.start : start], "big")
         if length > self._max_frame_bytes:
             raise OversizedFrame(
                 f"frame length {length} is over the limit of {self._max_frame_bytes}"
             )
         if length + 4 > _BUFFER_BYTES:
             return self._read_large(length)
-        if self._end - start < length:
+        if self.end - start < length:
             self._fill(length + 4)
-            start = self._start + 4
-        self._start = start + length
-        return self._buffer[start : start + length]
+            start = self.start + 4
+        self.start = start + length
+        return bytes(self._buffer[start : start + length])
 
     def _fill(self, needed):
         """Reads until so many bytes are in the buffer; False at a clean end."""
         began_ns = None
-        if self._start == self._end:
-            self._start = self._end = 0
+        if self.start == self.end:
+            self.start = self.end = 0
             if self._spin:
                 began_ns = time.perf_counter_ns()
                 if self._quick:
                     self._poll_until(began_ns + SPIN_NS)
-        elif self._start + needed > _BUFFER_BYTES:
-            rest = bytes(self._buffer[self._start : self._end])
+        elif self.start + needed > _BUFFER_BYTES:
+            rest = bytes(self._buffer[self.start : self.end])
             self._buffer[: len(rest)] = rest
-            self._start, self._end = 0, len(rest)
-        while self._end - self._start < needed:
-            count = os.readv(self._fd, [self._buffer[self._end :]])
+            self.start, self.end = 0, len(rest)
+        while self.end - self.start < needed:
+            count = os.readv(self._fd, [self._buffer[self.end :]])
             if count == 0:
-                if self._end == self._start:
+                if self.end == self.start:
                     return False
                 raise TruncatedFrame("the connection ended within a frame")
-            self._end += count
+            self.end += count
             if began_ns is not None:
                 self._quick = time.perf_counter_ns() - began_ns <= SPIN_NS
                 began_ns = None
@@ -93,8 +95,8 @@ class FrameReader:
             pass
 
     def _read_large(self, length):
-        payload = bytearray(self._buffer[self._start + 4 : self._end])
-        self._start = self._end = 0
+        payload = bytearray(self._buffer[self.start + 4 : self.end])
+        self.start = self.end = 0
         filled = len(payload)
         while filled < length:
             if filled == len(payload):
@@ -104,21 +106,23 @@ class FrameReader:
             if count == 0:
                 raise TruncatedFrame("the connection ended within a frame")
             filled += count
-        return memoryview(payload)
+        return payload
 
 
 def write_frame(fd, payload):
     """Writes one frame, in one system call where the descriptor takes it."""
     header = len(payload).to_bytes(4, "big")
     if len(payload) < _BUFFER_BYTES:
-        rest = memoryview(header + payload)
-        written = os.write(fd, rest)
+        frame = header + payload
+        written = os.write(fd, frame)
+        if written == len(frame):
+            return
+        rest = memoryview(frame)[written:]
     else:
         written = os.writev(fd, [header, payload])
         if written < 4:
-            rest = memoryview(header + payload)
+            rest = memoryview(header + payload)[written:]
         else:
-            rest, written = memoryview(payload), written - 4
-    while written < len(rest):
-        rest = rest[written:]
-        written = os.write(fd, rest)
+            rest = memoryview(payload)[written - 4 :]
+    while rest:
+        rest = rest[os.write(fd, rest) :]

@@ -5,6 +5,7 @@ from types import FunctionType, GeneratorType, MethodType
 from .calls import (
     HANDLER_FAILED,
     INVALID_ARGUMENT,
+    NO_CHUNK,
     UNIMPLEMENTED,
     CallError,
     Last,
@@ -14,9 +15,6 @@ from .calls import (
 
 # A streaming command that is called as a unary one gives at most so many chunks.
 MAX_COLLECTED_CHUNKS = 10_000
-
-# Stands for the chunk of a final message that carries none.
-NO_CHUNK = object()
 
 # Of a code object's flags.
 _VARKEYWORDS, _COROUTINE, _ASYNC_GENERATOR = 0x08, 0x80, 0x200
@@ -61,7 +59,9 @@ class Command:
         takes = ", ".join(self._parameters) or "no named arguments"
         if self._accepted is None:
             takes += " and any others" if self._parameters else ", but any others"
-        return CallError(INVALID_ARGUMENT, f"{self.name}: {problem}; takes: {takes}")
+        return CallError(
+            INVALID_ARGUMENT, f"{self.name}: {problem}; takes: {takes}", did_not_run=True
+        )
 
 
 def _parameters(handler):
@@ -122,13 +122,19 @@ class Registry:
     def call(self, name, args, context):
         """The result of a command; a streaming one's is {"chunks": [...]}.
 
-        Raises CallError, and nothing else.
+        Raises CallError, and nothing else: DEADLINE_EXCEEDED also when the handler ends
+        past the time limit.
         """
         try:
-            context.check_deadline()
-            result = self._command(name).run(args, context)
+            context.check()
+        except Exception as error:
+            raise _not_begun(error) from None
+        try:
+            command = self._commands.get(name) or self._unknown(name)
+            result = command.run(args, context)
             if type(result) is GeneratorType:
                 return {"chunks": _collect(name, result, context)}
+            context.check_deadline()
             return result
         except BaseException as error:
             raise as_call_error(error) from None
@@ -138,11 +144,18 @@ class Registry:
 
         The chunk of the last is NO_CHUNK when the handler ended without Last. A command
         that is not streaming gives its result as the only chunk. Raises CallError, and
-        nothing else. Closing this generator closes the handler's.
+        nothing else: CANCELLED and DEADLINE_EXCEEDED instead of any chunk that the handler
+        gives after that has happened. Closing this generator closes the handler's.
         """
         try:
-            context.check_deadline()
-            result = self._command(name).run(args, context)
+            context.check()
+        except Exception as error:
+            raise _not_begun(error) from None
+        try:
+            command = self._commands.get(name) or self._unknown(name)
+            result = command.run(args, context)
+            if type(result) is not GeneratorType:
+                context.check()
         except BaseException as error:
             raise as_call_error(error) from None
         if type(result) is not GeneratorType:
@@ -158,23 +171,31 @@ class Registry:
         finally:
             _close(result)
 
-    def _command(self, name):
-        command = self._commands.get(name)
-        if command is None:
-            raise CallError(
-                UNIMPLEMENTED,
-                f"Unknown command: {printable(name)};"
-                f" supported commands: {', '.join(self.names())}",
-            )
-        return command
+    def _unknown(self, name):
+        raise CallError(
+            UNIMPLEMENTED,
+            f"Unknown command: {printable(name)};"
+            f" supported commands: {', '.join(self.names())}",
+            did_not_run=True,
+        )
+
+
+def _not_begun(error):
+    """The CallError for a handler that is not to be called any more."""
+    reason = as_call_error(error)
+    reason.did_not_run = True
+    return reason
 
 
 def _next(generator, context):
     try:
-        context.check_deadline()
-        chunk = next(generator)
-    except StopIteration:
-        return NO_CHUNK, True
+        context.check()
+        try:
+            chunk = next(generator)
+        except StopIteration:
+            chunk = Last(NO_CHUNK)
+        # Also at its end: a handler that returns because it was told to is not complete.
+        context.check()
     except BaseException as error:
         raise as_call_error(error) from None
     if type(chunk) is Last:

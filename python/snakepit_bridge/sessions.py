@@ -1,4 +1,4 @@
-"""What a worker keeps for the sessions that it serves."""
+"""What a worker keeps for the sessions that it serves. PROTOCOL.md 6.5 and 6.9."""
 
 import time
 from _thread import allocate_lock
@@ -10,7 +10,8 @@ SESSION_TTL_S = 3600.0
 class Sessions:
     """A dict a session, kept until unused for SESSION_TTL_S; at most MAX_SESSIONS.
 
-    May be used from any thread; the dicts are the handlers' own to guard.
+    May be used from any thread; the dicts are the handlers' own to guard. Calls in flight
+    keep the dict that they got, whatever becomes of the session.
     """
 
     def __init__(self, clock=time.monotonic):
@@ -30,6 +31,11 @@ class Sessions:
                     del self._entries[next(iter(self._entries))]
             self._entries[session_id] = (now, state)
             return state
+
+    def end(self, session_id):
+        """Forgets a session, if there is such a one; a later call begins a new one."""
+        with self._lock:
+            self._entries.pop(session_id, None)
 
     def count(self):
         """How many sessions are kept."""

@@ -12,6 +12,11 @@ from .sessions import Sessions
 from .version import VERSION
 
 _DEFAULT_MAX_FRAME_BYTES = 64 << 20
+MAX_CAPACITY = 65_536
+
+# Taken out of the environment as soon as the SDK is there, so that no handler and no child
+# reads it. PROTOCOL.md 6.13.
+_TOKEN = os.environ.pop("SNAKEPIT_TOKEN", None)
 
 
 class Worker:
@@ -19,12 +24,23 @@ class Worker:
 
     Every worker answers `ping`, with which a pool finds it ready, and `info`; both can
     be replaced. Commands are added before main() is called.
+
+    healthy: what health checks say; True. A worker that can take no more calls sets it to
+        False, from any thread, and the pool replaces it.
     """
 
-    def __init__(self, name, version=VERSION):
-        """name: what `ping` and `info` call the kind of worker; a text."""
+    def __init__(self, name, version=VERSION, capacity=1):
+        """name: what `ping` and `info` call the kind of worker; a text.
+        capacity: how many calls the worker takes at a time, 1 to 65,536. Over 1, handlers
+            run on several threads at once, over both transports. With 1, one handler runs
+            at a time, over stdio always on the main thread.
+        """
+        if type(capacity) is not int or not 1 <= capacity <= MAX_CAPACITY:
+            raise ValueError(f"the capacity is an integer, 1 to {MAX_CAPACITY}")
         self.name = name
         self.version = version
+        self.capacity = capacity
+        self.healthy = True
         self.worker_id = os.environ.get("SNAKEPIT_WORKER_ID") or f"{name}-{os.getpid()}"
         self.registry = Registry()
         self.sessions = Sessions()
@@ -56,11 +72,10 @@ class Worker:
             from .stdio_server import serve
         _leave(serve(self, options))
 
-    def context(self, request_id, session_id, timeout_ms, on_cancel=None):
+    def context(self, request_id, session_id=None, timeout_ms=0):
         """The Context of one call."""
-        return Context(
-            self.worker_id, request_id, session_id, timeout_ms, self.sessions, on_cancel
-        )
+        session = None if session_id is None else self.sessions.get(session_id)
+        return Context(self.worker_id, request_id, session_id, timeout_ms, session)
 
     def count(self, succeeded):
         """Counts a call that has ended. From any thread."""
@@ -91,6 +106,44 @@ class Worker:
             "pid": os.getpid(),
             "python_version": _python_version(),
             "platform": f"{system.sysname}-{system.release}-{system.machine}",
+        }
+
+    def health(self):
+        """How the worker is: a map. PROTOCOL.md 6.10.3."""
+        return {
+            "healthy": bool(self.healthy),
+            "worker_id": self.worker_id,
+            "uptime_ms": self.uptime_ms,
+            "total_requests": self._total_requests,
+            "total_errors": self._total_errors,
+            "version": self.version,
+        }
+
+    def info(self, max_message_bytes):
+        """What the worker is and has done: a map. PROTOCOL.md 6.10.4."""
+        return {
+            "worker_type": self.name,
+            "version": self.version,
+            "supported_commands": self.registry.names(),
+            "capabilities": {
+                "streaming": "true",
+                "sessions": "true",
+                "max_message_bytes": str(max_message_bytes),
+            },
+            "stats": self.stats(),
+            "system_info": {k: str(v) for k, v in self.system_info().items()},
+        }
+
+    def stats(self):
+        """Figures about the calls and the process: a map."""
+        uptime_ms = self.uptime_ms
+        return {
+            "requests_handled": self._total_requests,
+            "requests_failed": self._total_errors,
+            "uptime_ms": uptime_ms,
+            "memory_usage_bytes": _rss_bytes(),
+            "cpu_usage_percent": 100_000 * time.process_time() / max(1, uptime_ms),
+            "active_sessions": self.sessions.count(),
         }
 
     def _ping(self, context, /, **args):
@@ -134,6 +187,11 @@ def _leave(status):
     os._exit(status)
 
 
+def _rss_bytes():
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def _python_version():
     return "%d.%d.%d" % sys.version_info[:3]
 
@@ -160,6 +218,7 @@ def _parse_command_line(worker, argv):
     if options.socket == "":
         parser.error("--socket: the path is empty")
     options.max_frame_bytes = _max_frame_bytes(parser)
+    options.token = _token(parser) if options.transport == "grpc" else None
     return options
 
 
@@ -177,3 +236,11 @@ def _max_frame_bytes(parser):
     if not text.isascii() or not text.isdigit() or not 1024 <= int(text) < 1 << 31:
         parser.error(f"SNAKEPIT_MAX_FRAME_BYTES: {text!r} is not 1024 to 2147483647")
     return int(text)
+
+
+def _token(parser):
+    if not _TOKEN:
+        return None
+    if not (_TOKEN.isascii() and _TOKEN.isalnum() and 32 <= len(_TOKEN) <= 128):
+        parser.error("SNAKEPIT_TOKEN is no text of 32 to 128 letters and digits")
+    return _TOKEN

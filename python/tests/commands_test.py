@@ -9,8 +9,15 @@ from unittest import mock
 
 from harness import HERE, WorkerTestCase
 from snakepit_bridge import Context
-from snakepit_bridge.commands import classifier, dataset, log_tail, worker
-from snakepit_bridge.registry import NO_CHUNK
+from snakepit_bridge.calls import NO_CHUNK
+from snakepit_bridge.commands import (
+    classifier,
+    dataset,
+    log_tail,
+    ping_stream,
+    tail_and_analyze,
+    worker,
+)
 
 
 def run(command, context=None, **args):
@@ -239,16 +246,11 @@ class LogTailTest(WorkerTestCase):
 
     def test_following_ends_when_the_caller_gives_up_or_the_deadline_passes(self):
         self.path("log", "one\n")
-        context = Context("w", 1, on_cancel=lambda callback: callback())
-        self.assertEqual(
-            ["one"],
-            [
-                chunk["log_entry"]
-                for chunk in run(
-                    "tail_and_analyze", context, path=self.path("log"), follow=True
-                )
-            ],
-        )
+        context = Context("w", 1)
+        lines = tail_and_analyze(context, path=self.path("log"), follow=True)
+        self.assertEqual("one", next(lines)["log_entry"])
+        context.cancel()
+        self.assertEqual([], list(lines))
         with self.assertRaises(Exception) as raised:
             run(
                 "tail_and_analyze",
@@ -283,8 +285,11 @@ class PingStreamTest(unittest.TestCase):
         self.assertEqual([1, 2], [chunk["ping_number"] for chunk in chunks])
 
     def test_it_waits_between_pings_and_stops_when_the_caller_gives_up(self):
-        context = Context("w", 1, on_cancel=lambda callback: callback())
-        self.assertEqual(1, len(run("ping_stream", context, count=9, interval=3600)))
+        context = Context("w", 1)
+        pings = ping_stream(context, count=9, interval=3600)
+        self.assertEqual(1, next(pings)["ping_number"])
+        context.cancel()
+        self.assertEqual([], list(pings))
 
     def test_bad_arguments_are_named(self):
         for name, value in (

@@ -4,8 +4,12 @@ import os
 import select
 import subprocess
 import sys
+import threading
+import time
 
 from snakepit_bridge import InvalidArgument, Last, Worker
+
+LIMIT_S = 20.0
 
 worker = Worker("fixture", version="1.2.3")
 print("printed while the handlers are loaded")
@@ -91,6 +95,18 @@ def wait_for(context, started, release):
     return {"session_id": context.session_id, "worker_id": context.worker_id}
 
 
+@worker.command("session_then")
+def session_then(context, started, release):
+    """The count of the session, after as much."""
+    wait_for(context, started, release)
+    return context.session["count"]
+
+
+@worker.command("echo_text")
+def echo_text(text):
+    return text
+
+
 @worker.command("wait_stream")
 def wait_stream(context, waiting, closed):
     """Streams one chunk, waits for its end, and tells of both by named pipes."""
@@ -102,6 +118,120 @@ def wait_stream(context, waiting, closed):
     finally:
         with open(closed, "wb") as file:
             file.write(b"closed")
+
+
+@worker.command("ticks")
+def ticks(context, interval):
+    """A chunk at once, and another after each interval until the caller gives up."""
+    number = 0
+    while True:
+        yield {"number": number}
+        number += 1
+        if context.wait(interval):
+            return
+
+
+_together = threading.Condition()
+_present = 0
+
+
+@worker.command("together")
+def together(context, count):
+    """Ends when so many calls of it run at once; how long that took, in milliseconds."""
+    global _present
+    began = time.monotonic()
+    with _together:
+        _present += 1
+        _together.notify_all()
+        complete = _together.wait_for(lambda: _present >= count, 10)
+    return {
+        "complete": complete,
+        "waited_ms": 1000 * (time.monotonic() - began),
+        "main": threading.current_thread() is threading.main_thread(),
+    }
+
+
+_running = 0
+_most_running = 0
+
+
+@worker.command("nap")
+def nap(seconds=0.01):
+    """How many of it have been seen to run at once."""
+    global _running, _most_running
+    with _together:
+        _running += 1
+        _most_running = max(_running, _most_running)
+    time.sleep(seconds)
+    with _together:
+        _running -= 1
+        return _most_running
+
+
+@worker.command("until_cancelled")
+def until_cancelled(context, started, how="raise"):
+    """Tells of its start by a named pipe, and waits until the caller gives up."""
+    cancelled = threading.Event()
+    context.on_cancel(cancelled.set)
+    with open(started, "wb"):
+        pass
+    assert context.wait(LIMIT_S) and context.cancelled and cancelled.is_set()
+    if how == "raise":
+        context.check()
+    return how
+
+
+@worker.command("burn")
+def burn(started, seconds):
+    """Computes for so long, without looking at anything."""
+    with open(started, "wb"):
+        pass
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+    return "done"
+
+
+@worker.command("blocks")
+def blocks(context, count, size, log=None):
+    """Streams so many chunks of so many bytes, and counts them in a file."""
+    try:
+        for number in range(count):
+            if log:
+                with open(log, "ab", buffering=0) as file:
+                    file.write(b".")
+            yield b"x" * size
+    except GeneratorExit:
+        if log:
+            with open(log, "ab", buffering=0) as file:
+                file.write(b"closed")
+        raise
+
+
+@worker.command("identity")
+def identity(value=None):
+    return value
+
+
+@worker.command("kinds")
+def kinds(**args):
+    return {name: type(value).__name__ for name, value in args.items()}
+
+
+@worker.command("buffers")
+def buffers():
+    return [bytearray(b"\xff\x01"), memoryview(b"abc")]
+
+
+@worker.command("environment")
+def environment():
+    child = subprocess.check_output([sys.executable, "-c", "import os; print(os.environ)"])
+    return [dict(os.environ), child.decode()]
+
+
+@worker.command("set_healthy")
+def set_healthy(healthy):
+    worker.healthy = healthy
 
 
 @worker.command("context")

@@ -18,6 +18,8 @@ PYTHON_PATH = os.path.dirname(_PACKAGE)
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUNDLED = ["-m", "snakepit_bridge"]
 FIXTURE = [os.path.join(HERE, "fixture_worker.py")]
+# The same with a capacity of 4.
+MANY = [os.path.join(HERE, "fixture_worker_of_four.py")]
 
 # Everything that a test waits for takes milliseconds; this is when it is given up.
 LIMIT_S = 20.0
@@ -127,6 +129,19 @@ class StdioWorker:
         """The reply to a request."""
         self.send({"id": request_id, "command": command, "args": args})
         return self.receive()
+
+    def begin(self, command, request_id=1, *, members=None, **args):
+        """Sends a request, with other members besides."""
+        request = {"id": request_id, "command": command, "args": args}
+        self.send({**request, **(members or {})})
+
+    def cancel(self, request_id=1):
+        """Gives a call up."""
+        self.send({"type": "cancel", "id": request_id})
+
+    def is_silent(self, seconds):
+        """Whether nothing comes for so long."""
+        return not self._buffer and not select.select([self._read_fd], [], [], seconds)[0]
 
     def stream(self, command, request_id=1, **args):
         """All messages that answer a streaming request."""

@@ -4,7 +4,7 @@ import unittest
 
 import msgpack
 
-from harness import FIXTURE, NEGOTIATION, PYTHON_PATH, WorkerTestCase, frame
+from harness import FIXTURE, MANY, NEGOTIATION, PYTHON_PATH, WorkerTestCase, frame
 
 
 class NegotiationTest(WorkerTestCase):
@@ -20,6 +20,8 @@ class NegotiationTest(WorkerTestCase):
                 "version": 2,
                 "features": ["stream", "session"],
                 "worker_id": "w7",
+                "capacity": 1,
+                "max_frame_bytes": 64 << 20,
             },
             answer,
         )
@@ -119,10 +121,37 @@ class NegotiationTest(WorkerTestCase):
         worker.send({**NEGOTIATION, "supported": ["msgpack"]})
         self.assertEqual("protocol_error", worker.receive()["type"])
 
-    def test_a_second_negotiation_is_an_error_and_changes_nothing(self):
+    def test_the_capacity_and_the_limit_are_the_workers_own(self):
+        worker = self.stdio(MANY, SNAKEPIT_MAX_FRAME_BYTES="4096")
+        worker.send({**NEGOTIATION, "max_frame_bytes": 1 << 30})
+        answer = worker.receive()
+        self.assertEqual((4, 4096), (answer["capacity"], answer["max_frame_bytes"]))
+
+    def test_a_version_over_2_gets_2_and_only_what_was_offered(self):
+        worker = self.stdio()
+        worker.send({**NEGOTIATION, "version": 3, "features": ["session", 5]})
+        answer = worker.receive()
+        self.assertEqual((2, ["session"]), (answer["version"], answer["features"]))
+        # Without the feature, `stream` is a member that is not known.
+        request = {"id": 1, "command": "ping_stream", "args": {"count": 0}}
+        worker.send({**request, "stream": True, "credit": "x"})
+        self.assertEqual({"chunks": []}, worker.receive()["result"])
+
+    def test_a_limit_that_cannot_be_is_refused_in_version_2_alone(self):
+        for bad in (0, 1023, 1 << 31, "1024", 2048.0, True, None):
+            worker = self.stdio()
+            worker.send({**NEGOTIATION, "max_frame_bytes": bad})
+            answer = worker.receive()
+            self.assertEqual("protocol_error", answer["type"], bad)
+            self.assertIn("max_frame_bytes", answer["error"])
+            self.assertEqual(1, worker.wait()[0])
+        worker = self.stdio()
+        worker.send({**NEGOTIATION, "version": 1, "max_frame_bytes": 0})
+        self.assertEqual("protocol_selected", worker.receive()["type"])
+
+    def test_a_second_negotiation_is_no_message_that_is_known(self):
         worker = self.stdio(negotiation=NEGOTIATION)
         worker.send({**NEGOTIATION, "preferred": "msgpack"})
-        self.assertFalse(worker.receive()["success"])
         self.assertTrue(worker.call("ping")["success"])
 
 

@@ -1,14 +1,23 @@
 """The SDK as whoever writes a worker meets it."""
 
+import contextlib
 import functools
+import io
 import json
+import threading
 import unittest
 
-from harness import NEGOTIATION, WorkerTestCase
-from snakepit_bridge import Context, DeadlineExceeded, Last, Worker
+from harness import LIMIT_S, NEGOTIATION, WorkerTestCase
+from snakepit_bridge import Cancelled, Context, DeadlineExceeded, Last, Worker
 from snakepit_bridge.calls import CallError
 from snakepit_bridge.sessions import MAX_SESSIONS, SESSION_TTL_S, Sessions
-from snakepit_bridge.values import MAX_DEPTH, EncodeError, JsonCodec, MessagePackCodec
+from snakepit_bridge.values import (
+    MAX_DEPTH,
+    DecodeError,
+    EncodeError,
+    JsonCodec,
+    MessagePackCodec,
+)
 
 TEN_LINES = '''from snakepit_bridge import Worker
 
@@ -146,12 +155,11 @@ class HandlerTest(unittest.TestCase):
         def handler():
             yield 1
             context._deadline_ns = 0
-            yield 2
-            yield 3
+            yield 2  # too late
 
         self.registry.add("x", handler)
         stream = self.registry.stream("x", {}, context)
-        self.assertEqual([1, 2], [next(stream)[0], next(stream)[0]])
+        self.assertEqual((1, False), next(stream))
         with self.assertRaises(CallError) as raised:
             next(stream)
         self.assertEqual("DEADLINE_EXCEEDED", raised.exception.code)
@@ -163,7 +171,133 @@ class HandlerTest(unittest.TestCase):
         with self.assertRaises(DeadlineExceeded):
             Context("w", 1, timeout_ms=-5).wait(0)
         self.assertFalse(Context("w", 1).wait(0))
-        self.assertTrue(Context("w", 1, on_cancel=lambda callback: False).wait(3600))
+
+    def test_a_result_past_the_deadline_is_none(self):
+        context = Context("w", 1, timeout_ms=60_000)
+
+        def handler():
+            context._deadline_ns = 0
+            return 1
+
+        with self.assertRaises(CallError) as raised:
+            self.call(handler, context)
+        self.assertEqual("DEADLINE_EXCEEDED", raised.exception.code)
+        self.assertFalse(raised.exception.did_not_run)
+
+    def test_a_handler_that_was_not_called_did_not_run(self):
+        called = []
+
+        def handler(a):
+            called.append(a)
+            raise ValueError("no row 2")
+
+        cancelled = Context("w", 1)
+        cancelled.cancel()
+        late = Context("w", 1, timeout_ms=-1)
+        self.registry.add("x", handler)
+        for name, args, context, code in (
+            ("nope", {}, Context("w", 1), "UNIMPLEMENTED"),
+            ("x", {}, Context("w", 1), "INVALID_ARGUMENT"),
+            ("x", {"a": 1}, cancelled, "CANCELLED"),
+            ("x", {"a": 1}, late, "DEADLINE_EXCEEDED"),
+        ):
+            for run in (self.registry.call, self.first_of_stream):
+                with self.assertRaises(CallError) as raised:
+                    run(name, args, context)
+                self.assertEqual(code, raised.exception.code)
+                self.assertTrue(raised.exception.did_not_run, code)
+        self.assertEqual([], called)
+        with self.assertRaises(CallError) as raised:
+            self.registry.call("x", {"a": 1}, Context("w", 1))
+        self.assertEqual("ValueError: no row 2", raised.exception.text)
+        self.assertFalse(raised.exception.did_not_run)
+
+    def first_of_stream(self, *args):
+        return next(self.registry.stream(*args))
+
+    def test_a_cancelled_stream_ends_as_cancelled_and_closes_its_generator(self):
+        for gives_more in (True, False):
+            context, closed = Context("w", 1), []
+
+            def handler():
+                try:
+                    yield 1
+                    context.cancel()
+                    if gives_more:
+                        yield 2
+                finally:
+                    closed.append(True)
+
+            kept = handler()
+            self.registry.add("x", lambda: kept)
+            stream = self.registry.stream("x", {}, context)
+            self.assertEqual((1, False), next(stream))
+            with self.assertRaises(CallError) as raised:
+                next(stream)
+            self.assertEqual("CANCELLED", raised.exception.code)
+            self.assertEqual([True], closed)
+
+    def test_a_handler_may_end_itself_as_cancelled(self):
+        def handler(context):
+            context.cancel()
+            context.check()
+
+        def returns(context):
+            context.cancel()
+            return context.wait(3600)
+
+        with self.assertRaises(CallError) as raised:
+            self.call(handler)
+        self.assertEqual("CANCELLED", raised.exception.code)
+        self.assertIs(True, self.call(returns))
+        with self.assertRaises(CallError) as raised:
+            self.call(lambda: (_ for _ in ()).throw(Cancelled()))
+        self.assertEqual("CANCELLED", raised.exception.code)
+
+
+class CancelTest(unittest.TestCase):
+    def test_callbacks_are_called_once_each(self):
+        context, called = Context("w", 1), []
+        context.on_cancel(lambda: called.append(1))
+        context.on_cancel(lambda: called.append(2))
+        self.assertFalse(context.cancelled)
+        context.check()
+        context.cancel()
+        context.cancel()
+        self.assertEqual([1, 2], called)
+        context.on_cancel(lambda: called.append(3))
+        self.assertEqual([1, 2, 3], called)
+        self.assertTrue(context.cancelled)
+        with self.assertRaises(Cancelled):
+            context.check()
+
+    def test_what_a_callback_raises_stops_no_other(self):
+        context, called = Context("w", 1), []
+        context.on_cancel(lambda: 1 / 0)
+        context.on_cancel(lambda: called.append(2))
+        with contextlib.redirect_stderr(io.StringIO()) as errors:
+            context.cancel()
+        self.assertEqual([2], called)
+        self.assertIn("ZeroDivisionError", errors.getvalue())
+
+    def test_a_call_that_has_ended_is_not_cancelled(self):
+        context, called = Context("w", 1), []
+        context.on_cancel(lambda: called.append(1))
+        context.end()
+        context.cancel()
+        self.assertEqual(([], False), (called, context.cancelled))
+
+    def test_a_wait_is_woken(self):
+        context = Context("w", 1)
+        context.wait(0)
+        threading.Thread(target=context.cancel).start()
+        self.assertTrue(context.wait(LIMIT_S))
+
+    def test_the_capacity_has_a_range(self):
+        for bad in (0, -1, 65_537, 1.0, True, None):
+            with self.assertRaises(ValueError):
+                Worker("test", capacity=bad)
+        self.assertEqual(65_536, Worker("test", capacity=65_536).capacity)
 
 
 class SessionsTest(unittest.TestCase):
@@ -189,6 +323,16 @@ class SessionsTest(unittest.TestCase):
         self.assertEqual({"n": 0}, sessions.get("0"))
         self.assertEqual({}, sessions.get("1"))
 
+    def test_one_that_has_ended_begins_anew_and_calls_in_flight_keep_theirs(self):
+        sessions = Sessions()
+        state = sessions.get("a")
+        state["x"] = 1
+        sessions.end("a")
+        sessions.end("unknown")
+        self.assertEqual(0, sessions.count())
+        self.assertEqual({}, sessions.get("a"))
+        self.assertEqual({"x": 1}, state)
+
 
 class CodecTest(unittest.TestCase):
     def test_values_come_back_equal_type_for_type(self):
@@ -207,7 +351,7 @@ class CodecTest(unittest.TestCase):
             with self.assertRaises(EncodeError):
                 JsonCodec().encode([bad])
         for bad in (b"NaN", b"[-Infinity]", b"\xef\xbb\xbf{}", b"\xff", b"", b"{} {}"):
-            with self.assertRaises(ValueError):
+            with self.assertRaises(DecodeError):
                 JsonCodec().decode(bad)
 
     def test_nesting_has_a_limit(self):
@@ -216,8 +360,9 @@ class CodecTest(unittest.TestCase):
 
         for codec in (JsonCodec(), MessagePackCodec()):
             codec.encode(nested(MAX_DEPTH))
+            codec.encode({"result": nested(MAX_DEPTH)})  # a message is no level
             with self.assertRaises(EncodeError):
-                codec.encode(nested(MAX_DEPTH + 1))
+                codec.encode({"result": nested(MAX_DEPTH + 1)})
         self.assertEqual([[1]], json.loads(JsonCodec().encode(nested(2))))
 
 

@@ -25,6 +25,7 @@ struct RawCall {
   std::string args_json;
   std::string transport = "stdio";
   std::string codec = "auto";
+  bool no_handshake = false;
   int workers = 0;  // 0: not given
   std::string session;
   std::string timeout;
@@ -98,11 +99,13 @@ void AddCallFlags(CLI::App& app, RawCall& raw) {
       ->check(CLI::IsMember({"stdio", "grpc"}).description(""))
       ->type_name("stdio|grpc");
   app.add_option("--codec", raw.codec,
-                 "The encoding on stdio. auto, the default, agrees on one in a handshake; a\n"
-                 "worker of your own is spoken to in the one you name from the first frame\n"
-                 "on, without a handshake")
+                 "The encodings that are offered on stdio; auto, the default, is both,\n"
+                 "MessagePack first")
       ->check(CLI::IsMember({"auto", "json", "msgpack"}).description(""))
       ->type_name("auto|json|msgpack");
+  app.add_flag("--no-handshake", raw.no_handshake,
+               "With --codec: speak it from the first frame on, to a worker that expects\n"
+               "no handshake");
   app.add_option("--workers", raw.workers,
                  "Worker processes, 1 to 1000; by default as many as --parallel, but at\n"
                  "most two a processor")
@@ -151,6 +154,14 @@ CallArguments Judge(bool stream, RawCall raw) {
       throw UsageError{"--codec is for stdio; gRPC has an encoding of its own"};
     }
     call.codec = raw.codec == "json" ? Codec::kJson : Codec::kMessagePack;
+  }
+  if (raw.no_handshake) {
+    if (!call.codec) {
+      throw UsageError{
+          "--no-handshake needs --codec json or --codec msgpack: there is nobody to "
+          "agree with"};
+    }
+    call.handshake = false;
   }
   if (raw.session.size() > kMaxSessionBytes) {
     throw UsageError{"--session: an id has 1 to 256 bytes"};

@@ -25,7 +25,8 @@ struct CallArguments {
   std::string command;
   Value args;  // a map, or null for none
   TransportKind transport = TransportKind::kStdio;
-  std::optional<Codec> codec;  // absent: negotiated
+  std::optional<Codec> codec;  // the only one offered; absent: both
+  bool handshake = true;       // false: `codec` from the first frame on
   int workers = 1;
   std::string session;                               // empty: none
   std::optional<std::chrono::milliseconds> timeout;  // absent: the pool's default

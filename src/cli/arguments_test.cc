@@ -51,6 +51,7 @@ TEST(Arguments, DefaultsAreOneCallOfTheBundledWorkerOverStdio) {
   EXPECT_TRUE(call.args.is_null());
   EXPECT_EQ(call.transport, TransportKind::kStdio);
   EXPECT_EQ(call.codec, std::nullopt);
+  EXPECT_TRUE(call.handshake);
   EXPECT_EQ(call.workers, 1);
   EXPECT_EQ(call.repeat, 1);
   EXPECT_EQ(call.parallel, 1);
@@ -75,6 +76,13 @@ TEST(Arguments, AllFlagsAreTaken) {
   EXPECT_EQ(call.parallel, 2);
   EXPECT_TRUE(call.verbose);
   EXPECT_EQ(call.worker, (Strings{"python3", "w.py", "--port", "{port}", "--help", "--"}));
+}
+
+TEST(Arguments, TheHandshakeIsLeftOutWhereAskedFor) {
+  EXPECT_TRUE(Call({"exec", "ping", "--codec", "msgpack"}).handshake);
+  const CallArguments call = Call({"exec", "ping", "--codec", "msgpack", "--no-handshake"});
+  EXPECT_FALSE(call.handshake);
+  EXPECT_EQ(call.codec, Codec::kMessagePack);
 }
 
 TEST(Arguments, TheTimeoutBoundsTheStartToo) {
@@ -110,6 +118,10 @@ TEST(Arguments, WhatCannotBeRightIsUsage) {
   ExpectUsage({"exec", "ping", "--transport", "http"}, "--transport");
   ExpectUsage({"exec", "ping", "--codec", "xml"}, "--codec");
   ExpectUsage({"exec", "ping", "--codec", "json", "--transport", "grpc"}, "--codec is for stdio");
+  ExpectUsage({"exec", "ping", "--no-handshake"}, "--no-handshake needs --codec");
+  ExpectUsage({"exec", "ping", "--no-handshake", "--codec", "auto"},
+              "--no-handshake needs --codec");
+  ExpectUsage({"exec", "ping", "--no-handshake", "--transport", "grpc"}, "--no-handshake");
   ExpectUsage({"exec", "ping", "--workers", "0"}, "--workers");
   ExpectUsage({"exec", "ping", "--workers", "1001"}, "--workers");
   ExpectUsage({"exec", "ping", "--workers", "many"}, "--workers");

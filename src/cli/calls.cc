@@ -25,18 +25,16 @@ using std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kStopGrace{1'000};
 
 Result<Adapter> MakeAdapter(const CallArguments& arguments) {
-  const bool is_grpc = arguments.transport == TransportKind::kGrpc;
-  if (arguments.worker.empty()) {
-    if (is_grpc) return BundledGrpcWorker();
-    if (!arguments.codec) return BundledStdioWorker();
-    return BundledStdioWorker({*arguments.codec});
+  const bool is_bundled = arguments.worker.empty();
+  if (arguments.transport == TransportKind::kGrpc) {
+    if (is_bundled) return BundledGrpcWorker();
+    return Adapter{.argv = arguments.worker, .transport = GrpcTransport{}};
   }
-  Adapter adapter{.argv = arguments.worker};
-  if (is_grpc) {
-    adapter.transport = GrpcTransport{};
-  } else if (arguments.codec) {
-    adapter.transport = StdioTransport{.codecs = {*arguments.codec}, .negotiate = false};
-  }
+  Result<Adapter> adapter = is_bundled ? BundledStdioWorker() : Adapter{.argv = arguments.worker};
+  if (!adapter) return adapter;
+  StdioTransport stdio{.negotiate = arguments.handshake};
+  if (arguments.codec) stdio.codecs = {*arguments.codec};
+  adapter->transport = std::move(stdio);
   return adapter;
 }
 

@@ -157,6 +157,21 @@ class WorkerTest(CliTestCase):
             )
             self.ping("--codec", codec, *worker)
 
+    def test_a_worker_that_expects_no_handshake(self):
+        for codec in ("json", "msgpack"):
+            worker = legacy(
+                "v2_bridge.py", "--mode", "pool-worker", "--protocol", codec
+            )
+            self.ping("--codec", codec, "--no-handshake", *worker)
+            self.ping("--codec", codec, "--no-handshake")
+        # One that does takes the first ping for the handshake, and does not answer it.
+        err = self.failure(
+            *("ping", "--codec", "json", "--no-handshake", "--timeout", "1s"),
+            *legacy("v2_bridge.py", "--mode", "pool-worker", "--protocol", "auto"),
+        )
+        self.assertRegex(err, "^error: START_TIMEOUT: ")
+        self.assertIn("leave --no-handshake out", err)
+
     def test_legacy_grpc_workers_run_unchanged(self):
         bridge = legacy("grpc_bridge.py", "--port", "{port}")
         self.ping("--transport", "grpc", *bridge)

@@ -46,9 +46,11 @@ std::string AfterStartTimeout(const CallArguments& call) {
                              : "tell it where to listen, by {port} or {socket}; or ") +
            more_time;
   }
-  if (call.codec) return "does it wait for a handshake? then leave --codec out; else " + more_time;
-  return "does it know no handshake? then name its --codec; does it speak gRPC? then "
-         "--transport grpc; else " +
+  if (!call.handshake) {
+    return "does it wait for a handshake? then leave --no-handshake out; else " + more_time;
+  }
+  return "does it expect no handshake? then --no-handshake, with its --codec; does it speak gRPC? "
+         "then --transport grpc; else " +
          more_time;
 }
 

@@ -58,11 +58,13 @@ TEST(Hints, AWorkerThatRanAndEndedIsToBeRunByHand) {
 TEST(Hints, AStartThatHangsMayBeTheWrongProtocol) {
   CallArguments call = OwnWorker();
   call.start_timeout = milliseconds(2'000);
-  ExpectHas(Hint(ErrorCode::kStartTimeout, call), "name its --codec");
+  ExpectHas(Hint(ErrorCode::kStartTimeout, call), "--no-handshake, with its --codec");
   ExpectHas(Hint(ErrorCode::kStartTimeout, call), "--start-timeout 4s");
   call.codec = Codec::kJson;
-  ExpectHas(Hint(ErrorCode::kStartTimeout, call), "leave --codec out");
+  call.handshake = false;
+  ExpectHas(Hint(ErrorCode::kStartTimeout, call), "leave --no-handshake out");
   call.codec.reset();
+  call.handshake = true;
   call.transport = TransportKind::kGrpc;
   ExpectHas(Hint(ErrorCode::kStartTimeout, call), "{port}");
   ExpectHas(Hint(ErrorCode::kStartTimeout, {.command = "x"}), "more time");

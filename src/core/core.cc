@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 namespace snakepit {
 namespace {
@@ -34,7 +35,7 @@ tl::expected<CallId, ErrorCode> Core::Submit(const CallSpec& spec, Time now) {
   call.queue_deadline = spec.queue_deadline;
   call.deadline = spec.deadline;
   if (!call.session_id.empty()) {
-    const SessionTable::Session& session = sessions_.Use(spec.session_id, now);
+    const SessionTable::Session& session = UseSession(spec.session_id, now);
     call.is_first_of_session = !(session.established && Holds(session));
   }
   const int worker = WorkerFor(call);
@@ -44,7 +45,7 @@ tl::expected<CallId, ErrorCode> Core::Submit(const CallSpec& spec, Time now) {
   const CallId id = ++last_call_;
   Call& entry = calls_.emplace(id, std::move(call)).first->second;
   if (worker >= 0) {
-    Dispatch(id, entry, worker);
+    Dispatch(id, entry, worker, now);
   } else {
     queue_.insert(id);
     timers_.emplace(std::min(entry.queue_deadline, entry.deadline), id);
@@ -52,11 +53,14 @@ tl::expected<CallId, ErrorCode> Core::Submit(const CallSpec& spec, Time now) {
   return id;
 }
 
-void Core::CallEnded(CallId id, CallReport report, Time now) {
+bool Core::IsInFlight(CallId id) const {
   auto call = calls_.find(id);
-  if (call == calls_.end() || call->second.worker < 0 || call->second.lost) {
-    Fault("not running the call", "call ended");
-  }
+  return call != calls_.end() && call->second.worker >= 0 && !call->second.lost;
+}
+
+void Core::CallEnded(CallId id, CallReport report, Time now) {
+  if (!IsInFlight(id)) Fault("not running the call", "call ended");
+  auto call = calls_.find(id);
   const ProcessNumber process = call->second.process;
   const int worker = call->second.worker;
   const bool is_present = workers_[worker].process == process;
@@ -91,33 +95,62 @@ void Core::Leave(Calls::iterator call, Time now) {
   calls_.erase(call);
   if (!is_present) return;
   if (--workers_[worker].in_flight == 0) Handle(worker, WorkerEvent::kIdle, now);
-  DispatchQueued();
+  DispatchQueued(now);
 }
 
 void Core::EndLost(Calls::iterator call) {
-  effects_.push_back(EndCall{.call = call->first,
-                             .why = EndCall::Why::kWorkerLost,
-                             .worker = call->second.worker,
-                             .exit = call->second.exit});
+  effects_.emplace_back(EndCall{.call = call->first,
+                                .why = EndCall::Why::kWorkerLost,
+                                .worker = call->second.worker,
+                                .exit = call->second.exit});
+  calls_.erase(call);
+}
+
+// Takes a call out of the queue; its timer may have fired.
+void Core::EndQueued(Calls::iterator call, EndCall::Why why) {
+  const CallId id = call->first;
+  timers_.erase(Timer(std::min(call->second.queue_deadline, call->second.deadline), id));
+  effects_.emplace_back(EndCall{.call = id, .why = why, .worker = -1, .exit = std::nullopt});
+  queue_.erase(id);
   calls_.erase(call);
 }
 
 void Core::QueuedCallExpired(CallId id) {
   auto call = calls_.find(id);
   const bool past_deadline = call->second.deadline <= call->second.queue_deadline;
-  effects_.push_back(
-      EndCall{.call = id,
-              .why = past_deadline ? EndCall::Why::kDeadlineExceeded : EndCall::Why::kQueueTimeout,
-              .worker = -1,
-              .exit = std::nullopt});
-  queue_.erase(id);
-  calls_.erase(call);
+  EndQueued(call, past_deadline ? EndCall::Why::kDeadlineExceeded : EndCall::Why::kQueueTimeout);
+}
+
+void Core::Cancel(CallId id) {
+  auto call = calls_.find(id);
+  if (call == calls_.end() || call->second.worker >= 0) return;
+  EndQueued(call, EndCall::Why::kCancelled);
+}
+
+// --- Sessions ----------------------------------------------------------------------------------
+
+SessionTable::Session& Core::UseSession(std::string_view id, Time now) {
+  SessionTable::Session& session = sessions_.Use(id, now, &forgotten_);
+  for (SessionTable::Session& forgotten : forgotten_) Forgotten(std::move(forgotten));
+  forgotten_.clear();
+  return session;
+}
+
+void Core::Forgotten(SessionTable::Session&& session) {
+  if (!Holds(session)) return;  // its state has gone with the process, or there is none yet
+  effects_.emplace_back(EndWorkerSession{.worker = session.worker,
+                                         .process = session.process_number,
+                                         .session_id = std::move(session.id)});
+}
+
+void Core::EndSession(std::string_view session_id) {
+  if (auto session = sessions_.Forget(session_id)) Forgotten(std::move(*session));
 }
 
 // --- Routing -----------------------------------------------------------------------------------
 
 bool Core::HasRoom(const Worker& worker) const {
-  return worker.state == WorkerState::kReady && worker.in_flight < kCapacity;
+  return worker.state == WorkerState::kReady && worker.in_flight < worker.capacity;
 }
 
 // Whether the process that holds the session's state takes calls.
@@ -126,15 +159,20 @@ bool Core::Holds(const SessionTable::Session& session) const {
          workers_[session.worker].state == WorkerState::kReady;
 }
 
-// Among the least loaded the one that has waited longest, so that all take part.
+// Whether `a` is to be preferred. The load is what share of its capacity a worker uses: where they
+// declare different ones, each gets calls in proportion. Among equals it is the one that has waited
+// longest, so that all take part.
+bool Core::IsLessLoaded(const Worker& a, const Worker& b) {
+  const int64_t load_a = int64_t{a.in_flight} * b.capacity;
+  const int64_t load_b = int64_t{b.in_flight} * a.capacity;
+  return load_a != load_b ? load_a < load_b : a.last_dispatch < b.last_dispatch;
+}
+
 int Core::LeastLoadedWorker() const {
   int best = -1;
   for (int w = 0; w < static_cast<int>(workers_.size()); ++w) {
     if (!HasRoom(workers_[w])) continue;
-    if (best < 0 || std::pair(workers_[w].in_flight, workers_[w].last_dispatch) <
-                        std::pair(workers_[best].in_flight, workers_[best].last_dispatch)) {
-      best = w;
-    }
+    if (best < 0 || IsLessLoaded(workers_[w], workers_[best])) best = w;
   }
   return best;
 }
@@ -152,7 +190,7 @@ int Core::WorkerFor(const Call& call) {
   return LeastLoadedWorker();
 }
 
-void Core::Dispatch(CallId id, Call& call, int worker) {
+void Core::Dispatch(CallId id, Call& call, int worker, Time now) {
   Worker& state = workers_[worker];
   call.worker = worker;
   call.process = state.process;
@@ -160,18 +198,18 @@ void Core::Dispatch(CallId id, Call& call, int worker) {
   ++state.calls_started;
   state.last_dispatch = ++dispatches_;
   if (!call.session_id.empty()) {
-    SessionTable::Session* session = sessions_.Find(call.session_id);
-    if (session != nullptr && !Holds(*session)) {
-      session->worker = worker;
-      session->process_number = state.process;
-      session->established = false;
+    SessionTable::Session& session = UseSession(call.session_id, now);
+    if (!Holds(session)) {
+      session.worker = worker;
+      session.process_number = state.process;
+      session.established = false;
     }
   }
-  effects_.push_back(DispatchCall{.call = id, .worker = worker});
+  effects_.emplace_back(DispatchCall{.call = id, .worker = worker});
 }
 
 // Whenever a worker has got room, and whenever one has gone that sessions may have waited for.
-void Core::DispatchQueued() {
+void Core::DispatchQueued(Time now) {
   for (auto next = queue_.begin(); next != queue_.end();) {
     if (LeastLoadedWorker() < 0) return;
     const CallId id = *next;
@@ -183,7 +221,7 @@ void Core::DispatchQueued() {
     }
     timers_.erase(Timer(std::min(call.queue_deadline, call.deadline), id));
     next = queue_.erase(next);
-    Dispatch(id, call, worker);
+    Dispatch(id, call, worker, now);
   }
 }
 
@@ -198,25 +236,26 @@ int Core::WorkerOf(ProcessNumber process) const {
   return -1;
 }
 
-void Core::Ready(ProcessNumber process, Time now) {
+void Core::Ready(ProcessNumber process, int capacity, Time now) {
   const int worker = WorkerOf(process);
   if (worker < 0) return;
+  workers_[worker].capacity = capacity;
   Handle(worker, WorkerEvent::kReady, now);
-  DispatchQueued();
+  DispatchQueued(now);
 }
 
 void Core::Unusable(ProcessNumber process, Time now) {
   const int worker = WorkerOf(process);
   if (worker < 0) return;
   Handle(worker, WorkerEvent::kUnusable, now);
-  DispatchQueued();
+  DispatchQueued(now);
 }
 
 void Core::ConnectionLost(ProcessNumber process, Time now) {
   const int worker = WorkerOf(process);
   if (worker < 0) return;
   Handle(worker, WorkerEvent::kConnectionLost, now);
-  DispatchQueued();
+  DispatchQueued(now);
 }
 
 void Core::Exited(ProcessNumber process, ExitStatus status, Time now) {
@@ -234,7 +273,7 @@ void Core::Exited(ProcessNumber process, ExitStatus status, Time now) {
   state.in_flight = 0;
   state.failures = state.has_served ? 0 : state.failures + 1;
   Handle(worker, WorkerEvent::kExited, now);
-  DispatchQueued();
+  DispatchQueued(now);
 }
 
 void Core::Handle(int worker, WorkerEvent event, Time now) {
@@ -260,7 +299,7 @@ void Core::Act(int worker, WorkerAction action, Time now) {
       if (state.process != 0) ++state.restarts;
       state.process = ++last_process_;
       state.has_served = false;
-      effects_.push_back(SpawnWorker{.worker = worker, .process = state.process});
+      effects_.emplace_back(SpawnWorker{.worker = worker, .process = state.process});
       SetWorkerTimer(worker, now + options_.adapter.start_timeout);
       return;
     case WorkerAction::kFinish:
@@ -268,14 +307,14 @@ void Core::Act(int worker, WorkerAction action, Time now) {
       if (state.in_flight == 0) Handle(worker, WorkerEvent::kIdle, now);
       return;
     case WorkerAction::kAskToEnd:
-      effects_.push_back(AskWorkerToEnd{.worker = worker});
+      effects_.emplace_back(AskWorkerToEnd{.worker = worker});
       SetWorkerTimer(worker, now + options_.stop_grace);
       return;
     case WorkerAction::kAwaitExit:
       SetWorkerTimer(worker, now + std::min(kExitGrace, options_.stop_grace));
       return;
     case WorkerAction::kKill:
-      effects_.push_back(KillWorker{.worker = worker});
+      effects_.emplace_back(KillWorker{.worker = worker});
       return;
     case WorkerAction::kBackOff:
       if (stopping_) {
@@ -297,14 +336,7 @@ std::chrono::milliseconds Core::BackOff(const Worker& worker) const {
 void Core::Stop(Time now) {
   closed_ = true;
   stopping_ = true;
-  for (CallId id : queue_) {
-    auto call = calls_.find(id);
-    timers_.erase(Timer(std::min(call->second.queue_deadline, call->second.deadline), id));
-    effects_.push_back(
-        EndCall{.call = id, .why = EndCall::Why::kCancelled, .worker = -1, .exit = std::nullopt});
-    calls_.erase(call);
-  }
-  queue_.clear();
+  while (!queue_.empty()) EndQueued(calls_.find(*queue_.begin()), EndCall::Why::kShutdown);
   for (int w = 0; w < static_cast<int>(workers_.size()); ++w) Handle(w, WorkerEvent::kDrain, now);
 }
 
@@ -333,7 +365,7 @@ void Core::WorkerTimerFired(int worker, Time now) {
     case WorkerState::kBackingOff:
       return Handle(worker, WorkerEvent::kStart, now);
     case WorkerState::kStarting:
-      effects_.push_back(ReportStartTimeout{.worker = worker});
+      effects_.emplace_back(ReportStartTimeout{.worker = worker});
       return Handle(worker, WorkerEvent::kUnusable, now);
     default:
       return Handle(worker, WorkerEvent::kGraceOver, now);

@@ -37,7 +37,13 @@ struct DispatchCall {
 };
 // A call that ends without an answer of its worker.
 struct EndCall {
-  enum class Why { kQueueTimeout, kDeadlineExceeded, kCancelled, kWorkerLost };
+  enum class Why {
+    kQueueTimeout,  // these four while it was queued: it is never dispatched
+    kDeadlineExceeded,
+    kCancelled,
+    kShutdown,
+    kWorkerLost,
+  };
   CallId call;
   Why why;
   int worker = -1;                 // of a lost worker
@@ -54,13 +60,19 @@ struct KillWorker {
 struct ReportStartTimeout {
   int worker;
 };
+// The session is forgotten, and this ready process holds its state: tell it. PROTOCOL.md 6.9.
+struct EndWorkerSession {
+  int worker;
+  ProcessNumber process;
+  std::string session_id;
+};
 using Effect = std::variant<SpawnWorker, DispatchCall, EndCall, AskWorkerToEnd, KillWorker,
-                            ReportStartTimeout>;
+                            ReportStartTimeout, EndWorkerSession>;
 
 // What a call's transport says when it is through with the call.
 enum class CallReport {
   kSucceeded,       // a result came
-  kFailed,          // an error came; the connection is in step
+  kFailed,          // an error came, or the end of a call that was given up; it is in step
   kFailedUnusable,  // given up: the worker may still be at it, or is out of step
   kLost,  // the connection closed: the core ends the call when it knows how the worker ended
 };
@@ -82,6 +94,7 @@ class Core {
   struct Worker {
     WorkerState state = WorkerState::kBackingOff;
     ProcessNumber process = 0;  // 0: none was started yet
+    int capacity = 1;           // calls at a time, as the latest process that was ready said
     int in_flight = 0;          // calls of this process
     bool has_served = false;    // whether this process has answered a call
     int failures = 0;           // processes in a row that ended without having answered a call
@@ -99,11 +112,18 @@ class Core {
 
   // A new call: its id, or kQueueFull or kUnavailable when it is refused.
   tl::expected<CallId, ErrorCode> Submit(const CallSpec& spec, Time now);
+  // Its caller gave the call up: a queued one ends. One that was dispatched goes on until its
+  // transport reports, and one that has ended is not known any more: nothing happens.
+  void Cancel(CallId call);
   // The transport is through with a call that was dispatched.
   void CallEnded(CallId call, CallReport report, Time now);
 
-  // What became of a process. Ignored when that is not its worker's present one.
-  void Ready(ProcessNumber process, Time now);
+  // Its user ended the session. A call of it that is still queued then begins it anew.
+  void EndSession(std::string_view session_id);
+
+  // What became of a process. Ignored when that is not its worker's present one. `capacity` is how
+  // many calls it takes at a time, over 0.
+  void Ready(ProcessNumber process, int capacity, Time now);
   void Unusable(ProcessNumber process, Time now);
   void ConnectionLost(ProcessNumber process, Time now);
   void Exited(ProcessNumber process, ExitStatus status, Time now);
@@ -127,6 +147,9 @@ class Core {
   bool AllGone() const;
   // Accepted calls that have not ended.
   size_t calls() const { return calls_.size(); }
+  // Whether CallEnded is still to come: the call was dispatched, and its transport has not
+  // reported.
+  bool IsInFlight(CallId call) const;
   size_t queued() const { return queue_.size(); }
   size_t sessions() const { return sessions_.size(); }
   const std::vector<Worker>& workers() const { return workers_; }
@@ -148,21 +171,24 @@ class Core {
   using Timer = std::pair<Time, uint64_t>;  // the id of a call, or kWorkerTimer + a worker
 
   static constexpr uint64_t kWorkerTimer = uint64_t{1} << 63;
-  static constexpr int kCapacity = 1;  // calls in flight on one worker
 
   void Handle(int worker, WorkerEvent event, Time now);
   void Act(int worker, WorkerAction action, Time now);
   void SetWorkerTimer(int worker, std::optional<Time> at);
   void WorkerTimerFired(int worker, Time now);
   void QueuedCallExpired(CallId call);
+  void EndQueued(Calls::iterator call, EndCall::Why why);
+  void Forgotten(SessionTable::Session&& session);
   std::chrono::milliseconds BackOff(const Worker& worker) const;
 
   int WorkerFor(const Call& call);
+  static bool IsLessLoaded(const Worker& a, const Worker& b);
   int LeastLoadedWorker() const;
   bool HasRoom(const Worker& worker) const;
   bool Holds(const SessionTable::Session& session) const;
-  void Dispatch(CallId id, Call& call, int worker);
-  void DispatchQueued();
+  SessionTable::Session& UseSession(std::string_view id, Time now);
+  void Dispatch(CallId id, Call& call, int worker, Time now);
+  void DispatchQueued(Time now);
   void Leave(Calls::iterator call, Time now);
   void EndLost(Calls::iterator call);
 
@@ -173,6 +199,7 @@ class Core {
   std::set<CallId> queue_;  // in the order of submission
   std::set<Timer> timers_;
   std::vector<Effect> effects_;
+  std::vector<SessionTable::Session> forgotten_;  // empty but within a method
   CallId last_call_ = 0;
   ProcessNumber last_process_ = 0;
   uint64_t dispatches_ = 0;

@@ -10,17 +10,20 @@ using std::chrono::milliseconds;
 // Runs a core on a virtual clock and keeps its effects apart by kind.
 class CoreTest : public testing::Test {
  protected:
-  void Begin(int workers) {
-    options_.workers = workers;
+  void Begin(int workers) { BeginOf(std::vector<int>(workers, 1)); }
+
+  // A worker for each capacity.
+  void BeginOf(const std::vector<int>& capacities) {
+    options_.workers = static_cast<int>(capacities.size());
     core_.emplace(options_);
     core_->Start(now_);
     Collect();
-    for (const SpawnWorker& spawn : Take(&spawned_)) Ready(spawn.process);
+    for (const SpawnWorker& spawn : Take(&spawned_)) Ready(spawn.process, capacities[spawn.worker]);
     EXPECT_TRUE(core_->AllReady());
   }
 
-  void Ready(ProcessNumber process) {
-    core_->Ready(process, now_);
+  void Ready(ProcessNumber process, int capacity = 1) {
+    core_->Ready(process, capacity, now_);
     Collect();
   }
 
@@ -41,6 +44,16 @@ class CoreTest : public testing::Test {
 
   void Exit(ProcessNumber process, ExitStatus status = {.code = 0, .signal = 9}) {
     core_->Exited(process, status, now_);
+    Collect();
+  }
+
+  void Cancel(CallId call) {
+    core_->Cancel(call);
+    Collect();
+  }
+
+  void EndSession(std::string_view session) {
+    core_->EndSession(session);
     Collect();
   }
 
@@ -65,6 +78,12 @@ class CoreTest : public testing::Test {
     return nullptr;
   }
 
+  std::vector<int> InFlight() const {
+    std::vector<int> in_flight;
+    for (const Core::Worker& worker : core_->workers()) in_flight.push_back(worker.in_flight);
+    return in_flight;
+  }
+
   ProcessNumber ProcessOf(int worker) const { return core_->workers()[worker].process; }
   WorkerState StateOf(int worker) const { return core_->workers()[worker].state; }
 
@@ -82,6 +101,7 @@ class CoreTest : public testing::Test {
   std::vector<int> asked_to_end_;
   std::vector<int> killed_;
   std::vector<int> start_timeouts_;
+  std::vector<EndWorkerSession> ended_sessions_;
 
  private:
   void Collect() {
@@ -94,6 +114,7 @@ class CoreTest : public testing::Test {
       if (auto* e = std::get_if<AskWorkerToEnd>(&effect)) asked_to_end_.push_back(e->worker);
       if (auto* e = std::get_if<KillWorker>(&effect)) killed_.push_back(e->worker);
       if (auto* e = std::get_if<ReportStartTimeout>(&effect)) start_timeouts_.push_back(e->worker);
+      if (auto* e = std::get_if<EndWorkerSession>(&effect)) ended_sessions_.push_back(*e);
     }
   }
 };
@@ -123,11 +144,105 @@ TEST_F(CoreTest, CallsWaitForAWorkerFirstInFirstOut) {
   EXPECT_EQ(WorkerOf(third), 0);
 }
 
-TEST_F(CoreTest, AWorkerNeverHasTwoCalls) {
+TEST_F(CoreTest, AWorkerOfCapacityOneNeverHasTwoCalls) {
   Begin(2);
   for (int i = 0; i < 5; ++i) Submit();
   EXPECT_EQ(dispatched_.size(), 2u);
-  for (const Core::Worker& worker : core_->workers()) EXPECT_EQ(worker.in_flight, 1);
+  EXPECT_EQ(InFlight(), (std::vector<int>{1, 1}));
+}
+
+TEST_F(CoreTest, AWorkerHasAsManyCallsAsItsCapacity) {
+  BeginOf({3, 1});
+  std::vector<CallId> calls;
+  for (int i = 0; i < 6; ++i) calls.push_back(Submit());
+  EXPECT_EQ(InFlight(), (std::vector<int>{3, 1}));
+  EXPECT_EQ(core_->queued(), 2u);
+  for (CallId call : calls) End(call);
+  EXPECT_EQ(InFlight(), (std::vector<int>{0, 0}));
+}
+
+TEST_F(CoreTest, CallsGoWhereTheSmallestShareOfTheCapacityIsInUse) {
+  BeginOf({2, 6});
+  for (int i = 0; i < 4; ++i) Submit();
+  EXPECT_EQ(InFlight(), (std::vector<int>{1, 3}));
+  Submit();
+  Submit();
+  EXPECT_EQ(InFlight(), (std::vector<int>{2, 4}))
+      << "both had used half: the one that waited first";
+}
+
+TEST_F(CoreTest, TheCapacityIsThatOfThePresentProcess) {
+  BeginOf({4});
+  Exit(ProcessOf(0));
+  Pass(options_.restart_backoff);
+  Ready(ProcessOf(0), 2);
+  for (int i = 0; i < 4; ++i) Submit();
+  EXPECT_EQ(InFlight(), std::vector<int>{2});
+}
+
+TEST_F(CoreTest, AWorkerThatIsGivenUpTakesAllItsCallsWithIt) {
+  BeginOf({3});
+  const CallId a = Submit(), b = Submit(), c = Submit(), queued = Submit();
+  End(a, CallReport::kFailedUnusable);
+  EXPECT_EQ(killed_, std::vector<int>{0});
+  End(b, CallReport::kLost);
+  Exit(ProcessOf(0));
+  End(c, CallReport::kLost);
+  EXPECT_NE(Ended(b), nullptr);
+  EXPECT_NE(Ended(c), nullptr);
+  EXPECT_EQ(Ended(queued), nullptr);
+  Pass(options_.restart_backoff);
+  Ready(ProcessOf(0), 3);
+  EXPECT_EQ(WorkerOf(queued), 0);
+  EXPECT_EQ(InFlight(), std::vector<int>{1});
+}
+
+TEST_F(CoreTest, ADrainingWorkerIsAskedToEndWhenTheLastOfItsCallsHasEnded) {
+  BeginOf({2});
+  const CallId a = Submit(), b = Submit();
+  core_->Stop(now_);
+  End(a);
+  EXPECT_TRUE(asked_to_end_.empty());
+  End(b);
+  EXPECT_EQ(asked_to_end_, std::vector<int>{0});
+}
+
+// --- Cancellation ------------------------------------------------------------------------------
+
+TEST_F(CoreTest, AQueuedCallThatIsCancelledEndsAtOnceAndIsNeverExecuted) {
+  Begin(1);
+  const CallId running = Submit(), queued = Submit(), next = Submit();
+  Cancel(queued);
+  ASSERT_NE(Ended(queued), nullptr);
+  EXPECT_EQ(Ended(queued)->why, EndCall::Why::kCancelled);
+  EXPECT_EQ(core_->queued(), 1u);
+  End(running);
+  EXPECT_EQ(WorkerOf(queued), -1);
+  EXPECT_EQ(WorkerOf(next), 0);
+  Pass(options_.call_timeout);
+  EXPECT_EQ(ended_.size(), 1u) << "its timer has gone with it";
+  EXPECT_EQ(core_->NextWake(), std::nullopt);
+}
+
+TEST_F(CoreTest, CancellingMakesRoomInTheQueue) {
+  options_.max_queued_calls = 1;
+  Begin(1);
+  Submit();
+  Cancel(Submit());
+  EXPECT_NE(Submit(), 0u);
+}
+
+TEST_F(CoreTest, ADispatchedCallThatIsCancelledGoesOnUntilItsTransportReports) {
+  Begin(1);
+  const CallId call = Submit();
+  Cancel(call);
+  EXPECT_EQ(Ended(call), nullptr);
+  EXPECT_TRUE(core_->IsInFlight(call));
+  End(call, CallReport::kFailed);
+  EXPECT_FALSE(core_->IsInFlight(call));
+  Cancel(call);
+  EXPECT_TRUE(ended_.empty());
+  EXPECT_EQ(core_->calls(), 0u);
 }
 
 TEST_F(CoreTest, AFullQueueRefuses) {
@@ -240,6 +355,72 @@ TEST_F(CoreTest, ASessionWhoseWorkerIsLostMovesToOneOther) {
   EXPECT_EQ(WorkerOf(third), -1) << "the state is made anew: who comes meanwhile waits";
   End(second);
   EXPECT_EQ(WorkerOf(third), WorkerOf(second));
+}
+
+TEST_F(CoreTest, FirstCallsOfASessionShareAWorkerThatHasRoomForThem) {
+  BeginOf({2, 2});
+  const CallId a = Submit("s"), b = Submit("s"), c = Submit("s");
+  EXPECT_EQ(WorkerOf(b), WorkerOf(a));
+  EXPECT_EQ(WorkerOf(c), -1);
+}
+
+TEST_F(CoreTest, TheWorkerThatHoldsASessionIsToldThatItsUserEndedIt) {
+  Begin(2);
+  const CallId first = Submit("s");
+  End(first);
+  EndSession("s");
+  ASSERT_EQ(ended_sessions_.size(), 1u);
+  EXPECT_EQ(ended_sessions_[0].worker, WorkerOf(first));
+  EXPECT_EQ(ended_sessions_[0].process, ProcessOf(WorkerOf(first)));
+  EXPECT_EQ(ended_sessions_[0].session_id, "s");
+  EXPECT_EQ(core_->sessions(), 0u);
+  EndSession("s");
+  EndSession("never used");
+  EXPECT_EQ(ended_sessions_.size(), 1u);
+}
+
+TEST_F(CoreTest, AQueuedCallOfASessionThatWasEndedBeginsItAnew) {
+  Begin(2);
+  const CallId first = Submit("s"), second = Submit("s");
+  ASSERT_EQ(WorkerOf(second), -1);
+  EndSession("s");
+  EXPECT_EQ(core_->sessions(), 0u);
+  End(first);
+  ASSERT_NE(WorkerOf(second), -1);
+  EXPECT_EQ(core_->sessions(), 1u);
+  EndSession("s");
+  ASSERT_EQ(ended_sessions_.size(), 2u);
+  EXPECT_EQ(ended_sessions_[1].worker, WorkerOf(second));
+}
+
+TEST_F(CoreTest, TheWorkerIsToldOfASessionThatIsTooOldOrOneTooMany) {
+  options_.max_sessions = 2;
+  Begin(1);
+  End(Submit("a"));
+  End(Submit("b"));
+  End(Submit("c"));
+  ASSERT_EQ(ended_sessions_.size(), 1u);
+  EXPECT_EQ(ended_sessions_[0].session_id, "a");
+  Pass(options_.session_ttl + milliseconds(1));
+  EXPECT_EQ(ended_sessions_.size(), 1u) << "only a call of a session looks for them";
+  End(Submit("c"));
+  ASSERT_EQ(ended_sessions_.size(), 3u);
+  EXPECT_EQ(ended_sessions_[1].session_id, "b");
+  EXPECT_EQ(ended_sessions_[2].session_id, "c") << "it is begun anew";
+}
+
+TEST_F(CoreTest, NobodyIsToldOfASessionWhoseProcessIsNotThereOrNeverHadIt) {
+  Begin(1);
+  End(Submit("lost"));
+  Exit(ProcessOf(0));
+  Submit("waits");
+  EndSession("lost");
+  EndSession("waits");
+  EXPECT_TRUE(ended_sessions_.empty());
+  Pass(milliseconds(0));
+  Ready(ProcessOf(0));
+  EndSession("lost");
+  EXPECT_TRUE(ended_sessions_.empty());
 }
 
 // --- Workers -----------------------------------------------------------------------------------
@@ -407,7 +588,7 @@ TEST_F(CoreTest, AStoppedPoolCancelsWhatIsQueuedAndRefusesNewCalls) {
   core_->Stop(now_);
   End(running);
   ASSERT_NE(Ended(queued), nullptr);
-  EXPECT_EQ(Ended(queued)->why, EndCall::Why::kCancelled);
+  EXPECT_EQ(Ended(queued)->why, EndCall::Why::kShutdown);
   auto refused = core_->Submit({.session_id = "", .queue_deadline = now_, .deadline = now_}, now_);
   EXPECT_EQ(refused.error(), ErrorCode::kUnavailable);
 }

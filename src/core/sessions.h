@@ -5,9 +5,11 @@
 #include <chrono>
 #include <cstdint>
 #include <list>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 namespace snakepit {
 
@@ -26,9 +28,17 @@ class SessionTable {
   SessionTable(std::chrono::milliseconds ttl, size_t max_sessions)
       : ttl_(ttl), max_sessions_(max_sessions) {}
 
+  // Sessions too old that one Use forgets at most, so that none takes long. As one call makes at
+  // most one session, none that is too old stays for ever.
+  static constexpr int kMostForgottenAtOnce = 16;
+
   // The session, new if it was unknown or too old; marks it as used and forgets what is too old or
-  // too much. The reference holds until the next call of Use.
-  Session& Use(std::string_view id, Time now);
+  // too much: only this does. Appends to `*forgotten` what was. The reference holds until the next
+  // call of Use or Forget.
+  Session& Use(std::string_view id, Time now, std::vector<Session>* forgotten);
+
+  // Takes the session out, if it is known.
+  std::optional<Session> Forget(std::string_view id);
 
   // The session if it is known, else nullptr; does not count as a use.
   Session* Find(std::string_view id);
@@ -36,6 +46,9 @@ class SessionTable {
   size_t size() const { return by_id_.size(); }
 
  private:
+  bool IsTooOld(const Session& session, Time now) const { return now - session.last_used > ttl_; }
+  Session TakeOut(std::list<Session>::iterator session);
+
   const std::chrono::milliseconds ttl_;
   const size_t max_sessions_;
   std::list<Session> by_use_;  // the latest used first

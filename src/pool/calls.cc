@@ -38,11 +38,16 @@ Result<CallRequest> Pool::Impl::MakeRequest(std::string_view session_id, std::st
   return CallRequest{.command = command,
                      .args = &args,
                      .session_id = session_id,
-                     .deadline = steady_clock::now() + timeout};
+                     .deadline = steady_clock::now() + timeout,
+                     .stop = options.stop};
 }
 
-Result<CallId> Pool::Impl::SubmitLocked(const CallRequest& request, const CallOptions& options,
-                                        PendingCall* pending) {
+Result<void> Pool::Impl::SubmitLocked(const CallRequest& request, const CallOptions& options,
+                                      PendingCall* pending) {
+  if (request.stop.stop_requested()) {
+    ++refused_;
+    return Fail(ErrorCode::kCancelled, "the caller had given the call up before it was made");
+  }
   const SteadyTime now = steady_clock::now();
   auto id =
       core_.Submit({.session_id = request.session_id,
@@ -51,15 +56,43 @@ Result<CallId> Pool::Impl::SubmitLocked(const CallRequest& request, const CallOp
                    now);
   if (!id) {
     ++refused_;
+    ApplyLocked();  // it may have made the core forget a session
     return Fail(RefusalLocked(id.error()));
   }
   ++accepted_;
+  pending->id = *id;
   calls_.emplace(*id, pending);
   ApplyLocked();
-  return *id;
+  return {};
+}
+
+// Returns when the call has a worker or has ended.
+void Pool::Impl::AwaitWorker(std::unique_lock<std::mutex>& lock, PendingCall& call,
+                             std::stop_token stop) {
+  const auto is_over = [&call] { return call.connection != nullptr || call.ended; };
+  if (is_over()) return;
+  if (!stop.stop_possible()) return call.changed.wait(lock, is_over);
+  lock.unlock();
+  {
+    const StopCallback on_stop(std::move(stop), [this, &call] { CancelQueued(call); });
+    lock.lock();
+    call.changed.wait(lock, is_over);
+    lock.unlock();
+  }
+  lock.lock();
+}
+
+// On the thread that asks for the stop.
+void Pool::Impl::CancelQueued(const PendingCall& call) {
+  std::lock_guard lock(mutex_);
+  // One that has no id yet is not submitted any more: the stop is seen there.
+  if (call.id == 0) return;
+  core_.Cancel(call.id);
+  ApplyLocked();
 }
 
 void Pool::Impl::ReportLocked(CallId id, AfterCall after, bool succeeded) {
+  if (!core_.IsInFlight(id)) return;  // an exchange that threw was released as well
   CallReport report = succeeded ? CallReport::kSucceeded : CallReport::kFailed;
   if (after == AfterCall::kUnusable) report = CallReport::kFailedUnusable;
   if (after == AfterCall::kLost) report = CallReport::kLost;
@@ -67,29 +100,45 @@ void Pool::Impl::ReportLocked(CallId id, AfterCall after, bool succeeded) {
   ApplyLocked();
 }
 
+// On the io_context's thread: the worker is through with a call that was abandoned. Run may not
+// have got to know yet that it was.
+void Pool::Impl::OnReleased(CallId id, AfterCall after) {
+  std::lock_guard lock(mutex_);
+  if (auto call = calls_.find(id); call != calls_.end()) call->second->released = true;
+  ReportLocked(id, after, /*succeeded=*/false);
+  changed_.notify_all();
+}
+
 // On the caller's thread: submit, wait for a worker, exchange, report.
 template <typename T>
-Result<T> Pool::Impl::Run(const CallRequest& request, const CallOptions& options,
+Result<T> Pool::Impl::Run(CallRequest& request, const CallOptions& options,
                           const std::function<CallOutcome<T>(Connection&)>& exchange) {
   PendingCall call;
   std::unique_lock lock(mutex_);
-  Result<CallId> id = SubmitLocked(request, options, &call);
-  if (!id) return Fail(std::move(id.error()));
-  call.changed.wait(lock, [&call] { return call.connection != nullptr || call.ended; });
+  Result<void> submitted = SubmitLocked(request, options, &call);
+  if (!submitted) return Fail(std::move(submitted.error()));
+  AwaitWorker(lock, call, options.stop);
 
   Result<T> result = T();
   std::exception_ptr thrown;
   if (!call.ended) {
+    if (!ending_sessions_.empty() && !request.session_id.empty()) {
+      changed_.wait_until(lock, request.deadline,
+                          [&] { return !ending_sessions_.contains(request.session_id); });
+    }
+    request.released = [this, id = call.id](AfterCall after) { OnReleased(id, after); };
     lock.unlock();
-    CallOutcome<T> outcome{Fail(ErrorCode::kCancelled, ""), AfterCall::kUnusable};
+    CallOutcome<T> outcome{Fail(ErrorCode::kInternal, ""), AfterCall::kUnusable};
     try {
       outcome = exchange(*call.connection);
-    } catch (...) {  // of the chunk callback; the worker is in the middle of its stream
+    } catch (...) {  // there is no memory, say; nobody knows how far the call has got
       thrown = std::current_exception();
     }
     result = std::move(outcome.result);
     lock.lock();
-    ReportLocked(*id, outcome.after, result.has_value());
+    if (outcome.after != AfterCall::kAbandoned) {
+      ReportLocked(call.id, outcome.after, result.has_value());
+    }
     if (outcome.after == AfterCall::kLost) {
       call.changed.wait(lock, [&call] { return call.ended.has_value(); });
     }
@@ -102,7 +151,7 @@ Result<T> Pool::Impl::Run(const CallRequest& request, const CallOptions& options
     }
     result = Fail(std::move(*call.ended));
   }
-  calls_.erase(*id);
+  calls_.erase(call.id);
   ++(result ? succeeded_ : failed_);
   changed_.notify_all();
   lock.unlock();
@@ -128,9 +177,20 @@ Result<int64_t> Pool::Impl::ExecuteStream(std::string_view session_id, std::stri
   Result<CallRequest> request =
       MakeRequest(session_id, command, args, options, options_.stream_timeout);
   if (!request) return Fail(std::move(request.error()));
-  return Run<int64_t>(*request, options, [&](Connection& connection) {
-    return connection.Stream(*request, on_chunk);
+  std::exception_ptr thrown;
+  const ChunkCallback guarded = [&on_chunk, &thrown](const Chunk& chunk) {
+    try {
+      return on_chunk(chunk);
+    } catch (...) {
+      thrown = std::current_exception();
+      return false;  // gives the stream up
+    }
+  };
+  Result<int64_t> result = Run<int64_t>(*request, options, [&](Connection& connection) {
+    return connection.Stream(*request, guarded);
   });
+  if (thrown) std::rethrow_exception(thrown);
+  return result;
 }
 
 // --- Asynchronous calls ------------------------------------------------------------------------
@@ -143,39 +203,47 @@ void Pool::Impl::Submit(std::string_view command, Value args,
   call->args = std::move(args);
   call->done = std::move(done);
   call->info = options.info;
+  if (options.stop.stop_possible()) {
+    call->on_stop.emplace(options.stop, [this, call = call.get()] { CancelQueued(call->pending); });
+  }
   Result<CallRequest> request =
       MakeRequest({}, call->command, call->args, options, options_.call_timeout);
   std::unique_lock lock(mutex_);
-  Result<CallId> id = Fail(ErrorCode::kInternal, "");
+  Result<void> submitted;
   if (request) {
     call->request = *request;
-    id = SubmitLocked(call->request, options, &call->pending);
-    if (id) {
-      call.release()->id = *id;  // EndAsync deletes it
+    submitted = SubmitLocked(call->request, options, &call->pending);
+    if (submitted) {
+      (void)call.release();  // EndAsync deletes it
       return;
     }
   } else {
-    id = Fail(std::move(request.error()));
+    submitted = Fail(std::move(request.error()));
   }
   if (!thread_ends_) {
-    asio::post(io_, [done = std::move(call->done), error = std::move(id.error())]() mutable {
+    asio::post(io_, [done = std::move(call->done), error = std::move(submitted.error())]() mutable {
       done(Fail(std::move(error)));
     });
     return;
   }
   lock.unlock();
-  call->done(Fail(std::move(id.error())));  // after a Shutdown there is no other thread
+  call->done(Fail(std::move(submitted.error())));  // after a Shutdown there is no other thread
 }
 
 // On the io_context's thread, when a worker has been found.
 void Pool::Impl::StartAsync(AsyncCall* call) {
+  call->request.released = [this, id = call->pending.id](AfterCall after) {
+    OnReleased(id, after);
+  };
   call->pending.connection->CallAsync(call->request, [this, call](CallOutcome<Value> outcome) {
     const bool lost = outcome.after == AfterCall::kLost;
     if (lost) call->lost = std::move(outcome.result.error());
     {
       std::lock_guard lock(mutex_);
       // A lost call ends by an effect, perhaps of this very step; not before this has returned.
-      ReportLocked(call->id, outcome.after, outcome.result.has_value());
+      if (outcome.after != AfterCall::kAbandoned) {
+        ReportLocked(call->pending.id, outcome.after, outcome.result.has_value());
+      }
     }
     if (!lost) EndAsync(call, std::move(outcome.result));
   });
@@ -186,7 +254,7 @@ void Pool::Impl::EndAsync(AsyncCall* call, Result<Value> result) {
   const std::unique_ptr<AsyncCall> owned(call);
   {
     std::lock_guard lock(mutex_);
-    calls_.erase(call->id);
+    calls_.erase(call->pending.id);
     ++(result ? succeeded_ : failed_);
   }
   if (!result) {
@@ -209,16 +277,20 @@ std::string Pool::Impl::QueueStateLocked() const {
   std::string text = std::to_string(core_.queued()) + " of " +
                      std::to_string(options_.max_queued_calls) + " calls queued; the workers are";
   for (int state = 0; state < kWorkerStates; ++state) {
-    int count = 0, busy = 0;
+    int count = 0, in_flight = 0, capacity = 0;
     for (const Core::Worker& worker : core_.workers()) {
       if (static_cast<int>(worker.state) != state) continue;
       ++count;
-      if (worker.in_flight > 0) ++busy;
+      in_flight += worker.in_flight;
+      capacity += worker.capacity;
     }
     if (count == 0) continue;
     text += (text.ends_with("are") ? " " : ", ") + std::to_string(count) + " " +
             std::string(WorkerStateName(static_cast<WorkerState>(state)));
-    if (busy > 0) text += " (" + std::to_string(busy) + " busy)";
+    if (in_flight > 0) {
+      text += " (" + std::to_string(in_flight) + " in flight, capacity " +
+              std::to_string(capacity) + ")";
+    }
   }
   if (!last_start_error_.empty() && !core_.AllReady()) {
     text += "; the last start that failed: " + last_start_error_;
@@ -252,7 +324,11 @@ Error Pool::Impl::EndedLocked(const EndCall& end) const {
       break;
     case EndCall::Why::kCancelled:
       error.code = ErrorCode::kCancelled;
-      error.message = "the pool was shut down while the call was queued";
+      error.message = "the caller gave the call up while it was queued, it was not executed";
+      break;
+    case EndCall::Why::kShutdown:
+      error.code = ErrorCode::kCancelled;
+      error.message = "the pool was shut down while the call was queued, it was not executed";
       break;
     case EndCall::Why::kWorkerLost: {
       const LastExit& last = slots_[end.worker].last_exit;

@@ -81,6 +81,9 @@ Result<PoolOptions> Complete(PoolOptions options) {
     return Bad("stream_timeout", "1 ms to 24 h");
   }
   if (!IsTime(options.stop_grace, 0, kLongestTimeout)) return Bad("stop_grace", "0 ms to 24 h");
+  if (!IsTime(options.cancel_grace, 0, kLongestTimeout)) {
+    return Bad("cancel_grace", "0 ms to 24 h");
+  }
   if (!IsTime(options.session_ttl, 1, kLongestTtl)) return Bad("session_ttl", "1 ms to 365 days");
   if (options.max_sessions == 0) return Bad("max_sessions", "over 0");
   if (!IsTime(options.max_restart_backoff, 1, kLongestTimeout)) {

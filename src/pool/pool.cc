@@ -63,6 +63,12 @@ void Pool::Submit(std::string_view command, Value args, std::function<void(Resul
   impl_->Submit(command, std::move(args), std::move(done), options);
 }
 
+void Pool::EndSession(std::string_view session_id) { impl_->EndSession(session_id); }
+
+Result<WorkerHealth> Pool::CheckHealth(int worker_id, std::chrono::milliseconds timeout) {
+  return impl_->CheckHealth(worker_id, timeout);
+}
+
 PoolStats Pool::Stats() const { return impl_->Stats(); }
 std::vector<WorkerInfo> Pool::Workers() const { return impl_->Workers(); }
 bool Pool::Drain(std::chrono::milliseconds timeout) { return impl_->Drain(timeout); }

@@ -15,6 +15,7 @@
 #include <future>
 #include <iterator>
 #include <sstream>
+#include <stop_token>
 #include <thread>
 
 #include "snakepit/pool.h"
@@ -34,6 +35,7 @@ Result<std::unique_ptr<Pool>> StartPool(Adapter adapter, int workers = 1,
   PoolOptions options;
   options.adapter = std::move(adapter);
   options.workers = workers;
+  options.cancel_grace = milliseconds(100);  // a legacy worker that overruns is replaced soon
   if (log != nullptr) options.log = log->sink();
   return Pool::Start(std::move(options));
 }
@@ -233,6 +235,51 @@ TEST(Faults, ACallThatTimedOutInTheQueueIsNeverExecuted) {
   std::string pid, command, id;
   while (file >> pid >> command >> id) commands << command << " ";
   EXPECT_EQ(commands.str(), "ping fault ping ") << "the first ping is the start's";
+}
+
+// Breakage 3: a worker is not listed as free while it is busy with a call that was given up. Which
+// it may be until its grace is over. PROTOCOL.md 6.6.6.
+TEST(Faults, AWorkerThatAnswersLateIsKeptAndItsLateReplyDropped) {
+  const TempPath fifo("late-fifo");
+  ASSERT_EQ(mkfifo(fifo.path().c_str(), 0600), 0);
+  PoolOptions options;
+  options.adapter = MisbehavingWorker("late-reply", {"--until", fifo.path()});
+  options.workers = 1;
+  options.cancel_grace = seconds(60);
+  auto pool = Pool::Start(std::move(options));
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  const pid_t pid = (*pool)->Workers()[0].pid;
+  auto late = (*pool)->Execute("fault", {}, {.timeout = milliseconds(50)});
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, ErrorCode::kDeadlineExceeded) << late.error().ToString();
+  EXPECT_EQ((*pool)->Workers()[0].calls_in_flight, 1);
+  auto queued = (*pool)->Execute("ping", {}, {.queue_timeout = milliseconds(50)});
+  ASSERT_FALSE(queued);
+  EXPECT_EQ(queued.error().code, ErrorCode::kQueueTimeout);
+
+  close(open(fifo.path().c_str(), O_WRONLY));  // the worker replies now
+  auto after = (*pool)->Execute("ping", {});
+  ASSERT_TRUE(after) << after.error().ToString();
+  EXPECT_EQ(after->TextAt("survived"), "") << "the late reply";
+  EXPECT_EQ((*pool)->Workers()[0].pid, pid);
+}
+
+TEST(Faults, AWorkerThatStaysSilentBeyondItsGraceIsReplaced) {
+  auto pool = StartPool(MisbehavingWorker("silent"));
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  const pid_t pid = (*pool)->Workers()[0].pid;
+  std::stop_source source;
+  std::promise<Result<Value>> ended;
+  (*pool)->Submit("fault", {}, [&ended](Result<Value> result) { ended.set_value(result); },
+                  {.stop = source.get_token()});
+  source.request_stop();
+  auto result = ended.get_future().get();
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kCancelled) << result.error().ToString();
+  ASSERT_FALSE((*pool)->Execute("fault", {}, {.timeout = milliseconds(50)}));
+  auto after = (*pool)->Execute("ping", {});
+  EXPECT_TRUE(after) << after.error().ToString();
+  EXPECT_NE((*pool)->Workers()[0].pid, pid);
 }
 
 // `body` serves in fixed JSON.
@@ -500,6 +547,9 @@ TEST(Start, BadOptionsAreRefusedByName) {
   options.queue_timeout = milliseconds::max();
   EXPECT_NE(message(options).find("queue_timeout"), std::string::npos);
   options.queue_timeout = seconds(1);
+  options.cancel_grace = milliseconds(-1);
+  EXPECT_NE(message(options).find("cancel_grace"), std::string::npos);
+  options.cancel_grace = seconds(1);
   options.adapter.transport = StdioTransport{.codecs = {}};
   EXPECT_NE(message(options).find("codecs"), std::string::npos);
   options.adapter.transport = GrpcTransport{.max_message_bytes = 1};

@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <asio/post.hpp>
 #include <csignal>
+#include <future>
 #include <utility>
 
 #include "src/base/fd.h"
+#include "src/pool/options.h"
 #include "src/process/proc_figures.h"
 
 namespace snakepit {
@@ -17,6 +19,8 @@ using std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kStartTimeoutMargin{100};
 // How long the guardian may take to kill a worker and to report it.
 constexpr std::chrono::milliseconds kGuardianLimit{2'000};
+// How much later than its deadline the answer of a health check is awaited.
+constexpr std::chrono::milliseconds kHealthMargin{1'000};
 
 // For the start of a thread: a signal is for the program's own threads to handle.
 class BlockedSignals {
@@ -104,6 +108,48 @@ bool Pool::Impl::Drain(std::chrono::milliseconds timeout) {
   return changed_.wait_for(lock, timeout, [this] { return calls_.empty(); });
 }
 
+void Pool::Impl::EndSession(std::string_view session_id) {
+  std::lock_guard lock(mutex_);
+  core_.EndSession(session_id);
+  ApplyLocked();
+}
+
+Result<WorkerHealth> Pool::Impl::CheckHealth(int worker_id, std::chrono::milliseconds timeout) {
+  if (worker_id < 0 || worker_id >= options_.workers) {
+    return Fail(ErrorCode::kInvalidArgument, "there is no worker " + std::to_string(worker_id));
+  }
+  if (timeout.count() < 1 || timeout > kLongestTimeout) {
+    return Fail(ErrorCode::kInvalidArgument, "the timeout of a health check is 1 ms to 24 h, not " +
+                                                 std::to_string(timeout.count()) + " ms");
+  }
+  const SteadyTime deadline = steady_clock::now() + timeout;
+  auto promise = std::make_shared<std::promise<Result<WorkerHealth>>>();
+  std::future<Result<WorkerHealth>> health = promise->get_future();
+  {
+    std::lock_guard lock(mutex_);
+    const WorkerState state = core_.workers()[worker_id].state;
+    if (state != WorkerState::kReady) {
+      Error error{.code = ErrorCode::kUnavailable,
+                  .message = "worker " + std::to_string(worker_id) + " is not ready, but " +
+                             std::string(WorkerStateName(state))};
+      error.worker_id = worker_id;
+      return Fail(std::move(error));
+    }
+    asio::post(io_, [connection = slots_[worker_id].connection, deadline, promise] {
+      connection->CheckHealth(deadline, [promise](Result<WorkerHealth> result) {
+        promise->set_value(std::move(result));
+      });
+    });
+  }
+  Result<WorkerHealth> result =
+      Fail(ErrorCode::kDeadlineExceeded, "a callback held up the pool's own thread for too long");
+  if (health.wait_until(deadline + kHealthMargin) == std::future_status::ready) {
+    result = health.get();
+  }
+  if (!result) result.error().worker_id = worker_id;
+  return result;
+}
+
 // --- Figures -----------------------------------------------------------------------------------
 
 PoolStats Pool::Impl::Stats() const {
@@ -134,6 +180,8 @@ std::vector<WorkerInfo> Pool::Impl::Workers() const {
       infos.push_back({.id = w,
                        .state = worker.state,
                        .pid = slots_[w].pid,
+                       .capacity = worker.capacity,
+                       .protocol_version = slots_[w].protocol_version,
                        .calls_in_flight = worker.in_flight,
                        .calls_started = worker.calls_started,
                        .restarts = worker.restarts,
@@ -176,7 +224,10 @@ void Pool::Impl::Apply(const DispatchCall& effect) {
 }
 
 void Pool::Impl::Apply(const EndCall& effect) {
-  PendingCall* call = calls_.at(effect.call);
+  auto found = calls_.find(effect.call);
+  // A call that was abandoned and then lost: its caller has an outcome, or is about to take it.
+  if (found == calls_.end() || found->second->released) return;
+  PendingCall* call = found->second;
   if (call->async != nullptr) {
     asio::post(io_, [this, async = call->async, error = EndedLocked(effect)]() mutable {
       EndAsync(async, Fail(std::move(error)));
@@ -200,6 +251,19 @@ void Pool::Impl::Apply(const KillWorker& effect) {
 void Pool::Impl::Apply(const ReportStartTimeout& effect) {
   asio::post(io_, [this, worker = effect.worker] {
     ReportStartFailure(worker, Error{.code = ErrorCode::kStartTimeout});
+  });
+}
+
+void Pool::Impl::Apply(const EndWorkerSession& effect) {
+  std::shared_ptr<Connection> connection = slots_[effect.worker].connection;
+  if (!connection->agreement().session) return;
+  // Until the worker has been told, no call of a new session of that name may overtake (Run).
+  auto ending = ending_sessions_.insert(effect.session_id);
+  asio::post(io_, [this, connection = std::move(connection), ending] {
+    connection->EndSession(*ending);
+    std::lock_guard lock(mutex_);
+    ending_sessions_.erase(ending);
+    changed_.notify_all();
   });
 }
 
@@ -295,6 +359,7 @@ void Pool::Impl::StartProcess(int worker, ProcessNumber process) {
                                                    .worker_id = worker,
                                                    .process_number = process,
                                                    .runtime_directory = runtime_directory_.path(),
+                                                   .cancel_grace = options_.cancel_grace,
                                                    .on_stdout_line = log_line});
   if (!launch) return OnSpawnFailed(process, std::move(launch.error()));
   auto pipe = OpenPipe();
@@ -346,11 +411,13 @@ void Pool::Impl::OnConnected(ProcessNumber process,
   Slot& slot = slots_[worker];
   if (connection) {
     const auto time = steady_clock::now() - slot.started_at;
+    const Agreement& agreement = (*connection)->agreement();
     {
       std::lock_guard lock(mutex_);
       slot.connection = std::move(*connection);
       slot.start_time = std::chrono::duration_cast<std::chrono::microseconds>(time);
-      core_.Ready(process, steady_clock::now());
+      slot.protocol_version = agreement.version;
+      core_.Ready(process, agreement.capacity, steady_clock::now());
       ApplyLocked();
       changed_.notify_all();
     }

@@ -14,7 +14,10 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
+#include <stop_token>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -45,6 +48,8 @@ class Pool::Impl {
                                 const CallOptions& options);
   void Submit(std::string_view command, Value args, std::function<void(Result<Value>)> done,
               const CallOptions& options);
+  void EndSession(std::string_view session_id);
+  Result<WorkerHealth> CheckHealth(int worker_id, std::chrono::milliseconds timeout);
   PoolStats Stats() const;
   std::vector<WorkerInfo> Workers() const;
   bool Drain(std::chrono::milliseconds timeout);
@@ -53,25 +58,31 @@ class Pool::Impl {
  private:
   struct AsyncCall;
 
-  // A call that the core has accepted and that has not ended. Guarded by mutex_.
+  // Gives a queued call up. May run within its constructor, on any thread, and its destructor waits
+  // for it: neither may happen while mutex_ is held.
+  using StopCallback = std::stop_callback<std::function<void()>>;
+
+  // A call that the core has accepted and whose caller has not got its outcome. Guarded by mutex_.
   struct PendingCall {
+    CallId id = 0;                    // 0: not submitted yet
     std::condition_variable changed;  // for the thread that waits for it
     AsyncCall* async = nullptr;       // null: a thread waits
     int worker = -1;                  // -1: not dispatched yet
     pid_t pid = 0;
     std::shared_ptr<Connection> connection;
     std::optional<Error> ended;  // by the core, without an answer of the worker
+    bool released = false;       // it was abandoned, and CallRequest::released has run already
   };
 
   struct AsyncCall {
     PendingCall pending;
-    CallId id = 0;
     std::string command;
     Value args;
     CallRequest request;
     std::function<void(Result<Value>)> done;
     CallInfo* info = nullptr;
     std::optional<Error> lost;  // what the transport saw of the loss
+    std::optional<StopCallback> on_stop;
   };
 
   // How the latest process of a worker that ended did so.
@@ -87,6 +98,7 @@ class Pool::Impl {
     std::shared_ptr<Connection> connection;  // once ready
     SteadyTime started_at;
     std::chrono::microseconds start_time{0};
+    int protocol_version = 1;
     LastExit last_exit;
     // Only used on the io_context's thread.
     std::unique_ptr<Launch> launch;
@@ -97,14 +109,17 @@ class Pool::Impl {
 
   // Calls. Pool::Impl in calls.cc.
   template <typename T>
-  Result<T> Run(const CallRequest& request, const CallOptions& options,
+  Result<T> Run(CallRequest& request, const CallOptions& options,
                 const std::function<CallOutcome<T>(Connection&)>& exchange);
   Result<CallRequest> MakeRequest(std::string_view session_id, std::string_view command,
                                   const Value& args, const CallOptions& options,
                                   std::chrono::milliseconds default_timeout) const;
-  Result<CallId> SubmitLocked(const CallRequest& request, const CallOptions& options,
-                              PendingCall* pending);
+  Result<void> SubmitLocked(const CallRequest& request, const CallOptions& options,
+                            PendingCall* pending);
+  void AwaitWorker(std::unique_lock<std::mutex>& lock, PendingCall& call, std::stop_token stop);
+  void CancelQueued(const PendingCall& call);
   void ReportLocked(CallId id, AfterCall after, bool succeeded);
+  void OnReleased(CallId id, AfterCall after);
   void StartAsync(AsyncCall* call);
   void EndAsync(AsyncCall* call, Result<Value> result);
   Error RefusalLocked(ErrorCode code) const;
@@ -119,6 +134,7 @@ class Pool::Impl {
   void Apply(const AskWorkerToEnd& effect);
   void Apply(const KillWorker& effect);
   void Apply(const ReportStartTimeout& effect);
+  void Apply(const EndWorkerSession& effect);
   void UpdateWakeLocked();
   void ArmTimer();
 
@@ -151,6 +167,7 @@ class Pool::Impl {
   std::unique_ptr<Guardian> guardian_;
   std::vector<Slot> slots_;
   std::unordered_map<CallId, PendingCall*> calls_;
+  std::multiset<std::string, std::less<>> ending_sessions_;  // of which workers are yet to be told
   std::vector<Effect> effects_;
   std::optional<Core::Time> armed_;
   bool started_ = false;              // Start has returned the pool

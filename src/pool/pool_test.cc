@@ -86,6 +86,8 @@ TEST_P(PoolTest, AllWorkersAreReadyAfterTheStart) {
     EXPECT_EQ(worker.state, WorkerState::kReady);
     EXPECT_GT(worker.start_time.count(), 0);
     EXPECT_GT(worker.rss_bytes, 1 << 20);
+    EXPECT_EQ(worker.capacity, 1);
+    EXPECT_EQ(worker.protocol_version, GetParam() == WorkerKind::kLegacyGrpc ? 1 : 2);
     pids.insert(worker.pid);
   }
   EXPECT_EQ(pids.size(), 2u);
@@ -348,7 +350,7 @@ TEST_P(PoolTest, ACallThatFindsNoWorkerInTimeEndsWithAQueueTimeout) {
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::kQueueTimeout);
   EXPECT_FALSE(result.error().may_have_run);
-  EXPECT_NE(result.error().message.find("1 ready (1 busy)"), std::string::npos)
+  EXPECT_NE(result.error().message.find("1 ready (1 in flight, capacity 1)"), std::string::npos)
       << result.error().message;
   EXPECT_TRUE(Ping());
 }

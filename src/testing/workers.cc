@@ -66,6 +66,32 @@ Adapter WorkerOfKind(WorkerKind kind) {
   return adapter;
 }
 
+std::string_view FixtureKindName(FixtureKind kind) {
+  constexpr std::string_view kNames[] = {"PythonJson", "PythonMsgpack", "PythonGrpc",
+                                         "CppJson",    "CppMsgpack",    "CppGrpc"};
+  return kNames[static_cast<int>(kind)];
+}
+
+Adapter FixtureOfKind(FixtureKind kind, int capacity) {
+  const std::string_view name = FixtureKindName(kind);
+  Adapter adapter;
+  if (name.starts_with("Python")) {
+    adapter.argv = {kPython, "-B", Here() + "/src/testing/fixture_worker.py"};
+    adapter.environment["PYTHONPATH"] = Here() + "/python";
+  } else {
+    adapter.argv = {Here() + "/src/worker/testing/fixture_worker"};
+  }
+  adapter.environment["FIXTURE_CAPACITY"] = std::to_string(capacity);
+  if (name.ends_with("Grpc")) {
+    adapter.argv.insert(adapter.argv.end(), {"--transport", "grpc", "--socket", "{socket}"});
+    adapter.transport = GrpcTransport{};
+  } else {
+    const Codec codec = name.ends_with("Json") ? Codec::kJson : Codec::kMessagePack;
+    adapter.transport = StdioTransport{.codecs = {codec}};
+  }
+  return adapter;
+}
+
 Adapter LegacyStdioWorker(std::string script, std::vector<std::string> arguments,
                           StdioTransport transport) {
   Adapter adapter = Script(std::move(script), std::move(arguments));

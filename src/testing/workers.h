@@ -21,6 +21,24 @@ enum class WorkerKind { kBundledStdioJson, kBundledStdioMsgpack, kBundledGrpc, k
 std::string_view WorkerKindName(WorkerKind kind);
 Adapter WorkerOfKind(WorkerKind kind);
 
+// The same commands on both SDKs, over each transport and encoding: echo (the args), pid, sleep
+// (ms), stream_bytes (total_bytes, chunk_bytes).
+enum class FixtureKind {
+  kPythonJson,
+  kPythonMsgpack,
+  kPythonGrpc,
+  kCppJson,
+  kCppMsgpack,
+  kCppGrpc
+};
+
+inline constexpr FixtureKind kFixtureKinds[] = {
+    FixtureKind::kPythonJson, FixtureKind::kPythonMsgpack, FixtureKind::kPythonGrpc,
+    FixtureKind::kCppJson,    FixtureKind::kCppMsgpack,    FixtureKind::kCppGrpc};
+
+std::string_view FixtureKindName(FixtureKind kind);
+Adapter FixtureOfKind(FixtureKind kind, int capacity = 1);
+
 // A script of src/testing/legacy on stdio.
 Adapter LegacyStdioWorker(std::string script, std::vector<std::string> arguments,
                           StdioTransport transport);

@@ -26,10 +26,12 @@ timespec ToTimespec(steady_clock::duration time) {
 
 }  // namespace
 
-AdaptiveWait::Outcome AdaptiveWait::Wait(int read_fd, int write_fd, SteadyTime deadline) {
+AdaptiveWait::Outcome AdaptiveWait::Wait(int read_fd, int write_fd, int wake_fd,
+                                         SteadyTime deadline) {
   pollfd entries[] = {{.fd = read_fd, .events = POLLIN, .revents = 0},
+                      {.fd = wake_fd, .events = POLLIN, .revents = 0},
                       {.fd = write_fd, .events = POLLOUT, .revents = 0}};
-  const nfds_t count = write_fd < 0 ? 1 : 2;
+  const nfds_t count = write_fd < 0 ? 2 : 3;
   if (HasSeveralProcessors() && (skip_ == 0 || --skip_ == 0)) {
     const SteadyTime end = std::min(steady_clock::now() + kSpin, deadline);
     do {

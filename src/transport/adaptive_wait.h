@@ -18,9 +18,9 @@ class AdaptiveWait {
 
   enum class Outcome { kReady, kDeadline };
 
-  // Returns when `read_fd` can be read, `write_fd` (-1: none) can be written, either has been
-  // closed by its peer, or the deadline has passed.
-  Outcome Wait(int read_fd, int write_fd, SteadyTime deadline);
+  // Returns when `read_fd` or `wake_fd` can be read, `write_fd` (-1: none) can be written, any has
+  // been closed by its peer, or the deadline has passed.
+  Outcome Wait(int read_fd, int write_fd, int wake_fd, SteadyTime deadline);
 
  private:
   static constexpr int kMaxPenalty = 256;

@@ -21,20 +21,28 @@ TEST(AdaptiveWait, ReturnsWhenThereIsSomethingToRead) {
   FdPair pair = *OpenSocketPair();
   ASSERT_EQ(write(pair.second.get(), "x", 1), 1);
   AdaptiveWait wait;
-  EXPECT_EQ(wait.Wait(pair.first.get(), -1, Never()), Outcome::kReady);
+  EXPECT_EQ(wait.Wait(pair.first.get(), -1, -1, Never()), Outcome::kReady);
 }
 
 TEST(AdaptiveWait, ReturnsWhenThePeerCloses) {
   FdPair pair = *OpenSocketPair();
   pair.second.Reset();
   AdaptiveWait wait;
-  EXPECT_EQ(wait.Wait(pair.first.get(), -1, Never()), Outcome::kReady);
+  EXPECT_EQ(wait.Wait(pair.first.get(), -1, -1, Never()), Outcome::kReady);
 }
 
 TEST(AdaptiveWait, ReturnsWhenThereIsRoomToWriteIfThatIsWanted) {
   FdPair pair = *OpenSocketPair();
   AdaptiveWait wait;
-  EXPECT_EQ(wait.Wait(pair.first.get(), pair.first.get(), Never()), Outcome::kReady);
+  EXPECT_EQ(wait.Wait(pair.first.get(), pair.first.get(), -1, Never()), Outcome::kReady);
+}
+
+TEST(AdaptiveWait, ReturnsWhenItIsWoken) {
+  FdPair pair = *OpenSocketPair();
+  FdPair wake = *OpenPipe();
+  ASSERT_EQ(write(wake.second.get(), "x", 1), 1);
+  AdaptiveWait wait;
+  EXPECT_EQ(wait.Wait(pair.first.get(), -1, wake.first.get(), Never()), Outcome::kReady);
 }
 
 TEST(AdaptiveWait, KeepsTheDeadlineWhetherItSpinsOrBlocks) {
@@ -42,7 +50,7 @@ TEST(AdaptiveWait, KeepsTheDeadlineWhetherItSpinsOrBlocks) {
   AdaptiveWait wait;
   for (int i = 0; i < 10; ++i) {
     const SteadyTime deadline = steady_clock::now() + milliseconds(2);
-    EXPECT_EQ(wait.Wait(pair.first.get(), -1, deadline), Outcome::kDeadline);
+    EXPECT_EQ(wait.Wait(pair.first.get(), -1, -1, deadline), Outcome::kDeadline);
     EXPECT_GE(steady_clock::now(), deadline);
   }
 }
@@ -55,7 +63,7 @@ TEST(AdaptiveWait, AReplyThatComesLateStillEndsIt) {
     char byte;
     AdaptiveWait wait;
     for (int i = 0; i < 1000; ++i) {
-      wait.Wait(pair.second.get(), -1, Never());
+      wait.Wait(pair.second.get(), -1, -1, Never());
       ASSERT_EQ(read(pair.second.get(), &byte, 1), 1);
       ASSERT_EQ(write(pair.second.get(), &byte, 1), 1);
     }
@@ -63,7 +71,7 @@ TEST(AdaptiveWait, AReplyThatComesLateStillEndsIt) {
   char byte = 'x';
   for (int i = 0; i < 1000; ++i) {
     ASSERT_EQ(write(pair.first.get(), &byte, 1), 1);
-    EXPECT_EQ(wait.Wait(pair.first.get(), -1, Never()), Outcome::kReady);
+    EXPECT_EQ(wait.Wait(pair.first.get(), -1, -1, Never()), Outcome::kReady);
     ASSERT_EQ(read(pair.first.get(), &byte, 1), 1);
   }
   echo.join();

@@ -16,6 +16,16 @@ CallOutcome<Value> DeadlinePassed(const CallRequest& request) {
   return {Fail(MayHaveRun(std::move(error))), AfterCall::kUnusable};
 }
 
+Error NotBegun() {
+  return {.code = ErrorCode::kCancelled,
+          .message = "the caller gave the call up before it was sent"};
+}
+
+Error GivenUp(const CallRequest& request) {
+  return MayHaveRun({.code = ErrorCode::kCancelled,
+                     .message = "the caller gave \"" + std::string(request.command) + "\" up"});
+}
+
 Error StreamGivenUp() {
   return MayHaveRun({.code = ErrorCode::kCancelled, .message = "the caller gave the stream up"});
 }

@@ -34,8 +34,11 @@ struct CallRequest {
   std::string_view session_id;  // empty: no session
   SteadyTime deadline;
   std::stop_token stop;  // a stop asked for ends the call with CANCELLED, at once
-  // Runs once, on the io_context's thread, after the call has ended with kAbandoned: what the
-  // connection is good for now that the worker is through with the call, or is given up.
+  // Runs once, on the io_context's thread, after the call has ended with kAbandoned (and only
+  // then): what the connection is good for now that the worker is through with the call, or is
+  // given up; kLost at once when the connection closes or is aborted meanwhile. It may run before
+  // Call or Stream has returned. It is kept by copy: the request and what it points to end with the
+  // call.
   std::function<void(AfterCall)> released;
 };
 
@@ -54,9 +57,12 @@ class Connection {
   // What was agreed with the worker. Never changes.
   virtual const Agreement& agreement() const = 0;
 
-  // The I/O happens on the calling thread, but where several calls share the connection.
+  // The I/O happens on the calling thread, but where several calls share the connection. Where Call
+  // or Stream throws (there is no memory, say), the pool gives the worker up; `released` may then
+  // run, or not.
   virtual CallOutcome<Value> Call(const CallRequest& request) = 0;
-  // The number of chunks. `on_chunk` runs on the calling thread.
+  // The number of chunks. `on_chunk` runs on the calling thread and throws nothing: the pool makes
+  // false of what its user's callback throws.
   virtual CallOutcome<int64_t> Stream(const CallRequest& request,
                                       const ChunkCallback& on_chunk) = 0;
 
@@ -85,7 +91,11 @@ class Connection {
 // The deadline of the call passed while the worker had it.
 CallOutcome<Value> DeadlinePassed(const CallRequest& request);
 
-// The chunk callback gave the stream up.
+// The caller gave the call up before it was sent.
+Error NotBegun();
+
+// The caller gave the call up; its chunk callback gave the stream up.
+Error GivenUp(const CallRequest& request);
 Error StreamGivenUp();
 
 // For an error of a call that the worker may have executed.

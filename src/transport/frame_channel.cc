@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <utility>
 
 namespace snakepit {
 namespace {
@@ -12,28 +13,39 @@ constexpr size_t kKeptOutgoingBytes = 256 * 1024;
 
 }  // namespace
 
-bool FrameChannel::Send() {
-  while (sent_ < outgoing_.size()) {
-    const ssize_t n = send(to_worker_.get(), outgoing_.data() + sent_, outgoing_.size() - sent_,
-                           MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      if (errno == EAGAIN || errno == EWOULDBLOCK) return true;
-      return false;
-    }
-    something_was_sent_ = true;
-    sent_ += static_cast<size_t>(n);
+void FrameChannel::Append(std::string* frames) {
+  appended_ += frames->size();
+  if (outgoing_.empty()) {
+    outgoing_.swap(*frames);
+  } else {
+    outgoing_ += *frames;
   }
-  sent_ = 0;
-  outgoing_.clear();
-  if (outgoing_.capacity() > kKeptOutgoingBytes) outgoing_.shrink_to_fit();
-  return true;
+  frames->clear();
+  if (frames->capacity() > kKeptOutgoingBytes) frames->shrink_to_fit();
 }
 
-FrameChannel::Progress FrameChannel::Advance() {
+void FrameChannel::Flush() {
+  while (sent_of_outgoing_ < outgoing_.size()) {
+    const ssize_t n = send(to_worker_.get(), outgoing_.data() + sent_of_outgoing_,
+                           outgoing_.size() - sent_of_outgoing_, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      const bool full = errno == EAGAIN || errno == EWOULDBLOCK;
+      // Who takes no more may have said why before: Receive reports it, after what it sent.
+      if (!full) peer_takes_no_more_ = true;
+      has_unsent_ = full;
+      return;
+    }
+    sent_of_outgoing_ += static_cast<size_t>(n);
+  }
+  has_unsent_ = false;
+  sent_of_outgoing_ = 0;
+  outgoing_.clear();
+  if (outgoing_.capacity() > kKeptOutgoingBytes) outgoing_.shrink_to_fit();
+}
+
+FrameChannel::Progress FrameChannel::Receive() {
   using Kind = Progress::Kind;
-  // A peer that takes no more may have said why before: what it sent is read first.
-  const bool peer_reads = outgoing_.empty() || Send();
   for (;;) {
     auto payload = reader_.Next();
     if (!payload) return {.kind = Kind::kBroken, .error = std::move(payload.error())};
@@ -46,8 +58,8 @@ FrameChannel::Progress FrameChannel::Advance() {
       continue;
     }
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && peer_reads) {
-      return {.kind = Kind::kBlocked, .wants_write = !outgoing_.empty()};
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && !peer_takes_no_more_) {
+      return {.kind = Kind::kBlocked};
     }
     Error lost{.code = ErrorCode::kWorkerLost, .message = "the worker closed its connection"};
     if (!reader_.empty()) lost.message += " in the middle of " + reader_.DescribePartial();

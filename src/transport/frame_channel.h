@@ -2,7 +2,9 @@
 #ifndef SNAKEPIT_TRANSPORT_FRAME_CHANNEL_H_
 #define SNAKEPIT_TRANSPORT_FRAME_CHANNEL_H_
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -12,20 +14,19 @@
 
 namespace snakepit {
 
-// The pool's end of a worker's stdin and stdout. Not synchronised, but for Shutdown.
+// The pool's end of a worker's stdin and stdout. One thread at a time may be in Append or Flush,
+// one at a time in Receive, and those two may be different ones; the rest from any thread.
 class FrameChannel {
  public:
   struct Progress {
     enum class Kind {
       kPayload,  // a frame came
-      kBlocked,  // nothing to do until there is something to read, or, if wants_write, room to
-                 // write
+      kBlocked,  // nothing to do until there is something to read
       kClosed,   // the peer closed: no more will come; `error` is WORKER_LOST
       kBroken,   // what came is no frame: PROTOCOL_ERROR
     };
     Kind kind;
-    std::string_view payload = {};  // valid until the next call
-    bool wants_write = false;
+    std::string_view payload = {};  // valid until the next Receive
     Error error = {};
   };
 
@@ -37,35 +38,45 @@ class FrameChannel {
         max_frame_bytes_(max_frame_bytes),
         reader_(max_frame_bytes) {}
 
-  // To append whole frames to; Advance sends them. Empty when all has been sent.
-  std::string& outgoing() { return outgoing_; }
-  // Whether any byte of what was appended since the last call of this has been sent.
-  bool TakeSomethingWasSent() { return std::exchange(something_was_sent_, false); }
+  // Takes whole frames over, to be sent by Flush; leaves `*frames` empty, perhaps with the room of
+  // an earlier one.
+  void Append(std::string* frames);
 
-  // Sends and receives what can be without waiting.
-  Progress Advance();
+  // Sends what can be without waiting.
+  void Flush();
 
-  // To wait for what kBlocked names.
+  // What was appended and what was sent so far, in bytes. To be called as Append is.
+  uint64_t appended() const { return appended_; }
+  uint64_t sent() const { return appended_ - (outgoing_.size() - sent_of_outgoing_); }
+
+  // Whether Flush left something, and is to be called again when there is room to write.
+  bool has_unsent() const { return has_unsent_.load(std::memory_order_relaxed); }
+
+  // Whether the worker closed its stdin: Receive then reports kClosed after what it has sent.
+  bool peer_takes_no_more() const { return peer_takes_no_more_; }
+
+  // The next frame, without waiting.
+  Progress Receive();
+
+  // To wait for: something to receive, room for what is unsent.
   int read_fd() const { return from_worker_.get(); }
   int write_fd() const { return to_worker_.get(); }
   size_t max_frame_bytes() const { return max_frame_bytes_; }
 
-  // The worker sees the end of its stdin. From any thread.
+  // The worker sees the end of its stdin.
   void EndInput();
-  // Whoever waits for the channel is woken: what had arrived is still read, then kClosed. From any
-  // thread.
+  // Whoever waits for the channel is woken: what had arrived is still received, then kClosed.
   void Abort();
 
  private:
-  // False when the peer does not take any more.
-  bool Send();
-
   const UniqueFd to_worker_;
   const UniqueFd from_worker_;
   const size_t max_frame_bytes_;
   std::string outgoing_;
-  size_t sent_ = 0;  // of outgoing_
-  bool something_was_sent_ = false;
+  size_t sent_of_outgoing_ = 0;
+  uint64_t appended_ = 0;
+  std::atomic<bool> has_unsent_ = false;
+  std::atomic<bool> peer_takes_no_more_ = false;
   FrameReader reader_;
 };
 

@@ -1,346 +1,335 @@
 #include "src/transport/grpc_connection.h"
 
-#include <grpc/grpc.h>
-#include <grpcpp/grpcpp.h>
-
 #include <algorithm>
-#include <asio/executor_work_guard.hpp>
 #include <asio/post.hpp>
-#include <mutex>
+#include <atomic>
 #include <optional>
-#include <set>
+#include <stop_token>
 #include <utility>
 
-#include "proto/snakepit.grpc.pb.h"
-#include "src/wire/message.h"
-#include "src/wire/proto_map.h"
+#include "src/transport/abandoned_calls.h"
+#include "src/transport/grpc_link.h"
+#include "src/transport/grpc_messages.h"
 
 namespace snakepit {
 namespace {
 
-using Stub = SnakepitBridge::Stub;
-// gRPC ends a callback on a thread of its own; the io_context must not run out of work until then.
-using Work = asio::executor_work_guard<asio::io_context::executor_type>;
+using Async = SnakepitBridge::StubInterface::async_interface;
 
-void SetDeadline(grpc::ClientContext& context, SteadyTime deadline) {
-  const auto left = deadline - std::chrono::steady_clock::now();
-  context.set_deadline(std::chrono::system_clock::now() +
-                       std::chrono::duration_cast<std::chrono::system_clock::duration>(left));
-}
+// How long a worker may take to answer that a session has ended. Nobody waits for it.
+constexpr std::chrono::seconds kEndSessionTimeout{5};
 
-template <typename Message>
-Result<void> Fill(const CallRequest& request, uint64_t id, Message* message) {
-  message->set_command(std::string(request.command));
-  message->set_timeout_ms(
-      static_cast<int32_t>(std::min<int64_t>(MillisecondsUntil(request.deadline), INT32_MAX)));
-  message->set_request_id(std::to_string(id));
-  if (request.args == nullptr) return {};
-  return EncodeMap(*request.args, message->mutable_args());
-}
-
-// What a status that is not OK means for the call, and for the worker. PROTOCOL.md 4.4.
-struct StatusMeaning {
-  Error error;
-  AfterCall after;
-};
-
-StatusMeaning Judge(const grpc::Status& status, const CallRequest& request) {
-  Error error{.message = status.error_message()};
-  error.may_have_run = true;
-  switch (status.error_code()) {
-    case grpc::StatusCode::DEADLINE_EXCEEDED: {
-      auto passed = DeadlinePassed(request);
-      return {std::move(passed.result.error()), passed.after};
-    }
-    case grpc::StatusCode::CANCELLED:  // by the worker, which ends: the pool asked for none of it
-    case grpc::StatusCode::UNAVAILABLE:
-      error.code = ErrorCode::kWorkerLost;
-      error.message = "the worker closed its connection (" + error.message + ")";
-      return {std::move(error), AfterCall::kLost};
-    case grpc::StatusCode::RESOURCE_EXHAUSTED:
-      error.code = ErrorCode::kMessageTooLarge;
-      return {std::move(error), AfterCall::kUsable};
-    case grpc::StatusCode::UNIMPLEMENTED:
-      error.code = ErrorCode::kUnimplemented;
-      error.may_have_run = false;
-      return {std::move(error), AfterCall::kUsable};
-    case grpc::StatusCode::INVALID_ARGUMENT:
-      error.code = ErrorCode::kInvalidArgument;
-      return {std::move(error), AfterCall::kUsable};
-    case grpc::StatusCode::UNKNOWN:  // what a server makes of an exception of its handler
-      error.code = ErrorCode::kHandlerFailed;
-      return {std::move(error), AfterCall::kUsable};
-    default:
-      error.code = ErrorCode::kProtocolError;
-      error.message = "gRPC status " + std::to_string(status.error_code()) + ": " + error.message;
-      return {std::move(error), AfterCall::kUnusable};
-  }
-}
-
-CallOutcome<Value> Decode(const ExecuteResponse& response) {
-  if (!response.success()) return {Fail(WorkerError(response.code(), response.error()))};
-  Value result = DecodeMap(response.result());
-  if (auto error = LegacyResultError(result)) return {Fail(std::move(*error))};
-  return {std::move(result)};
-}
-
-// Contexts of calls in progress, to be cancelled when the worker has gone.
-class Contexts {
+// Cancels an RPC when a stop is asked for.
+class CancelOnStop {
  public:
-  // Keeps a context known for its own lifetime.
-  class Entry {
-   public:
-    Entry(Contexts& contexts, grpc::ClientContext* context)
-        : contexts_(contexts), context_(context), added_(contexts.Add(context)) {}
-    ~Entry() { contexts_.Remove(context_); }
-    Entry(const Entry&) = delete;
-    Entry& operator=(const Entry&) = delete;
-
-    // False when no call is to begin any more.
-    bool added() const { return added_; }
-
-   private:
-    Contexts& contexts_;
-    grpc::ClientContext* const context_;
-    const bool added_;
-  };
-
-  // False when no call is to begin any more.
-  bool Add(grpc::ClientContext* context) {
-    std::lock_guard lock(mutex_);
-    if (!aborted_) contexts_.insert(context);
-    return !aborted_;
-  }
-  void Remove(grpc::ClientContext* context) {
-    std::lock_guard lock(mutex_);
-    contexts_.erase(context);
-  }
-  void Abort() {
-    std::lock_guard lock(mutex_);
-    aborted_ = true;
-    for (grpc::ClientContext* context : contexts_) context->TryCancel();
-  }
-  bool aborted() {
-    std::lock_guard lock(mutex_);
-    return aborted_;
+  CancelOnStop(const std::stop_token& stop, grpc::ClientContext* context) {
+    if (stop.stop_possible()) callback_.emplace(stop, Cancel{context});
   }
 
  private:
-  std::mutex mutex_;
-  std::set<grpc::ClientContext*> contexts_;
-  bool aborted_ = false;
+  struct Cancel {
+    void operator()() const { context->TryCancel(); }
+    grpc::ClientContext* context;
+  };
+  std::optional<std::stop_callback<Cancel>> callback_;
 };
+
+// One name for a method with a session and without one.
+grpc::Status Execute(GrpcLink::Stub& stub, grpc::ClientContext* context,
+                     const ExecuteRequest& message, ExecuteResponse* response) {
+  return stub.Execute(context, message, response);
+}
+grpc::Status Execute(GrpcLink::Stub& stub, grpc::ClientContext* context,
+                     const SessionRequest& message, ExecuteResponse* response) {
+  return stub.ExecuteInSession(context, message, response);
+}
+
+using Reader = grpc::ClientReader<StreamResponse>;
+std::unique_ptr<Reader> ExecuteStream(GrpcLink::Stub& stub, grpc::ClientContext* context,
+                                      const ExecuteRequest& message) {
+  return stub.ExecuteStream(context, message);
+}
+std::unique_ptr<Reader> ExecuteStream(GrpcLink::Stub& stub, grpc::ClientContext* context,
+                                      const SessionRequest& message) {
+  return stub.ExecuteInSessionStream(context, message);
+}
+
+template <typename T>
+CallOutcome<T> Lost() {
+  return {Fail(ErrorCode::kWorkerLost, "the worker has ended"), AfterCall::kLost};
+}
 
 class GrpcConnection : public Connection, public std::enable_shared_from_this<GrpcConnection> {
  public:
-  GrpcConnection(asio::io_context& io, std::unique_ptr<Stub> stub)
-      : io_(io), stub_(std::move(stub)) {}
+  GrpcConnection(std::shared_ptr<GrpcLink> link, const GrpcPeer& peer, Agreement agreement)
+      : link_(std::move(link)),
+        agreement_(std::move(agreement)),
+        max_request_bytes_(std::min(agreement_.max_frame_bytes, peer.options.max_message_bytes)),
+        abandoned_(std::make_shared<AbandonedCalls>(link_, peer.cancel_grace)) {}
+
+  const Agreement& agreement() const override { return agreement_; }
 
   CallOutcome<Value> Call(const CallRequest& request) override {
-    ExecuteResponse response;
-    grpc::ClientContext context;
-    SetDeadline(context, request.deadline);
-    const Contexts::Entry entry(contexts_, &context);
-    if (!entry.added()) return Lost();
-    grpc::Status status;
-    Result<void> filled;
-    if (request.session_id.empty()) {
-      ExecuteRequest message;
-      filled = Fill(request, ++last_id_, &message);
-      if (filled) status = stub_->Execute(&context, message, &response);
-    } else {
-      SessionRequest message;
-      filled = FillSession(request, &message);
-      if (filled) status = stub_->ExecuteInSession(&context, message, &response);
-    }
-    if (!filled) return {Fail(std::move(filled.error()))};
-    return Finish(status, response, request);
+    return Run<Value>(request, [&](grpc::ClientContext& context, const auto& message) {
+      ExecuteResponse response;
+      const grpc::Status status = Execute(link_->stub(), &context, message, &response);
+      return Finish(status, response, request);
+    });
   }
 
   CallOutcome<int64_t> Stream(const CallRequest& request, const ChunkCallback& on_chunk) override {
-    grpc::ClientContext context;
-    SetDeadline(context, request.deadline);
-    const Contexts::Entry entry(contexts_, &context);
-    if (!entry.added()) return {Fail(std::move(Lost().result.error())), AfterCall::kLost};
-    CallOutcome<int64_t> outcome{0};
-    auto read = [&](auto reader) { outcome = ReadStream(*reader, context, request, on_chunk); };
-    Result<void> filled;
-    if (request.session_id.empty()) {
-      ExecuteRequest message;
-      filled = Fill(request, ++last_id_, &message);
-      if (filled) read(stub_->ExecuteStream(&context, message));
-    } else {
-      SessionRequest message;
-      filled = FillSession(request, &message);
-      if (filled) read(stub_->ExecuteInSessionStream(&context, message));
-    }
-    if (!filled) return {Fail(std::move(filled.error()))};
-    return outcome;
+    if (agreement_.version > 1 && !agreement_.stream) return AsStream(Call(request), on_chunk);
+    return Run<int64_t>(request, [&](grpc::ClientContext& context, const auto& message) {
+      const std::unique_ptr<Reader> reader = ExecuteStream(link_->stub(), &context, message);
+      return ReadStream(*reader, context, request, on_chunk);
+    });
   }
 
   void CallAsync(const CallRequest& request,
                  std::function<void(CallOutcome<Value>)> done) override {
-    auto call = std::make_shared<AsyncCall>(io_, request, std::move(done));
-    SetDeadline(call->context, request.deadline);
-    const Result<void> filled = request.session_id.empty()
-                                    ? Fill(request, ++last_id_, &call->plain_message)
-                                    : FillSession(request, &call->session_message);
-    if (!filled) return call->done({Fail(filled.error())});
-    if (!contexts_.Add(&call->context)) return call->done(Lost());
-    auto finished = [self = shared_from_this(), call](grpc::Status status) {
-      self->contexts_.Remove(&call->context);
-      asio::post(self->io_, [self, call, status = std::move(status)] {
-        call->done(self->Finish(status, call->response, call->request));
-      });
-    };
-    if (request.session_id.empty()) {
-      stub_->async()->Execute(&call->context, &call->plain_message, &call->response, finished);
-    } else {
-      stub_->async()->ExecuteInSession(&call->context, &call->session_message, &call->response,
-                                       finished);
-    }
+    if (request.stop.stop_requested()) return done({Fail(NotBegun())});
+    if (link_->aborted()) return done(Lost<Value>());
+    const Result<void> filled = InSession(request)
+                                    ? Begin<SessionRequest>(&Async::ExecuteInSession, request, done)
+                                    : Begin<ExecuteRequest>(&Async::Execute, request, done);
+    if (!filled) done({Fail(filled.error())});
   }
 
-  const Agreement& agreement() const override { return agreement_; }
-
-  void CheckHealth(SteadyTime, std::function<void(Result<WorkerHealth>)> done) override {
-    done(Fail(ErrorCode::kUnimplemented, ""));
+  void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) override {
+    link_->AskHealth(deadline, [self = shared_from_this(), done = std::move(done)](
+                                   const grpc::Status& status, const HealthResponse& response) {
+      done(self->HealthFrom(status, response));
+    });
   }
 
-  void EndSession(const std::string&) override {}
+  void EndSession(const std::string& session_id) override {
+    if (!agreement_.session) return;
+    auto rpc = link_->NewRpc<SessionRequest, ExecuteResponse>(std::chrono::steady_clock::now() +
+                                                              kEndSessionTimeout);
+    rpc->request.set_session_id(session_id);
+    rpc->request.set_request_id(std::to_string(++last_id_));
+    rpc->request.set_end_session(true);
+    link_->Start(&Async::ExecuteInSession, link_->asks(), rpc, [](const grpc::Status&) {});
+  }
 
   // A gRPC worker is asked by SIGTERM, which is the pool's to send. PROTOCOL.md 1.
   void AskToEnd() override {}
-  void Abort() override { contexts_.Abort(); }
+
+  void Abort() override {
+    link_->Abort();
+    abandoned_->Abort();
+  }
 
  private:
-  struct AsyncCall {
-    AsyncCall(asio::io_context& io, const CallRequest& request,
-              std::function<void(CallOutcome<Value>)> done)
-        : request(request), done(std::move(done)), work(io.get_executor()) {}
-
-    const CallRequest request;
-    const std::function<void(CallOutcome<Value>)> done;
-    const Work work;
-    grpc::ClientContext context;
-    ExecuteRequest plain_message;
-    SessionRequest session_message;
-    ExecuteResponse response;
-  };
-
-  static CallOutcome<Value> Lost() {
-    return {Fail(ErrorCode::kWorkerLost, "the worker has ended"), AfterCall::kLost};
+  bool InSession(const CallRequest& request) const {
+    return !request.session_id.empty() && (agreement_.version == 1 || agreement_.session);
   }
 
-  Result<void> FillSession(const CallRequest& request, SessionRequest* message) {
-    message->set_session_id(std::string(request.session_id));
-    return Fill(request, ++last_id_, message);
+  template <typename Message>
+  Result<void> FillIn(const CallRequest& request, uint64_t id, Message* message) const {
+    return Fill(request, agreement_.version, std::to_string(id), max_request_bytes_, message);
   }
 
-  CallOutcome<Value> Finish(const grpc::Status& status, const ExecuteResponse& response,
-                            const CallRequest& request) {
-    if (status.ok()) return Decode(response);
-    if (contexts_.aborted()) return WithMayHaveRun(Lost());
-    StatusMeaning meaning = Judge(status, request);
-    return {Fail(std::move(meaning.error)), meaning.after};
-  }
-
-  static CallOutcome<Value> WithMayHaveRun(CallOutcome<Value> outcome) {
-    outcome.result.error().may_have_run = true;
+  // On the calling thread: `exchange` runs with the context and the message of the call, unless
+  // that is not to begin.
+  template <typename T, typename Exchange>
+  CallOutcome<T> Run(const CallRequest& request, const Exchange& exchange) {
+    if (request.stop.stop_requested()) return {Fail(NotBegun())};
+    const uint64_t id = ++last_id_;
+    const auto run = [&](auto message) -> CallOutcome<T> {
+      if (auto filled = FillIn(request, id, &message); !filled) {
+        return {Fail(std::move(filled.error()))};
+      }
+      grpc::ClientContext context;
+      link_->SetUp(&context, request.deadline);
+      const RpcContexts::Entry entry(link_->calls(), &context);
+      if (!entry.added()) return Lost<T>();
+      const CancelOnStop cancel(request.stop, &context);
+      return exchange(context, message);
+    };
+    CallOutcome<T> outcome = InSession(request) ? run(SessionRequest()) : run(ExecuteRequest());
+    if (outcome.after == AfterCall::kAbandoned) Abandon(id, request);
     return outcome;
   }
 
+  CallOutcome<Value> Finish(const grpc::Status& status, const ExecuteResponse& response,
+                            const CallRequest& request) const {
+    if (status.ok()) return {DecodeResponse(response, agreement_.version)};
+    if (link_->aborted()) {
+      return {Fail(MayHaveRun(std::move(Lost<Value>().result.error()))), AfterCall::kLost};
+    }
+    StatusMeaning meaning = Judge(status, request, agreement_.version);
+    return {Fail(std::move(meaning.error)), meaning.after};
+  }
+
+  // The caller has its outcome, kAbandoned: the worker's end of the call is awaited.
+  void Abandon(uint64_t id, const CallRequest& request) {
+    abandoned_->Add(std::to_string(id), request.released);
+  }
+
   // PROTOCOL.md 4.5.
-  CallOutcome<int64_t> ReadStream(grpc::ClientReader<StreamResponse>& reader,
-                                  grpc::ClientContext& context, const CallRequest& request,
-                                  const ChunkCallback& on_chunk) {
+  CallOutcome<int64_t> ReadStream(Reader& reader, grpc::ClientContext& context,
+                                  const CallRequest& request, const ChunkCallback& on_chunk) {
     StreamResponse response;
     int64_t chunks = 0;
     std::optional<Error> error;
     bool ended = false;
+    // When this side ends the stream. In version 1 there is no telling when the worker is through
+    // with it.
+    const AfterCall given_up = agreement_.version == 1 ? AfterCall::kUsable : AfterCall::kAbandoned;
     while (!ended && !error && reader.Read(&response)) {
       ended = response.is_final();
-      if (!response.error().empty()) {
-        error = WorkerError(response.code(), response.error());
-      } else if (!ended || !response.chunk().empty()) {
-        const Chunk chunk{.value = DecodeMap(response.chunk()), .index = chunks, .final = ended};
-        // The one result of a command that does not stream may be a legacy error.
-        if (ended && chunks == 0) error = LegacyResultError(chunk.value);
-        if (!error) {
-          ++chunks;
-          if (!on_chunk(chunk)) error = StreamGivenUp();
-        }
+      auto value = DecodeChunk(response, chunks, agreement_.version);
+      if (!value) {
+        error = std::move(value.error());
+      } else if (*value) {
+        const Chunk chunk{.value = std::move(**value), .index = chunks++, .final = ended};
+        if (!on_chunk(chunk)) error = GivenUp(request);
       }
     }
     // Nothing is expected any more; a worker that goes on is not waited for.
     if (ended || error) context.TryCancel();
     const grpc::Status status = reader.Finish();
-    if (error) return {Fail(std::move(*error))};
+    if (error) return {Fail(std::move(*error)), ended ? AfterCall::kUsable : given_up};
     if (ended || status.ok()) return {chunks};
     CallOutcome<Value> outcome = Finish(status, ExecuteResponse(), request);
     return {Fail(std::move(outcome.result.error())), outcome.after};
   }
 
-  asio::io_context& io_;
-  const std::unique_ptr<Stub> stub_;
+  // An asynchronous call: from its request to its outcome.
+  template <typename Message>
+  Result<void> Begin(GrpcLink::AsyncMethod<Message, ExecuteResponse> method,
+                     const CallRequest& request,
+                     const std::function<void(CallOutcome<Value>)>& done) {
+    const uint64_t id = ++last_id_;
+    auto rpc = link_->NewRpc<Message, ExecuteResponse>(request.deadline);
+    if (auto filled = FillIn(request, id, &rpc->request); !filled) return filled;
+    auto cancel = std::make_shared<std::optional<CancelOnStop>>();
+    link_->Start(method, link_->calls(), rpc,
+                 [self = shared_from_this(), id, rpc, cancel, request, done](grpc::Status status) {
+                   cancel->reset();
+                   auto outcome = self->Finish(status, rpc->response, request);
+                   if (outcome.after == AfterCall::kAbandoned) self->Abandon(id, request);
+                   done(std::move(outcome));
+                 });
+    cancel->emplace(request.stop, &rpc->context);
+    return {};
+  }
+
+  Result<WorkerHealth> HealthFrom(const grpc::Status& status,
+                                  const HealthResponse& response) const {
+    if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+      return Fail(ErrorCode::kDeadlineExceeded, "the worker did not answer Health in time");
+    }
+    if (link_->aborted() || status.error_code() == grpc::StatusCode::UNAVAILABLE) {
+      return Fail(ErrorCode::kWorkerLost, "the worker has ended");
+    }
+    if (!status.ok()) {
+      return Fail(ErrorCode::kProtocolError, "Health failed: " + Describe(status));
+    }
+    return WorkerHealth{
+        .healthy = response.healthy(),
+        .worker_id = response.worker_id(),
+        .uptime = std::chrono::milliseconds(response.uptime_ms()),
+        .total_requests = response.total_requests(),
+        .total_errors = response.total_errors(),
+        // A worker of version 1 does not say.
+        .calls_in_flight =
+            agreement_.version == 1 ? link_->calls().size() : response.active_request_ids_size(),
+        .version = response.version(),
+    };
+  }
+
+  const std::shared_ptr<GrpcLink> link_;
   const Agreement agreement_;
-  Contexts contexts_;
-  uint64_t last_id_ = 0;
+  const size_t max_request_bytes_;
+  const std::shared_ptr<AbandonedCalls> abandoned_;
+  std::atomic<uint64_t> last_id_ = 0;
 };
 
-// Keeps gRPC running until the end of the process. Else the last channel to go would shut it down,
-// and with it threads that may take ten seconds to notice.
-void KeepGrpcRunning() { [[maybe_unused]] static const bool kept = (grpc_init(), true); }
+// From a channel to a connection.
+class Handshake : public std::enable_shared_from_this<Handshake> {
+ public:
+  using ReadyCallback = std::function<void(Result<std::shared_ptr<Connection>>)>;
 
-struct HealthCheck {
-  explicit HealthCheck(asio::io_context& io) : work(io.get_executor()) {}
+  Handshake(asio::io_context& io, const GrpcPeer& peer, SteadyTime deadline, ReadyCallback ready)
+      : peer_(peer),
+        link_(std::make_shared<GrpcLink>(io, peer)),
+        deadline_(deadline),
+        ready_(std::move(ready)) {}
 
-  const Work work;
-  std::unique_ptr<Stub> stub;
-  grpc::ClientContext context;
-  HealthRequest request;
-  HealthResponse response;
+  void Begin() {
+    auto rpc = link_->NewRpc<HealthRequest, HealthResponse>(deadline_);
+    rpc->context.set_wait_for_ready(true);
+    rpc->request.set_worker_id(peer_.worker_id);
+    link_->Start(&Async::Health, contexts_, rpc,
+                 [self = shared_from_this(), rpc](const grpc::Status& status) {
+                   self->OnHealth(status, rpc->response);
+                 });
+  }
+
+  void Cancel() { contexts_.Abort(); }
+
+ private:
+  void OnHealth(const grpc::Status& status, const HealthResponse& response) {
+    if (!status.ok()) return Failed("Health", status);
+    if (!response.healthy()) {
+      return ready_(Fail(ErrorCode::kStartFailed, "the worker says that it is not healthy"));
+    }
+    auto rpc = link_->NewRpc<InfoRequest, InfoResponse>(deadline_);
+    rpc->request = MakeInfoRequest(peer_.options.max_message_bytes);
+    link_->Start(&Async::GetInfo, contexts_, rpc,
+                 [self = shared_from_this(), rpc](const grpc::Status& status) {
+                   self->OnInfo(status, rpc->response);
+                 });
+  }
+
+  void OnInfo(const grpc::Status& status, const InfoResponse& response) {
+    switch (status.error_code()) {
+      case grpc::StatusCode::DEADLINE_EXCEEDED:
+      case grpc::StatusCode::CANCELLED:
+      case grpc::StatusCode::UNAUTHENTICATED:
+        return Failed("GetInfo", status);
+      case grpc::StatusCode::UNAVAILABLE:
+        return ready_(Fail(ErrorCode::kWorkerLost,
+                           "the worker closed its connection (" + status.error_message() + ")"));
+      default:
+        break;
+    }
+    // A worker whose GetInfo fails speaks version 1. PROTOCOL.md 6.11.2.
+    Result<Agreement> agreement =
+        AgreementFrom(status.ok() ? response : InfoResponse(), peer_.options.max_message_bytes);
+    if (!agreement) return ready_(Fail(std::move(agreement.error())));
+    ready_(std::make_shared<GrpcConnection>(link_, peer_, std::move(*agreement)));
+  }
+
+  void Failed(const std::string& method, const grpc::Status& status) {
+    if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+      return ready_(Fail(ErrorCode::kStartTimeout, "the worker did not answer " + method));
+    }
+    std::string text = method + " failed: " + Describe(status);
+    if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) {
+      text +=
+          " (the worker refused the pool's token: it is to take the one that SNAKEPIT_TOKEN has in "
+          "its environment, or another program listens at its address)";
+    }
+    ready_(Fail(ErrorCode::kStartFailed, std::move(text)));
+  }
+
+  const GrpcPeer peer_;
+  const std::shared_ptr<GrpcLink> link_;
+  const SteadyTime deadline_;
+  const ReadyCallback ready_;
+  RpcContexts contexts_;
 };
 
 }  // namespace
 
-std::function<void()> ConnectGrpc(asio::io_context& io, const std::string& target,
-                                  const GrpcTransport& options, const std::string& worker_id,
-                                  SteadyTime deadline,
+std::function<void()> ConnectGrpc(asio::io_context& io, const GrpcPeer& peer, SteadyTime deadline,
                                   std::function<void(Result<std::shared_ptr<Connection>>)> ready) {
-  KeepGrpcRunning();
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
-  arguments.SetMaxSendMessageSize(static_cast<int>(options.max_message_bytes));
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  // Else a channel could go on with the connection of an earlier worker at the same address.
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  auto check = std::make_shared<HealthCheck>(io);
-  check->stub = SnakepitBridge::NewStub(
-      grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments));
-  check->request.set_worker_id(worker_id);
-  check->context.set_wait_for_ready(true);
-  SetDeadline(check->context, deadline);
-  auto judge = [&io, check](const grpc::Status& status) -> Result<std::shared_ptr<Connection>> {
-    if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
-      return Fail(ErrorCode::kStartTimeout, "the worker did not answer Health");
-    }
-    if (!status.ok()) {
-      return Fail(ErrorCode::kStartFailed, "Health failed: gRPC status " +
-                                               std::to_string(status.error_code()) + ": " +
-                                               status.error_message());
-    }
-    if (!check->response.healthy()) {
-      return Fail(ErrorCode::kStartFailed, "the worker says that it is not healthy");
-    }
-    return std::make_shared<GrpcConnection>(io, std::move(check->stub));
-  };
-  check->stub->async()->Health(
-      &check->context, &check->request, &check->response,
-      [&io, check, judge, ready = std::move(ready)](grpc::Status status) {
-        asio::post(io, [judge, ready, status = std::move(status)] { ready(judge(status)); });
-      });
-  return [check] { check->context.TryCancel(); };
+  auto handshake = std::make_shared<Handshake>(io, peer, deadline, std::move(ready));
+  handshake->Begin();
+  return [handshake] { handshake->Cancel(); };
 }
 
 }  // namespace snakepit

@@ -1,8 +1,10 @@
-// The connection to a worker over gRPC. PROTOCOL.md 4. No gRPC header is needed to include this.
+// The connection to a worker over gRPC. PROTOCOL.md 4, 6.11 and 6.13. No gRPC header is needed to
+// include this.
 #ifndef SNAKEPIT_TRANSPORT_GRPC_CONNECTION_H_
 #define SNAKEPIT_TRANSPORT_GRPC_CONNECTION_H_
 
 #include <asio/io_context.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -12,13 +14,20 @@
 
 namespace snakepit {
 
-// Makes a channel to `target`, in gRPC's notation ("unix:/path", "127.0.0.1:50051"), where
-// something listens, and asks its Health. `ready` runs once on the io_context's thread: with the
-// connection when it is healthy, else with START_FAILED or START_TIMEOUT. What is returned makes it
-// fail at once, if it has not ended yet; from any thread.
-std::function<void()> ConnectGrpc(asio::io_context& io, const std::string& target,
-                                  const GrpcTransport& options, const std::string& worker_id,
-                                  SteadyTime deadline,
+struct GrpcPeer {
+  std::string target;     // in gRPC's notation: "unix:/path", "127.0.0.1:50051"
+  std::string worker_id;  // what the pool calls the worker
+  std::string token;      // goes with every RPC. PROTOCOL.md 6.13
+  GrpcTransport options;
+  // How long the worker may go on with a call that was given up. PROTOCOL.md 6.6.
+  std::chrono::milliseconds cancel_grace{2'000};
+};
+
+// Makes a channel to where the peer listens, asks its Health, and agrees with it on the version by
+// GetInfo. `ready` runs once on the io_context's thread: with the connection, or with START_FAILED,
+// START_TIMEOUT, WORKER_LOST or PROTOCOL_ERROR. What is returned makes it fail at once, if it has
+// not ended yet; from any thread.
+std::function<void()> ConnectGrpc(asio::io_context& io, const GrpcPeer& peer, SteadyTime deadline,
                                   std::function<void(Result<std::shared_ptr<Connection>>)> ready);
 
 }  // namespace snakepit

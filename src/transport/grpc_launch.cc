@@ -174,9 +174,10 @@ class Probe : public std::enable_shared_from_this<Probe> {
 class GrpcLaunch : public Launch {
  public:
   GrpcLaunch(const Adapter& adapter, const GrpcTransport& options, LaunchContext context,
-             ReservedPort port, FdPair stdout_pipe, UniqueFd null)
+             std::string token, ReservedPort port, FdPair stdout_pipe, UniqueFd null)
       : options_(options),
         context_(std::move(context)),
+        token_(std::move(token)),
         port_(std::move(port)),
         stdout_read_(std::move(stdout_pipe.first)),
         stdout_write_(std::move(stdout_pipe.second)),
@@ -198,9 +199,11 @@ class GrpcLaunch : public Launch {
       spec_.argv.push_back(FillIn(std::move(filled), "{port}", std::to_string(port_.port())));
     }
     spec_.environment = WorkerEnvironment(
-        adapter, {{"SNAKEPIT_WORKER_ID", id},
-                  {"SNAKEPIT_READY_FILE", ready_file_},
-                  {"SNAKEPIT_MAX_FRAME_BYTES", std::to_string(options_.max_message_bytes)}});
+        adapter,
+        {{"SNAKEPIT_WORKER_ID", id},
+         {"SNAKEPIT_READY_FILE", ready_file_},
+         {"SNAKEPIT_MAX_FRAME_BYTES", std::to_string(options_.max_message_bytes)}},
+        {{"SNAKEPIT_TOKEN", token_}});
     spec_.working_directory = adapter.working_directory;
     spec_.stdin_fd = null_.get();
     spec_.stdout_fd = stdout_write_.get();
@@ -226,8 +229,13 @@ class GrpcLaunch : public Launch {
     probe_->Start(
         deadline,
         [this, deadline, ready](const GrpcAddress& address) {
-          cancel_ = ConnectGrpc(*context_.io, address.Target(), options_,
-                                WorkerIdText(context_.worker_id), deadline, ready);
+          cancel_ = ConnectGrpc(*context_.io,
+                                {.target = address.Target(),
+                                 .worker_id = WorkerIdText(context_.worker_id),
+                                 .token = token_,
+                                 .options = options_,
+                                 .cancel_grace = context_.cancel_grace},
+                                deadline, ready);
         },
         [ready](Error error) { ready(Fail(std::move(error))); });
   }
@@ -243,6 +251,7 @@ class GrpcLaunch : public Launch {
  private:
   const GrpcTransport options_;
   const LaunchContext context_;
+  const std::string token_;
   const ReservedPort port_;
   UniqueFd stdout_read_;
   UniqueFd stdout_write_;
@@ -286,8 +295,10 @@ Result<std::unique_ptr<Launch>> PrepareGrpcLaunch(const Adapter& adapter,
   if (!pipe) return Fail(std::move(pipe.error()));
   UniqueFd null(open("/dev/null", O_RDONLY | O_CLOEXEC));
   if (!null.valid()) return Fail(ErrnoError("cannot open /dev/null", errno));
-  return std::make_unique<GrpcLaunch>(adapter, options, std::move(context), std::move(port),
-                                      std::move(*pipe), std::move(null));
+  auto token = NewToken();
+  if (!token) return Fail(std::move(token.error()));
+  return std::make_unique<GrpcLaunch>(adapter, options, std::move(context), std::move(*token),
+                                      std::move(port), std::move(*pipe), std::move(null));
 }
 
 }  // namespace snakepit

@@ -1,6 +1,11 @@
 #include "src/transport/launch_spec.h"
 
+#include <sys/random.h>
+
 #include <algorithm>
+#include <cerrno>
+
+#include "src/base/fd.h"
 
 extern char** environ;
 
@@ -18,7 +23,8 @@ bool IsInherited(std::string_view name) {
 }  // namespace
 
 std::vector<std::string> WorkerEnvironment(const Adapter& adapter,
-                                           std::map<std::string, std::string> own) {
+                                           std::map<std::string, std::string> own,
+                                           const std::map<std::string, std::string>& fixed) {
   std::map<std::string, std::string> all = std::move(own);
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text = *entry;
@@ -27,9 +33,26 @@ std::vector<std::string> WorkerEnvironment(const Adapter& adapter,
     all.emplace(text.substr(0, equals), text.substr(equals + 1));
   }
   for (const auto& [name, value] : adapter.environment) all[name] = value;
+  for (const auto& [name, value] : fixed) all[name] = value;
   std::vector<std::string> lines;
   for (const auto& [name, value] : all) lines.push_back(name + "=" + value);
   return lines;
+}
+
+Result<std::string> NewToken() {
+  unsigned char bytes[32];
+  // So few bytes come whole, or not at all. getrandom(2).
+  ssize_t got = -1;
+  do {
+    got = getrandom(bytes, sizeof bytes, 0);
+  } while (got < 0 && errno == EINTR);
+  if (got != sizeof bytes) return Fail(ErrnoError("cannot make a token for a worker", errno));
+  std::string token;
+  for (const unsigned char byte : bytes) {
+    token += "0123456789abcdef"[byte >> 4];
+    token += "0123456789abcdef"[byte & 15];
+  }
+  return token;
 }
 
 std::string FillIn(std::string text, std::string_view placeholder, std::string_view value) {

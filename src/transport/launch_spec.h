@@ -8,13 +8,19 @@
 #include <vector>
 
 #include "snakepit/adapter.h"
+#include "snakepit/error.h"
 
 namespace snakepit {
 
-// The environment of a worker as NAME=value: what it inherits, over it `own`, and over that the
-// adapter's.
+// The environment of a worker as NAME=value: what it inherits, over it `own`, over that the
+// adapter's, and over all `fixed`, which no adapter can change.
 std::vector<std::string> WorkerEnvironment(const Adapter& adapter,
-                                           std::map<std::string, std::string> own);
+                                           std::map<std::string, std::string> own,
+                                           const std::map<std::string, std::string>& fixed = {});
+
+// A token that cannot be guessed, for one process that serves gRPC: 64 hexadecimal digits.
+// PROTOCOL.md 6.13. INTERNAL when the system has no random bytes to give.
+Result<std::string> NewToken();
 
 // `text` with each placeholder, such as "{port}", replaced by the value.
 std::string FillIn(std::string text, std::string_view placeholder, std::string_view value);

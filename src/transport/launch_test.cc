@@ -35,6 +35,24 @@ TEST(WorkerEnvironment, TheAdapterHasTheLastWord) {
   EXPECT_TRUE(Contains(lines, "OWN=a=b"));
 }
 
+TEST(WorkerEnvironment, WhatIsFixedNoAdapterChanges) {
+  setenv("LC_TIME", "C", 1);
+  Adapter adapter;
+  adapter.environment = {{"LC_TIME", "fr"}};
+  const auto lines = WorkerEnvironment(adapter, {{"LC_TIME", "de"}}, {{"LC_TIME", "en"}});
+  EXPECT_EQ(std::count_if(lines.begin(), lines.end(),
+                          [](const std::string& line) { return line.starts_with("LC_TIME="); }),
+            1);
+  EXPECT_TRUE(Contains(lines, "LC_TIME=en"));
+}
+
+TEST(NewToken, IsLongAndNeverTheSame) {
+  const std::string token = *NewToken();
+  EXPECT_EQ(token.size(), 64u);
+  EXPECT_EQ(token.find_first_not_of("0123456789abcdef"), std::string::npos);
+  EXPECT_NE(token, *NewToken());
+}
+
 TEST(FillIn, ReplacesEveryPlaceholder) {
   EXPECT_EQ(FillIn("--a={port} --b={port}", "{port}", "80"), "--a=80 --b=80");
   EXPECT_EQ(FillIn("{port}", "{port}", "{port}"), "{port}");
@@ -65,6 +83,40 @@ TEST(Launch, FillsInWhatTheArgvAsksFor) {
   ASSERT_TRUE(launch) << launch.error().ToString();
   EXPECT_EQ((*launch)->spec().argv,
             (std::vector<std::string>{"worker", "--id=worker_3", "--socket=/run/pool/7.sock"}));
+}
+
+// The tokens in the environment of the launch.
+std::vector<std::string> TokensOf(const Launch& launch) {
+  std::vector<std::string> tokens;
+  for (const std::string& line : launch.spec().environment) {
+    if (line.starts_with("SNAKEPIT_TOKEN=")) tokens.push_back(line.substr(line.find('=') + 1));
+  }
+  return tokens;
+}
+
+TEST(Launch, EachProcessThatServesGrpcHasATokenOfItsOwn) {
+  setenv("SNAKEPIT_TOKEN", "inherited", 1);
+  asio::io_context io;
+  Adapter adapter;
+  adapter.argv = {"worker", "{socket}", "{port}", "{worker_id}"};
+  adapter.environment = {{"SNAKEPIT_TOKEN", "guessed"}};
+  adapter.transport = GrpcTransport{};
+  auto one = Launch::Prepare(adapter, {.io = &io, .runtime_directory = "/run/pool"});
+  auto other = Launch::Prepare(adapter, {.io = &io, .runtime_directory = "/run/pool"});
+  ASSERT_TRUE(one && other);
+  ASSERT_EQ(TokensOf(**one).size(), 1u);
+  const std::string token = TokensOf(**one).front();
+  EXPECT_EQ(token.size(), 64u);
+  EXPECT_NE(token, TokensOf(**other).front());
+  for (const std::string& argument : (*one)->spec().argv) {
+    EXPECT_EQ(argument.find(token), std::string::npos);
+  }
+  adapter.argv = {"worker"};
+  adapter.environment.clear();
+  adapter.transport = StdioTransport{};
+  auto stdio = Launch::Prepare(adapter, {.io = &io});
+  ASSERT_TRUE(stdio);
+  EXPECT_TRUE(TokensOf(**stdio).empty());
 }
 
 TEST(Launch, TwoPortsAtOnceAreDifferent) {

@@ -1,286 +1,348 @@
+// StdioConnection: the calls of threads, and what any reader does.
 #include "src/transport/stdio_connection.h"
 
-#include <algorithm>
-#include <utility>
+#include <unistd.h>
 
-#include "src/transport/adaptive_wait.h"
-#include "src/transport/conversation.h"
-#include "src/wire/handshake.h"
-#include "src/wire/message.h"
+#include <stop_token>
 
 namespace snakepit {
+
+using std::chrono::steady_clock;
+
 namespace {
 
-// One call or stream, from its request to its end.
-class StdioCall : public Conversation {
- public:
-  // `on_chunk` is null for a call that is no stream.
-  StdioCall(FrameChannel& channel, const Agreement& agreement, uint64_t id,
-            const CallRequest& request, const ChunkCallback* on_chunk)
-      : channel_(channel), agreement_(agreement), id_(id), request_(request), on_chunk_(on_chunk) {}
-
-  // False when there is nothing to send, because the call has ended already.
-  bool Begin() {
-    const Request message{
-        .id = id_,
-        .command = request_.command,
-        .args = request_.args,
-        .version = agreement_.version,
-        .stream = on_chunk_ != nullptr,
-        .session_id = agreement_.session ? request_.session_id : std::string_view(),
-        .timeout_ms = MillisecondsUntil(request_.deadline),
-    };
-    channel_.TakeSomethingWasSent();
-    auto encoded = EncodeRequestFrame(agreement_.codec, message, channel_.max_frame_bytes(),
-                                      &channel_.outgoing());
-    if (!encoded) End(Fail(std::move(encoded.error())), AfterCall::kUsable);
-    return encoded.has_value();
-  }
-
-  bool OnPayload(std::string_view payload) override {
-    auto reply = DecodeReply(agreement_.codec, payload);
-    if (!reply) {
-      // The frames are in step, and ids tell late replies: only the call fails. PROTOCOL.md 2.6.
-      return End(Fail(MayHaveRun(std::move(reply.error()))),
-                 on_chunk_ == nullptr ? AfterCall::kUsable : AfterCall::kUnusable);
-    }
-    if (!reply->id) return OutOfStep("sent a reply without an id: " + Describe(*reply));
-    if (*reply->id != static_cast<int64_t>(id_)) {
-      if (*reply->id > 0 && *reply->id < static_cast<int64_t>(id_)) return false;  // a late reply
-      return OutOfStep("sent a reply to call " + std::to_string(*reply->id) +
-                       ", which was not made");
-    }
-    switch (reply->kind) {
-      case Reply::Kind::kError:
-        return End(Fail(std::move(reply->error)), AfterCall::kUsable);
-      case Reply::Kind::kResult:
-        if (chunks_ > 0) return OutOfStep("sent a result in the middle of a stream");
-        if (agreement_.version == 1) {
-          if (auto error = LegacyResultError(reply->value)) {
-            return End(Fail(std::move(*error)), AfterCall::kUsable);
-          }
-        }
-        if (on_chunk_ != nullptr) return OnSingleResult(std::move(reply->value));
-        return End(std::move(reply->value), AfterCall::kUsable);
-      case Reply::Kind::kChunk:
-        return OnChunk(std::move(*reply));
-    }
-    return false;
-  }
-
-  void OnFailure(Failure failure, Error error) override {
-    switch (failure) {
-      case Failure::kDeadline:
-        outcome_ = DeadlinePassed(request_);
-        return;
-      case Failure::kClosed:
-        error.may_have_run = channel_.TakeSomethingWasSent();
-        End(Fail(std::move(error)), AfterCall::kLost);
-        return;
-      case Failure::kBroken:
-        End(Fail(MayHaveRun(std::move(error))), AfterCall::kUnusable);
-        return;
-    }
-  }
-
-  CallOutcome<Value> TakeOutcome() { return std::move(outcome_); }
-  int64_t chunks() const { return chunks_; }
-
- private:
-  static std::string Describe(const Reply& reply) {
-    return reply.kind == Reply::Kind::kError ? reply.error.message : reply.value.ToJson();
-  }
-
-  bool End(Result<Value> result, AfterCall after) {
-    outcome_ = {std::move(result), after};
-    return true;
-  }
-
-  bool OutOfStep(std::string what) {
-    return End(Fail(MayHaveRun({.code = ErrorCode::kProtocolError,
-                                .message = "the worker " + std::move(what)})),
-               AfterCall::kUnusable);
-  }
-
-  // The command does not stream.
-  bool OnSingleResult(Value result) {
-    const Chunk chunk{.value = std::move(result), .index = chunks_++, .final = true};
-    if (!(*on_chunk_)(chunk)) return End(Fail(StreamGivenUp()), AfterCall::kUsable);
-    return End(Value(), AfterCall::kUsable);
-  }
-
-  // PROTOCOL.md 6.3.
-  bool OnChunk(Reply reply) {
-    if (on_chunk_ == nullptr) return OutOfStep("sent a chunk in reply to a call that is no stream");
-    if (reply.chunk_index != chunks_) {
-      return OutOfStep("sent chunk " + std::to_string(reply.chunk_index) + " where chunk " +
-                       std::to_string(chunks_) + " was due");
-    }
-    if (reply.has_value) {
-      const Chunk chunk{.value = std::move(reply.value), .index = chunks_, .final = reply.final};
-      ++chunks_;
-      if (!(*on_chunk_)(chunk)) {
-        return End(Fail(StreamGivenUp()), reply.final ? AfterCall::kUsable : AfterCall::kUnusable);
-      }
-    }
-    return reply.final && End(Value(), AfterCall::kUsable);
-  }
-
-  FrameChannel& channel_;
-  const Agreement& agreement_;
-  const uint64_t id_;
-  const CallRequest request_;
-  const ChunkCallback* const on_chunk_;
-  int64_t chunks_ = 0;
-  CallOutcome<Value> outcome_{Value(), AfterCall::kUsable};
-};
-
-class StdioConnection : public Connection, public std::enable_shared_from_this<StdioConnection> {
- public:
-  StdioConnection(asio::io_context& io, std::shared_ptr<FrameChannel> channel, Agreement agreement)
-      : io_(io), channel_(std::move(channel)), agreement_(std::move(agreement)) {}
-
-  CallOutcome<Value> Call(const CallRequest& request) override {
-    StdioCall call(*channel_, agreement_, ++last_id_, request, nullptr);
-    Run(call, request.deadline);
-    return call.TakeOutcome();
-  }
-
-  CallOutcome<int64_t> Stream(const CallRequest& request, const ChunkCallback& on_chunk) override {
-    if (!agreement_.stream) return AsStream(Call(request), on_chunk);
-    StdioCall call(*channel_, agreement_, ++last_id_, request, &on_chunk);
-    Run(call, request.deadline);
-    CallOutcome<Value> outcome = call.TakeOutcome();
-    if (!outcome.result) return {Fail(std::move(outcome.result.error())), outcome.after};
-    return {call.chunks(), outcome.after};
-  }
-
-  void CallAsync(const CallRequest& request,
-                 std::function<void(CallOutcome<Value>)> done) override {
-    auto call = std::make_shared<StdioCall>(*channel_, agreement_, ++last_id_, request, nullptr);
-    if (!call->Begin()) return done(call->TakeOutcome());
-    RunAsync(
-        io_, call, channel_, request.deadline,
-        [self = shared_from_this(), call, done = std::move(done)] { done(call->TakeOutcome()); });
-  }
-
-  const Agreement& agreement() const override { return agreement_; }
-
-  void CheckHealth(SteadyTime, std::function<void(Result<WorkerHealth>)> done) override {
-    done(Fail(ErrorCode::kUnimplemented, ""));
-  }
-
-  void EndSession(const std::string&) override {}
-
-  // EOF on its stdin. PROTOCOL.md 1.
-  void AskToEnd() override { channel_->EndInput(); }
-  void Abort() override { channel_->Abort(); }
-
- private:
-  void Run(StdioCall& call, SteadyTime deadline) {
-    if (call.Begin()) RunBlocking(call, *channel_, wait_, deadline);
-  }
-
-  asio::io_context& io_;
-  const std::shared_ptr<FrameChannel> channel_;
-  const Agreement agreement_;
-  uint64_t last_id_ = 0;
-  AdaptiveWait wait_;
-};
-
-// Waits for the answer to the opening frame.
-class OfferConversation : public Conversation {
- public:
-  explicit OfferConversation(Offer offer) : offer_(std::move(offer)) {}
-
-  bool OnPayload(std::string_view payload) override {
-    result_ = DecodeOfferReply(payload, offer_);
-    return true;
-  }
-
-  void OnFailure(Failure failure, Error error) override {
-    if (failure != Failure::kDeadline) {
-      result_ = Fail(std::move(error));
-      return;
-    }
-    result_ = Fail(ErrorCode::kStartTimeout,
-                   "the worker did not answer the handshake (one that knows none is to be used "
-                   "with a fixed codec)");
-  }
-
-  Result<Agreement> TakeResult() { return std::move(result_); }
-
- private:
-  const Offer offer_;
-  Result<Agreement> result_ = Agreement{};
-};
-
-// The first ping: PROTOCOL.md 2.5.
-class FirstPing : public std::enable_shared_from_this<FirstPing> {
- public:
-  using ReadyCallback = std::function<void(Result<std::shared_ptr<Connection>>)>;
-
-  FirstPing(std::shared_ptr<Connection> connection, const std::string& worker_id,
-            ReadyCallback ready)
-      : connection_(std::move(connection)),
-        args_(Value::Map{{"worker_id", worker_id}, {"initialization", true}}),
-        ready_(std::move(ready)) {}
-
-  void Send(SteadyTime deadline) {
-    connection_->CallAsync(
-        {.command = "ping", .args = &args_, .session_id = {}, .deadline = deadline},
-        [self = shared_from_this()](CallOutcome<Value> outcome) {
-          self->ready_(self->Judge(std::move(outcome.result)));
-        });
-  }
-
- private:
-  Result<std::shared_ptr<Connection>> Judge(Result<Value> reply) {
-    if (reply && reply->TextAt("status") == "ok") return std::move(connection_);
-    if (reply) {
-      return Fail(ErrorCode::kStartFailed,
-                  "the first ping was not answered with status \"ok\" but with " + reply->ToJson());
-    }
-    Error error = std::move(reply.error());
-    error.may_have_run = false;
-    switch (error.code) {
-      case ErrorCode::kDeadlineExceeded:
-        return Fail(ErrorCode::kStartTimeout, "the worker did not answer the first ping");
-      case ErrorCode::kWorkerLost:
-      case ErrorCode::kProtocolError:
-        return Fail(std::move(error));
-      default:
-        return Fail(ErrorCode::kStartFailed, "the first ping failed: " + error.ToString());
-    }
-  }
-
-  std::shared_ptr<Connection> connection_;
-  const Value args_;
-  const ReadyCallback ready_;
-};
+// What a stream may send before its caller takes it, in bytes. PROTOCOL.md 6.7. Enough to keep a
+// worker busy while the pool's grant is on its way.
+constexpr int64_t kStreamCredit = 1 << 20;
 
 }  // namespace
 
-void ConnectStdio(asio::io_context& io, std::shared_ptr<FrameChannel> channel,
-                  const StdioTransport& options, const std::string& worker_id, SteadyTime deadline,
-                  std::function<void(Result<std::shared_ptr<Connection>>)> ready) {
-  auto send_ping = [&io, channel, worker_id, deadline](Agreement agreement,
-                                                       FirstPing::ReadyCallback ready) {
-    auto connection = std::make_shared<StdioConnection>(io, channel, std::move(agreement));
-    std::make_shared<FirstPing>(std::move(connection), worker_id, std::move(ready))->Send(deadline);
-  };
-  if (!options.negotiate) {
-    return send_ping(Agreement{.codec = options.codecs.front()}, std::move(ready));
+// --- A thread's call -----------------------------------------------------------------------------
+
+CallOutcome<Value> StdioConnection::Call(const CallRequest& request) {
+  Waiter me(agreement_, request, nullptr);
+  Run(me);
+  return me.call.TakeOutcome();
+}
+
+CallOutcome<int64_t> StdioConnection::Stream(const CallRequest& request,
+                                             const ChunkCallback& on_chunk) {
+  if (!agreement_.stream) return AsStream(Call(request), on_chunk);
+  Waiter me(agreement_, request, &on_chunk);
+  Run(me);
+  CallOutcome<Value> outcome = me.call.TakeOutcome();
+  if (!outcome.result) return {Fail(std::move(outcome.result.error())), outcome.after};
+  return {me.call.chunks(), outcome.after};
+}
+
+Result<void> StdioConnection::Encode(uint64_t id, const CallRequest& request, bool stream,
+                                     std::string* frame) {
+  return EncodeRequestFrame(
+      agreement_.codec,
+      {
+          .id = id,
+          .command = request.command,
+          .args = request.args,
+          .version = agreement_.version,
+          .stream = stream,
+          .credit = stream ? kStreamCredit : 0,
+          .session_id = agreement_.session ? request.session_id : std::string_view(),
+          .timeout_ms = MillisecondsUntil(request.deadline),
+      },
+      agreement_.max_frame_bytes, frame);
+}
+
+void StdioConnection::OnStop(Waiter& me) {
+  std::lock_guard lock(mutex_);
+  me.stop_requested = true;
+  me.changed.notify_one();
+  if (reader_thread_ == &me) WakeReaderLocked();
+}
+
+void StdioConnection::Run(Waiter& me) {
+  const CallRequest& request = me.call.request();
+  if (request.stop.stop_requested()) {
+    return me.call.Fail(NotBegun(), AfterCall::kUsable);
   }
-  Offer offer{.codecs = options.codecs};
-  EncodeOfferFrame(offer, &channel->outgoing());
-  auto conversation = std::make_shared<OfferConversation>(std::move(offer));
-  RunAsync(io, conversation, channel, deadline,
-           [conversation, send_ping, ready = std::move(ready)]() mutable {
-             Result<Agreement> agreement = conversation->TakeResult();
-             if (!agreement) return ready(Fail(std::move(agreement.error())));
-             send_ping(std::move(*agreement), std::move(ready));
-           });
+  me.id = ++last_id_;
+  static thread_local std::string frame;
+  if (auto encoded = Encode(me.id, request, me.call.is_stream(), &frame); !encoded) {
+    return me.call.Fail(std::move(encoded.error()), AfterCall::kUsable);
+  }
+  // Made and ended without the lock, which its callback takes.
+  std::optional<std::stop_callback<std::function<void()>>> on_stop;
+  if (request.stop.stop_possible()) on_stop.emplace(request.stop, [this, &me] { OnStop(me); });
+
+  Lock lock(mutex_);
+  if (closed_) {
+    frame.clear();
+    return me.call.Fail(closed_->result.error(), closed_->after);
+  }
+  in_flight_.emplace(me.id, InFlight{.begin = channel_->appended(), .waiter = &me});
+  channel_->Append(&frame);
+  channel_->Flush();
+  const bool needs_reader = channel_->has_unsent() || channel_->peer_takes_no_more();
+  if (needs_reader && !MayReadLocked(me)) WakeReaderLocked();
+
+  for (;;) {
+    if (!me.inbox.empty()) {
+      if (TakeMail(me, lock)) break;
+      continue;
+    }
+    if (me.stop_requested) {
+      me.call.Fail(GivenUp(request), AbandonLocked(me.id, request.released));
+      break;
+    }
+    bool in_time = true;
+    if (MayReadLocked(me)) {
+      reader_ = Reader::kThread;
+      reader_thread_ = &me;
+      in_time = ReadUntilMail(me, lock);
+    } else {
+      me.waits = true;
+      in_time = me.changed.wait_until(lock, request.deadline) == std::cv_status::no_timeout;
+      me.waits = false;
+    }
+    if (!in_time && me.inbox.empty()) {
+      me.call.Fail(std::move(DeadlinePassed(request).result.error()),
+                   AbandonLocked(me.id, request.released));
+      break;
+    }
+  }
+  LeaveReadingLocked(me);
+}
+
+// Takes what is in the inbox; true when the call has ended. The lock is not held meanwhile: the
+// chunk callback may take its time, and another thread reads.
+bool StdioConnection::TakeMail(Waiter& me, Lock& lock) {
+  std::vector<Mail> batch;
+  batch.swap(me.inbox);
+  LeaveReadingLocked(me);
+  lock.unlock();
+  const CallRequest& request = me.call.request();
+  StdioCall::Next next = StdioCall::Next::kAwaitMore;
+  Error given_up = StreamGivenUp();
+  for (Mail& mail : batch) {
+    // A stream may always have more to take.
+    const bool too_late = me.call.is_stream() && steady_clock::now() >= request.deadline;
+    if (too_late || (me.call.is_stream() && request.stop.stop_requested())) {
+      if (too_late) given_up = std::move(DeadlinePassed(request).result.error());
+      next = StdioCall::Next::kAbandon;
+    } else if (mail.reply) {
+      next = me.call.OnReply(std::move(*mail.reply));
+    } else if (mail.after == AfterCall::kUsable) {
+      me.call.OnUndecodable(std::move(mail.reply.error()));
+      next = StdioCall::Next::kEnd;
+    } else {
+      me.call.Fail(std::move(mail.reply.error()), mail.after);
+      next = StdioCall::Next::kEnd;
+    }
+    if (next != StdioCall::Next::kAwaitMore) break;
+    me.taken_bytes += static_cast<int64_t>(mail.payload_bytes);
+    if (me.taken_bytes >= kStreamCredit / 4) GrantCredit(me);
+  }
+  lock.lock();
+  if (next == StdioCall::Next::kAwaitMore) return false;
+  if (next == StdioCall::Next::kAbandon) {
+    me.call.Fail(std::move(given_up), AbandonLocked(me.id, request.released));
+  } else if (const auto left = in_flight_.find(me.id); left != in_flight_.end()) {
+    EraseLocked(left);  // it ended by what is no last message
+  }
+  return true;
+}
+
+void StdioConnection::GrantCredit(Waiter& me) {
+  std::string frame;
+  AppendCreditFrame(agreement_.codec, me.id, std::exchange(me.taken_bytes, 0), &frame);
+  std::lock_guard lock(mutex_);
+  if (in_flight_.contains(me.id)) SendLocked(&frame);
+}
+
+// Reads until there is something for this thread: mail, or a stop. False when the deadline passed.
+bool StdioConnection::ReadUntilMail(Waiter& me, Lock& lock) {
+  using Kind = FrameChannel::Progress::Kind;
+  const SteadyTime deadline = me.call.request().deadline;
+  lock.unlock();
+  for (;;) {
+    FrameChannel::Progress progress = channel_->Receive();
+    switch (progress.kind) {
+      case Kind::kPayload: {
+        auto reply = DecodeReply(agreement_.codec, agreement_.version, progress.payload);
+        lock.lock();
+        Deliver(std::move(reply), progress.payload.size());
+        if (!me.inbox.empty() || me.stop_requested) return true;
+        if (steady_clock::now() >= deadline) return false;
+        lock.unlock();
+        break;
+      }
+      case Kind::kBlocked: {
+        const int write_fd = channel_->has_unsent() ? channel_->write_fd() : -1;
+        const auto outcome = wait_.Wait(channel_->read_fd(), write_fd, wake_fd_.get(), deadline);
+        if (outcome == AdaptiveWait::Outcome::kReady && write_fd < 0 && !woken_) break;
+        lock.lock();
+        if (woken_) ClearWake();
+        if (channel_->has_unsent()) channel_->Flush();
+        if (me.stop_requested) return true;
+        if (outcome == AdaptiveWait::Outcome::kDeadline) return false;
+        lock.unlock();
+        break;
+      }
+      case Kind::kClosed:
+        lock.lock();
+        FailAllLocked(std::move(progress.error), AfterCall::kLost);
+        return true;
+      case Kind::kBroken:
+        lock.lock();
+        FailAllLocked(std::move(progress.error), AfterCall::kUnusable);
+        return true;
+    }
+  }
+}
+
+// --- Any reader ----------------------------------------------------------------------------------
+
+AfterCall StdioConnection::AbandonLocked(uint64_t id, std::function<void(AfterCall)> released) {
+  const auto found = in_flight_.find(id);
+  if (found == in_flight_.end()) {  // its last message has come, or the end of the connection
+    const bool out_of_step = closed_ && closed_->after == AfterCall::kUnusable;
+    return out_of_step ? AfterCall::kUnusable : AfterCall::kUsable;
+  }
+  InFlight& call = found->second;
+  if (call.waiter != nullptr) ++for_io_;
+  call.waiter = nullptr;
+  call.async = nullptr;
+  call.released = std::move(released);
+  call.deadline = steady_clock::now() + cancel_grace_;
+  deadlines_.emplace(call.deadline, id);
+  if (agreement_.version >= 2) {
+    std::string frame;
+    AppendCancelFrame(agreement_.codec, id, &frame);
+    SendLocked(&frame);
+  }
+  RequestIoTurnLocked();
+  return AfterCall::kAbandoned;
+}
+
+void StdioConnection::PassReadingOnLocked() {
+  reader_ = Reader::kNobody;
+  reader_thread_ = nullptr;
+  if (Waiter* waiter = WaitingThreadLocked()) {
+    reader_ = Reader::kThread;
+    reader_thread_ = waiter;
+    waiter->changed.notify_one();
+  } else if (IoHasWorkLocked()) {
+    RequestIoTurnLocked();
+  }
+}
+
+void StdioConnection::SendLocked(std::string* frame) {
+  channel_->Append(frame);
+  channel_->Flush();
+  if (channel_->has_unsent() || channel_->peer_takes_no_more()) WakeReaderLocked();
+}
+
+void StdioConnection::WakeReaderLocked() {
+  if (reader_ != Reader::kThread) return RequestIoTurnLocked();
+  if (woken_.exchange(true)) return;
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = write(wake_fd_.get(), &one, sizeof one);
+}
+
+void StdioConnection::ClearWake() {
+  uint64_t count;
+  [[maybe_unused]] const ssize_t n = read(wake_fd_.get(), &count, sizeof count);
+  woken_ = false;
+}
+
+StdioConnection::Waiter* StdioConnection::WaitingThreadLocked() const {
+  for (const auto& [id, call] : in_flight_) {
+    if (call.waiter != nullptr && call.waiter->waits) return call.waiter;
+  }
+  return nullptr;
+}
+
+// Hands a reply to the call that it is for.
+void StdioConnection::Deliver(Result<Reply> reply, size_t payload_bytes) {
+  const auto out_of_step = [this](std::string what) {
+    FailAllLocked({.code = ErrorCode::kProtocolError, .message = "the worker " + std::move(what)},
+                  AfterCall::kUnusable);
+  };
+  if (!reply) {
+    // Of one call it is that one's reply; of several it could be any one's. PROTOCOL.md 6.8.5.
+    if (in_flight_.size() == 1) {
+      return DeliverTo(in_flight_.begin(), {.reply = std::move(reply)});
+    }
+    return FailAllLocked(std::move(reply.error()), AfterCall::kUnusable);
+  }
+  if (!reply->id) {
+    return out_of_step("sent a reply without an id: " + (reply->kind == Reply::Kind::kError
+                                                             ? reply->error.message
+                                                             : reply->value.ToJson()));
+  }
+  const auto id = static_cast<uint64_t>(*reply->id);
+  const auto found = in_flight_.find(id);
+  if (found != in_flight_.end()) {
+    return DeliverTo(found, {.reply = std::move(reply), .payload_bytes = payload_bytes});
+  }
+  if (*reply->id > 0 && id <= last_id_) return;  // late: PROTOCOL.md 2.6.4
+  out_of_step("sent a reply to call " + std::to_string(*reply->id) + ", which was not made");
+}
+
+void StdioConnection::DeliverTo(Calls::iterator call, Mail mail) {
+  const bool is_last = !mail.reply || mail.reply->final;
+  InFlight& found = call->second;
+  if (found.waiter != nullptr) {
+    Waiter& waiter = *found.waiter;
+    waiter.inbox.push_back(std::move(mail));
+    if (waiter.waits) waiter.changed.notify_one();
+    if (is_last) EraseLocked(call);
+  } else if (found.async) {
+    AsyncCall& async = *found.async;
+    if (!mail.reply) {
+      async.call.OnUndecodable(std::move(mail.reply.error()));
+    } else if (async.call.OnReply(std::move(*mail.reply)) == StdioCall::Next::kAwaitMore) {
+      return;
+    }
+    PostCallback(std::move(async.done), async.call.TakeOutcome());
+    EraseLocked(call);
+  } else if (is_last) {
+    PostCallback(std::move(found.released), AfterCall::kUsable);
+    EraseLocked(call);
+  }
+}
+
+// The connection is over: nobody gets anything any more.
+void StdioConnection::FailAllLocked(Error error, AfterCall after) {
+  const uint64_t sent = channel_->sent();
+  Calls calls;
+  calls.swap(in_flight_);
+  for (auto& [id, call] : calls) {
+    Error own = error;
+    own.may_have_run = sent > call.begin;
+    if (call.waiter != nullptr) {
+      call.waiter->inbox.push_back({.reply = Fail(std::move(own)), .after = after});
+      if (call.waiter->waits) call.waiter->changed.notify_one();
+    } else if (call.async) {
+      PostCallback(std::move(call.async->done), CallOutcome<Value>{Fail(std::move(own)), after});
+    } else {
+      PostCallback(std::move(call.released), after);
+    }
+  }
+  for_io_ = 0;
+  deadlines_.clear();
+  if (!io_in_turn_) RequestIoTurnLocked();
+  if (negotiation_) EndNegotiationLocked(Fail(Error(error)));
+  closed_ = CallOutcome<Value>{Fail(std::move(error)), after};
+}
+
+void StdioConnection::EraseLocked(Calls::iterator call) {
+  if (call->second.waiter == nullptr) {
+    --for_io_;
+    deadlines_.erase({call->second.deadline, call->first});
+    if (deadlines_.empty() && !io_in_turn_)
+      RequestIoTurnLocked();  // its timer keeps it from ending
+  }
+  in_flight_.erase(call);
 }
 
 }  // namespace snakepit

@@ -2,7 +2,7 @@
 
 #include "src/base/fd.h"
 #include "src/transport/launch_spec.h"
-#include "src/transport/stdio_connection.h"
+#include "src/transport/stdio_connect.h"
 
 namespace snakepit {
 namespace {
@@ -35,8 +35,8 @@ class StdioLaunch : public Launch {
   void Connect(SteadyTime deadline, ReadyCallback ready) override {
     worker_stdin_.Reset();
     worker_stdout_.Reset();
-    ConnectStdio(*context_.io, channel_, options_, WorkerIdText(context_.worker_id), deadline,
-                 std::move(ready));
+    ConnectStdio(*context_.io, channel_, options_, WorkerIdText(context_.worker_id),
+                 context_.cancel_grace, deadline, std::move(ready));
   }
 
   void Abort() override { channel_->Abort(); }

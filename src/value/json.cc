@@ -3,10 +3,16 @@
 
 #include <simdjson.h>
 
+#include <bit>
+#include <cmath>
+#include <cstdint>
 #include <optional>
+#include <utility>
 
 #include "src/base/quote.h"
+#include "src/value/base64.h"
 #include "src/value/json_scan.h"
+#include "src/value/path.h"
 
 namespace snakepit {
 namespace {
@@ -30,16 +36,62 @@ ThreadParser& ParserOfThisThread() {
   return parser;
 }
 
+// The document of a text, valid until this thread parses the next. false when it is not JSON.
+class ParsedJson {
+ public:
+  explicit ParsedJson(std::string_view json) {
+    // Copied by simdjson into a padded buffer of its own: a frame has no padding to read over.
+    ok_ = parser_.get().parse(json.data(), json.size()).get(root_) == simdjson::SUCCESS;
+  }
+  ~ParsedJson() { parser_.Trim(); }
+  ParsedJson(const ParsedJson&) = delete;
+  ParsedJson& operator=(const ParsedJson&) = delete;
+
+  bool ok() const { return ok_; }
+  simdjson::dom::element root() const { return root_; }
+
+ private:
+  ThreadParser& parser_ = ParserOfThisThread();
+  simdjson::dom::element root_;
+  bool ok_ = false;
+};
+
+// The one member of a map: the last of several with the same name. Nothing for other maps.
+std::optional<simdjson::dom::key_value_pair> OnlyMember(simdjson::dom::object members) {
+  std::optional<simdjson::dom::key_value_pair> only;
+  for (const simdjson::dom::key_value_pair member : members) {
+    if (only && only->key != member.key) return std::nullopt;
+    only.emplace(member);
+  }
+  return only;
+}
+
+// The NaN or infinity of those 16 lower-case hexadecimal digits.
+std::optional<double> DecodeDoubleTag(std::string_view digits) {
+  if (digits.size() != 16) return std::nullopt;
+  uint64_t bits = 0;
+  for (const char digit : digits) {
+    const bool decimal = digit >= '0' && digit <= '9';
+    if (!decimal && (digit < 'a' || digit > 'f')) return std::nullopt;
+    bits = bits << 4 | static_cast<uint64_t>(decimal ? digit - '0' : digit - 'a' + 10);
+  }
+  const auto number = std::bit_cast<double>(bits);
+  if (std::isfinite(number)) return std::nullopt;
+  return number;
+}
+
 // Turns simdjson's document into a Value.
 class Converter {
  public:
-  explicit Converter(int max_nesting) : max_nesting_(max_nesting) {}
+  Converter(int max_nesting, JsonDialect dialect)
+      : max_nesting_(max_nesting), lossless_(dialect == JsonDialect::kLossless) {}
 
-  // false when the value is nested too deeply.
-  bool Convert(simdjson::dom::element element, int depth, Value* out) const {
+  // false: `problem` says what, and `path` where.
+  bool Convert(simdjson::dom::element element, int depth, Value* out) {
     using Type = simdjson::dom::element_type;
     switch (element.type()) {
       case Type::NULL_VALUE:
+        *out = nullptr;
         return true;
       case Type::BOOL:
         *out = element.get_bool().value_unsafe();
@@ -61,56 +113,141 @@ class Converter {
       case Type::OBJECT:
         return ConvertMap(element.get_object().value_unsafe(), depth, out);
     }
+    return Problem("is of no known type");
+  }
+
+  std::string problem;
+  FailurePath path;
+
+ private:
+  bool Problem(std::string what) {
+    problem = std::move(what);
     return false;
   }
 
- private:
-  bool ConvertArray(simdjson::dom::array elements, int depth, Value* out) const {
-    if (depth >= max_nesting_) return false;
+  bool CheckNesting(int depth) {
+    return depth < max_nesting_ || Problem("is nested deeper than " + std::to_string(max_nesting_));
+  }
+
+  bool ConvertArray(simdjson::dom::array elements, int depth, Value* out) {
+    if (!CheckNesting(depth)) return false;
     Value::Array array;
     array.reserve(elements.size());
     for (const simdjson::dom::element element : elements) {
-      if (!Convert(element, depth + 1, &array.emplace_back())) return false;
+      if (!Convert(element, depth + 1, &array.emplace_back())) {
+        path.AddIndex(array.size() - 1);
+        return false;
+      }
     }
     *out = std::move(array);
     return true;
   }
 
-  bool ConvertMap(simdjson::dom::object members, int depth, Value* out) const {
-    if (depth >= max_nesting_) return false;
+  bool ConvertMap(simdjson::dom::object members, int depth, Value* out) {
+    if (lossless_) {
+      const auto only = OnlyMember(members);
+      if (only && only->key.starts_with('$')) return ConvertTag(*only, depth, out);
+    }
+    if (!CheckNesting(depth)) return false;
     Value::Map map;
     for (const auto& [key, element] : members) {
-      Value value;
-      if (!Convert(element, depth + 1, &value)) return false;
-      // Most peers write their members in order; the hint saves the search then.
-      map.insert_or_assign(map.end(), std::string(key), std::move(value));
+      if (!ConvertMember(std::string(key), element, depth, &map)) return false;
     }
     *out = std::move(map);
     return true;
   }
 
+  bool ConvertMember(std::string key, simdjson::dom::element element, int depth, Value::Map* map) {
+    // Most peers write their members in order; the hint saves the search then.
+    const auto it = map->try_emplace(map->end(), std::move(key));
+    if (Convert(element, depth + 1, &it->second)) return true;
+    path.AddKey(it->first);
+    return false;
+  }
+
+  // A map of one member whose key begins with '$'.
+  bool ConvertTag(simdjson::dom::key_value_pair member, int depth, Value* out) {
+    if (member.key.starts_with("$$")) {
+      if (!CheckNesting(depth)) return false;
+      Value::Map map;
+      if (!ConvertMember(std::string(member.key.substr(1)), member.value, depth, &map)) {
+        return false;
+      }
+      *out = std::move(map);
+      return true;
+    }
+    std::string_view text;
+    const bool is_text = member.value.get(text) == simdjson::SUCCESS;
+    if (member.key == "$bytes") {
+      auto bytes = is_text ? DecodeBase64(text) : std::nullopt;
+      if (!bytes) return Problem("is a $bytes without a base64 text");
+      *out = Bytes{*std::move(bytes)};
+      return true;
+    }
+    if (member.key == "$double") {
+      const auto number = is_text ? DecodeDoubleTag(text) : std::nullopt;
+      if (!number) return Problem("is a $double without the 16 hex digits of a NaN or infinity");
+      *out = *number;
+      return true;
+    }
+    return Problem("has the one member " + QuoteBytes(member.key) + ", which is no tag");
+  }
+
   const int max_nesting_;
+  const bool lossless_;
 };
+
+tl::unexpected<Error> InvalidJson(std::string_view what, std::string_view json) {
+  return Fail(ErrorCode::kInvalidArgument,
+              "invalid JSON: " + std::string(what) + ", in " + QuoteBytes(json));
+}
+
+// For a text that simdjson refuses.
+tl::unexpected<Error> NoJson(std::string_view json, int max_nesting) {
+  // A tag is a map more.
+  const std::optional<JsonFault> fault = FindJsonFault(json, max_nesting + 1);
+  return InvalidJson(fault ? fault->what + " at byte " + std::to_string(fault->offset)
+                           : "the parser refuses it",  // as when memory runs out
+                     json);
+}
 
 }  // namespace
 
 bool TryDecodeJson(std::string_view json, Value* value, int max_nesting) {
-  ThreadParser& parser = ParserOfThisThread();
-  simdjson::dom::element root;
-  // Copied by simdjson into a padded buffer of its own: a frame has no padding to read over.
-  const bool parsed = parser.get().parse(json.data(), json.size()).get(root) == simdjson::SUCCESS;
-  const bool converted = parsed && Converter(max_nesting).Convert(root, 0, value);
-  parser.Trim();
-  return converted;
+  const ParsedJson parsed(json);
+  return parsed.ok() &&
+         Converter(max_nesting, JsonDialect::kPlain).Convert(parsed.root(), 0, value);
 }
 
-Result<Value> DecodeJson(std::string_view json, int max_nesting) {
+Result<Value> DecodeJson(std::string_view json, int max_nesting, JsonDialect dialect) {
+  const ParsedJson parsed(json);
+  if (!parsed.ok()) return NoJson(json, max_nesting);
   Value value;
-  if (TryDecodeJson(json, &value, max_nesting)) return value;
-  const std::optional<JsonFault> fault = FindJsonFault(json, max_nesting);
-  const std::string what = fault ? fault->what + " at byte " + std::to_string(fault->offset)
-                                 : "the parser refuses it";  // as when memory runs out
-  return Fail(ErrorCode::kInvalidArgument, "invalid JSON: " + what + ", in " + QuoteBytes(json));
+  Converter converter(max_nesting, dialect);
+  if (converter.Convert(parsed.root(), 0, &value)) return value;
+  return InvalidJson(converter.path.ToString("value") + " " + converter.problem, json);
+}
+
+Result<void> DecodeJsonMembers(std::string_view json, JsonDialect dialect,
+                               std::span<Member> members) {
+  const ParsedJson parsed(json);
+  // The message is a map more.
+  if (!parsed.ok()) return NoJson(json, kMaxNesting + 1);
+  simdjson::dom::object message;
+  if (parsed.root().get(message) != simdjson::SUCCESS) return InvalidJson("it is no map", json);
+  std::optional<Error> first_error;
+  for (const auto& [key, element] : message) {
+    Member* member = FindMember(members, key);
+    if (member == nullptr) continue;
+    const bool is_value = member->kind == Member::Kind::kValue;
+    Converter converter(kMaxNesting, is_value ? dialect : JsonDialect::kPlain);
+    if (converter.Convert(element, 0, &member->value.emplace())) continue;
+    member->value.reset();
+    if (first_error) continue;
+    first_error = InvalidJson(converter.path.ToString(key) + " " + converter.problem, json).value();
+  }
+  if (first_error) return Fail(*std::move(first_error));
+  return {};
 }
 
 }  // namespace snakepit

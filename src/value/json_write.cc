@@ -1,6 +1,6 @@
 // The writing half of json.h.
-#include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstdint>
@@ -8,6 +8,7 @@
 #include <utility>
 #include <variant>
 
+#include "src/value/base64.h"
 #include "src/value/json.h"
 #include "src/value/path.h"
 #include "src/value/utf8.h"
@@ -29,6 +30,8 @@ constexpr std::array<char, 256> MakeEscapes() {
   return escapes;
 }
 constexpr std::array<char, 256> kEscapes = MakeEscapes();
+
+constexpr char kHexDigits[] = "0123456789abcdef";
 
 // Whether one of 8 bytes has an escape; most texts have none. A borrow between bytes can at worst
 // make it say so where there is none.
@@ -62,36 +65,27 @@ std::string_view NonFiniteName(double number) {
   return std::isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity";
 }
 
-void AppendBase64(std::string_view bytes, std::string* out) {
-  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    const size_t n = std::min<size_t>(3, bytes.size() - i);
-    uint32_t group = 0;
-    for (size_t j = 0; j < 3; ++j) {
-      group = group << 8 | (j < n ? static_cast<unsigned char>(bytes[i + j]) : 0);
-    }
-    for (size_t j = 0; j < 4; ++j) {
-      *out += j <= n ? kDigits[group >> (18 - 6 * j) & 63] : '=';
-    }
-  }
+// The bits, in hexadecimal.
+void AppendDoubleTag(double number, std::string* out) {
+  char digits[16];
+  uint64_t bits = std::bit_cast<uint64_t>(number);
+  for (int i = 15; i >= 0; --i, bits >>= 4) digits[i] = kHexDigits[bits & 15];
+  *out += "{\"$double\":\"";
+  out->append(digits, sizeof digits);
+  *out += "\"}";
 }
 
-// Texts that may be of any bytes: U+FFFD for each that is not part of UTF-8.
-void AppendRepairedText(std::string_view text, std::string* out) {
-  if (IsUtf8(text)) return AppendJsonText(text, out);
-  std::string repaired;
-  while (!text.empty()) {
-    const size_t length = Utf8SequenceLength(text);
-    repaired += length == 0 ? "\uFFFD" : text.substr(0, length);
-    text.remove_prefix(std::max<size_t>(1, length));
-  }
-  AppendJsonText(repaired, out);
+void AppendBytesTag(const Bytes& bytes, std::string* out) {
+  *out += "{\"$bytes\":\"";
+  AppendBase64(bytes.data, out);
+  *out += "\"}";
 }
 
 // Writes what JSON can hold, and finds the place of what it cannot.
 class StrictWriter {
  public:
-  StrictWriter(std::string* out, int max_nesting) : out_(out), max_nesting_(max_nesting) {}
+  StrictWriter(std::string* out, int max_nesting, JsonDialect dialect)
+      : out_(out), max_nesting_(max_nesting), lossless_(dialect == JsonDialect::kLossless) {}
 
   // false: `problem` says what, and `path` where.
   bool Write(const Value& value, int depth) {
@@ -124,9 +118,15 @@ class StrictWriter {
     return true;
   }
   bool WriteData(double value, int) {
-    if (std::isnan(value)) return Problem("is NaN, which JSON has no number for");
-    if (std::isinf(value)) return Problem("is infinite, which JSON has no number for");
-    AppendDouble(value, out_);
+    if (std::isfinite(value)) {
+      AppendDouble(value, out_);
+      return true;
+    }
+    if (!lossless_) {
+      return Problem(std::isnan(value) ? "is NaN, which JSON has no number for"
+                                       : "is infinite, which JSON has no number for");
+    }
+    AppendDoubleTag(value, out_);
     return true;
   }
   bool WriteData(const std::string& text, int) {
@@ -134,7 +134,11 @@ class StrictWriter {
     AppendJsonText(text, out_);
     return true;
   }
-  bool WriteData(const Bytes&, int) { return Problem("is bytes, which JSON cannot hold"); }
+  bool WriteData(const Bytes& bytes, int) {
+    if (!lossless_) return Problem("is bytes, which JSON cannot hold");
+    AppendBytesTag(bytes, out_);
+    return true;
+  }
 
   bool WriteData(const Value::Array& array, int depth) {
     if (depth >= max_nesting_) return Problem("is nested too deeply");
@@ -155,12 +159,7 @@ class StrictWriter {
     char separator = '{';
     for (const auto& [key, value] : map) {
       *out_ += std::exchange(separator, ',');
-      const bool key_written = IsUtf8(key) || Problem("has a key that is not UTF-8");
-      if (key_written) {
-        AppendJsonText(key, out_);
-        *out_ += ':';
-      }
-      if (!key_written || !Write(value, depth + 1)) {
+      if (!WriteKey(key, map.size() == 1) || !Write(value, depth + 1)) {
         path.AddKey(key);
         return false;
       }
@@ -169,8 +168,20 @@ class StrictWriter {
     return true;
   }
 
+  bool WriteKey(const std::string& key, bool only) {
+    if (!IsUtf8(key)) return Problem("has a key that is not UTF-8");
+    if (lossless_ && only && key.starts_with('$')) {
+      AppendJsonText("$" + key, out_);  // else it could read like a tag
+    } else {
+      AppendJsonText(key, out_);
+    }
+    *out_ += ':';
+    return true;
+  }
+
   std::string* out_;
   const int max_nesting_;
+  const bool lossless_;
 };
 
 // Writes everything, one way or another, for people.
@@ -193,12 +204,8 @@ class DisplayWriter {
     *out_ += NonFiniteName(value);
     *out_ += "\"}";
   }
-  void WriteData(const std::string& text) { AppendRepairedText(text, out_); }
-  void WriteData(const Bytes& bytes) {
-    *out_ += "{\"$bytes\":\"";
-    AppendBase64(bytes.data, out_);
-    *out_ += "\"}";
-  }
+  void WriteData(const std::string& text) { WriteText(text); }
+  void WriteData(const Bytes& bytes) { AppendBytesTag(bytes, out_); }
   void WriteData(const Value::Array& array) {
     char separator = '[';
     for (const Value& value : array) {
@@ -211,11 +218,16 @@ class DisplayWriter {
     char separator = '{';
     for (const auto& [key, value] : map) {
       *out_ += std::exchange(separator, ',');
-      AppendRepairedText(key, out_);
+      WriteText(key);
       *out_ += ':';
       Write(value);
     }
     *out_ += map.empty() ? "{}" : "}";
+  }
+
+  void WriteText(const std::string& text) {
+    if (IsUtf8(text)) return AppendJsonText(text, out_);
+    AppendJsonText(RepairUtf8(text), out_);
   }
 
   std::string* out_;
@@ -224,16 +236,15 @@ class DisplayWriter {
 }  // namespace
 
 Result<void> EncodeJson(const Value& value, std::string* out, std::string_view root,
-                        int max_nesting) {
+                        int max_nesting, JsonDialect dialect) {
   const size_t start = out->size();
-  StrictWriter writer(out, max_nesting);
+  StrictWriter writer(out, max_nesting, dialect);
   if (writer.Write(value, 0)) return {};
   out->resize(start);
   return Fail(ErrorCode::kInvalidArgument, writer.path.ToString(root) + " " + writer.problem);
 }
 
 void AppendJsonText(std::string_view text, std::string* out) {
-  constexpr char kHexDigits[] = "0123456789abcdef";
   *out += '"';
   size_t plain_from = 0;
   for (size_t i = 0; i < text.size(); ++i) {

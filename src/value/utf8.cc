@@ -2,6 +2,8 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
+
 namespace snakepit {
 
 bool IsUtf8(std::string_view bytes) {
@@ -31,6 +33,16 @@ size_t Utf8SequenceLength(std::string_view bytes) {
   if (lead == 0xf0 && second < 0x90) return 0;
   if (lead == 0xf4 && second > 0x8f) return 0;
   return length;
+}
+
+std::string RepairUtf8(std::string_view bytes) {
+  std::string repaired;
+  while (!bytes.empty()) {
+    const size_t length = Utf8SequenceLength(bytes);
+    repaired += length == 0 ? "\uFFFD" : bytes.substr(0, length);
+    bytes.remove_prefix(std::max<size_t>(1, length));
+  }
+  return repaired;
 }
 
 }  // namespace snakepit

@@ -3,6 +3,7 @@
 #define SNAKEPIT_SRC_VALUE_UTF8_H_
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 namespace snakepit {
@@ -11,6 +12,9 @@ bool IsUtf8(std::string_view bytes);
 
 // The length, 1 to 4, of the well-formed sequence that `bytes` begins with; 0 when there is none.
 size_t Utf8SequenceLength(std::string_view bytes);
+
+// The text, with U+FFFD for each byte that is not part of a well-formed sequence.
+std::string RepairUtf8(std::string_view bytes);
 
 }  // namespace snakepit
 

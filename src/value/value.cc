@@ -22,7 +22,7 @@ bool IsPlainWord(std::string_view key) {
         (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
     if (!plain) return false;
   }
-  return !key.empty();
+  return !key.empty() && key.size() <= kQuotedBytes;
 }
 
 }  // namespace

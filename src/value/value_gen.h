@@ -4,6 +4,7 @@
 
 #include <rapidcheck.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -15,12 +16,32 @@
 #include <vector>
 
 #include "snakepit/value.h"
+#include "src/value/json.h"
 
 namespace snakepit {
 
 // Shown by rapidcheck and by gtest when a property fails.
 inline void PrintTo(const Value& value, std::ostream* os) { *os << value.ToJson(); }
 inline void showValue(const Value& value, std::ostream& os) { os << value.ToJson(); }
+
+// As ==, but that a NaN equals only the NaN of the same bits.
+inline bool SameBits(const Value& a, const Value& b) {
+  if (const double* number = a.get_if<double>(); number != nullptr && b.get_if<double>()) {
+    return std::bit_cast<uint64_t>(*number) == std::bit_cast<uint64_t>(*b.get_if<double>());
+  }
+  const auto* array = a.get_if<Value::Array>();
+  if (const auto* other = b.get_if<Value::Array>(); array != nullptr && other != nullptr) {
+    return std::equal(array->begin(), array->end(), other->begin(), other->end(), SameBits);
+  }
+  const auto* map = a.get_if<Value::Map>();
+  if (const auto* other = b.get_if<Value::Map>(); map != nullptr && other != nullptr) {
+    return std::equal(map->begin(), map->end(), other->begin(), other->end(),
+                      [](const auto& left, const auto& right) {
+                        return left.first == right.first && SameBits(left.second, right.second);
+                      });
+  }
+  return a == b;
+}
 
 // What the values may hold, beside what every encoding can.
 struct ValueGenOptions {
@@ -70,7 +91,7 @@ inline rc::Gen<std::string> GenText() {
       "123", "true", "null", "{}", "[1]", "\"a\"", "1.5", "NaN", " 1", std::string(1, '\0'),
       std::string(31, 'x'), std::string(32, 'x'), std::string(255, 'y'), std::string(256, 'y'),
       std::string(65'536, 'z')});
-  return rc::gen::weightedOneOf<std::string>({{8, random}, {1, telling}});
+  return rc::gen::weightedOneOf<std::string>({{6, random}, {1, telling}});
 }
 
 inline rc::Gen<int64_t> GenInteger() {
@@ -103,14 +124,21 @@ inline rc::Gen<double> GenDouble(bool non_finite) {
                                1e22,
                                9007199254740993.0};
   if (non_finite) {
-    edges.insert(edges.end(), {Limits::infinity(), -Limits::infinity(), Limits::quiet_NaN()});
+    edges.insert(edges.end(), {Limits::infinity(), -Limits::infinity(), Limits::quiet_NaN(),
+                               Limits::signaling_NaN()});
   }
+  // NaNs with any sign and payload, and now and then an infinity.
+  auto any_nan = rc::gen::map(rc::gen::arbitrary<uint64_t>(), [](uint64_t bits) {
+    return std::bit_cast<double>(bits | UINT64_C(0x7ff) << 52);
+  });
   auto any_bits = rc::gen::map(rc::gen::arbitrary<uint64_t>(), [non_finite](uint64_t bits) {
     const auto number = std::bit_cast<double>(bits);
     return non_finite || std::isfinite(number) ? number : 1.5;
   });
-  return rc::gen::weightedOneOf<double>(
-      {{2, rc::gen::arbitrary<double>()}, {2, any_bits}, {1, rc::gen::elementOf(edges)}});
+  return rc::gen::weightedOneOf<double>({{2, rc::gen::arbitrary<double>()},
+                                         {2, any_bits},
+                                         {2, rc::gen::elementOf(edges)},
+                                         {1, non_finite ? any_nan : any_bits}});
 }
 
 inline rc::Gen<Value> GenValue(const ValueGenOptions& options = {});
@@ -135,12 +163,33 @@ inline rc::Gen<Value> GenScalar(const ValueGenOptions& options) {
   return rc::gen::join(rc::gen::elementOf(std::move(kinds)));
 }
 
+// The key of a member: any text, and some that tags have or nearly have.
+inline rc::Gen<std::string> GenKey() {
+  auto telling = rc::gen::elementOf(std::vector<std::string>{
+      "$", "$$", "$bytes", "$double", "$$bytes", "$$$double", "$a", "id", "type", "result"});
+  return rc::gen::weightedOneOf<std::string>({{6, GenText()}, {1, telling}});
+}
+
+// A map of one member that is easily taken for a tag.
+inline rc::Gen<Value> GenNearTag() {
+  auto key = rc::gen::elementOf(
+      std::vector<std::string>{"$", "$$", "$bytes", "$double", "$$bytes", "$$double", "$a", "a"});
+  auto value = rc::gen::oneOf(
+      rc::gen::map(
+          rc::gen::elementOf(std::vector<std::string>{"", "AA==", "7ff8000000000000", "x"}),
+          [](std::string text) { return Value(std::move(text)); }),
+      rc::gen::elementOf(std::vector<Value>{1, nullptr, Bytes{"b"}, Value::Map{{"$bytes", ""}}}));
+  return rc::gen::map(rc::gen::pair(key, value), [](std::pair<std::string, Value> member) {
+    return Value(Value::Map{std::move(member)});
+  });
+}
+
 inline rc::Gen<Value> GenMap(const ValueGenOptions& options) {
   ValueGenOptions inner = options;
   inner.max_nesting = options.max_nesting - 1;
   return rc::gen::withSize([inner](int size) {
     auto members = rc::gen::container<std::vector<std::pair<std::string, Value>>>(
-        rc::gen::pair(GenText(), GenValue(inner)));
+        rc::gen::pair(GenKey(), GenValue(inner)));
     return rc::gen::map(rc::gen::resize(size / 4, members),
                         [](const std::vector<std::pair<std::string, Value>>& pairs) {
                           return Value(Value::Map(pairs.begin(), pairs.end()));
@@ -165,6 +214,47 @@ inline rc::Gen<Value> GenValue(const ValueGenOptions& options) {
       {1, rc::gen::lazy([options] { return GenArray(options); })},
       {1, rc::gen::lazy([options] { return GenMap(options); })},
   });
+}
+
+// How many arrays and maps enclose each other.
+inline int Nesting(const Value& value) {
+  int inside = 0;
+  if (const auto* array = value.get_if<Value::Array>()) {
+    for (const Value& element : *array) inside = std::max(inside, Nesting(element));
+  } else if (const auto* map = value.get_if<Value::Map>()) {
+    for (const auto& [key, member] : *map) inside = std::max(inside, Nesting(member));
+  } else {
+    return 0;
+  }
+  return 1 + inside;
+}
+
+// A small value within arrays and maps of one element: up to kMaxNesting in all.
+inline rc::Gen<Value> GenNestedValue(const ValueGenOptions& options = {}) {
+  auto leaf = rc::gen::oneOf(
+      GenScalar(options),
+      rc::gen::elementOf(std::vector<Value>{Value(Value::Array{}), Value(Value::Map{})}),
+      GenNearTag());
+  auto depth = rc::gen::weightedOneOf<size_t>(
+      {{1, rc::gen::inRange<size_t>(0, kMaxNesting)}, {1, rc::gen::just<size_t>(kMaxNesting)}});
+  auto keys = rc::gen::mapcat(depth, [](size_t n) {
+    return rc::gen::container<std::vector<std::string>>(n, rc::gen::resize(3, GenKey()));
+  });
+  return rc::gen::map(rc::gen::pair(leaf, keys), [](std::pair<Value, std::vector<std::string>> of) {
+    auto& [value, keys] = of;
+    const size_t most = static_cast<size_t>(kMaxNesting - Nesting(value));
+    for (size_t i = 0; i < std::min(keys.size(), most); ++i) {
+      const bool array = keys[i].size() % 2 == 0 && !keys[i].starts_with('$');
+      value = array ? Value(Value::Array{std::move(value)})
+                    : Value(Value::Map{{keys[i], std::move(value)}});
+    }
+    return value;
+  });
+}
+
+// What version 2 carries: every value.
+inline rc::Gen<Value> GenAnyValue() {
+  return rc::gen::weightedOneOf<Value>({{4, GenValue()}, {1, GenNestedValue()}, {1, GenNearTag()}});
 }
 
 }  // namespace snakepit

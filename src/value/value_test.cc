@@ -1,10 +1,17 @@
 #include "snakepit/value.h"
 
 #include <gtest/gtest.h>
+#include <rapidcheck.h>
 
+#include <bit>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <set>
 #include <string>
+
+#include "src/value/utf8.h"
+#include "src/value/value_gen.h"
 
 namespace snakepit {
 namespace {
@@ -73,6 +80,88 @@ TEST(ValueTest, ToJsonShowsWhatJsonCannotHold) {
 
 TEST(ValueTest, ToJsonIsOneLine) {
   EXPECT_EQ(Value("a\nb\x01\"\\").ToJson(), "\"a\\nb\\u0001\\\"\\\\\"");
+}
+
+// What every encoding gets to see in property tests.
+TEST(ValueGenTest, MakesWhatIsHardToEncode) {
+  std::set<std::string> seen;
+  const std::function<void(const Value&)> look = [&](const Value& value) {
+    if (const auto* number = value.get_if<double>()) {
+      const uint64_t bits = std::bit_cast<uint64_t>(*number);
+      if (std::isnan(*number)) seen.insert((bits & 0xff) != 0 ? "NaN with payload" : "NaN");
+      if (std::isnan(*number) && (bits >> 51 & 1) == 0) seen.insert("signaling NaN");
+      if (std::isinf(*number)) seen.insert(*number > 0 ? "infinity" : "-infinity");
+      if (bits == UINT64_C(1) << 63) seen.insert("-0.0");
+      if (*number == 1) seen.insert("double like an integer");
+    } else if (const auto* int64 = value.get_if<int64_t>()) {
+      if (*int64 > INT64_C(1) << 53) seen.insert("over 2^53");
+    } else if (value.get_if<uint64_t>() != nullptr) {
+      seen.insert("over INT64_MAX");
+    } else if (const auto* text = value.get_if<std::string>()) {
+      if (text->empty()) seen.insert("empty text");
+      if (text->find('\0') != std::string::npos) seen.insert("U+0000");
+      if (*text == "123" || *text == "1.5") seen.insert("text like a number");
+    } else if (const auto* bytes = value.get_if<Bytes>()) {
+      if (bytes->data.empty()) seen.insert("empty bytes");
+      if (!bytes->data.empty() && IsUtf8(bytes->data)) seen.insert("bytes like text");
+      if (!IsUtf8(bytes->data)) seen.insert("bytes unlike text");
+      if (bytes->data == "[1]" || bytes->data == "null") seen.insert("bytes like JSON");
+    } else if (const auto* array = value.get_if<Value::Array>()) {
+      if (array->empty()) seen.insert("empty array");
+      for (const Value& element : *array) look(element);
+    } else if (const auto* map = value.get_if<Value::Map>()) {
+      if (map->empty()) seen.insert("empty map");
+      if (map->size() == 1 && map->begin()->first.starts_with('$')) seen.insert("near tag");
+      if (map->contains("$bytes") && map->size() == 1) seen.insert("map like bytes");
+      for (const auto& [key, member] : *map) {
+        if (key.empty()) seen.insert("empty key");
+        look(member);
+      }
+    }
+  };
+  const rc::Gen<Value> values = GenAnyValue();
+  for (int i = 0; i < 2000; ++i) {
+    const Value value = values(rc::Random(i), i % 100).value();
+    ASSERT_LE(Nesting(value), kMaxNesting);
+    if (Nesting(value) == kMaxNesting) seen.insert("nested 64 deep");
+    look(value);
+  }
+  for (const char* kind : {"NaN",
+                           "NaN with payload",
+                           "signaling NaN",
+                           "infinity",
+                           "-infinity",
+                           "-0.0",
+                           "over 2^53",
+                           "over INT64_MAX",
+                           "empty text",
+                           "U+0000",
+                           "text like a number",
+                           "empty bytes",
+                           "bytes like text",
+                           "bytes unlike text",
+                           "bytes like JSON",
+                           "empty array",
+                           "empty map",
+                           "near tag",
+                           "map like bytes",
+                           "nested 64 deep",
+                           "empty key",
+                           "double like an integer"}) {
+    EXPECT_TRUE(seen.contains(kind)) << kind;
+  }
+}
+
+TEST(SameBitsTest, TellsNansApart) {
+  const Value quiet = std::bit_cast<double>(UINT64_C(0x7ff8'0000'0000'0000));
+  const Value other = std::bit_cast<double>(UINT64_C(0x7ff8'0000'0000'0001));
+  EXPECT_EQ(quiet, other);
+  EXPECT_TRUE(SameBits(quiet, quiet));
+  EXPECT_FALSE(SameBits(quiet, other));
+  EXPECT_FALSE(SameBits(Value::Array{quiet}, Value::Array{other}));
+  EXPECT_FALSE(SameBits(Value::Map{{"x", quiet}}, Value::Map{{"x", other}}));
+  EXPECT_TRUE(SameBits(Value::Map{{"x", quiet}}, Value::Map{{"x", quiet}}));
+  EXPECT_FALSE(SameBits(quiet, 1));
 }
 
 }  // namespace

@@ -3,6 +3,15 @@
 #include "src/wire/msgpack.h"
 
 namespace snakepit {
+namespace {
+
+JsonDialect DialectOf(int version) {
+  return version >= 2 ? JsonDialect::kLossless : JsonDialect::kPlain;
+}
+
+MapKeys KeysOf(int version) { return version >= 2 ? MapKeys::kText : MapKeys::kLegacy; }
+
+}  // namespace
 
 std::string_view CodecName(Codec codec) { return codec == Codec::kJson ? "json" : "msgpack"; }
 
@@ -13,15 +22,21 @@ std::optional<Codec> CodecFromName(std::string_view name) {
   return std::nullopt;
 }
 
-Result<void> Encode(Codec codec, const Value& value, std::string* out, std::string_view root,
-                    int max_nesting) {
-  return codec == Codec::kJson ? EncodeJson(value, out, root, max_nesting)
+Result<void> Encode(Codec codec, int version, const Value& value, std::string* out,
+                    std::string_view root, int max_nesting) {
+  return codec == Codec::kJson ? EncodeJson(value, out, root, max_nesting, DialectOf(version))
                                : EncodeMsgpack(value, out, root, max_nesting);
 }
 
-Result<Value> Decode(Codec codec, std::string_view payload, int max_nesting) {
-  return codec == Codec::kJson ? DecodeJson(payload, max_nesting)
-                               : DecodeMsgpack(payload, max_nesting);
+Result<Value> Decode(Codec codec, int version, std::string_view payload, int max_nesting) {
+  return codec == Codec::kJson ? DecodeJson(payload, max_nesting, DialectOf(version))
+                               : DecodeMsgpack(payload, KeysOf(version), max_nesting);
+}
+
+Result<void> DecodeMembers(Codec codec, int version, std::string_view payload,
+                           std::span<Member> members) {
+  return codec == Codec::kJson ? DecodeJsonMembers(payload, DialectOf(version), members)
+                               : DecodeMsgpackMembers(payload, KeysOf(version), members);
 }
 
 }  // namespace snakepit

@@ -3,6 +3,7 @@
 #define SNAKEPIT_SRC_WIRE_CODEC_H_
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -10,15 +11,23 @@
 #include "snakepit/error.h"
 #include "snakepit/value.h"
 #include "src/value/json.h"
+#include "src/value/member.h"
 
 namespace snakepit {
 
-// As EncodeJson or EncodeMsgpack.
-Result<void> Encode(Codec codec, const Value& value, std::string* out,
+// As EncodeJson or EncodeMsgpack, in the form that the version of the protocol has for values: 1,
+// or 2, which loses none. PROTOCOL.md 6.12.
+Result<void> Encode(Codec codec, int version, const Value& value, std::string* out,
                     std::string_view root = "value", int max_nesting = kMaxNesting);
 
-// As DecodeJson or DecodeMsgpack.
-Result<Value> Decode(Codec codec, std::string_view payload, int max_nesting = kMaxNesting);
+// As DecodeJson or DecodeMsgpack, likewise.
+Result<Value> Decode(Codec codec, int version, std::string_view payload,
+                     int max_nesting = kMaxNesting);
+
+// Decodes a message: a map, of which `members` get theirs. As DecodeJsonMembers or
+// DecodeMsgpackMembers.
+Result<void> DecodeMembers(Codec codec, int version, std::string_view payload,
+                           std::span<Member> members);
 
 // The codec of that name ("json", "msgpack"), or nothing when there is none.
 std::optional<Codec> CodecFromName(std::string_view name);

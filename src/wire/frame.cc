@@ -75,7 +75,7 @@ Result<std::optional<std::string_view>> FrameReader::Next() {
   const std::string_view unread = Unread();
   if (unread.size() < kFrameHeaderBytes) return std::nullopt;
   const uint32_t length = ReadLength(unread.data());
-  if (length == 0 || length > max_frame_bytes_) return BadLength(length);
+  if (length < least_frame_bytes_ || length > max_frame_bytes_) return BadLength(length);
   if (unread.size() - kFrameHeaderBytes < length) return std::nullopt;
   begin_ += kFrameHeaderBytes + length;
   stream_offset_ += kFrameHeaderBytes + length;
@@ -95,7 +95,9 @@ tl::unexpected<Error> FrameReader::BadLength(uint32_t length) {
     error.message += " claims " + std::to_string(length) + " bytes, over the limit of " +
                      std::to_string(max_frame_bytes_);
   }
-  if (LooksPrinted(header)) error.message += "; the worker probably printed to stdout";
+  if (least_frame_bytes_ > 0 && LooksPrinted(header)) {
+    error.message += "; the worker probably printed to stdout";
+  }
   error.message += "; unexpected bytes: " + QuoteBytes(unread);
   error_ = error;
   return Fail(std::move(error));

@@ -26,8 +26,10 @@ inline constexpr size_t kFrameHeaderBytes = 4;
 // synchronised.
 class FrameReader {
  public:
-  // Payloads of 1 to max_frame_bytes bytes are accepted.
-  explicit FrameReader(size_t max_frame_bytes) : max_frame_bytes_(max_frame_bytes) {}
+  // Payloads of least_frame_bytes to max_frame_bytes bytes are accepted. A worker takes 0 for the
+  // least, since it answers an empty payload: PROTOCOL.md 2.6.7.
+  explicit FrameReader(size_t max_frame_bytes, size_t least_frame_bytes = 1)
+      : max_frame_bytes_(max_frame_bytes), least_frame_bytes_(least_frame_bytes) {}
 
   // Room for the next bytes: never empty. Ends the validity of payloads that Next has returned.
   std::span<char> Writable();
@@ -36,7 +38,7 @@ class FrameReader {
   void Commit(size_t n);
 
   // The next payload (valid until the next Writable), or nothing when it is not complete.
-  // PROTOCOL_ERROR for a frame of no bytes or of more than the limit, as soon as its header is
+  // PROTOCOL_ERROR for a frame of fewer or more bytes than accepted, as soon as its header is
   // there: where it is in the stream, and the bytes found there. The reader then stays in error.
   Result<std::optional<std::string_view>> Next();
 
@@ -55,6 +57,7 @@ class FrameReader {
   tl::unexpected<Error> BadLength(uint32_t length);
 
   size_t max_frame_bytes_;
+  size_t least_frame_bytes_;
   std::unique_ptr<char[]> buffer_;
   size_t capacity_ = 0;
   size_t begin_ = 0;            // of the bytes not yet returned

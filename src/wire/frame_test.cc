@@ -223,5 +223,15 @@ TEST(FrameReaderTest, AnUnfinishedFrameIsDescribed) {
             "1 of 9 bytes of a frame at stream offset 6: \"\\x00\\x00\\x00\\t{\"");
 }
 
+TEST(FrameReaderTest, AWorkerTakesAnEmptyPayload) {
+  FrameReader reader(100, 0);
+  const std::string_view stream("\0\0\0\0\0\0\0\1x\0\0\0\x65", 13);
+  stream.copy(reader.Writable().data(), stream.size());
+  reader.Commit(stream.size());
+  EXPECT_EQ(reader.Next().value(), std::string_view());
+  EXPECT_EQ(reader.Next().value(), "x");
+  EXPECT_FALSE(reader.Next().has_value());  // 101 bytes are still too many
+}
+
 }  // namespace
 }  // namespace snakepit

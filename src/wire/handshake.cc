@@ -4,7 +4,6 @@
 #include <cassert>
 #include <ctime>
 
-#include "snakepit/value.h"
 #include "src/base/quote.h"
 #include "src/value/json.h"
 #include "src/wire/codec.h"
@@ -44,6 +43,7 @@ tl::unexpected<Error> ProtocolError(std::string_view what, std::string_view payl
 Result<Agreement> LegacyAgreement(Codec codec, const Offer& offer, std::string_view payload) {
   Agreement agreement;
   agreement.codec = codec;
+  agreement.max_frame_bytes = offer.max_frame_bytes;
   if (Offers(offer, codec)) return agreement;
   return ProtocolError("the worker knows no handshake and speaks " + std::string(CodecName(codec)) +
                            ", but only " + OfferedNames(offer) + " was offered",
@@ -53,7 +53,7 @@ Result<Agreement> LegacyAgreement(Codec codec, const Offer& offer, std::string_v
 // 1 when the reply does not say.
 Result<int> AgreedVersion(const Value& reply, std::string_view payload) {
   const Value* version = reply.Find("version");
-  if (version == nullptr || version->is_null()) return 1;
+  if (version == nullptr) return 1;
   const int64_t* number = version->get_if<int64_t>();
   if (number == nullptr || *number < 1 || *number > kProtocolVersion) {
     return ProtocolError("the worker speaks version " + version->ToJson() +
@@ -64,10 +64,16 @@ Result<int> AgreedVersion(const Value& reply, std::string_view payload) {
   return static_cast<int>(*number);
 }
 
-bool HasFeature(const Value& reply, std::string_view name) {
-  const Value* features = reply.Find("features");
-  const Value::Array* list = features == nullptr ? nullptr : features->get_if<Value::Array>();
-  return list != nullptr && std::find(list->begin(), list->end(), Value(name)) != list->end();
+// The integer that the member is, `otherwise` when it is absent.
+Result<int64_t> IntegerIn(const Value& reply, std::string_view name, int64_t least, int64_t most,
+                          int64_t otherwise, std::string_view payload) {
+  const Value* member = reply.Find(name);
+  if (member == nullptr) return otherwise;
+  const int64_t* number = member->get_if<int64_t>();
+  if (number != nullptr && *number >= least && *number <= most) return *number;
+  return ProtocolError("the worker's `" + std::string(name) + "` is not an integer from " +
+                           std::to_string(least) + " to " + std::to_string(most),
+                       payload);
 }
 
 Result<Agreement> SelectedAgreement(const Value& reply, const Offer& offer,
@@ -85,8 +91,18 @@ Result<Agreement> SelectedAgreement(const Value& reply, const Offer& offer,
   agreement.codec = *codec;
   agreement.version = *version;
   agreement.worker_id = reply.TextAt("worker_id");
-  agreement.stream = agreement.version >= 2 && HasFeature(reply, "stream");
-  agreement.session = agreement.version >= 2 && HasFeature(reply, "session");
+  agreement.max_frame_bytes = offer.max_frame_bytes;
+  if (agreement.version < 2) return agreement;
+  agreement.stream = ListsFeature(reply, "stream");
+  agreement.session = ListsFeature(reply, "session");
+  const Result<int64_t> capacity = IntegerIn(reply, "capacity", 1, kMaxCapacity, 1, payload);
+  if (!capacity) return Fail(capacity.error());
+  agreement.capacity = static_cast<int>(*capacity);
+  const Result<int64_t> max_frame_bytes =
+      IntegerIn(reply, "max_frame_bytes", kLeastFrameLimit, kGreatestFrameLimit,
+                static_cast<int64_t>(offer.max_frame_bytes), payload);
+  if (!max_frame_bytes) return Fail(max_frame_bytes.error());
+  agreement.max_frame_bytes = static_cast<size_t>(*max_frame_bytes);
   return agreement;
 }
 
@@ -103,6 +119,7 @@ void EncodeOfferFrame(const Offer& offer, std::string* out) {
       {"timestamp", TimestampNow()},
       {"version", kProtocolVersion},
       {"features", Value::Array{"stream", "session"}},
+      {"max_frame_bytes", offer.max_frame_bytes},
   };
   const size_t start = BeginFrame(out);
   [[maybe_unused]] const bool encoded = EncodeJson(frame, out).has_value();
@@ -113,7 +130,7 @@ void EncodeOfferFrame(const Offer& offer, std::string* out) {
 Result<Agreement> DecodeOfferReply(std::string_view payload, const Offer& offer) {
   const Result<Value> json = DecodeJson(payload);
   if (!json) {
-    const Result<Value> msgpack = DecodeMsgpack(payload);
+    const Result<Value> msgpack = DecodeMsgpack(payload, MapKeys::kLegacy);
     if (msgpack && msgpack->is_map()) return LegacyAgreement(Codec::kMessagePack, offer, payload);
     return Fail(ErrorCode::kProtocolError, "handshake: " + json.error().message);
   }
@@ -125,6 +142,12 @@ Result<Agreement> DecodeOfferReply(std::string_view payload, const Offer& offer)
                                              OneLine(json->TextAt("error", "it gave no reason")));
   }
   return LegacyAgreement(Codec::kJson, offer, payload);
+}
+
+bool ListsFeature(const Value& message, std::string_view feature) {
+  const Value* features = message.Find("features");
+  const Value::Array* list = features == nullptr ? nullptr : features->get_if<Value::Array>();
+  return list != nullptr && std::find(list->begin(), list->end(), Value(feature)) != list->end();
 }
 
 }  // namespace snakepit

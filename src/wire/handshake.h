@@ -3,12 +3,15 @@
 #ifndef SNAKEPIT_SRC_WIRE_HANDSHAKE_H_
 #define SNAKEPIT_SRC_WIRE_HANDSHAKE_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "snakepit/adapter.h"
 #include "snakepit/error.h"
+#include "snakepit/value.h"
 
 namespace snakepit {
 
@@ -18,9 +21,13 @@ inline constexpr int kProtocolVersion = 2;
 // Calls in flight that a worker may declare to take. PROTOCOL.md 3.2.8.
 inline constexpr int kMaxCapacity = 65'536;
 
+// What either side may give as the largest payload that it reads. PROTOCOL.md 3.1.7.
+inline constexpr int64_t kLeastFrameLimit = 1024;
+inline constexpr int64_t kGreatestFrameLimit = INT32_MAX;
+
 struct Offer {
   std::vector<Codec> codecs;           // the preferred one first; never empty
-  size_t max_frame_bytes = 64u << 20;  // the largest payload that the pool reads
+  size_t max_frame_bytes = 64u << 20;  // the largest payload that the pool reads: 3.1.7
 };
 
 // What pool and worker go on with. Over gRPC `codec` means nothing.
@@ -39,13 +46,18 @@ struct Agreement {
 void EncodeOfferFrame(const Offer& offer, std::string* out);
 
 // What the worker's first payload makes of the offer.
-// - `protocol_selected` with an offered codec: that, and version 2 if it says so.
+// - `protocol_selected` with an offered codec: that, and version 2 if it says so, with what the
+// worker
+//   has of the features, its capacity and its max_frame_bytes.
 // - `protocol_error`: START_FAILED with the worker's reason.
 // - Any other JSON object is what a legacy worker answers: JSON, version 1.
 // - A MessagePack map is what a legacy worker that is fixed to MessagePack answers: likewise.
-// - All else, a codec that was not offered, and a version that this pool does not speak:
-//   PROTOCOL_ERROR.
+// - All else, a codec that was not offered, a version that this pool does not speak, and a number
+//   that is out of its range: PROTOCOL_ERROR.
 Result<Agreement> DecodeOfferReply(std::string_view payload, const Offer& offer);
+
+// Whether the `features` of an offer, or of an answer, list that one.
+bool ListsFeature(const Value& message, std::string_view feature);
 
 }  // namespace snakepit
 

@@ -30,7 +30,7 @@ TEST(OfferTest, IsTheLegacyNegotiationWithMoreFields) {
   const auto payload = reader.Next();
   ASSERT_TRUE(payload.has_value() && payload->has_value());
   EXPECT_TRUE(reader.empty());
-  Value offer = Decode(Codec::kJson, **payload).value();
+  Value offer = Decode(Codec::kJson, 1, **payload).value();
   const std::string timestamp(offer.TextAt("timestamp"));
   ASSERT_EQ(timestamp.size(), 20u) << timestamp;
   EXPECT_EQ(timestamp[10], 'T');
@@ -40,7 +40,8 @@ TEST(OfferTest, IsTheLegacyNegotiationWithMoreFields) {
                                     {"supported", Value::Array{"msgpack", "json"}},
                                     {"preferred", "msgpack"},
                                     {"version", 2},
-                                    {"features", Value::Array{"stream", "session"}}}));
+                                    {"features", Value::Array{"stream", "session"}},
+                                    {"max_frame_bytes", 64 << 20}}));
 }
 
 TEST(OfferReplyTest, ALegacyWorkerThatNegotiates) {
@@ -63,6 +64,49 @@ TEST(OfferReplyTest, AVersion2Worker) {
   EXPECT_TRUE(agreement->stream);
   EXPECT_TRUE(agreement->session);
   EXPECT_EQ(agreement->worker_id, "w3");
+}
+
+TEST(OfferReplyTest, TheWorkersLimitsAreItsOwnOrThePools) {
+  const std::string answer = R"({"type":"protocol_selected","protocol":"json","version":2)";
+  const Offer offer = {{Codec::kJson}, 5000};
+  for (const char* legacy : {R"({"type":"protocol_selected","protocol":"json"})", "{}"}) {
+    EXPECT_EQ(DecodeOfferReply(legacy, offer)->max_frame_bytes, 5000u) << legacy;
+  }
+  const Result<Agreement> none = DecodeOfferReply(answer + "}", offer);
+  ASSERT_TRUE(none.has_value());
+  EXPECT_EQ(none->capacity, 1);
+  EXPECT_EQ(none->max_frame_bytes, 5000u);
+  const Result<Agreement> both =
+      DecodeOfferReply(answer + R"(,"capacity":65536,"max_frame_bytes":2147483647})", offer);
+  ASSERT_TRUE(both.has_value());
+  EXPECT_EQ(both->capacity, 65'536);
+  EXPECT_EQ(both->max_frame_bytes, 2147483647u);
+  const Result<Agreement> least =
+      DecodeOfferReply(answer + R"(,"capacity":1,"max_frame_bytes":1024})", offer);
+  ASSERT_TRUE(least.has_value());
+  EXPECT_EQ(least->max_frame_bytes, 1024u);
+}
+
+TEST(OfferReplyTest, ANumberOutOfItsRangeIsAnErrorOfVersion2) {
+  const std::string answer = R"({"type":"protocol_selected","protocol":"json",)";
+  for (const char* capacity : {"0", "65537", "-1", "1.0", "\"1\"", "null", "true"}) {
+    const std::string member = std::string("\"capacity\":") + capacity + "}";
+    EXPECT_NE(
+        ErrorOf(answer + "\"version\":2," + member)
+            .find("PROTOCOL_ERROR: handshake: the worker's `capacity` is not an integer from 1 "
+                  "to 65536"),
+        std::string::npos)
+        << member;
+    EXPECT_EQ(DecodeOfferReply(answer + member, kBoth)->capacity, 1);
+  }
+  for (const char* limit : {"0", "1023", "2147483648", "null", "18446744073709551615"}) {
+    const std::string member = std::string("\"max_frame_bytes\":") + limit + "}";
+    EXPECT_NE(ErrorOf(answer + "\"version\":2," + member)
+                  .find("the worker's `max_frame_bytes` is not an integer from 1024 to 2147483647"),
+              std::string::npos)
+        << member;
+    EXPECT_EQ(DecodeOfferReply(answer + member, kBoth)->max_frame_bytes, kBoth.max_frame_bytes);
+  }
 }
 
 TEST(OfferReplyTest, FeaturesCountOnlyInVersion2AndOnlyIfListed) {
@@ -89,7 +133,7 @@ TEST(OfferReplyTest, ACodecThatWasNotOfferedIsAnError) {
 }
 
 TEST(OfferReplyTest, AVersionThatThisPoolDoesNotSpeakNamesBoth) {
-  for (const char* version : {"3", "0", "-1", "2.0", "\"2\"", "18446744073709551615"}) {
+  for (const char* version : {"3", "0", "-1", "2.0", "\"2\"", "null", "18446744073709551615"}) {
     const std::string error = ErrorOf(
         std::string(R"({"type":"protocol_selected","protocol":"json","version":)") + version + "}");
     EXPECT_NE(error.find("PROTOCOL_ERROR: handshake: the worker speaks version " +
@@ -124,7 +168,7 @@ TEST(OfferReplyTest, WorkersThatKnowNoHandshakeAreLegacyJson) {
 
 TEST(OfferReplyTest, AWorkerFixedToMessagePackAnswersInIt) {
   std::string reply;
-  ASSERT_TRUE(Encode(Codec::kMessagePack,
+  ASSERT_TRUE(Encode(Codec::kMessagePack, 1,
                      Value::Map{{"id", nullptr}, {"success", false}, {"error", "Unknown command"}},
                      &reply)
                   .has_value());

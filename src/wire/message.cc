@@ -1,71 +1,18 @@
 #include "src/wire/message.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cctype>
-#include <charconv>
 #include <utility>
 
 #include "src/base/quote.h"
-#include "src/value/json.h"
 #include "src/value/utf8.h"
 #include "src/wire/codec.h"
 #include "src/wire/frame.h"
-#include "src/wire/msgpack.h"
+#include "src/wire/member_writer.h"
 
 namespace snakepit {
 namespace {
-
-// A reply's own map encloses its value.
-constexpr int kReplyNesting = kMaxNesting + 1;
-
-// Writes the members of a request's map in either codec.
-class MemberWriter {
- public:
-  MemberWriter(Codec codec, size_t members, std::string* out) : codec_(codec), out_(out) {
-    if (codec_ == Codec::kMessagePack) AppendMsgpackMapHeader(members, out_);
-  }
-
-  void Key(std::string_view key) {
-    if (codec_ == Codec::kMessagePack) return AppendMsgpackText(key, out_);
-    *out_ += std::exchange(separator_, ',');
-    AppendJsonText(key, out_);
-    *out_ += ':';
-  }
-
-  void Uint(std::string_view key, uint64_t number) {
-    Key(key);
-    if (codec_ == Codec::kMessagePack) return AppendMsgpackUint(number, out_);
-    char buffer[20];
-    out_->append(buffer, std::to_chars(buffer, buffer + sizeof buffer, number).ptr);
-  }
-
-  void Text(std::string_view key, std::string_view text) {
-    Key(key);
-    if (codec_ == Codec::kMessagePack) return AppendMsgpackText(text, out_);
-    AppendJsonText(text, out_);
-  }
-
-  void True(std::string_view key) {
-    Key(key);
-    if (codec_ == Codec::kMessagePack) return AppendMsgpackBool(true, out_);
-    *out_ += "true";
-  }
-
-  void EmptyMap(std::string_view key) {
-    Key(key);
-    if (codec_ == Codec::kMessagePack) return AppendMsgpackMapHeader(0, out_);
-    *out_ += "{}";
-  }
-
-  void End() {
-    if (codec_ == Codec::kJson) *out_ += '}';
-  }
-
- private:
-  const Codec codec_;
-  std::string* out_;
-  char separator_ = '{';
-};
 
 Result<void> CheckRequest(const Request& request) {
   if (!IsUtf8(request.command)) {
@@ -86,54 +33,62 @@ Result<void> EncodeRequest(Codec codec, const Request& request, std::string* out
   const bool v2 = request.version >= 2;
   const bool stream = v2 && request.stream;
   const bool session = v2 && !request.session_id.empty();
+  const bool credit = stream && request.credit > 0;
   const bool timeout = v2 && request.timeout_ms > 0;
-  MemberWriter writer(codec, 3 + stream + session + timeout, out);
-  writer.Uint("id", request.id);
+  MemberWriter writer(codec, 3 + stream + credit + session + timeout, out);
+  writer.Int("id", static_cast<int64_t>(request.id));
   writer.Text("command", request.command);
-  if (stream) writer.True("stream");
+  if (stream) writer.Bool("stream", true);
+  if (credit) writer.Int("credit", request.credit);
   if (session) writer.Text("session_id", request.session_id);
-  if (timeout) writer.Uint("timeout_ms", static_cast<uint64_t>(request.timeout_ms));
+  if (timeout) writer.Int("timeout_ms", request.timeout_ms);
   if (request.args == nullptr || request.args->is_null()) {
     writer.EmptyMap("args");
   } else {
     writer.Key("args");
-    if (Result<void> encoded = Encode(codec, *request.args, out, "args"); !encoded) return encoded;
+    Result<void> encoded = Encode(codec, request.version, *request.args, out, "args");
+    if (!encoded) return encoded;
   }
   writer.End();
   return {};
 }
 
-// Takes the members out of the decoded map of a reply.
+// A message whose only text, if any, is short: it fits into any frame.
+template <typename Write>
+void AppendSmallFrame(Codec codec, std::string_view type, size_t members, std::string* out,
+                      Write write) {
+  const size_t start = BeginFrame(out);
+  MemberWriter writer(codec, 1 + members, out);
+  writer.Text("type", type);
+  write(writer);
+  writer.End();
+  [[maybe_unused]] const bool ended = EndFrame(out, start, UINT32_MAX).has_value();
+  assert(ended);
+}
+
 class ReplyReader {
  public:
-  ReplyReader(Value::Map map, std::string_view payload) : map_(std::move(map)), payload_(payload) {}
+  ReplyReader(int version, std::string_view payload) : version_(version), payload_(payload) {}
 
-  Result<Reply> Read() {
+  Result<Reply> Read(Codec codec) {
+    if (Result<void> decoded = DecodeMembers(codec, version_, payload_, members_); !decoded) {
+      return Fail(ErrorCode::kProtocolError, "malformed reply: " + decoded.error().message);
+    }
     if (!ReadId()) return Malformed("`id` is not an integer");
-    const Value* type = Find("type");
-    if (type != nullptr && *type == Value("chunk")) return ReadChunk();
-    const bool* success = FindAs<bool>("success");
+    if (const auto* type = Get(kType).get_if<std::string>(); type != nullptr && *type == "chunk") {
+      return ReadChunk();
+    }
+    const bool* success = Get(kSuccess).get_if<bool>();
     if (success == nullptr) return Malformed("`success` is not true or false");
     if (!*success) return ReadError();
-    Value* result = Find("result");
-    if (result == nullptr) return Malformed("a success has no `result`");
-    reply_.kind = Reply::Kind::kResult;
-    reply_.value = std::move(*result);
-    reply_.has_value = true;
-    return std::move(reply_);
+    if (!Get(kResult).value) return Malformed("a success has no `result`");
+    return ReadValue(Reply::Kind::kResult, kResult);
   }
 
  private:
-  Value* Find(std::string_view key) {
-    const auto it = map_.find(key);
-    return it == map_.end() ? nullptr : &it->second;
-  }
+  enum Name { kId, kType, kSuccess, kResult, kError, kCode, kDidNotRun, kIndex, kFinal, kChunk };
 
-  template <typename T>
-  T* FindAs(std::string_view key) {
-    Value* value = Find(key);
-    return value == nullptr ? nullptr : value->get_if<T>();
-  }
+  Member& Get(Name name) { return members_[name]; }
 
   tl::unexpected<Error> Malformed(std::string_view what) const {
     return Fail(ErrorCode::kProtocolError,
@@ -141,62 +96,66 @@ class ReplyReader {
   }
 
   bool ReadId() {
-    const Value* id = Find("id");
-    if (id == nullptr || id->is_null()) return true;
+    const std::optional<Value>& id = Get(kId).value;
+    if (!id || id->is_null()) return true;
     const int64_t* number = id->get_if<int64_t>();
     if (number != nullptr) reply_.id = *number;
     return number != nullptr;
   }
 
+  Result<Reply> ReadValue(Reply::Kind kind, Name name) {
+    reply_.kind = kind;
+    reply_.value = *std::move(Get(name).value);
+    reply_.has_value = true;
+    return std::move(reply_);
+  }
+
   Result<Reply> ReadError() {
-    const std::string* text = FindAs<std::string>("error");
+    const std::string* text = Get(kError).get_if<std::string>();
     if (text == nullptr) return Malformed("a failure has no `error` text");
-    const Value* code = Find("code");
-    const std::string* name = FindAs<std::string>("code");
+    const std::string* code = Get(kCode).get_if<std::string>();
     // A code of another kind is a code unknown, not a missing one.
-    reply_.error = WorkerError(name != nullptr ? *name : code != nullptr ? "?" : "", *text);
+    reply_.error = WorkerError(code != nullptr ? *code : Get(kCode).value ? "?" : "", *text);
+    const bool* did_not_run = Get(kDidNotRun).get_if<bool>();
+    if (version_ >= 2 && did_not_run != nullptr && *did_not_run) reply_.error.may_have_run = false;
     reply_.kind = Reply::Kind::kError;
     reply_.final = true;
     return std::move(reply_);
   }
 
   Result<Reply> ReadChunk() {
-    const int64_t* index = FindAs<int64_t>("index");
+    const int64_t* index = Get(kIndex).get_if<int64_t>();
     if (index == nullptr || *index < 0) {
       return Malformed("a chunk's `index` is not an integer from 0 up");
     }
     reply_.chunk_index = *index;
-    if (const Value* success = Find("success"); success != nullptr) {
-      if (*success == Value(false)) return ReadError();
-      if (*success != Value(true)) return Malformed("`success` is not true or false");
+    if (Get(kSuccess).value) {
+      const bool* success = Get(kSuccess).get_if<bool>();
+      if (success == nullptr) return Malformed("`success` is not true or false");
+      if (!*success) return ReadError();
     }
-    const bool* final = FindAs<bool>("final");
+    const bool* final = Get(kFinal).get_if<bool>();
     if (final == nullptr) return Malformed("a chunk's `final` is not true or false");
-    Value* chunk = Find("chunk");
-    if (chunk == nullptr && !*final) return Malformed("a chunk that is not final has no `chunk`");
-    reply_.kind = Reply::Kind::kChunk;
+    const bool has_chunk = Get(kChunk).value.has_value();
+    if (!has_chunk && !*final) return Malformed("a chunk that is not final has no `chunk`");
     reply_.final = *final;
-    reply_.has_value = chunk != nullptr;
-    if (chunk != nullptr) reply_.value = std::move(*chunk);
+    if (has_chunk) return ReadValue(Reply::Kind::kChunk, kChunk);
+    reply_.kind = Reply::Kind::kChunk;
     return std::move(reply_);
   }
 
-  Value::Map map_;
+  const int version_;
   std::string_view payload_;
+  // In the order of Name.
+  Member members_[10] = {
+      {"id"},          {"type"},
+      {"success"},     {"result", Member::Kind::kValue},
+      {"error"},       {"code"},
+      {"did_not_run"}, {"index"},
+      {"final"},       {"chunk", Member::Kind::kValue},
+  };
   Reply reply_;
 };
-
-constexpr ErrorCode kWorkersCodes[] = {
-    ErrorCode::kUnimplemented,    ErrorCode::kInvalidArgument, ErrorCode::kHandlerFailed,
-    ErrorCode::kDeadlineExceeded, ErrorCode::kCancelled,       ErrorCode::kMessageTooLarge,
-};
-
-ErrorCode WorkersCode(std::string_view name) {
-  const std::optional<ErrorCode> code = ErrorCodeFromName(name);
-  const bool allowed = code && std::find(std::begin(kWorkersCodes), std::end(kWorkersCodes),
-                                         *code) != std::end(kWorkersCodes);
-  return allowed ? *code : ErrorCode::kHandlerFailed;
-}
 
 }  // namespace
 
@@ -211,25 +170,54 @@ Result<void> EncodeRequestFrame(Codec codec, const Request& request, size_t max_
   return EndFrame(out, start, max_frame_bytes);
 }
 
-Result<Reply> DecodeReply(Codec codec, std::string_view payload) {
-  Result<Value> decoded = Decode(codec, payload, kReplyNesting);
-  if (!decoded) {
-    return Fail(ErrorCode::kProtocolError, "malformed reply: " + decoded.error().message);
-  }
-  Value::Map* map = decoded->get_if<Value::Map>();
-  if (map == nullptr) {
-    return Fail(ErrorCode::kProtocolError,
-                "malformed reply: it is not a map, in " + QuoteBytes(payload));
-  }
-  return ReplyReader(std::move(*map), payload).Read();
+void AppendCancelFrame(Codec codec, uint64_t id, std::string* out) {
+  AppendSmallFrame(codec, "cancel", 1, out,
+                   [id](MemberWriter& writer) { writer.Int("id", static_cast<int64_t>(id)); });
+}
+
+void AppendCreditFrame(Codec codec, uint64_t id, int64_t bytes, std::string* out) {
+  AppendSmallFrame(codec, "credit", 2, out, [id, bytes](MemberWriter& writer) {
+    writer.Int("id", static_cast<int64_t>(id));
+    writer.Int("bytes", bytes);
+  });
+}
+
+void AppendEndSessionFrame(Codec codec, std::string_view session_id, std::string* out) {
+  AppendSmallFrame(codec, "end_session", 1, out,
+                   [session_id](MemberWriter& writer) { writer.Text("session_id", session_id); });
+}
+
+void AppendHealthFrame(Codec codec, uint64_t id, std::string* out) {
+  AppendSmallFrame(codec, "health", 1, out,
+                   [id](MemberWriter& writer) { writer.Int("id", static_cast<int64_t>(id)); });
+}
+
+Result<Reply> DecodeReply(Codec codec, int version, std::string_view payload) {
+  return ReplyReader(version, payload).Read(codec);
 }
 
 Error WorkerError(std::string_view code, std::string_view error_text) {
   Error error;
-  error.code = code.empty() ? LegacyErrorCode(error_text) : WorkersCode(code);
+  error.code = code.empty()
+                   ? LegacyErrorCode(error_text)
+                   : WorkersCode(ErrorCodeFromName(code).value_or(ErrorCode::kHandlerFailed));
   error.message = OneLine(error_text);
   error.may_have_run = error.code != ErrorCode::kUnimplemented;
   return error;
+}
+
+ErrorCode WorkersCode(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kUnimplemented:
+    case ErrorCode::kInvalidArgument:
+    case ErrorCode::kHandlerFailed:
+    case ErrorCode::kDeadlineExceeded:
+    case ErrorCode::kCancelled:
+    case ErrorCode::kMessageTooLarge:
+      return code;
+    default:
+      return ErrorCode::kHandlerFailed;
+  }
 }
 
 ErrorCode LegacyErrorCode(std::string_view error_text) {

@@ -1,5 +1,5 @@
-// Requests and replies on stdio, as the pool writes and reads them. PROTOCOL.md 2.3, 2.4 and 3. No
-// I/O. Usable from any thread.
+// Messages on stdio, as the pool writes and reads them. PROTOCOL.md 2.3, 2.4 and 6. No I/O. Usable
+// from any thread.
 #ifndef SNAKEPIT_SRC_WIRE_MESSAGE_H_
 #define SNAKEPIT_SRC_WIRE_MESSAGE_H_
 
@@ -22,6 +22,7 @@ struct Request {
   int version = 1;              // of the protocol, as agreed in the handshake: 1 or 2
   // Only sent in version 2.
   bool stream = false;
+  int64_t credit = 0;  // of a stream: the first grant, in bytes, up to 2^31 - 1; 0: no limit
   std::string_view session_id;  // empty: none
   int64_t timeout_ms = 0;       // 0: none
 };
@@ -30,6 +31,15 @@ struct Request {
 // place ("args.items[3]"); MESSAGE_TOO_LARGE. On an error `*out` is unchanged.
 Result<void> EncodeRequestFrame(Codec codec, const Request& request, size_t max_frame_bytes,
                                 std::string* out);
+
+// Append the other messages of version 2 as whole frames. PROTOCOL.md 6.6, 6.7, 6.9 and 6.10. They
+// are smaller than any limit: the worker has read session_id (UTF-8) in a larger message.
+void AppendCancelFrame(Codec codec, uint64_t id, std::string* out);
+// bytes: 1 to 2^31 - 1.
+void AppendCreditFrame(Codec codec, uint64_t id, int64_t bytes, std::string* out);
+void AppendEndSessionFrame(Codec codec, std::string_view session_id, std::string* out);
+// Answered by a result: a map of PROTOCOL.md 6.10.3.
+void AppendHealthFrame(Codec codec, uint64_t id, std::string* out);
 
 struct Reply {
   enum class Kind { kResult, kChunk, kError };
@@ -46,16 +56,20 @@ struct Reply {
   bool final = true;
 };
 
-// Decodes the payload of a frame from a worker. PROTOCOL_ERROR says what is wrong with it and
-// quotes its first bytes. A result of a legacy worker that holds an error inside
-// (LegacyResultError) is returned as the result that it is.
-Result<Reply> DecodeReply(Codec codec, std::string_view payload);
+// Decodes the payload of a frame from a worker that speaks that version of the protocol: in version
+// 2 values are the lossless ones (PROTOCOL.md 6.12), and a failure may say that the command did not
+// run. PROTOCOL_ERROR says what is wrong with it and quotes its first bytes. A result of a legacy
+// worker that holds an error inside (LegacyResultError) is returned as the result that it is.
+Result<Reply> DecodeReply(Codec codec, int version, std::string_view payload);
 
 // The error that a worker reports, on any transport. PROTOCOL.md 5.2. `code` is the name that it
 // gave, empty when it gave none: of the codes, UNIMPLEMENTED, INVALID_ARGUMENT, HANDLER_FAILED,
 // DEADLINE_EXCEEDED, CANCELLED and MESSAGE_TOO_LARGE are a worker's to give, any other is
 // HANDLER_FAILED. Without a code it is LegacyErrorCode. may_have_run unless UNIMPLEMENTED.
 Error WorkerError(std::string_view code, std::string_view error_text);
+
+// The code, if it is a worker's to give (PROTOCOL.md 5.2.1), else HANDLER_FAILED.
+ErrorCode WorkersCode(ErrorCode code);
 
 // UNIMPLEMENTED when the text begins with "Unknown command", in upper or lower case, else
 // HANDLER_FAILED. PROTOCOL.md 2.7.

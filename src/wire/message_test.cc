@@ -4,11 +4,14 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
+#include <limits>
 #include <string>
 
 #include "src/value/value_gen.h"
 #include "src/wire/codec.h"
 #include "src/wire/frame.h"
+#include "src/wire/from_hex.h"
+#include "src/wire/msgpack.h"
 
 namespace snakepit {
 namespace {
@@ -32,11 +35,11 @@ Request MakeRequest(uint64_t id, std::string_view command, const Value* args = n
 }
 
 // Decodes a reply given as JSON from either codec; both must agree.
-Result<Reply> Decoded(const std::string& json) {
+Result<Reply> Decoded(const std::string& json, int version = 2) {
   std::string payload;
-  EXPECT_TRUE(Encode(Codec::kMessagePack, DecodeJson(json).value(), &payload).has_value());
-  const Result<Reply> from_json = DecodeReply(Codec::kJson, json);
-  const Result<Reply> from_msgpack = DecodeReply(Codec::kMessagePack, payload);
+  EXPECT_TRUE(EncodeMsgpack(DecodeJson(json).value(), &payload).has_value());
+  const Result<Reply> from_json = DecodeReply(Codec::kJson, version, json);
+  const Result<Reply> from_msgpack = DecodeReply(Codec::kMessagePack, version, payload);
   EXPECT_EQ(from_json.has_value(), from_msgpack.has_value()) << json;
   if (from_json && from_msgpack) {
     EXPECT_EQ(from_json->kind, from_msgpack->kind);
@@ -65,23 +68,26 @@ TEST(EncodeRequestTest, TheLegacyRequestHasIdCommandAndArgs) {
 TEST(EncodeRequestTest, Version2FieldsAreOnlySentInVersion2AndWhenSet) {
   Request request = MakeRequest(1, "c");
   request.stream = true;
+  request.credit = 4096;
   request.session_id = "s";
   request.timeout_ms = 1500;
   for (const Codec codec : kCodecs) {
     request.version = 1;
-    EXPECT_EQ(Decode(codec, Payload(codec, request)).value(),
+    EXPECT_EQ(Decode(codec, 1, Payload(codec, request)).value(),
               Value(Value::Map{{"id", 1}, {"command", "c"}, {"args", Value::Map{}}}));
     request.version = 2;
-    EXPECT_EQ(Decode(codec, Payload(codec, request)).value(),
+    EXPECT_EQ(Decode(codec, 2, Payload(codec, request)).value(),
               Value(Value::Map{{"id", 1},
                                {"command", "c"},
                                {"args", Value::Map{}},
                                {"stream", true},
+                               {"credit", 4096},
                                {"session_id", "s"},
                                {"timeout_ms", 1500}}));
   }
   Request plain = MakeRequest(1, "c");
   plain.version = 2;
+  plain.credit = 4096;  // of no stream
   EXPECT_EQ(Payload(Codec::kJson, plain), "{\"id\":1,\"command\":\"c\",\"args\":{}}");
 }
 
@@ -113,10 +119,102 @@ RC_GTEST_PROP(EncodeRequestPropertyTest, AnyArgumentsArriveEqual, ()) {
   const Value args = *GenMap(options);
   const std::string command = *GenText();
   for (const Codec codec : kCodecs) {
-    const Result<Value> request = Decode(codec, Payload(codec, MakeRequest(9, command, &args)));
+    const Result<Value> request = Decode(codec, 1, Payload(codec, MakeRequest(9, command, &args)));
     RC_ASSERT(request.has_value());
     RC_ASSERT(*request == Value(Value::Map{{"id", 9}, {"command", command}, {"args", args}}));
   }
+}
+
+std::string Frame(Codec codec, const Request& request) {
+  std::string out;
+  EXPECT_TRUE(EncodeRequestFrame(codec, request, kLimit, &out).has_value());
+  return out;
+}
+
+TEST(ExampleOfProtocolTest, Requests) {
+  EXPECT_EQ(Frame(Codec::kJson, MakeRequest(1, "ping")),
+            FromHex("00 00 00 23  7b 22 69 64 22 3a 31 2c 22 63 6f 6d 6d 61 6e 64 22 3a"
+                    "22 70 69 6e 67 22 2c 22 61 72 67 73 22 3a 7b 7d 7d"));
+  EXPECT_EQ(Frame(Codec::kMessagePack, MakeRequest(1, "ping")),
+            FromHex("00 00 00 18  83  a2 69 64 01  a7 63 6f 6d 6d 61 6e 64 a4 70 69 6e 67"
+                    "a4 61 72 67 73 80"));
+  // 6.2.
+  const Value args = Value::Map{{"count", 2}};
+  Request request = MakeRequest(7, "ping_stream", &args);
+  request.version = 2;
+  request.stream = true;
+  request.credit = 262'144;
+  request.session_id = "s1";
+  request.timeout_ms = 30'000;
+  EXPECT_EQ(Frame(Codec::kMessagePack, request),
+            FromHex("00 00 00 56  87 a2 69 64 07 a7 63 6f 6d 6d 61 6e 64 ab 70 69 6e 67"
+                    "5f 73 74 72 65 61 6d a6 73 74 72 65 61 6d c3 a6 63 72 65 64 69 74"
+                    "ce 00 04 00 00 aa 73 65 73 73 69 6f 6e 5f 69 64 a2 73 31 aa 74 69"
+                    "6d 65 6f 75 74 5f 6d 73 cd 75 30 a4 61 72 67 73 81 a5 63 6f 75 6e"
+                    "74 02"));
+}
+
+// 6.12. The members of args are here in the order of their keys, as they may be.
+TEST(ExampleOfProtocolTest, LosslessArgs) {
+  const Value args = Value::Map{{"b", Bytes{std::string("\xff\0", 2)}},
+                                {"x", -std::numeric_limits<double>::infinity()},
+                                {"m", Value::Map{{"$a", -0.0}}}};
+  Request request = MakeRequest(5, "echo", &args);
+  request.version = 2;
+  EXPECT_EQ(Payload(Codec::kJson, request),
+            "{\"id\":5,\"command\":\"echo\",\"args\":{\"b\":{\"$bytes\":\"/wA=\"},"
+            "\"m\":{\"$$a\":-0.0},\"x\":{\"$double\":\"fff0000000000000\"}}}");
+  EXPECT_EQ(Frame(Codec::kJson, request).substr(0, kFrameHeaderBytes), FromHex("00 00 00 6c"));
+}
+
+TEST(ExampleOfProtocolTest, MessagesThatAreNoRequests) {
+  std::string out;
+  AppendCancelFrame(Codec::kJson, 7, &out);
+  EXPECT_EQ(out, FromHex("00 00 00 18  7b 22 74 79 70 65 22 3a 22 63 61 6e 63 65 6c 22 2c 22"
+                         "69 64 22 3a 37 7d"));
+  out.clear();
+  AppendCancelFrame(Codec::kMessagePack, 7, &out);
+  EXPECT_EQ(out, FromHex("00 00 00 11  82 a4 74 79 70 65 a6 63 61 6e 63 65 6c a2 69 64 07"));
+  out.clear();
+  AppendCreditFrame(Codec::kMessagePack, 7, 131'072, &out);
+  EXPECT_EQ(out, FromHex("00 00 00 1c  83 a4 74 79 70 65 a6 63 72 65 64 69 74 a2 69 64 07 a5"
+                         "62 79 74 65 73 ce 00 02 00 00"));
+  out.clear();
+  AppendEndSessionFrame(Codec::kMessagePack, "s1", &out);
+  EXPECT_EQ(out, FromHex("00 00 00 20  82 a4 74 79 70 65 ab 65 6e 64 5f 73 65 73 73 69 6f 6e"
+                         "aa 73 65 73 73 69 6f 6e 5f 69 64 a2 73 31"));
+  out.clear();
+  AppendHealthFrame(Codec::kJson, 11, &out);
+  EXPECT_EQ(out, FromHex("00 00 00 19  7b 22 74 79 70 65 22 3a 22 68 65 61 6c 74 68 22 2c 22"
+                         "69 64 22 3a 31 31 7d"));
+  // After what is there already.
+  AppendCreditFrame(Codec::kJson, 7, 131'072, &out);
+  EXPECT_EQ(out.substr(4 + 0x19 + 4), R"({"type":"credit","id":7,"bytes":131072})");
+}
+
+TEST(ExampleOfProtocolTest, Replies) {
+  const auto decoded = [](Codec codec, std::string_view hex) {
+    return DecodeReply(codec, 2, std::string_view(FromHex(hex)).substr(kFrameHeaderBytes)).value();
+  };
+  const Reply chunk = decoded(Codec::kJson,
+                              "00 00 00 3f  7b 22 69 64 22 3a 37 2c 22 74 79 70 65 22 3a 22 63 68"
+                              "75 6e 6b 22 2c 22 69 6e 64 65 78 22 3a 30 2c 22 66 69 6e 61 6c 22"
+                              "3a 66 61 6c 73 65 2c 22 63 68 75 6e 6b 22 3a 7b 22 6e 22 3a 31 7d"
+                              "7d");
+  EXPECT_EQ(chunk.value, Value(Value::Map{{"n", 1}}));
+  const Reply last = decoded(Codec::kMessagePack,
+                             "00 00 00 1e  84 a2 69 64 07 a4 74 79 70 65 a5 63 68 75 6e 6b a5 69"
+                             "6e 64 65 78 01 a5 66 69 6e 61 6c c3");
+  EXPECT_EQ(last.chunk_index, 1);
+  EXPECT_FALSE(last.has_value);
+  const Reply failure = decoded(Codec::kMessagePack,
+                                "00 00 00 55  85 a2 69 64 03 a7 73 75 63 63 65 73 73 c2 a5 65 72 72"
+                                "6f 72 bd 62 20 69 73 20 61 20 66 69 6e 69 74 65 20 6e 75 6d 62 65"
+                                "72 2c 20 6e 6f 74 20 27 78 27 a4 63 6f 64 65 b0 49 4e 56 41 4c 49"
+                                "44 5f 41 52 47 55 4d 45 4e 54 ab 64 69 64 5f 6e 6f 74 5f 72 75 6e"
+                                "c3");
+  EXPECT_EQ(failure.error.ToString(), "INVALID_ARGUMENT: b is a finite number, not 'x'");
+  EXPECT_FALSE(failure.error.may_have_run);
 }
 
 TEST(DecodeReplyTest, ASuccessHasItsResult) {
@@ -178,6 +276,58 @@ TEST(DecodeReplyTest, ACodeThatIsNotAWorkersToGiveIsHandlerFailed) {
   }
 }
 
+TEST(DecodeReplyTest, AFailureOfVersion2MaySayThatTheCommandDidNotRun) {
+  const std::string failure =
+      R"({"id":3,"success":false,"error":"x","code":"INVALID_ARGUMENT","did_not_run":)";
+  EXPECT_FALSE(Decoded(failure + "true}")->error.may_have_run);
+  EXPECT_TRUE(Decoded(failure + "false}")->error.may_have_run);
+  EXPECT_TRUE(Decoded(failure + "1}")->error.may_have_run);
+  EXPECT_TRUE(Decoded(failure + "true}", 1)->error.may_have_run);
+  const Result<Reply> stream = Decoded(
+      R"({"id":3,"type":"chunk","index":0,"final":true,"success":false,"error":"x","code":"CANCELLED","did_not_run":true})");
+  EXPECT_EQ(stream->error.code, ErrorCode::kCancelled);
+  EXPECT_FALSE(stream->error.may_have_run);
+}
+
+TEST(DecodeReplyTest, OnlyValuesHaveTagsAndOnlyInVersion2) {
+  const std::string reply =
+      R"({"id":1,"success":true,"result":{"$bytes":"AA=="},"extra":{"$x":1},"timestamp":{"$y":1}})";
+  const Result<Reply> v2 = DecodeReply(Codec::kJson, 2, reply);
+  ASSERT_TRUE(v2.has_value());
+  EXPECT_EQ(v2->value, Value(Bytes{std::string(1, '\0')}));
+  const Result<Reply> v1 = DecodeReply(Codec::kJson, 1, reply);
+  ASSERT_TRUE(v1.has_value());
+  EXPECT_EQ(v1->value, Value(Value::Map{{"$bytes", "AA=="}}));
+  const Result<Reply> failure =
+      DecodeReply(Codec::kJson, 2, R"({"id":1,"success":false,"error":"x","code":{"$x":1}})");
+  ASSERT_TRUE(failure.has_value());
+  EXPECT_EQ(failure->error.code, ErrorCode::kHandlerFailed);
+  const Result<Reply> chunk = DecodeReply(
+      Codec::kJson, 2,
+      R"({"id":1,"type":"chunk","index":0,"final":false,"chunk":{"$double":"7ff0000000000000"}})");
+  ASSERT_TRUE(chunk.has_value());
+  EXPECT_EQ(chunk->value, Value(std::numeric_limits<double>::infinity()));
+}
+
+TEST(DecodeReplyTest, ATagThatIsNoneMakesTheReplyMalformed) {
+  const std::string reply = R"({"id":1,"success":true,"result":{"a":{"$x":1}}})";
+  const Result<Reply> decoded = DecodeReply(Codec::kJson, 2, reply);
+  ASSERT_FALSE(decoded.has_value());
+  EXPECT_EQ(decoded.error().code, ErrorCode::kProtocolError);
+  EXPECT_NE(decoded.error().message.find("malformed reply: invalid JSON: result.a has the one "
+                                         "member \"$x\", which is no tag"),
+            std::string::npos)
+      << decoded.error().message;
+  EXPECT_TRUE(DecodeReply(Codec::kJson, 1, reply).has_value());
+}
+
+TEST(DecodeReplyTest, KeysThatAreNoTextAreForVersion1) {
+  const std::string reply("\x83\xa2id\x01\xa7success\xc3\xa6result\x81\x05\x01", 24);
+  ASSERT_TRUE(DecodeReply(Codec::kMessagePack, 1, reply).has_value());
+  EXPECT_EQ(DecodeReply(Codec::kMessagePack, 1, reply)->value, Value(Value::Map{{"5", 1}}));
+  EXPECT_EQ(DecodeReply(Codec::kMessagePack, 2, reply).error().code, ErrorCode::kProtocolError);
+}
+
 TEST(DecodeReplyTest, Chunks) {
   const Result<Reply> chunk =
       Decoded(R"({"id":7,"type":"chunk","index":3,"final":false,"chunk":{"n":1}})");
@@ -209,7 +359,7 @@ TEST(DecodeReplyTest, MalformedRepliesSayWhatIsWrongAndQuoteTheBytes) {
   EXPECT_NE(MalformedBy(R"({"id":7.0,"success":true,"result":1})").find("`id`"), std::string::npos);
   EXPECT_NE(MalformedBy(R"({"id":true,"success":true,"result":1})").find("`id`"),
             std::string::npos);
-  EXPECT_NE(MalformedBy("[1]").find("it is not a map"), std::string::npos);
+  EXPECT_NE(MalformedBy("[1]").find("it is no map"), std::string::npos);
   EXPECT_NE(MalformedBy("{}").find("`success` is not true or false"), std::string::npos);
   EXPECT_NE(MalformedBy(R"({"id":1,"success":1,"result":1})").find("`success`"), std::string::npos);
   EXPECT_NE(MalformedBy(R"({"id":1,"success":true})").find("a success has no `result`"),
@@ -230,12 +380,12 @@ TEST(DecodeReplyTest, MalformedRepliesSayWhatIsWrongAndQuoteTheBytes) {
 
 TEST(DecodeReplyTest, WhatIsNotTheCodecAtAllSaysWhy) {
   const Result<Reply> infinity =
-      DecodeReply(Codec::kJson, R"({"id":7,"success":true,"result":Infinity})");
+      DecodeReply(Codec::kJson, 1, R"({"id":7,"success":true,"result":Infinity})");
   ASSERT_FALSE(infinity.has_value());
   EXPECT_EQ(infinity.error().code, ErrorCode::kProtocolError);
   EXPECT_NE(infinity.error().message.find("Infinity is not a JSON value at byte 32"),
             std::string::npos);
-  const Result<Reply> json = DecodeReply(Codec::kMessagePack, R"({"id":7})");
+  const Result<Reply> json = DecodeReply(Codec::kMessagePack, 1, R"({"id":7})");
   ASSERT_FALSE(json.has_value());
   EXPECT_EQ(json.error().code, ErrorCode::kProtocolError);
 }
@@ -246,10 +396,12 @@ TEST(DecodeReplyTest, AResultNested64DeepFitsInItsReply) {
   const Value reply = Value::Map{{"id", 1}, {"success", true}, {"result", value}};
   for (const Codec codec : kCodecs) {
     std::string payload;
-    ASSERT_TRUE(Encode(codec, reply, &payload, "reply", 65).has_value());
-    const Result<Reply> decoded = DecodeReply(codec, payload);
-    ASSERT_TRUE(decoded.has_value());
-    EXPECT_EQ(decoded->value, value);
+    ASSERT_TRUE(Encode(codec, 1, reply, &payload, "reply", 65).has_value());
+    for (const int version : {1, 2}) {
+      const Result<Reply> decoded = DecodeReply(codec, version, payload);
+      ASSERT_TRUE(decoded.has_value());
+      EXPECT_EQ(decoded->value, value);
+    }
   }
 }
 

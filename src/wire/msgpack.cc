@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <type_traits>
 #include <variant>
 
@@ -49,22 +50,47 @@ enum Type : unsigned char {
   kMap32 = 0xdf,
 };
 
+// The double of a float's bits. A NaN keeps all of them: the processor would set one.
+double WidenFloat(uint32_t bits) {
+  const auto number = std::bit_cast<float>(bits);
+  if (!std::isnan(number)) return number;
+  const uint64_t sign = bits >> 31;
+  const uint64_t fraction = bits & 0x7fffff;
+  return std::bit_cast<double>(sign << 63 | UINT64_C(0x7ff) << 52 | fraction << 29);
+}
+
 class Decoder {
  public:
-  Decoder(std::string_view bytes, int max_nesting) : bytes_(bytes), max_nesting_(max_nesting) {}
+  Decoder(std::string_view bytes, MapKeys keys, int max_nesting)
+      : bytes_(bytes), keys_(keys), max_nesting_(max_nesting) {}
 
   Result<Value> Decode() {
     Value value;
-    if (DecodeValue(0, &value)) {
-      if (at_ == bytes_.size()) return value;
-      Fault("something follows the MessagePack object", at_);
+    if (DecodeValue(0, &value) && CheckEnd()) return value;
+    return Invalid();
+  }
+
+  Result<void> DecodeMembers(std::span<Member> members) {
+    size_t length;
+    if (!TakeMapHeader(&length)) return Invalid();
+    for (size_t i = 0; i < length; ++i) {
+      if (!DecodeMember(members)) return Invalid();
     }
+    if (!CheckEnd()) return Invalid();
+    return {};
+  }
+
+ private:
+  tl::unexpected<Error> Invalid() const {
     return Fail(ErrorCode::kInvalidArgument, "invalid MessagePack: " + what_ + " at byte " +
                                                  std::to_string(fault_at_) + ", in " +
                                                  QuoteBytes(bytes_));
   }
 
- private:
+  bool CheckEnd() {
+    return at_ == bytes_.size() || Fault("something follows the MessagePack object", at_);
+  }
+
   bool Fault(std::string what, size_t at) {
     what_ = std::move(what);
     fault_at_ = at;
@@ -107,7 +133,7 @@ class Decoder {
     Wire wire;
     if (!TakeNumber(&wire)) return false;
     if constexpr (std::is_same_v<Number, float>) {
-      *out = static_cast<double>(std::bit_cast<float>(wire));
+      *out = WidenFloat(wire);
     } else {
       *out = std::bit_cast<Number>(wire);
     }
@@ -115,12 +141,15 @@ class Decoder {
   }
 
   bool DecodeText(size_t length, Value* out) {
-    const size_t start = at_;
     std::string_view text;
-    if (!TakeBytes(length, &text)) return false;
-    if (!IsUtf8(text)) return Fault("a str is not UTF-8", start);
+    if (!TakeText(length, &text)) return false;
     *out = text;
     return true;
+  }
+
+  bool TakeText(size_t length, std::string_view* out) {
+    const size_t start = at_;
+    return TakeBytes(length, out) && (IsUtf8(*out) || Fault("a str is not UTF-8", start));
   }
 
   template <typename T>
@@ -232,11 +261,11 @@ class Decoder {
 
   bool DecodeMap(size_t length, int depth, size_t start, Value* out) {
     if (!CheckNesting(depth, start)) return false;
-    if (length > Remaining() / 2) return Fault("a map claims more than the message has", start);
+    if (!CheckMapLength(length, start)) return false;
     Value::Map map;
     for (size_t i = 0; i < length; ++i) {
       std::string key;
-      if (!DecodeKey(depth + 1, &key)) return false;
+      if (!DecodeKey(&key)) return false;
       // Most peers write their members in order; the hint saves the search then.
       Value& value = map.try_emplace(map.end(), std::move(key))->second;
       if (!DecodeValue(depth + 1, &value)) return false;
@@ -245,13 +274,35 @@ class Decoder {
     return true;
   }
 
-  bool DecodeKey(int depth, std::string* out) {
+  bool DecodeKey(std::string* out) {
     const size_t start = at_;
+    const auto type = static_cast<unsigned char>(start < bytes_.size() ? bytes_[start] : 0);
+    // Nearly all are short texts, which need no Value.
+    if (type >= 0xa0 && type < 0xc0) {
+      ++at_;
+      std::string_view text;
+      if (!TakeText(type & 0x1f, &text)) return false;
+      *out = text;
+      return true;
+    }
+    if ((type >= 0x80 && type < 0xa0) || (type >= kArray16 && type <= kMap32)) return NoKey(start);
     Value key;
-    if (!DecodeValue(depth, &key)) return false;
+    if (!DecodeValue(max_nesting_, &key)) return false;
     if (auto* text = key.get_if<std::string>()) {
       *out = std::move(*text);
-    } else if (auto* bytes = key.get_if<Bytes>()) {
+      return true;
+    }
+    return keys_ == MapKeys::kLegacy ? ConvertLegacyKey(std::move(key), start, out) : NoKey(start);
+  }
+
+  bool NoKey(size_t start) {
+    return Fault(keys_ == MapKeys::kText ? "a map's key is not text"
+                                         : "a map's key is neither text nor integer",
+                 start);
+  }
+
+  bool ConvertLegacyKey(Value key, size_t start, std::string* out) {
+    if (auto* bytes = key.get_if<Bytes>()) {
       if (!IsUtf8(bytes->data)) return Fault("a map's key is a bin that is not UTF-8", start);
       *out = std::move(bytes->data);
     } else if (const auto* int64 = key.get_if<int64_t>()) {
@@ -259,12 +310,46 @@ class Decoder {
     } else if (const auto* uint64 = key.get_if<uint64_t>()) {
       *out = std::to_string(*uint64);
     } else {
-      return Fault("a map's key is neither text nor integer", start);
+      return NoKey(start);
+    }
+    return true;
+  }
+
+  // The header of the map that is the message.
+  bool TakeMapHeader(size_t* length) {
+    const size_t start = at_;
+    unsigned char type;
+    if (!TakeNumber(&type)) return false;
+    if (type >= 0x80 && type < 0x90) {
+      *length = type & 0x0f;
+    } else if (type == kMap16) {
+      if (!TakeLength<uint16_t>(length)) return false;
+    } else if (type == kMap32) {
+      if (!TakeLength<uint32_t>(length)) return false;
+    } else {
+      return Fault("it is no map", start);
+    }
+    return CheckMapLength(*length, start);
+  }
+
+  bool CheckMapLength(size_t length, size_t start) {
+    // A member has at least 2 bytes.
+    return length <= Remaining() / 2 || Fault("a map claims more than the message has", start);
+  }
+
+  bool DecodeMember(std::span<Member> members) {
+    std::string key;
+    if (!DecodeKey(&key)) return false;
+    Value value;
+    if (!DecodeValue(0, &value)) return false;
+    if (Member* member = FindMember(members, key); member != nullptr) {
+      member->value = std::move(value);
     }
     return true;
   }
 
   std::string_view bytes_;
+  const MapKeys keys_;
   const int max_nesting_;
   size_t at_ = 0;
   std::string what_;
@@ -321,7 +406,7 @@ class Encoder {
   }
 
   bool WriteData(std::monostate, int) {
-    AppendByte(kNil, out_);
+    AppendMsgpackNil(out_);
     return true;
   }
   bool WriteData(bool value, int) {
@@ -391,8 +476,12 @@ class Encoder {
 
 }  // namespace
 
-Result<Value> DecodeMsgpack(std::string_view bytes, int max_nesting) {
-  return Decoder(bytes, max_nesting).Decode();
+Result<Value> DecodeMsgpack(std::string_view bytes, MapKeys keys, int max_nesting) {
+  return Decoder(bytes, keys, max_nesting).Decode();
+}
+
+Result<void> DecodeMsgpackMembers(std::string_view bytes, MapKeys keys, std::span<Member> members) {
+  return Decoder(bytes, keys, kMaxNesting).DecodeMembers(members);
 }
 
 Result<void> EncodeMsgpack(const Value& value, std::string* out, std::string_view root,
@@ -468,5 +557,7 @@ void AppendMsgpackInt(int64_t number, std::string* out) {
 }
 
 void AppendMsgpackBool(bool value, std::string* out) { AppendByte(value ? kTrue : kFalse, out); }
+
+void AppendMsgpackNil(std::string* out) { AppendByte(kNil, out); }
 
 }  // namespace snakepit

@@ -1,25 +1,37 @@
-// MessagePack <-> Value. PROTOCOL.md 2.2. Usable from any thread.
+// MessagePack <-> Value. PROTOCOL.md 2.2 and 6.12. Usable from any thread.
 #ifndef SNAKEPIT_SRC_WIRE_MSGPACK_H_
 #define SNAKEPIT_SRC_WIRE_MSGPACK_H_
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "snakepit/error.h"
 #include "snakepit/value.h"
 #include "src/value/json.h"
+#include "src/value/member.h"
 
 namespace snakepit {
 
+// Which keys a map may have.
+enum class MapKeys {
+  kText,    // text alone: version 2. PROTOCOL.md 6.12.1
+  kLegacy,  // a bin of UTF-8, or an integer, too, which become text: version 1. PROTOCOL.md 2.7.5
+};
+
 // Decodes exactly one MessagePack object: every type but the extensions.
 // - str must be UTF-8, and is text; bin is bytes; a float of 32 bits becomes a double.
-// - A map's keys are text. A key that is a bin of UTF-8, or an integer, becomes text, as it would
-//   in JSON; any other is an error. Of equal keys the last counts.
+// - A key that may not be is an error. Of equal keys the last counts.
 // What is reserved in memory follows the bytes that are there, not the lengths claimed.
 // The error is an INVALID_ARGUMENT of one line: what is wrong, at which byte, and the first bytes.
-Result<Value> DecodeMsgpack(std::string_view bytes, int max_nesting = kMaxNesting);
+Result<Value> DecodeMsgpack(std::string_view bytes, MapKeys keys = MapKeys::kText,
+                            int max_nesting = kMaxNesting);
+
+// Decodes a map, of which `members` get theirs, and the others are dropped. Each may nest
+// kMaxNesting deep. Errors as above; members before the fault have been read even then.
+Result<void> DecodeMsgpackMembers(std::string_view bytes, MapKeys keys, std::span<Member> members);
 
 // Appends the value: integers in their shortest form, doubles in 64 bits, bytes as bin.
 // INVALID_ARGUMENT, and `*out` unchanged, for text that is not UTF-8, for what is longer than
@@ -34,6 +46,7 @@ void AppendMsgpackText(std::string_view text, std::string* out);
 void AppendMsgpackUint(uint64_t number, std::string* out);
 void AppendMsgpackInt(int64_t number, std::string* out);
 void AppendMsgpackBool(bool value, std::string* out);
+void AppendMsgpackNil(std::string* out);
 
 }  // namespace snakepit
 

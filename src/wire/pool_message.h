@@ -1,5 +1,5 @@
-// What a worker reads from stdio and writes to it: the other side of message.h. PROTOCOL.md 2.3, 2.4
-// and 6. No I/O. Usable from any thread.
+// What a worker reads from stdio and writes to it: the other side of message.h.
+// PROTOCOL.md 2.3, 2.4 and 6. No I/O. Usable from any thread.
 #ifndef SNAKEPIT_SRC_WIRE_POOL_MESSAGE_H_
 #define SNAKEPIT_SRC_WIRE_POOL_MESSAGE_H_
 
@@ -26,13 +26,13 @@ struct PoolMessage {
   std::string command;
   Value args;  // a map
   bool stream = false;
-  std::optional<int64_t> credit;  // of a stream, in bytes; absent: no limit. In kCredit: the grant
-  std::string session_id;         // empty: none. Also of kEndSession
+  std::optional<int64_t> credit;  // of a stream, in bytes; absent: no limit. Of kCredit: the grant
+  std::string session_id;         // empty: none. Of kEndSession: the one that has ended
   int64_t timeout_ms = 0;         // 0: none; below 0: passed already
 };
 
 // Why a payload is no message, and the id to answer with, if an integer could be read as such.
-// PROTOCOL.md 2.6.7.
+// PROTOCOL.md 2.6.7. A message that is no request gives none: a failure with an id ends its call.
 struct BadMessage {
   std::optional<int64_t> id;
   Error error;  // INVALID_ARGUMENT
@@ -44,7 +44,8 @@ tl::expected<PoolMessage, BadMessage> DecodePoolMessage(Codec codec, int version
                                                         std::string_view payload);
 
 // Append whole frames. MESSAGE_TOO_LARGE when the payload is over max_frame_bytes, HANDLER_FAILED
-// naming the place when the codec cannot hold the value; `*out` is then unchanged.
+// naming the place when the codec cannot hold the value, both with may_have_run; `*out` is then
+// unchanged.
 Result<void> EncodeResultFrame(Codec codec, int version, int64_t id, const Value& result,
                                size_t max_frame_bytes, std::string* out);
 // chunk is null for a last message that holds none. `*payload_bytes` is what it takes off the
@@ -54,7 +55,10 @@ Result<void> EncodeChunkFrame(Codec codec, int64_t id, int64_t index, bool final
                               size_t* payload_bytes);
 
 // A failure; as the last message of a stream after `chunk_index` chunks where that is not below 0.
-// Without an id it is `"id":null`. The message is cut to fit.
+// Without an id it is `"id":null`. A code that is not a worker's to give becomes HANDLER_FAILED. It
+// has `did_not_run` unless error.may_have_run, which is to be set once a handler was called, and
+// unless the code says it: UNIMPLEMENTED and HANDLER_FAILED do. The message is repaired where it is
+// not UTF-8, and cut to fit max_frame_bytes, 1024 or more.
 void EncodeFailureFrame(Codec codec, int version, std::optional<int64_t> id, const Error& error,
                         int64_t chunk_index, size_t max_frame_bytes, std::string* out);
 

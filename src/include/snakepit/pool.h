@@ -95,12 +95,14 @@ struct PoolStats {
   int workers = 0;  // wanted
   int workers_ready = 0;
   size_t calls_queued = 0;
-  int calls_in_flight = 0;
-  size_t sessions = 0;
+  int calls_in_flight = 0;  // with those that were given up and that their worker has not ended yet
+  size_t sessions = 0;      // one that was not used for session_ttl counts until others are used
   int64_t calls_accepted = 0;
   int64_t calls_succeeded = 0;
-  int64_t calls_failed = 0;   // of the accepted ones
-  int64_t calls_refused = 0;  // never accepted: the queue was full, or the pool was closing
+  int64_t calls_failed = 0;  // of the accepted ones
+  // Never accepted: the queue was full, the pool was closing, or CallOptions::stop was asked for
+  // before. Input that cannot be right is not counted.
+  int64_t calls_refused = 0;
   int64_t restarts = 0;
   std::string last_start_error;  // of the latest worker that failed to start; empty when none did
 };
@@ -117,7 +119,9 @@ struct CallOptions {
   // How long the call may wait for a worker; the pool's default when absent.
   std::optional<std::chrono::milliseconds> queue_timeout;
   // A stop asked for on its source, by any thread, gives the call up: it ends with CANCELLED at
-  // once, and the worker is told. A call that has ended is not changed by it.
+  // once, and the worker is told. A call that still waits for a worker is never executed, and one
+  // that is made after the stop is refused. A call that has ended is not changed by it. The thread
+  // that asks must hold no lock that a callback of the call needs.
   std::stop_token stop;
   // Where to write which worker served the call, before it returns. May be null.
   CallInfo* info = nullptr;

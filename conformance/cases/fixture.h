@@ -1,0 +1,72 @@
+// What the cases of protocol 2 share: the fixture commands, `conf.…` of README.md, and what to
+// expect of calls that are given up.
+#ifndef SNAKEPIT_CONFORMANCE_CASES_FIXTURE_H_
+#define SNAKEPIT_CONFORMANCE_CASES_FIXTURE_H_
+
+#include <chrono>
+#include <future>
+#include <initializer_list>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <variant>
+
+#include "conformance/harness/testbed.h"
+
+namespace snakepit::conformance {
+
+// What a case is not-applicable for: a worker of protocol version 1, or without one of the
+// commands. Nothing when the worker has what is needed.
+std::optional<Verdict> NeedFixture(const Testbed& testbed,
+                                   std::initializer_list<const char*> commands);
+
+// The same for a worker that takes one call at a time.
+std::optional<Verdict> NeedCapacity(const Testbed& testbed);
+
+// A failure unless the call ended with the code, and may have run.
+std::optional<Verdict> ExpectError(const Reply& reply, ErrorCode code);
+
+// Waits until the one worker is through with all calls. A failure unless it is still the same
+// process, and serves.
+std::optional<Verdict> ExpectSameProcess(const Testbed& testbed, pid_t pid);
+
+// A conf.sleep that goes on for longer than any case, until it is given up: at the latest when this
+// goes away.
+class LongCall {
+ public:
+  // With `ignore`, the handler does not care whether it is given up.
+  explicit LongCall(const Testbed& testbed, bool ignore = false);
+  ~LongCall();
+  LongCall(const LongCall&) = delete;
+  LongCall& operator=(const LongCall&) = delete;
+
+  // Waits until the handler runs: nothing, or the failure. A call that is given up before is not
+  // begun at all.
+  std::optional<Verdict> AwaitBegun() const;
+
+  bool HasEnded() const {
+    return reply_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  }
+
+  // Once.
+  Reply GiveUp() {
+    stop_.request_stop();
+    return reply_.get();
+  }
+
+ private:
+  const std::chrono::milliseconds patience_;
+  const std::string begun_path_;  // of a file that the handler makes
+  std::stop_source stop_;
+  std::future<Reply> reply_;  // after stop_: its end is awaited first
+};
+
+// The args of conf.stream.
+Value StreamArgs(int count, int bytes);
+
+// How many chunks conf.stream has made in this process, or the failure to say.
+std::variant<int64_t, Verdict> SentCount(const Testbed& testbed);
+
+}  // namespace snakepit::conformance
+
+#endif  // SNAKEPIT_CONFORMANCE_CASES_FIXTURE_H_

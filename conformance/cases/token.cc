@@ -1,0 +1,168 @@
+// Group auth: the token of a worker that serves gRPC.
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+
+#include "conformance/cases/cases.h"
+#include "conformance/cases/fixture.h"
+#include "conformance/harness/processes.h"
+#include "conformance/harness/raw_grpc.h"
+
+namespace snakepit::conformance {
+namespace {
+
+// What a pool gives a worker of its own, and nobody else.
+struct Secrets {
+  std::string token;
+  std::string target;  // where the worker listens, as gRPC names it
+};
+
+std::string ReadAll(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::vector<std::string> SplitAtZeros(const std::string& text) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\0', begin), text.size());
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+// What stands in place of the placeholder; empty when the template has none.
+std::string FilledIn(const std::string& pattern, const std::string& argument,
+                     std::string_view placeholder) {
+  const size_t at = pattern.find(placeholder);
+  if (at == std::string::npos) return {};
+  const size_t rest = pattern.size() - at - placeholder.size();
+  if (argument.size() < at + rest) return {};
+  return argument.substr(at, argument.size() - at - rest);
+}
+
+// Starts the pool with a shell around its worker that writes down what the worker is given, and
+// then becomes the worker. The failure when that does not work.
+std::variant<Secrets, Verdict> StartAndTakeSecrets(Testbed& testbed) {
+  const char* const folder = std::getenv("TMPDIR");
+  const std::string path = std::string(folder == nullptr ? "/tmp" : folder) + "/judge-secrets";
+  const std::string script =
+      "printf '%s\\0' \"$SNAKEPIT_TOKEN\" \"$@\" > '" + path + "' && exec \"$@\"";
+  if (auto started = testbed.StartPool(1, {"/bin/sh", "-c", script, "sh"}); !started) {
+    return Verdict{Status::kNotRun, "the worker starts in a shell", started.error().ToString()};
+  }
+  const std::vector<std::string> given = SplitAtZeros(ReadAll(path));
+  std::remove(path.c_str());
+  const std::vector<std::string>& argv = testbed.adapter().argv;
+  if (given.size() != argv.size() + 1) {
+    return Verdict::HarnessError("the shell around the worker wrote " +
+                                 std::to_string(given.size()) + " texts down");
+  }
+  if (given[0].empty()) return Verdict::Fail("the pool gives the worker a token", "it gives none");
+  for (size_t i = 0; i < argv.size(); ++i) {
+    const std::string socket = FilledIn(argv[i], given[i + 1], "{socket}");
+    if (!socket.empty()) return Secrets{given[0], "unix:" + socket};
+    const std::string port = FilledIn(argv[i], given[i + 1], "{port}");
+    if (!port.empty()) return Secrets{given[0], "127.0.0.1:" + port};
+  }
+  return Verdict::NotApplicable("the command line says neither {socket} nor {port}");
+}
+
+// Of all that came without the token or with a wrong one, nothing is done.
+Verdict RefusesMissing(Testbed& testbed) {
+  const auto taken = StartAndTakeSecrets(testbed);
+  if (auto* verdict = std::get_if<Verdict>(&taken)) return *verdict;
+  const Secrets& secrets = std::get<Secrets>(taken);
+  if (auto lacks = NeedFixture(testbed, {})) return *lacks;
+  for (const RpcOutcome& rpc : CallEachMethod(secrets.target, secrets.token, testbed.Patience())) {
+    if (rpc.status != "OK") {
+      return Verdict::Fail("with the token every method is served",
+                           rpc.method + ": " + rpc.status + " " + rpc.text);
+    }
+  }
+  const auto before = testbed.CheckHealth(0, testbed.Patience());
+  std::string wrong_token = secrets.token;
+  wrong_token.back() = wrong_token.back() == 'a' ? 'b' : 'a';
+  const std::optional<std::string> others[] = {std::nullopt, "", wrong_token,
+                                               secrets.token.substr(1), secrets.token + "a"};
+  std::optional<std::string> text;
+  for (const auto& other : others) {
+    for (const RpcOutcome& rpc : CallEachMethod(secrets.target, other, testbed.Patience())) {
+      const std::string seen = rpc.method +
+                               (other ? " with a wrong token: " : " without a token: ") +
+                               rpc.status + " " + rpc.text;
+      if (rpc.status != "UNAUTHENTICATED") return Verdict::Fail("UNAUTHENTICATED", seen);
+      if (rpc.text.find(secrets.token) != std::string::npos) {
+        return Verdict::Fail("the refusal does not tell the token", seen);
+      }
+      if (!text) text = rpc.text;
+      if (*text != rpc.text) {
+        return Verdict::Fail("the same text for every refusal, '" + *text + "'", seen);
+      }
+    }
+  }
+  const auto after = testbed.CheckHealth(0, testbed.Patience());
+  if (!before || !after) {
+    return Verdict::Fail("the worker answers for its health",
+                         (before ? after : before).error().ToString());
+  }
+  if (before->total_requests != after->total_requests) {
+    return Verdict::Fail("none of the calls that were refused has run",
+                         std::to_string(after->total_requests - before->total_requests) + " ran");
+  }
+  return Verdict::Pass();
+}
+
+Verdict NotVisible(Testbed& testbed) {
+  const auto taken = StartAndTakeSecrets(testbed);
+  if (auto* verdict = std::get_if<Verdict>(&taken)) return *verdict;
+  const std::string& token = std::get<Secrets>(taken).token;
+  if (auto lacks = NeedFixture(testbed, {})) return *lacks;
+  const Reply failed = testbed.Call("conformance.no_such_command");
+  if (failed.Describe().find(token) != std::string::npos) {
+    return Verdict::Fail("no error tells the token", failed.Describe());
+  }
+  for (const Process& process : ListProcesses()) {
+    const std::string file = "/proc/" + std::to_string(process.pid) + "/cmdline";
+    if (ReadAll(file).find(token) != std::string::npos) {
+      return Verdict::Fail("no command line tells the token", Describe(process) + " does");
+    }
+  }
+  testbed.StopPool();
+  for (const std::string& line : testbed.LogLines()) {
+    if (line.find(token) != std::string::npos) {
+      return Verdict::Fail("no line of the log, or of stderr, tells the token", line);
+    }
+  }
+  return Verdict::Pass();
+}
+
+}  // namespace
+
+std::vector<Case> TokenCases() {
+  using enum Mutant::Kind;
+  return {
+      {.id = "auth/refuses-missing",
+       .title = "what comes without the token is refused, and nothing is done",
+       .clause = "6.13.3",
+       .requirement = "every method answers UNAUTHENTICATED, with one text, and nothing runs",
+       .workers = 0,
+       .transport = "grpc",
+       .run = RefusesMissing,
+       .mutants = {{kWorker, "asks-no-token", "Execute without a token: OK"},
+                   {kWorker, "health-asks-no-token", "Health without a token: OK"},
+                   {kWorker, "takes-part-of-token", "with a wrong token: OK"},
+                   {kWorker, "runs-and-then-refuses", " ran"}}},
+      {.id = "auth/token-not-visible",
+       .title = "the token is in no command line and in no log",
+       .clause = "6.13.4",
+       .requirement = "neither pool nor worker writes the token anywhere",
+       .workers = 0,
+       .transport = "grpc",
+       .run = NotVisible,
+       .mutants = {{kWorker, "logs-token", "token"}, {kWorker, "token-in-command-line", "does"}}},
+  };
+}
+
+}  // namespace snakepit::conformance

@@ -1,0 +1,409 @@
+"""The six methods of a worker over gRPC. PROTOCOL.md 4 and 6.11."""
+
+import hmac
+import threading
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+from . import snakepit_pb2 as pb
+from .calls import (
+    HANDLER_FAILED,
+    INVALID_ARGUMENT,
+    MESSAGE_TOO_LARGE,
+    NO_CHUNK,
+    CallError,
+    printable,
+)
+from .handshake import FEATURES, MAX_MESSAGE_LIMIT, MIN_MESSAGE_LIMIT
+from .lossless import LosslessMessagePackCodec
+from .values import DecodeError, EncodeError, from_map_bytes, to_map
+
+# Threads for RPCs that wait for their turn, or for their request, beside those of handlers.
+WAITING_THREADS = 64
+
+
+class TokenCheck(grpc.ServerInterceptor):
+    """Refuses every RPC that comes without the pool's token. PROTOCOL.md 6.13."""
+
+    def __init__(self, token):
+        self._token = token.encode("ascii")
+
+        def refuse(_requests, rpc):
+            rpc.abort(
+                grpc.StatusCode.UNAUTHENTICATED,
+                "the metadata snakepit-token is missing or wrong",
+            )
+
+        # Whatever the method is: this kind waits for no message.
+        self._refusal = grpc.stream_stream_rpc_method_handler(refuse)
+
+    def intercept_service(self, continuation, handler_call_details):
+        """The handler of an RPC."""
+        given = [
+            value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+            for key, value in handler_call_details.invocation_metadata
+            if key == "snakepit-token"
+        ]
+        if len(given) == 1 and hmac.compare_digest(given[0], self._token):
+            return continuation(handler_call_details)
+        return self._refusal
+
+
+class Service:
+    """The methods. Errors of calls are in the reply; the gRPC status is OK."""
+
+    def __init__(self, worker, max_message_bytes):
+        self._worker = worker
+        self.max_message_bytes = max_message_bytes
+        # The same, or what the pool reads if that is less: for calls of version 2.
+        self._send_limit = max_message_bytes
+        self._calls = _CallsInProgress(worker.capacity)
+        # Threads of their own, so that Health is answered however many handlers run.
+        self.control_threads = ThreadPoolExecutor(2, "control")
+        self._call_threads = _CallThreads(
+            worker.capacity + WAITING_THREADS, self._calls
+        )
+        try:
+            self._codec = LosslessMessagePackCodec()
+        except ImportError:
+            self._codec = None  # then the worker speaks version 1
+
+    def wait_until_idle(self, timeout_s):
+        """Returns when all calls have ended, their replies sent, or after that time."""
+        self._calls.wait_until_idle(timeout_s)
+
+    def methods(self):
+        """The method handlers by name."""
+
+        # Functions of their own, since they say where grpc is to run them.
+        def execute(request, rpc):
+            return self._execute(request, rpc)
+
+        def execute_stream(request, rpc):
+            return self._execute_stream(request, rpc)
+
+        execute.experimental_thread_pool = self._call_threads
+        execute_stream.experimental_thread_pool = self._call_threads
+        unary, stream = (
+            grpc.unary_unary_rpc_method_handler,
+            grpc.unary_stream_rpc_method_handler,
+        )
+        return {
+            name: make(
+                method,
+                request_deserializer=request.FromString,
+                response_serializer=response.SerializeToString,
+            )
+            for name, make, method, request, response in (
+                ("Execute", unary, execute, pb.ExecuteRequest, pb.ExecuteResponse),
+                (
+                    "ExecuteStream",
+                    stream,
+                    execute_stream,
+                    pb.ExecuteRequest,
+                    pb.StreamResponse,
+                ),
+                (
+                    "ExecuteInSession",
+                    unary,
+                    execute,
+                    pb.SessionRequest,
+                    pb.ExecuteResponse,
+                ),
+                (
+                    "ExecuteInSessionStream",
+                    stream,
+                    execute_stream,
+                    pb.SessionRequest,
+                    pb.StreamResponse,
+                ),
+                ("Health", unary, self._health, pb.HealthRequest, pb.HealthResponse),
+                ("GetInfo", unary, self._get_info, pb.InfoRequest, pb.InfoResponse),
+            )
+        }
+
+    def _execute(self, request, rpc):
+        call = self._opened(request, rpc)
+        reply = pb.ExecuteResponse()
+        try:
+            if isinstance(request, pb.SessionRequest) and request.end_session:
+                return self._end_session(request)
+            args = self._begun(call, request)
+            result = self._worker.registry.call(request.command, args, call.context)
+            self._put(reply, request, "result", result)
+            reply.success = True
+        except CallError as error:
+            reply = pb.ExecuteResponse(**self._failure(error))
+        finally:
+            self._calls.end(call)
+        reply.request_id = request.request_id
+        reply.timestamp = time.time_ns()
+        self._worker.count(reply.success)
+        return reply
+
+    def _execute_stream(self, request, rpc):
+        call = self._opened(request, rpc)
+        index, succeeded = 0, False
+        chunks = iter(())
+
+        def message(**fields):
+            return pb.StreamResponse(
+                request_id=request.request_id,
+                timestamp=time.time_ns(),
+                chunk_index=index,
+                **fields,
+            )
+
+        try:
+            args = self._begun(call, request)
+            chunks = self._worker.registry.stream(request.command, args, call.context)
+            for chunk, final in chunks:
+                reply = message(is_final=final)
+                if chunk is not NO_CHUNK:
+                    self._put(reply, request, "chunk", chunk)
+                if final:
+                    break
+                yield reply
+                index += 1
+            succeeded = True
+            # In version 1 an empty map and no chunk look the same: PROTOCOL.md 4.5.2.
+            if chunk is not NO_CHUNK and not (reply.chunk or reply.typed_chunk):
+                reply.is_final = False
+            # What is sent now needs no handler, and may take long to be sent.
+            self._calls.end(call)
+            yield reply
+            if not reply.is_final:
+                index += 1
+                yield message(is_final=True)
+        except CallError as error:
+            self._calls.end(call)
+            yield message(is_final=True, **self._failure(error))
+        finally:
+            # Also when the caller has cancelled: grpc then drops this generator.
+            if hasattr(chunks, "close"):
+                chunks.close()
+            self._calls.end(call)
+            self._worker.count(succeeded)
+
+    def _end_session(self, request):
+        """PROTOCOL.md 6.11.9."""
+        reply = pb.ExecuteResponse(
+            request_id=request.request_id, timestamp=time.time_ns(), success=True
+        )
+        if request.command:
+            reply.success, reply.did_not_run = False, True
+            reply.code = INVALID_ARGUMENT
+            reply.error = "a request that ends a session has no command"
+        else:
+            self._worker.sessions.end(request.session_id)
+        return reply
+
+    def _opened(self, request, rpc):
+        """The call that a request asks for."""
+        session_id = None
+        if isinstance(request, pb.SessionRequest) and not request.end_session:
+            session_id = request.session_id or None
+        timeout_ms = request.timeout_ms
+        left_s = rpc.time_remaining()
+        if left_s is not None and timeout_ms >= 0:
+            left_ms = int(left_s * 1000) or -1
+            timeout_ms = min(timeout_ms, left_ms) if timeout_ms else left_ms
+        context = self._worker.context(request.request_id, session_id, timeout_ms)
+        return self._calls.open(context, rpc)
+
+    def _begun(self, call, request):
+        """The arguments of a call, whose turn has come. Raises CallError."""
+        if isinstance(request, pb.SessionRequest) and not request.session_id:
+            raise CallError(INVALID_ARGUMENT, "session_id is empty", True)
+        args = self._arguments(request)
+        self._calls.wait_for_turn(call)
+        return args
+
+    def _arguments(self, request):
+        if not request.typed_args:
+            return {key: from_map_bytes(value) for key, value in request.args.items()}
+        if self._codec is None:
+            raise CallError(INVALID_ARGUMENT, "typed_args needs python3-msgpack", True)
+        try:
+            args = self._codec.decode(request.typed_args)
+        except DecodeError as error:
+            problem = f"typed_args is no MessagePack: {printable(error)}"
+            raise CallError(INVALID_ARGUMENT, problem, True) from None
+        if type(args) is not dict:
+            problem = f"typed_args is a map, not {type(args).__name__}"
+            raise CallError(INVALID_ARGUMENT, problem, True)
+        return args
+
+    def _put(self, reply, request, name, value):
+        """Puts a result or chunk into its reply, in the form of the request."""
+        limit = self.max_message_bytes
+        try:
+            if request.typed_args:
+                limit = self._send_limit
+                setattr(reply, "typed_" + name, self._codec.encode_value(value))
+            else:
+                target = getattr(reply, name)
+                for key, data in to_map(value).items():
+                    target[key] = data
+        except EncodeError as error:
+            raise CallError(
+                HANDLER_FAILED, f"the result cannot be encoded: {printable(error)}"
+            ) from None
+        # The fields beside the value, of which one is the caller's own request_id.
+        size = reply.ByteSize() + 4 * len(request.request_id) + 64
+        if size > limit:
+            raise CallError(
+                MESSAGE_TOO_LARGE,
+                f"a result of {size} bytes is over the message limit of {limit}",
+            )
+
+    def _failure(self, error):
+        """The fields that report an error; the text short enough for any limit."""
+        return {
+            "error": error.text[: self._send_limit // 8],
+            "code": error.code,
+            "did_not_run": error.did_not_run,
+        }
+
+    def _health(self, _request, _rpc):
+        return pb.HealthResponse(
+            **self._worker.health(), active_request_ids=self._calls.running_ids()
+        )
+
+    def _get_info(self, request, rpc):
+        worker = self._worker
+        info = worker.info(self.max_message_bytes)
+        if not request.include_capabilities:
+            del info["capabilities"]
+        if not request.include_stats:
+            del info["stats"]
+        reply = pb.InfoResponse(**info)
+        if request.protocol_version >= 2 and self._codec is not None:
+            limit = request.max_message_bytes or self.max_message_bytes
+            if not MIN_MESSAGE_LIMIT <= limit <= MAX_MESSAGE_LIMIT:
+                rpc.abort(
+                    grpc.StatusCode.INVALID_ARGUMENT,
+                    f"max_message_bytes is {MIN_MESSAGE_LIMIT} to {MAX_MESSAGE_LIMIT}",
+                )
+            self._send_limit = min(limit, self.max_message_bytes)
+            reply.protocol_version = 2
+            reply.features.extend(f for f in FEATURES if f in request.features)
+            reply.capacity = worker.capacity
+            reply.max_message_bytes = self.max_message_bytes
+            reply.worker_id = worker.worker_id
+        return reply
+
+
+class _Call:
+    """A call that waits for its turn, or whose handler runs."""
+
+    __slots__ = ("context", "running")
+
+    def __init__(self, context):
+        self.context = context
+        self.running = False
+
+
+class _CallsInProgress:
+    """Calls from their arrival until their replies are sent, and whose turn it is.
+
+    May be used from any thread. At most `capacity` handlers run at a time, first come, first served.
+    """
+
+    def __init__(self, capacity):
+        self._changed = threading.Condition()
+        self._free = capacity
+        self._waiting = deque()
+        self._running = set()
+        self._arrived = 0
+
+    def arrive(self):
+        """One more reason not to stop."""
+        with self._changed:
+            self._arrived += 1
+
+    def leave(self, *_):
+        """One less."""
+        with self._changed:
+            self._arrived -= 1
+            if self._arrived == 0:
+                self._changed.notify_all()
+
+    def wait_until_idle(self, timeout_s):
+        """Returns when there is none, or after that time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._arrived == 0, timeout_s)
+
+    def open(self, context, rpc):
+        """A call that has arrived; it is to be ended, too."""
+        call = _Call(context)
+
+        def terminated():
+            # Also after the reply was sent: the call has ended then, and is not cancelled.
+            context.cancel()
+            with self._changed:
+                if self._waiting:
+                    self._changed.notify_all()
+            self.leave()
+
+        self.arrive()
+        if not rpc.add_callback(terminated):
+            terminated()
+        return call
+
+    def wait_for_turn(self, call):
+        """Returns when the handler may run, or the call is cancelled.
+
+        The registry does not call the handler of one that is cancelled.
+        """
+        with self._changed:
+            if self._free == 0 or self._waiting:
+                self._waiting.append(call)
+                self._changed.wait_for(
+                    lambda: call.context.cancelled
+                    or (self._free > 0 and self._waiting[0] is call)
+                )
+                self._waiting.remove(call)
+                # The one behind it has not found itself to be the first.
+                self._changed.notify_all()
+            # From here on Health tells of it; what was cancelled before is known to be
+            # here: PROTOCOL.md 6.11.6.
+            if not call.context.cancelled:
+                self._free -= 1
+                call.running = True
+                self._running.add(call)
+
+    def end(self, call):
+        """The handler of a call is through. More than once changes nothing."""
+        call.context.end()
+        with self._changed:
+            if call.running:
+                call.running = False
+                self._running.discard(call)
+                self._free += 1
+                if self._waiting:
+                    self._changed.notify_all()
+
+    def running_ids(self):
+        """The request ids of the calls whose handlers run, where they have any."""
+        with self._changed:
+            ids = [call.context.request_id for call in self._running]
+        return sorted(request_id for request_id in ids if request_id)
+
+
+class _CallThreads(ThreadPoolExecutor):
+    """Threads for calls, which are in progress from their arrival on."""
+
+    def __init__(self, count, calls):
+        super().__init__(count, "call")
+        self._calls = calls
+
+    def submit(self, *args, **kwargs):
+        """Called by grpc when a call has arrived."""
+        self._calls.arrive()
+        future = super().submit(*args, **kwargs)
+        future.add_done_callback(self._calls.leave)
+        return future

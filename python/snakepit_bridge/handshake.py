@@ -1,0 +1,85 @@
+"""The opening frame of a connection over stdio. PROTOCOL.md 3."""
+
+from .calls import printable
+from .lossless import LosslessJsonCodec, LosslessMessagePackCodec
+from .values import JsonCodec, MessagePackCodec
+
+FEATURES = ("stream", "session")
+
+# What a peer may name as the largest message that it reads. PROTOCOL.md 1.2.3.
+MIN_MESSAGE_LIMIT, MAX_MESSAGE_LIMIT = 1024, (1 << 31) - 1
+
+_CODECS = {
+    "json": (JsonCodec, LosslessJsonCodec),
+    "msgpack": (MessagePackCodec, LosslessMessagePackCodec),
+}
+
+
+class NoAgreement(Exception):
+    """The offer cannot be taken; says why."""
+
+
+class Agreement:
+    """What pool and worker go on with.
+
+    codec: of the version. version: 1 or 2. features: those that both have.
+    send_limit: the largest payload, in bytes, that either of them takes.
+    """
+
+    def __init__(self, codec, version=1, features=(), send_limit=None):
+        self.codec = codec
+        self.version = version
+        self.features = features
+        self.send_limit = send_limit
+
+
+def agree(offer, worker, max_frame_bytes):
+    """The Agreement on an offer, and the members of the answer. Raises NoAgreement."""
+    version = offer.get("version")
+    version = 2 if type(version) is int and version >= 2 else 1
+    offered = _list(offer.get("supported"))
+    preferred = offer.get("preferred")
+    codec = None
+    for name in ([preferred] if preferred in offered else []) + offered:
+        codec = _codec(name, version)
+        if codec is not None:
+            break
+    if codec is None:
+        served = [name for name in ("msgpack", "json") if _codec(name, version)]
+        raise NoAgreement(
+            f"no common codec: the pool offers {printable(offered)}, the worker {served}"
+        )
+    answer = {"type": "protocol_selected", "protocol": codec.name}
+    if version == 1:
+        return Agreement(codec, send_limit=max_frame_bytes), answer
+    send_limit = offer.get("max_frame_bytes", max_frame_bytes)
+    if (
+        type(send_limit) is not int
+        or not MIN_MESSAGE_LIMIT <= send_limit <= MAX_MESSAGE_LIMIT
+    ):
+        raise NoAgreement(
+            f"max_frame_bytes is an integer, {MIN_MESSAGE_LIMIT} to {MAX_MESSAGE_LIMIT},"
+            f" not {printable(send_limit)[:100]}"
+        )
+    wanted = _list(offer.get("features"))
+    features = [feature for feature in FEATURES if feature in wanted]
+    answer.update(
+        version=2,
+        features=features,
+        worker_id=worker.worker_id,
+        capacity=worker.capacity,
+        max_frame_bytes=max_frame_bytes,
+    )
+    return Agreement(codec, 2, features, min(send_limit, max_frame_bytes)), answer
+
+
+def _list(value):
+    return value if type(value) is list else []
+
+
+def _codec(name, version):
+    codecs = _CODECS.get(name) if type(name) is str else None
+    try:
+        return codecs[version - 1]() if codecs else None
+    except ImportError:  # a package that is not installed
+        return None

@@ -1,0 +1,315 @@
+"""A connection over stdio in version 2. PROTOCOL.md 6."""
+
+from _thread import allocate_lock
+
+from .calls import (
+    CANCELLED,
+    INVALID_ARGUMENT,
+    NO_CHUNK,
+    CallError,
+    Context,
+    as_call_error,
+)
+from .frames import OversizedFrame
+from .stdio_legacy import (
+    answerable,
+    cannot_encode,
+    check_size,
+    not_decoded,
+    read_request,
+)
+from .stdio_threads import Threads
+from .values import DecodeError, EncodeError
+
+MAX_SESSION_ID_BYTES = 256
+MAX_CREDIT_BYTES = (1 << 31) - 1
+
+# A wait for credit looks again after so long; what it waits for wakes it all the same.
+_LONGEST_WAIT_S = 3600.0
+
+
+class Call:
+    """A call from its request to its last message.
+
+    credit: bytes of chunks that it may send before it has to wait; None is no limit.
+    waiting: taken while the handler waits for credit; released to wake it.
+    size: that of the request, in bytes.
+    """
+
+    waiting = None
+
+    def __init__(self, request_id, command, args, context, stream, credit, size):
+        self.id = request_id
+        self.command = command
+        self.args = args
+        self.context = context
+        self.stream = stream
+        self.credit = credit
+        self.size = size
+
+    def wake(self):
+        """Has a handler that waits for credit look again. With the lock of the calls."""
+        if self.waiting is not None:
+            self.waiting.release()
+            self.waiting = None
+
+
+class Calls:
+    """The calls of one connection, and the other messages about them."""
+
+    def __init__(self, worker, connection, agreement):
+        self._worker = worker
+        self._worker_id = worker.worker_id
+        self._connection = connection
+        self._codec = agreement.codec
+        self._has_sessions = "session" in agreement.features
+        self._has_streams = "stream" in agreement.features
+        self._send_limit = agreement.send_limit
+        self._threads = Threads(connection, worker.capacity, self)
+        self._calls = {}  # those in flight by their ids
+        self._lock = allocate_lock()  # for credit, and for waiting until there is some
+        self._input_ended = False
+        self.write = connection.write
+
+    def serve(self):
+        """Serves until the input ends or the worker is told to stop."""
+        self._threads.run()
+
+    # What Threads asks for.
+
+    def receive(self, frame):
+        """Takes a frame in: a Call to be run, bytes to be sent as the reply, or None."""
+        try:
+            message = self._codec.decode(frame)
+        except DecodeError as error:
+            problem = not_decoded(frame, self._codec, error)
+            return self._refusal(answerable(error.request_id), problem)
+        if type(message) is not dict:
+            problem = f"a message is a map, not {type(message).__name__}"
+            return self._refusal(None, problem)
+        kind = message.get("type")
+        if kind is not None:
+            control = _CONTROLS.get(kind) if type(kind) is str else None
+            return control(self, message) if control else None
+        try:
+            call = self._opened(message, len(frame))
+        except CallError as error:
+            return self._refusal(answerable(message.get("id")), error.text)
+        if call.id in self._calls:
+            return self._refusal(None, f"the id {call.id} is that of a call in flight")
+        self._calls[call.id] = call
+        return call
+
+    def refusal(self, error):
+        """The reply to frames that cannot be read any more, if there is one."""
+        if isinstance(error, OversizedFrame):
+            return self._refusal(None, str(error))
+        return None
+
+    def run(self, call):
+        """Runs a call, and writes its chunks; the bytes of its last message."""
+        if call.stream:
+            payload = self._run_stream(call)
+        else:
+            payload = self._run_unary(call)
+        call.context.end()
+        del self._calls[call.id]
+        return payload
+
+    def input_ended(self):
+        """No more messages will come: what waits for credit waits in vain."""
+        with self._lock:
+            self._input_ended = True
+            for call in list(self._calls.values()):
+                call.wake()
+
+    # Calls.
+
+    def _opened(self, message, size):
+        """The Call of a request. Raises CallError."""
+        request_id, command, args = read_request(message)
+        timeout_ms = message.get("timeout_ms") or 0
+        if type(timeout_ms) is not int:
+            raise CallError(INVALID_ARGUMENT, "timeout_ms is an integer")
+        session_id = credit = None
+        if self._has_sessions:
+            session_id = message.get("session_id")
+            if session_id is not None and not _is_session_id(session_id):
+                raise CallError(
+                    INVALID_ARGUMENT,
+                    f"session_id is a text of 1 to {MAX_SESSION_ID_BYTES} bytes",
+                )
+        stream = self._has_streams and message.get("stream") is True
+        if stream:
+            credit = message.get("credit")
+            if credit is not None and not _is_credit(credit):
+                raise CallError(INVALID_ARGUMENT, f"credit is 1 to {MAX_CREDIT_BYTES}")
+        if session_id is None:
+            context = Context(self._worker_id, request_id, None, timeout_ms)
+        else:
+            context = self._worker.context(request_id, session_id, timeout_ms)
+        return Call(request_id, command, args, context, stream, credit, size)
+
+    def _run_unary(self, call):
+        try:
+            result = self._worker.registry.call(call.command, call.args, call.context)
+            payload = self._codec.encode_result(call.id, result)
+            if len(payload) > self._send_limit:
+                check_size(payload, self._send_limit)
+        except CallError as error:
+            failure = error
+        except EncodeError as error:
+            failure = cannot_encode(error)
+        else:
+            self._worker.count(True)
+            return payload
+        self._worker.count(False)
+        return self._failure(call.id, failure)
+
+    def _run_stream(self, call):
+        index, context = 0, call.context
+        chunks = self._worker.registry.stream(call.command, call.args, context)
+        try:
+            for chunk, final in chunks:
+                payload = self._encoded_chunk(call, index, final, chunk)
+                if call.credit is not None and chunk is not NO_CHUNK:
+                    self._take_credit(call, len(payload))
+                if final:
+                    break
+                self._connection.write_if(context.check, payload)
+                index += 1
+            self._worker.count(True)
+            return payload
+        except OSError:
+            raise
+        except Exception as error:
+            self._worker.count(False)
+            return self._failure(call.id, as_call_error(error), index)
+        finally:
+            chunks.close()
+
+    def _encoded_chunk(self, call, index, final, chunk):
+        try:
+            payload = self._codec.encode_chunk(call.id, index, final, chunk)
+        except EncodeError as error:
+            raise cannot_encode(error) from None
+        check_size(payload, self._send_limit)
+        return payload
+
+    def _take_credit(self, call, size):
+        """Waits until there is credit for a chunk, and takes it. PROTOCOL.md 6.7."""
+        context = call.context
+        while True:
+            with self._lock:
+                if call.credit > 0:
+                    call.credit -= size
+                    return
+                if self._input_ended:
+                    raise CallError(CANCELLED, "the pool has ended the connection")
+                waiting = call.waiting = allocate_lock()
+                waiting.acquire()
+            context.check()  # the call is cancelled first, and then woken
+            self._threads.read_on()
+            left_ms = context.deadline_left_ms
+            if left_ms is None:
+                left_ms = _LONGEST_WAIT_S * 1000
+            waiting.acquire(True, min(left_ms / 1000, _LONGEST_WAIT_S))
+            with self._lock:
+                call.waiting = None
+            context.check()
+
+    # Messages that are no requests. Each returns bytes to be sent, or None.
+
+    def _cancel(self, message):
+        call = self._call_of(message)
+        if call is None:
+            return None
+        call.context.cancel()
+        if self._threads.withdraw(call):
+            del self._calls[call.id]
+            self._worker.count(False)
+            error = CallError(CANCELLED, "the caller has given the call up", True)
+            return self._failure(call.id, error)
+        with self._lock:
+            call.wake()
+        return None
+
+    def _grant_credit(self, message):
+        call, more = self._call_of(message), message.get("bytes")
+        if call is not None and call.credit is not None and _is_credit(more):
+            with self._lock:
+                call.credit += more
+                if call.credit > 0:
+                    call.wake()
+
+    def _end_session(self, message):
+        session_id = message.get("session_id")
+        if type(session_id) is str and self._has_sessions:
+            self._worker.sessions.end(session_id)
+
+    def _health(self, message):
+        health = self._worker.health()
+        health["calls_in_flight"] = len(self._calls)
+        return self._told(message, health)
+
+    def _info(self, message):
+        return self._told(message, self._worker.info(self._connection.max_frame_bytes))
+
+    def _told(self, message, result):
+        request_id = message.get("id")
+        if type(request_id) is not int or request_id <= 0:
+            return self._refusal(None, "the id of a request is an integer over 0")
+        if request_id in self._calls:
+            return self._refusal(None, f"the id {request_id} is that of a call in flight")
+        try:
+            payload = self._codec.encode_result(request_id, result)
+            check_size(payload, self._send_limit)
+            return payload
+        except EncodeError as error:
+            return self._failure(request_id, cannot_encode(error))
+        except CallError as error:
+            return self._failure(request_id, error)
+
+    def _call_of(self, message):
+        request_id = message.get("id")
+        return self._calls.get(request_id) if type(request_id) is int else None
+
+    # Failures.
+
+    def _refusal(self, request_id, problem):
+        """The bytes of the answer to what is no request."""
+        return self._failure(request_id, CallError(INVALID_ARGUMENT, problem, True))
+
+    def _failure(self, request_id, error, index=None):
+        """The bytes of a failure; with an index, the last message of a stream."""
+        message = {"id": request_id}
+        if index is not None:
+            message.update(type="chunk", index=index, final=True)
+        # Short enough for any limit, however its characters are written.
+        text = error.text[: self._send_limit // 8]
+        message.update(success=False, error=text, code=error.code)
+        if error.did_not_run:
+            message["did_not_run"] = True
+        return self._codec.encode(message)
+
+
+_CONTROLS = {
+    "cancel": Calls._cancel,
+    "credit": Calls._grant_credit,
+    "end_session": Calls._end_session,
+    "health": Calls._health,
+    "info": Calls._info,
+}
+
+
+def _is_credit(value):
+    return type(value) is int and 0 < value <= MAX_CREDIT_BYTES
+
+
+def _is_session_id(value):
+    if type(value) is not str or not value:
+        return False
+    try:
+        return len(value.encode("utf-8")) <= MAX_SESSION_ID_BYTES
+    except UnicodeEncodeError:
+        return False

@@ -1,0 +1,160 @@
+"""A connection over stdio in version 1: a request and its reply, in turn. PROTOCOL.md 2."""
+
+import time
+
+from .calls import (
+    HANDLER_FAILED,
+    INVALID_ARGUMENT,
+    MESSAGE_TOO_LARGE,
+    CallError,
+    printable,
+)
+from .frames import OversizedFrame
+from .values import MAX_INT, DecodeError, EncodeError
+
+
+class LegacyConversation:
+    """Reads, executes and answers on one thread, as the frames come."""
+
+    def __init__(self, worker, connection, codec):
+        self._worker = worker
+        self._connection = connection
+        self._codec = codec
+        self._timestamp = Timestamp()
+
+    def run(self):
+        """Answers frames until the connection ends or the worker is told to stop."""
+        connection = self._connection
+        while not connection.stopping:
+            frame = self.read()
+            if frame is None:
+                return
+            connection.busy = True
+            try:
+                message = self._codec.decode(frame)
+            except DecodeError as error:
+                self.refuse_frame(frame, error)
+            else:
+                self.handle(message)
+            connection.busy = False
+
+    def read(self):
+        """The next frame, None at the end. One over the limit is answered, and raised."""
+        try:
+            return self._connection.reader.read()
+        except OversizedFrame as error:
+            self.refuse(None, str(error))
+            raise
+
+    def handle(self, message):
+        """Executes a request and answers it."""
+        if type(message) is not dict:
+            self.refuse(None, f"a message is a map, not {type(message).__name__}")
+            return
+        try:
+            request_id, command, args = read_request(message)
+        except CallError as error:
+            self.refuse(message.get("id"), error.text)
+            return
+        context = self._worker.context(request_id)
+        try:
+            result = self._worker.registry.call(command, args, context)
+            payload = self._encode(
+                {
+                    "id": request_id,
+                    "success": True,
+                    "result": result,
+                    "timestamp": self._timestamp.now(),
+                }
+            )
+        except CallError as error:
+            self._worker.count(False)
+            self._fail(request_id, error.text)
+            return
+        self._worker.count(True)
+        self._connection.write(payload)
+
+    def refuse(self, request_id, problem):
+        """Answers what is no request, with its id if that is an integer."""
+        self._fail(answerable(request_id), problem)
+
+    def refuse_frame(self, frame, error):
+        """Answers a payload that is no message."""
+        self._fail(getattr(error, "request_id", None), not_decoded(frame, self._codec, error))
+
+    def _encode(self, message):
+        try:
+            payload = self._codec.encode(message)
+        except EncodeError as error:
+            raise cannot_encode(error) from None
+        check_size(payload, self._connection.max_frame_bytes)
+        return payload
+
+    def _fail(self, request_id, text):
+        self._connection.write(
+            self._codec.encode(
+                {
+                    "id": request_id,
+                    "success": False,
+                    "error": text,
+                    "timestamp": self._timestamp.now(),
+                }
+            )
+        )
+
+
+def read_request(message):
+    """The (id, command, args) of a request. Raises CallError."""
+    request_id, command = message.get("id"), message.get("command")
+    if type(request_id) is not int or not 0 < request_id <= MAX_INT:
+        raise CallError(INVALID_ARGUMENT, "the id of a request is an integer over 0", True)
+    if type(command) is not str:
+        raise CallError(INVALID_ARGUMENT, "the command of a request is a text", True)
+    args = message.get("args")
+    if type(args) is not dict:
+        if args is not None:
+            raise CallError(INVALID_ARGUMENT, "the args of a request are a map", True)
+        args = {}
+    return request_id, command, args
+
+
+def answerable(request_id):
+    """The id with which to answer what is no request: an integer, or None."""
+    if type(request_id) is int and abs(request_id) <= MAX_INT // 2:
+        return request_id
+    return None
+
+
+def not_decoded(frame, codec, error):
+    """Says that a payload is no message."""
+    return f"a frame of {len(frame)} bytes is no {codec.name} message: {printable(error)}"
+
+
+def cannot_encode(error):
+    """The CallError for an EncodeError of a result or chunk."""
+    return CallError(HANDLER_FAILED, f"the result cannot be encoded: {printable(error)}")
+
+
+def check_size(payload, limit):
+    """Raises CallError when the payload is over the limit, in bytes."""
+    if len(payload) > limit:
+        raise CallError(
+            MESSAGE_TOO_LARGE,
+            f"a result of {len(payload)} bytes is over the frame limit of {limit}",
+        )
+
+
+class Timestamp:
+    """Now, as ISO 8601 in UTC. One thread at a time."""
+
+    def __init__(self):
+        self._second = 0
+        self._second_text = ""
+
+    def now(self):
+        """The text."""
+        second, nanosecond = divmod(time.time_ns(), 1_000_000_000)
+        if second != self._second:
+            self._second = second
+            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._second_text}.{nanosecond // 1000:06d}Z"

@@ -1,0 +1,76 @@
+#include "src/pool/fake_transport.h"
+
+#include <fcntl.h>
+
+#include <memory>
+#include <utility>
+
+#include "src/base/fd.h"
+#include "src/transport/launch.h"
+
+namespace snakepit {
+namespace testing {
+
+FakeTransport* fake_transport = nullptr;
+
+namespace {
+
+class FakeConnection : public Connection {
+ public:
+  explicit FakeConnection(FakeTransport& fake) : fake_(fake), agreement_(fake.agreement) {}
+
+  const Agreement& agreement() const override { return agreement_; }
+  CallOutcome<Value> Call(const CallRequest& request) override { return fake_.call(request); }
+  CallOutcome<int64_t> Stream(const CallRequest& request, const ChunkCallback& on_chunk) override {
+    return fake_.stream(request, on_chunk);
+  }
+  void CallAsync(const CallRequest& request,
+                 std::function<void(CallOutcome<Value>)> done) override {
+    fake_.call_async(request, std::move(done));
+  }
+  void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) override {
+    fake_.check_health(deadline, std::move(done));
+  }
+  void EndSession(const std::string& session_id) override { fake_.end_session(session_id); }
+  void AskToEnd() override {}
+  void Abort() override { fake_.abort(); }
+
+ private:
+  FakeTransport& fake_;
+  const Agreement agreement_;
+};
+
+class FakeLaunch : public Launch {
+ public:
+  explicit FakeLaunch(FakeTransport& fake)
+      : fake_(fake), null_(open("/dev/null", O_RDWR | O_CLOEXEC)) {
+    spec_.argv = {"/bin/sleep", "3600"};
+    spec_.stdin_fd = spec_.stdout_fd = null_.get();
+  }
+
+  void Connect(SteadyTime, ReadyCallback ready) override {
+    ready(std::make_shared<FakeConnection>(fake_));
+  }
+  void Abort() override {}
+  bool EndsBySigterm() const override { return true; }
+
+ private:
+  FakeTransport& fake_;
+  const UniqueFd null_;
+};
+
+}  // namespace
+}  // namespace testing
+
+std::string WorkerIdText(int worker_id) { return std::to_string(worker_id); }
+
+bool NeedsRuntimeDirectory(const Adapter&) { return false; }
+
+Result<std::unique_ptr<Launch>> Launch::Prepare(const Adapter&, LaunchContext context) {
+  testing::FakeTransport& fake = *testing::fake_transport;
+  fake.io = context.io;
+  fake.cancel_grace = context.cancel_grace;
+  return std::make_unique<testing::FakeLaunch>(fake);
+}
+
+}  // namespace snakepit

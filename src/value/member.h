@@ -1,0 +1,41 @@
+// A member of a message that its reader asks for.
+#ifndef SNAKEPIT_SRC_VALUE_MEMBER_H_
+#define SNAKEPIT_SRC_VALUE_MEMBER_H_
+
+#include <algorithm>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "snakepit/value.h"
+
+namespace snakepit {
+
+// Messages are decoded into an array of these, without a Value::Map of the whole.
+struct Member {
+  enum class Kind {
+    kField,  // a part of the message
+    kValue,  // a value of PROTOCOL.md 0.6: `args`, `result` or `chunk`
+  };
+
+  std::string_view name;
+  Kind kind = Kind::kField;
+  std::optional<Value> value = std::nullopt;  // absent: the message has no such member
+
+  // What is inside, or nullptr when it is absent or of another kind.
+  template <typename T>
+  T* get_if() {
+    return value ? value->get_if<T>() : nullptr;
+  }
+};
+
+// The member of that name, or nullptr when it was not asked for.
+inline Member* FindMember(std::span<Member> members, std::string_view name) {
+  const auto it = std::find_if(members.begin(), members.end(),
+                               [name](const Member& member) { return member.name == name; });
+  return it == members.end() ? nullptr : &*it;
+}
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_SRC_VALUE_MEMBER_H_

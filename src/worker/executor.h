@@ -1,0 +1,71 @@
+// The threads of a worker: those that run handlers, at most as many at a time as its capacity.
+#ifndef SNAKEPIT_SRC_WORKER_EXECUTOR_H_
+#define SNAKEPIT_SRC_WORKER_EXECUTOR_H_
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace snakepit {
+
+// Jobs that wait for their turn, at most; a pool that keeps to the capacity needs none.
+// PROTOCOL.md 6.8.3.
+inline constexpr size_t kMaxWaitingJobs = 1024;
+
+// Runs jobs in the order of their arrival, up to a number at a time, and tasks besides. Threads are
+// made when needed and kept. Usable from any thread.
+class Executor {
+ public:
+  explicit Executor(int max_running) : max_running_(static_cast<size_t>(max_running)) {}
+  // Waits for what runs; jobs that wait are dropped.
+  ~Executor();
+
+  // Takes a place among the jobs that run for the calling thread, if none runs and none waits.
+  // EndHere gives it back.
+  bool TryBeginHere();
+  void EndHere();
+
+  // False when kMaxWaitingJobs wait, or the system gives no thread: the job is not run.
+  [[nodiscard]] bool Submit(std::function<void()> job);
+
+  // Runs a task at once, whatever jobs run. False when the system gives no thread.
+  [[nodiscard]] bool Start(std::function<void()> task);
+
+  // Jobs that run or wait.
+  size_t in_flight() const;
+
+  // Waits until there are none.
+  void WaitUntilIdle();
+  // False when that takes longer.
+  bool WaitUntilIdle(std::chrono::steady_clock::duration limit);
+
+ private:
+  // With mutex_ locked.
+  bool IsIdle() const { return running_ == 0 && waiting_.empty(); }
+  bool HaveThread();
+  void EndJob();
+
+  void ThreadMain();
+
+  const size_t max_running_;
+  mutable std::mutex mutex_;
+  std::condition_variable work_;
+  std::condition_variable idle_;
+  std::deque<std::function<void()>> waiting_;
+  std::deque<std::function<void()>> tasks_;
+  size_t running_ = 0;          // jobs, here and on threads
+  size_t running_threads_ = 0;  // jobs on threads
+  size_t sleeping_ = 0;         // threads that wait for work and were not woken
+  size_t wakes_ = 0;            // threads that were woken and do not run yet
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_SRC_WORKER_EXECUTOR_H_

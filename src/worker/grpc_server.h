@@ -1,0 +1,47 @@
+// Serves a worker over gRPC. PROTOCOL.md 4 and 6.11. gRPC's own headers stay in the .cc.
+#ifndef SNAKEPIT_SRC_WORKER_GRPC_SERVER_H_
+#define SNAKEPIT_SRC_WORKER_GRPC_SERVER_H_
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "snakepit/error.h"
+#include "src/worker/grpc_address.h"
+#include "src/worker/wakeup.h"
+#include "src/worker/worker_core.h"
+
+namespace snakepit {
+
+class GrpcServer {
+ public:
+  GrpcServer(WorkerCore& core, size_t max_message_bytes);
+  // Waits for handlers that run.
+  ~GrpcServer();
+
+  // Begins to serve there: what is to be announced, the port or the absolute path of the socket.
+  // INVALID_ARGUMENT or INTERNAL when it cannot listen there.
+  Result<std::string> Start(const ListenAddress& address);
+
+  // Serves until Terminate, and removes the socket.
+  void Run();
+
+  // Lets Run return when the calls in progress have ended, or after 2 s. From any thread and from a
+  // signal handler.
+  void Terminate() { wakeup_.Wake(); }
+
+  // After Run: whether no handler runs any more and every connection is closed.
+  bool idle() const { return idle_; }
+
+ private:
+  class Service;
+
+  Wakeup wakeup_;
+  std::unique_ptr<Service> service_;
+  std::string socket_path_;
+  bool idle_ = true;
+};
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_SRC_WORKER_GRPC_SERVER_H_

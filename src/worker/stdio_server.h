@@ -1,0 +1,114 @@
+// Serves a worker over a pair of descriptors. PROTOCOL.md 2, 3 and 6.
+#ifndef SNAKEPIT_SRC_WORKER_STDIO_SERVER_H_
+#define SNAKEPIT_SRC_WORKER_STDIO_SERVER_H_
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "src/base/fd.h"
+#include "src/wire/frame.h"
+#include "src/wire/handshake.h"
+#include "src/wire/pool_message.h"
+#include "src/worker/executor.h"
+#include "src/worker/frame_writer.h"
+#include "src/worker/input_wait.h"
+#include "src/worker/reading_role.h"
+#include "src/worker/wakeup.h"
+#include "src/worker/worker_core.h"
+
+namespace snakepit {
+
+// One connection. In version 1 calls are run one after the other on the thread that reads. In
+// version 2 a call is run there too when no other is in flight, which is the quickest; but others
+// are read meanwhile (ReadingRole), and are run on threads of their own until none is in flight.
+class StdioServer {
+ public:
+  // SIGPIPE must not end the process.
+  StdioServer(WorkerCore& core, UniqueFd input, UniqueFd output, size_t max_frame_bytes);
+  // Waits for handlers that run.
+  ~StdioServer();
+
+  // Serves until the connection ends, or Terminate, and calls have ended: the exit status.
+  int Run();
+
+  // After Run: whether no handler runs any more. After a fault they have only a limited time.
+  bool idle() const;
+
+  // Begins no more calls, and lets Run return when those in flight have ended. PROTOCOL.md 1.4.2.
+  // From any thread and from a signal handler.
+  void Terminate();
+
+ private:
+  struct PendingCall;
+  using CallPtr = std::shared_ptr<PendingCall>;
+  class Sink;
+
+  // Of the thread that reads.
+  void ReadLoop();
+  std::optional<std::string_view> NextPayload();
+  // Reads what there is; false at the end of the connection.
+  bool Receive();
+  // Takes the first payload; true when it was a negotiation, now answered.
+  bool Negotiate(std::string_view payload);
+  void Handle(PoolMessage message, ReadingRole::Turn turn);
+  void Begin(PoolMessage message, ReadingRole::Turn turn);
+  // Has a thread stand by that takes over the reading.
+  void HaveStandby();
+  // Nothing is read any more.
+  void End(int status);
+  void EndInError(std::string_view reason);
+
+  void Serve(PendingCall& call);
+  // Run the handler, and leave in `*frame` what is still to be written, if anything.
+  Result<void> RunForResult(PendingCall& call, std::string* frame);
+  Result<void> RunForChunks(PendingCall& call, std::string* frame);
+  void Cancel(PendingCall& call);
+  // Answers a call whose handler is not begun.
+  void Refuse(PendingCall& call, ErrorCode code, std::string reason);
+  void WriteFailure(std::optional<int64_t> id, const Error& error, int64_t chunk_index = -1);
+  void WriteResult(int64_t id, const Value& result);
+  CallPtr Find(int64_t id);
+  void Forget(int64_t id);
+  void CallEnded();
+  void Write(std::string_view frame);
+  void Break();
+
+  WorkerCore& core_;
+  const UniqueFd input_;
+  const size_t max_frame_bytes_;
+  FrameWriter writer_;
+  Wakeup wakeup_;
+  std::atomic<bool> terminating_{false};
+  std::atomic<bool> broken_{false};  // the pool reads no more
+  std::atomic<int64_t> unanswered_{0};
+
+  // Of the thread that reads.
+  FrameReader reader_;
+  InputWait wait_;
+  bool open_ = false;  // whether the agreement is settled; then it never changes
+  Agreement agreement_;
+  size_t send_limit_;
+
+  ReadingRole role_;
+  std::mutex calls_mutex_;
+  std::unordered_map<int64_t, CallPtr> calls_;  // in flight
+
+  std::mutex end_mutex_;
+  std::condition_variable end_;
+  std::optional<int> status_;  // when nothing is read any more
+
+  Executor executor_;  // destroyed first: its threads use the rest
+};
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_SRC_WORKER_STDIO_SERVER_H_

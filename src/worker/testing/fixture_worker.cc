@@ -1,0 +1,239 @@
+// A worker for tests: commands that show what the SDK does. --capacity N or the environment
+// variable FIXTURE_CAPACITY says how many calls it takes at a time.
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <limits>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "snakepit/worker.h"
+
+namespace {
+
+using snakepit::Bytes;
+using snakepit::Call;
+using snakepit::ChunkSink;
+using snakepit::Error;
+using snakepit::ErrorCode;
+using snakepit::Fail;
+using snakepit::InvalidArgument;
+using snakepit::Result;
+using snakepit::Value;
+
+std::chrono::milliseconds Milliseconds(const Call& call) {
+  return std::chrono::milliseconds(call.Integer("ms"));
+}
+
+// Takes --capacity N out of the arguments.
+int TakeCapacity(std::vector<const char*>* arguments) {
+  const char* text = std::getenv("FIXTURE_CAPACITY");
+  for (auto it = arguments->begin(); it + 1 < arguments->end(); ++it) {
+    if (std::string_view(*it) != "--capacity") continue;
+    text = *(it + 1);
+    arguments->erase(it, it + 2);
+    break;
+  }
+  return text == nullptr ? 1 : std::atoi(text);
+}
+
+void AddCalls(snakepit::Worker& worker) {
+  worker.Command("echo", [](const Call& call) { return call.args(); });
+  worker.Command("pid", [](const Call&) { return getpid(); });
+  worker.Command("fail", [](const Call& call) -> Value {
+    throw std::runtime_error(std::string(call.Text("message", "no row 2")));
+  });
+  worker.Command("refuse", [](const Call&) -> Value { throw InvalidArgument("never right"); });
+  worker.Command("throw_int", [](const Call&) -> Value { throw 7; });
+  // An error as data, with a code by name.
+  worker.Command("error", [](const Call& call) -> Result<Value> {
+    const auto code = snakepit::ErrorCodeFromName(call.Text("code"));
+    return Fail(code.value_or(ErrorCode::kInternal), std::string(call.Text("message", "as told")));
+  });
+  // What no encoding holds.
+  worker.Command("bad_value", [](const Call&) { return Value::Map{{"text", "\xff"}}; });
+  worker.Command("bytes", [](const Call& call) {
+    return Bytes{std::string(static_cast<size_t>(call.Integer("size")), 'x')};
+  });
+  worker.Command("special", [](const Call&) {
+    return Value::Map{{"nan", std::nan("")},
+                      {"infinity", -std::numeric_limits<double>::infinity()},
+                      {"bytes", Bytes{"\xff"}}};
+  });
+  worker.Command("time_left", [](const Call& call) {
+    const auto left = call.time_left();
+    return left ? Value(left->count()) : Value();
+  });
+  worker.Command("context", [](const Call& call) {
+    return Value::Map{{"command", call.command()},
+                      {"worker_id", call.worker_id()},
+                      {"request_id", call.request_id()},
+                      {"session_id", call.session_id()}};
+  });
+}
+
+void AddWaits(snakepit::Worker& worker) {
+  // How many handlers of `sleep` and `ignore_cancel` run, and the most that did at one time.
+  static std::atomic<int> running{0}, most{0};
+  struct Running {
+    Running() {
+      const int now = ++running;
+      for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
+      }
+    }
+    ~Running() { --running; }
+  };
+  worker.Command("sleep", [](const Call& call) {
+    const Running counted;
+    call.Wait(Milliseconds(call));
+    return "slept";
+  });
+  // Returns `i` when `count` calls of it run at one time; for as many calls as that.
+  static std::atomic<int64_t> met{0};
+  worker.Command("meet", [](const Call& call) {
+    const int64_t count = call.Integer("count");
+    ++met;
+    while (met < count && call.Wait(std::chrono::milliseconds(1))) continue;
+    return call.Integer("i", 0);
+  });
+  worker.Command("ignore_cancel", [](const Call& call) {
+    const Running counted;
+    std::this_thread::sleep_for(Milliseconds(call));
+    return "done";
+  });
+  // As `sleep`, or `ignore_cancel` when it is to be deaf, and says on stderr that it has begun.
+  worker.Command("announce", [](const Call& call) {
+    std::fputs("begun\n", stderr);
+    if (call.args().Find("deaf") == nullptr) return call.Wait(Milliseconds(call));
+    std::this_thread::sleep_for(Milliseconds(call));
+    return true;
+  });
+  // Returns when `count` handlers of it run at a time: `i`, and false when the call's time is over.
+  worker.Command("meet", [](const Call& call) -> Value {
+    static std::mutex mutex;
+    static std::condition_variable changed;
+    static int64_t here = 0;
+    std::unique_lock lock(mutex);
+    ++here;
+    changed.notify_all();
+    const auto left = call.time_left().value_or(std::chrono::minutes(1));
+    const bool met = changed.wait_for(lock, left, [&] { return here >= call.Integer("count"); });
+    return met ? Value(call.Integer("i")) : Value(false);
+  });
+  worker.Command("most_running", [](const Call&) { return most.load(); });
+  worker.Command("session_incr", [](const Call& call) {
+    int64_t count = 0;
+    call.UseSession([&](Value& state) {
+      if (const int64_t* before = state.get_if<int64_t>()) count = *before;
+      state = ++count;
+    });
+    return count;
+  });
+  // Whether a handler saw the stop of its token.
+  static std::atomic<int> stops{0};
+  worker.Command("await_stop", [](const Call& call) {
+    const std::stop_callback counted(call.stop_token(), [] { ++stops; });
+    call.Wait(Milliseconds(call));
+    return Value();
+  });
+  worker.Command("stops", [](const Call&) { return stops.load(); });
+}
+
+void AddStreams(snakepit::Worker& worker) {
+  // The chunks that handlers had taken off their hands, of all streams.
+  static std::atomic<int64_t> sent{0};
+  worker.Command("sent", [](const Call&) { return sent.load(); });
+  // The bytes 0 to 255 over and over, from 0 in each chunk.
+  worker.Stream("stream_bytes", [](const Call& call, ChunkSink& out) {
+    int64_t left = call.Integer("total_bytes");
+    const int64_t size = call.Integer("chunk_bytes", 64 * 1024);
+    if (size < 1) throw InvalidArgument("'chunk_bytes' is over 0");
+    Bytes chunk{std::string(static_cast<size_t>(size), '\0')};
+    for (size_t i = 0; i < chunk.data.size(); ++i) chunk.data[i] = static_cast<char>(i % 256);
+    for (; left > 0; left -= size, ++sent) {
+      if (left < size) chunk.data.resize(static_cast<size_t>(left));
+      if (!out.Send(chunk)) return;
+    }
+  });
+  worker.Stream("count", [](const Call& call, ChunkSink& out) {
+    for (int64_t i = 0; i < call.Integer("n"); ++i, ++sent) {
+      if (!out.Send(Value::Map{{"i", i}})) return;
+    }
+  });
+  worker.Stream("last", [](const Call&, ChunkSink& out) {
+    if (out.Send("first")) out.SendLast(Value::Map{});
+    if (out.Send("never sent")) std::abort();
+  });
+  // n chunks and then an error.
+  worker.Stream("fail_after", [](const Call& call, ChunkSink& out) {
+    for (int64_t i = 0; i < call.Integer("n"); ++i) {
+      if (!out.Send(i)) return;
+    }
+    throw std::runtime_error("no row " + std::to_string(call.Integer("n")));
+  });
+  worker.Stream("error_stream", [](const Call&, ChunkSink&) -> Result<void> {
+    return Fail(ErrorCode::kInvalidArgument, "nothing to stream");
+  });
+  worker.Stream("bad_chunk", [](const Call&, ChunkSink& out) {
+    if (out.Send(1) && out.Send("\xff")) std::abort();
+  });
+  // A chunk every `ms`, until the caller gives up.
+  worker.Stream("tick", [](const Call& call, ChunkSink& out) {
+    for (int64_t i = 0; call.Wait(Milliseconds(call)); ++i) {
+      if (!out.Send(i)) return;
+    }
+  });
+}
+
+void AddIsolation(snakepit::Worker& worker) {
+  worker.Command("print", [](const Call&) {
+    std::printf("hello from a handler\n");
+    std::cout << "and from std::cout" << std::endl;
+    (void)!write(STDOUT_FILENO, "and past both\n", 14);
+    return "printed";
+  });
+  // What a child reads from stdin, and which descriptors it has.
+  worker.Command("child", [](const Call&) -> Result<Value> {
+    FILE* child = popen("cat; ls /proc/self/fd | tr '\\n' ' '; env | grep -c SNAKEPIT_TOKEN", "r");
+    if (child == nullptr) return Fail(ErrorCode::kHandlerFailed, "no child");
+    std::string output;
+    char buffer[256];
+    while (const size_t size = fread(buffer, 1, sizeof buffer, child)) output.append(buffer, size);
+    pclose(child);
+    return output;
+  });
+  // A child that is forked and lives on, without exec, until its stdin is at its end: at once.
+  worker.Command("fork", [](const Call&) -> Value {
+    const pid_t child = fork();
+    if (child == 0) {
+      sleep(60);
+      _exit(0);
+    }
+    return child;
+  });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::printf("printed before Main");
+  std::vector<const char*> arguments(argv, argv + argc);
+  snakepit::Worker worker("fixture", {.capacity = TakeCapacity(&arguments)});
+  AddCalls(worker);
+  AddWaits(worker);
+  AddStreams(worker);
+  AddIsolation(worker);
+  return worker.Main(static_cast<int>(arguments.size()), arguments.data());
+}

@@ -1,0 +1,42 @@
+// Wakes a thread that waits for descriptors.
+#ifndef SNAKEPIT_SRC_WORKER_WAKEUP_H_
+#define SNAKEPIT_SRC_WORKER_WAKEUP_H_
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+
+#include "src/base/fd.h"
+
+namespace snakepit {
+
+class Wakeup {
+ public:
+  Wakeup() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+  bool valid() const { return fd_.valid(); }
+  // Can be read from when Wake was called since the last Clear.
+  int fd() const { return fd_.get(); }
+
+  // From any thread and from a signal handler.
+  void Wake() const {
+    const int saved = errno;
+    const uint64_t one = 1;
+    (void)!write(fd_.get(), &one, sizeof one);
+    errno = saved;
+  }
+
+  void Clear() const {
+    uint64_t count = 0;
+    (void)!read(fd_.get(), &count, sizeof count);
+  }
+
+ private:
+  const UniqueFd fd_;
+};
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_SRC_WORKER_WAKEUP_H_

@@ -1,0 +1,220 @@
+#include "snakepit/worker.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+#include <utility>
+
+#include "src/wire/handshake.h"
+#include "src/worker/descriptors.h"
+#include "src/worker/grpc_address.h"
+#include "src/worker/grpc_server.h"
+#include "src/worker/stdio_server.h"
+#include "src/worker/worker_core.h"
+
+namespace snakepit {
+namespace {
+
+constexpr int kUsageError = 2;
+// After SIGTERM, calls in progress have so long to end.
+constexpr unsigned kDrainLimitSeconds = 2;
+
+constexpr size_t kDefaultMaxFrameBytes = 64u << 20;
+constexpr size_t kLeastMaxFrameBytes = 1024;
+constexpr size_t kGreatestMaxFrameBytes = INT32_MAX;
+
+struct CommandLine {
+  bool grpc = false;
+  ListenAddress address;
+  size_t max_frame_bytes = kDefaultMaxFrameBytes;
+};
+
+std::string UsageError(const WorkerCore& core, const std::string& problem) {
+  return core.name + ": " + problem + "\n" + core.name + ": --help lists the options\n";
+}
+
+// PROTOCOL.md 1.2.3. Nothing when it cannot be right.
+std::optional<size_t> MaxFrameBytes() {
+  const char* text = std::getenv("SNAKEPIT_MAX_FRAME_BYTES");
+  if (text == nullptr || *text == '\0') return kDefaultMaxFrameBytes;
+  size_t bytes = 0;
+  const char* end = text + strlen(text);
+  const auto [rest, error] = std::from_chars(text, end, bytes);
+  if (error != std::errc() || rest != end || bytes < kLeastMaxFrameBytes ||
+      bytes > kGreatestMaxFrameBytes) {
+    return std::nullopt;
+  }
+  return bytes;
+}
+
+// The exit status when there is nothing to serve.
+std::optional<int> Parse(const WorkerCore& core, int argc, const char* const* argv,
+                         CommandLine* parsed) {
+  CLI::App app("The worker " + core.name + ": serves a Snakepit pool.", core.name);
+  std::string transport = "stdio", host = parsed->address.host, socket, mode;
+  int port = 0;
+  app.add_option("--transport", transport, "stdio (default) or grpc")
+      ->check(CLI::IsMember({"stdio", "grpc"}));
+  auto* port_option =
+      app.add_option("--port", port, "gRPC: the TCP port; 0 is any free one (default)")
+          ->check(CLI::Range(0, 65535));
+  app.add_option("--host", host, "gRPC: the port's address (127.0.0.1)");
+  auto* socket_option =
+      app.add_option("--socket", socket, "gRPC: the path of a Unix socket instead of a port")
+          ->excludes(port_option);
+  app.add_option("--mode", mode, "ignored; older pools pass it")
+      ->check(CLI::IsMember({"pool-worker"}));
+  app.set_version_flag("--version", core.name + " " + core.options.version);
+  const auto usage_error = [&](const std::string& problem) {
+    std::fputs(UsageError(core, problem).c_str(), stderr);
+    return kUsageError;
+  };
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& asked) {  // --help, --version
+    return app.exit(asked);
+  } catch (const CLI::ParseError& error) {
+    return usage_error(error.what());
+  }
+  parsed->grpc = transport == "grpc";
+  if (!parsed->grpc && (*port_option || *socket_option)) {
+    return usage_error("--port and --socket need --transport grpc");
+  }
+  if (*socket_option && socket.empty()) return usage_error("--socket: the path is empty");
+  const std::optional<size_t> limit = MaxFrameBytes();
+  if (!limit) return usage_error("SNAKEPIT_MAX_FRAME_BYTES is a number from 1024 to 2147483647");
+  parsed->max_frame_bytes = *limit;
+  parsed->address = {.socket_path = socket, .host = host, .port = port};
+  return std::nullopt;
+}
+
+// The pool's secret, and no trace of it in the environment, /proc/self/environ included.
+std::string TakeToken() {
+  char* token = std::getenv("SNAKEPIT_TOKEN");
+  if (token == nullptr) return "";
+  std::string taken = token;
+  explicit_bzero(token, taken.size());
+  unsetenv("SNAKEPIT_TOKEN");
+  return taken;
+}
+
+// What the signal handlers can reach.
+std::atomic<StdioServer*> stdio_server{nullptr};
+std::atomic<GrpcServer*> grpc_server{nullptr};
+
+void OnTerminate(int) {
+  if (StdioServer* server = stdio_server.load()) {
+    server->Terminate();
+    alarm(kDrainLimitSeconds);
+  } else if (GrpcServer* server = grpc_server.load()) {
+    server->Terminate();
+  } else {
+    _exit(0);
+  }
+}
+
+void Handle(int signal_number, void (*handler)(int)) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
+  sigaction(signal_number, &action, nullptr);
+}
+
+void HandleSignals() {
+  // Handlers, since children inherit SIG_IGN. A terminal's ^C is the pool's to judge; a write to a
+  // pool that is gone reports that itself.
+  Handle(SIGINT, [](int) {});
+  Handle(SIGPIPE, [](int) {});
+  Handle(SIGTERM, OnTerminate);
+  // The time that calls had after SIGTERM is over.
+  Handle(SIGALRM, [](int) { _exit(0); });
+}
+
+// A handler runs on that cannot be stopped: nothing that it may use is taken down.
+[[noreturn]] void Leave(int status) {
+  std::fflush(nullptr);
+  _exit(status);
+}
+
+int ServeStdio(WorkerCore& core, StdioDescriptors descriptors, size_t max_frame_bytes) {
+  CloseInForkedChildren(descriptors);
+  StdioServer server(core, std::move(descriptors.input), std::move(descriptors.output),
+                     max_frame_bytes);
+  stdio_server = &server;
+  HandleSignals();
+  const int status = server.Run();
+  if (!server.idle()) Leave(status);
+  alarm(0);
+  stdio_server = nullptr;
+  return status;
+}
+
+int ServeGrpc(WorkerCore& core, StdioDescriptors descriptors, const CommandLine& command_line) {
+  descriptors.input.Reset();
+  GrpcServer server(core, command_line.max_frame_bytes);
+  const auto failed = [&](const Error& error) {
+    std::fprintf(stderr, "%s: %s\n", core.name.c_str(), error.message.c_str());
+    return 1;
+  };
+  const Result<std::string> address = server.Start(command_line.address);
+  if (!address) return failed(address.error());
+  grpc_server = &server;
+  HandleSignals();
+  if (command_line.address.socket_path.empty()) {
+    if (Result<void> written = WriteReadyFile(std::atoi(address->c_str())); !written) {
+      failed(written.error());
+      Leave(1);
+    }
+  }
+  if (Result<void> announced = Announce(descriptors.output.get(), *address); !announced) {
+    // A pool that connects instead may have closed its end.
+    std::fprintf(stderr, "%s: cannot announce %s on stdout: %s\n", core.name.c_str(),
+                 address->c_str(), announced.error().message.c_str());
+  }
+  descriptors.output.Reset();
+  server.Run();
+  if (!server.idle()) Leave(0);
+  grpc_server = nullptr;
+  return 0;
+}
+
+}  // namespace
+
+Worker::Worker(std::string name, WorkerOptions options) {
+  options.capacity = std::clamp(options.capacity, 1, kMaxCapacity);
+  core_ = std::make_unique<WorkerCore>(std::move(name), std::move(options));
+  core_->token = TakeToken();
+}
+
+Worker::~Worker() = default;
+
+void Worker::Command(std::string name, CommandHandler handler) {
+  core_->registry.Add(std::move(name), std::move(handler));
+}
+
+void Worker::AddStream(std::string name, StreamHandler handler) {
+  core_->registry.AddStream(std::move(name), std::move(handler));
+}
+
+int Worker::Main(int argc, const char* const* argv) {
+  CommandLine command_line;
+  if (const auto status = Parse(*core_, argc, argv, &command_line)) return *status;
+  Result<StdioDescriptors> descriptors = TakeStdio();
+  if (!descriptors) {
+    std::fprintf(stderr, "%s: %s\n", core_->name.c_str(), descriptors.error().message.c_str());
+    return 1;
+  }
+  return command_line.grpc
+             ? ServeGrpc(*core_, std::move(*descriptors), command_line)
+             : ServeStdio(*core_, std::move(*descriptors), command_line.max_frame_bytes);
+}
+
+}  // namespace snakepit
