@@ -17,7 +17,7 @@ namespace {
 
 using std::chrono::steady_clock;
 
-// The pool's own (src/transport/adaptive_wait.h).
+// The pool's own (src/base/adaptive_wait.h).
 constexpr std::chrono::microseconds kSpin{50};
 
 constexpr size_t kFirstBufferBytes = 128 * 1024;

@@ -72,8 +72,8 @@ class Connection {
                          std::function<void(CallOutcome<Value>)> done) = 0;
 
   // Asks the worker how it is, whatever calls are in flight. `done` runs once, on the io_context's
-  // thread: DEADLINE_EXCEEDED, WORKER_LOST, PROTOCOL_ERROR; UNIMPLEMENTED where there is no asking
-  // a worker of version 1 that is busy. To be called on that thread.
+  // thread: DEADLINE_EXCEEDED, WORKER_LOST, PROTOCOL_ERROR; UNIMPLEMENTED for a worker of version 1
+  // on stdio, which has no health but `ping`. To be called on that thread.
   virtual void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) = 0;
 
   // No more calls of the session will come. Nothing is sent to a worker without sessions. To be

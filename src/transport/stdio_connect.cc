@@ -1,7 +1,5 @@
 #include "src/transport/stdio_connect.h"
 
-#include <sys/eventfd.h>
-
 #include <cerrno>
 #include <utility>
 
@@ -60,9 +58,8 @@ void ConnectStdio(asio::io_context& io, std::shared_ptr<FrameChannel> channel,
                   const StdioTransport& options, const std::string& worker_id,
                   std::chrono::milliseconds cancel_grace, SteadyTime deadline,
                   std::function<void(Result<std::shared_ptr<Connection>>)> ready) {
-  UniqueFd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wake.valid()) return ready(Fail(ErrnoError("eventfd", errno)));
-  auto connection = std::make_shared<StdioConnection>(io, channel, std::move(wake), cancel_grace);
+  auto connection = std::make_shared<StdioConnection>(io, channel, cancel_grace);
+  if (!connection->valid()) return ready(Fail(ErrnoError("eventfd", errno)));
   auto ping = std::make_shared<FirstPing>(connection, worker_id, ready);
   if (!options.negotiate) {
     connection->Assume(options.codecs.front());

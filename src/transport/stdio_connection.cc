@@ -1,8 +1,6 @@
 // StdioConnection: the calls of threads, and what any reader does.
 #include "src/transport/stdio_connection.h"
 
-#include <unistd.h>
-
 #include <stop_token>
 
 namespace snakepit {
@@ -177,7 +175,10 @@ bool StdioConnection::ReadUntilMail(Waiter& me, Lock& lock) {
       }
       case Kind::kBlocked: {
         const int write_fd = channel_->has_unsent() ? channel_->write_fd() : -1;
-        const auto outcome = wait_.Wait(channel_->read_fd(), write_fd, wake_fd_.get(), deadline);
+        pollfd entries[] = {{.fd = channel_->read_fd(), .events = POLLIN, .revents = 0},
+                            {.fd = wakeup_.fd(), .events = POLLIN, .revents = 0},
+                            {.fd = write_fd, .events = POLLOUT, .revents = 0}};
+        const auto outcome = wait_.Wait(entries, deadline);
         if (outcome == AdaptiveWait::Outcome::kReady && write_fd < 0 && !woken_) break;
         lock.lock();
         if (woken_) ClearWake();
@@ -243,14 +244,11 @@ void StdioConnection::SendLocked(std::string* frame) {
 
 void StdioConnection::WakeReaderLocked() {
   if (reader_ != Reader::kThread) return RequestIoTurnLocked();
-  if (woken_.exchange(true)) return;
-  const uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = write(wake_fd_.get(), &one, sizeof one);
+  if (!woken_.exchange(true)) wakeup_.Wake();
 }
 
 void StdioConnection::ClearWake() {
-  uint64_t count;
-  [[maybe_unused]] const ssize_t n = read(wake_fd_.get(), &count, sizeof count);
+  wakeup_.Clear();
   woken_ = false;
 }
 

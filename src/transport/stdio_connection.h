@@ -21,8 +21,9 @@
 #include <utility>
 #include <vector>
 
+#include "src/base/adaptive_wait.h"
 #include "src/base/fd.h"
-#include "src/transport/adaptive_wait.h"
+#include "src/base/wakeup.h"
 #include "src/transport/connection.h"
 #include "src/transport/frame_channel.h"
 #include "src/transport/stdio_call.h"
@@ -39,17 +40,19 @@ namespace snakepit {
 // has what it wanted. So a thread that is alone does its own I/O, without a hop.
 class StdioConnection : public Connection, public std::enable_shared_from_this<StdioConnection> {
  public:
-  StdioConnection(asio::io_context& io, std::shared_ptr<FrameChannel> channel, UniqueFd wake_fd,
+  StdioConnection(asio::io_context& io, std::shared_ptr<FrameChannel> channel,
                   std::chrono::milliseconds cancel_grace)
       : io_(io),
         channel_(std::move(channel)),
-        wake_fd_(std::move(wake_fd)),
         cancel_grace_(cancel_grace),
         readable_(io),
         writable_(io),
         timer_(io) {}
 
   ~StdioConnection() override { ReleaseDescriptors(); }
+
+  // False when the system had no descriptor to give; errno says why.
+  bool valid() const { return wakeup_.valid(); }
 
   // Sends the offer; `done` runs once, on the io_context's thread. To be called there, before all
   // else.
@@ -213,7 +216,7 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
 
   asio::io_context& io_;
   const std::shared_ptr<FrameChannel> channel_;
-  const UniqueFd wake_fd_;  // an eventfd: ends the wait of a thread that reads
+  const Wakeup wakeup_;  // ends the wait of a thread that reads
   const std::chrono::milliseconds cancel_grace_;
   Agreement agreement_;
   std::atomic<uint64_t> last_id_ = 0;

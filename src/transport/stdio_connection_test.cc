@@ -1,5 +1,3 @@
-#include "src/transport/stdio_connect.h"
-
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -16,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "src/transport/stdio_connect.h"
 #include "src/wire/frame.h"
 #include "src/wire/pool_message.h"
 #include "src/wire/worker_handshake.h"

@@ -149,7 +149,10 @@ std::optional<std::string_view> StdioServer::NextPayload() {
       return std::nullopt;
     }
     if (*next) return **next;
-    if (wait_.Wait(input_.get(), wakeup_.fd())) {
+    pollfd entries[] = {{.fd = input_.get(), .events = POLLIN, .revents = 0},
+                        {.fd = wakeup_.fd(), .events = POLLIN, .revents = 0}};
+    wait_.Wait(entries);
+    if (entries[0].revents != 0) {
       if (!Receive()) return std::nullopt;
     } else {
       wakeup_.Clear();

@@ -14,15 +14,15 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "src/base/adaptive_wait.h"
 #include "src/base/fd.h"
+#include "src/base/wakeup.h"
 #include "src/wire/frame.h"
 #include "src/wire/handshake.h"
 #include "src/wire/pool_message.h"
 #include "src/worker/executor.h"
 #include "src/worker/frame_writer.h"
-#include "src/worker/input_wait.h"
 #include "src/worker/reading_role.h"
-#include "src/worker/wakeup.h"
 #include "src/worker/worker_core.h"
 
 namespace snakepit {
@@ -93,7 +93,7 @@ class StdioServer {
 
   // Of the thread that reads.
   FrameReader reader_;
-  InputWait wait_;
+  AdaptiveWait wait_;
   bool open_ = false;  // whether the agreement is settled; then it never changes
   Agreement agreement_;
   size_t send_limit_;

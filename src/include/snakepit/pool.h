@@ -182,7 +182,7 @@ class Pool {
 
   // Asks a worker (0 to workers - 1) how it is, also while it is busy: INVALID_ARGUMENT when there
   // is no such worker, UNAVAILABLE while it is not ready, UNIMPLEMENTED for one of protocol version
-  // 1 that is busy, DEADLINE_EXCEEDED, WORKER_LOST. Not to be called from a callback of the pool.
+  // 1 on stdio, DEADLINE_EXCEEDED, WORKER_LOST. Not to be called from a callback of the pool.
   Result<WorkerHealth> CheckHealth(int worker_id,
                                    std::chrono::milliseconds timeout = std::chrono::seconds(5));
 

@@ -1,6 +1,5 @@
-#include "src/transport/adaptive_wait.h"
+#include "src/base/adaptive_wait.h"
 
-#include <poll.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -26,16 +25,13 @@ timespec ToTimespec(steady_clock::duration time) {
 
 }  // namespace
 
-AdaptiveWait::Outcome AdaptiveWait::Wait(int read_fd, int write_fd, int wake_fd,
-                                         SteadyTime deadline) {
-  pollfd entries[] = {{.fd = read_fd, .events = POLLIN, .revents = 0},
-                      {.fd = wake_fd, .events = POLLIN, .revents = 0},
-                      {.fd = write_fd, .events = POLLOUT, .revents = 0}};
-  const nfds_t count = write_fd < 0 ? 2 : 3;
+AdaptiveWait::Outcome AdaptiveWait::Wait(std::span<pollfd> entries,
+                                         std::optional<steady_clock::time_point> deadline) {
   if (HasSeveralProcessors() && (skip_ == 0 || --skip_ == 0)) {
-    const SteadyTime end = std::min(steady_clock::now() + kSpin, deadline);
+    auto end = steady_clock::now() + kSpin;
+    if (deadline) end = std::min(end, *deadline);
     do {
-      if (poll(entries, count, 0) > 0) {
+      if (poll(entries.data(), entries.size(), 0) > 0) {
         penalty_ = 1;
         return Outcome::kReady;
       }
@@ -44,10 +40,13 @@ AdaptiveWait::Outcome AdaptiveWait::Wait(int read_fd, int write_fd, int wake_fd,
     skip_ = penalty_;
   }
   for (;;) {
-    const SteadyTime now = steady_clock::now();
-    if (now >= deadline) return Outcome::kDeadline;
-    const timespec left = ToTimespec(deadline - now);
-    const int ready = ppoll(entries, count, &left, nullptr);
+    timespec left{};
+    if (deadline) {
+      const auto now = steady_clock::now();
+      if (now >= *deadline) return Outcome::kDeadline;
+      left = ToTimespec(*deadline - now);
+    }
+    const int ready = ppoll(entries.data(), entries.size(), deadline ? &left : nullptr, nullptr);
     // After an error the read will report what is wrong.
     if (ready > 0 || (ready < 0 && errno != EINTR)) return Outcome::kReady;
   }
