@@ -310,7 +310,8 @@ class _Call:
 class _CallsInProgress:
     """Calls from their arrival until their replies are sent, and whose turn it is.
 
-    May be used from any thread. At most `capacity` handlers run at a time, first come, first served.
+    May be used from any thread. At most `capacity` handlers run at a time, first come,
+    first served.
     """
 
     def __init__(self, capacity):

@@ -209,7 +209,6 @@ class Calls:
                 waiting = call.waiting = allocate_lock()
                 waiting.acquire()
             context.check()  # the call is cancelled first, and then woken
-            self._threads.read_on()
             left_ms = context.deadline_left_ms
             if left_ms is None:
                 left_ms = _LONGEST_WAIT_S * 1000

@@ -14,7 +14,8 @@ With a capacity of 1 all handlers run on the main thread. While nothing comes, n
 import os
 import select
 import sys
-from _queue import Empty, SimpleQueue
+import time
+from _queue import SimpleQueue
 from _thread import allocate_lock, start_new_thread
 from collections import deque
 
@@ -66,7 +67,6 @@ class Threads:
         # The frames that the main thread has begun to deal with: whether it is the same one
         # still, after a moment, is what the standby goes by.
         self._turn = 0
-        self._urgent = SimpleQueue()  # to the standby: not to wait for a moment
         self._kick_fd = os.eventfd(0)  # wakes the standby
         self._standby = select.epoll()
         self._standby.register(self._kick_fd, select.EPOLLIN)
@@ -143,12 +143,6 @@ class Threads:
             self._waiting_bytes -= call.size
             return True
 
-    def read_on(self):
-        """Says that a handler is about to wait for what has yet to be read."""
-        if not self._reading.locked():
-            self._urgent.put(None)
-            os.eventfd_write(self._kick_fd, 1)
-
     # The threads that run calls.
 
     def _run_calls(self, seat, call):
@@ -209,10 +203,7 @@ class Threads:
                 if any(fd == self._kick_fd for fd, _ in self._standby.poll()):
                     os.eventfd_read(self._kick_fd)
                 turn = self._turn
-                try:
-                    self._urgent.get(True, MOMENT_S)
-                except Empty:
-                    pass
+                time.sleep(MOMENT_S)
                 if self._turn == turn and self._reading.acquire(False):
                     self._read()
         except BaseException as error:  # a fault of this file: the connection would hang

@@ -10,6 +10,7 @@ import msgpack
 
 from grpc_client import pb
 from harness import FIXTURE, LIMIT_S, MANY, WorkerTestCase
+from snakepit_bridge.grpc_service import WAITING_THREADS
 
 TOKEN = "0123456789abcdefABCDEF0123456789"
 
@@ -207,6 +208,22 @@ class CancelTest(GrpcTestCase):
         self.wait_until(lambda: not self.active(worker))
         self.assertTrue(self.call(worker, "ping").success)
         self.assertFalse(os.path.exists(marker))
+
+    def test_those_that_are_cancelled_before_their_turn_leave_room_for_others(self):
+        worker = self.grpc(FIXTURE)
+        first = self.begin_waiting(worker, "first")
+        ping = pb.ExecuteRequest(command="ping")
+        waiting = [worker.execute.future(ping) for _ in range(2 * WAITING_THREADS)]
+        for _ in range(20):
+            worker.health(pb.HealthRequest(), timeout=LIMIT_S)
+        for call in waiting:
+            call.cancel()
+        # It waits for no turn, but needs a thread.
+        request = pb.SessionRequest(session_id="s", end_session=True)
+        # Sooner than the first call ends by itself.
+        reply = worker.execute_in_session(request, timeout=LIMIT_S / 2)
+        self.assertTrue(reply.success)
+        first.cancel()
 
     def test_cancelled_at_any_time_leaves_nothing_running(self):
         worker = self.grpc(MANY)

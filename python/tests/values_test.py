@@ -194,8 +194,7 @@ class WireTest(unittest.TestCase):
 class WorkerValuesTest(WorkerTestCase):
     def test_a_worker_gives_back_what_it_gets(self):
         seed = random.SystemRandom().randrange(1 << 32)
-        values = [Values(seed).any(4) for _ in range(1)]
-        values += [Values(seed + n).any(n % 5) for n in range(200)]
+        values = [Values(seed + n).any(n % 5) for n in range(200)]
         json_worker = self.stdio(FIXTURE, negotiation=NEGOTIATION)
         message_pack_worker = self.stdio(FIXTURE)
         message_pack_worker.send({**NEGOTIATION, "preferred": "msgpack"})
@@ -248,7 +247,8 @@ class Values:
             return pick.choice([None, True, False])
         if kind == 1:
             bits = pick.randrange(65)
-            return pick.choice([pick.getrandbits(bits), -pick.getrandbits(min(bits, 63)), -(1 << 63)])
+            number = pick.getrandbits(bits)
+            return pick.choice([number, -(number >> 1), -(1 << 63)])
         if kind == 2:
             return struct.unpack(">d", pick.randbytes(8))[0]
         if kind == 3:
