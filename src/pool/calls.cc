@@ -254,7 +254,6 @@ void Pool::Impl::EndAsync(AsyncCall* call, Result<Value> result) {
   const std::unique_ptr<AsyncCall> owned(call);
   {
     std::lock_guard lock(mutex_);
-    calls_.erase(call->pending.id);
     ++(result ? succeeded_ : failed_);
   }
   if (!result) {
@@ -268,6 +267,8 @@ void Pool::Impl::EndAsync(AsyncCall* call, Result<Value> result) {
     *call->info = {.worker_id = call->pending.worker, .worker_pid = call->pending.pid};
   }
   call->done(std::move(result));
+  std::lock_guard lock(mutex_);
+  calls_.erase(call->pending.id);  // not before: Drain waits for it
   changed_.notify_all();
 }
 

@@ -210,6 +210,23 @@ TEST_F(OutcomesTest, DrainWaitsForCallersAndShutdownForAbandonedCallsToo) {
   EXPECT_EQ(pool_->Stats().calls_in_flight, 0);
 }
 
+TEST_F(OutcomesTest, DrainWaitsForTheCallbackOfASubmittedCall) {
+  fake_.call_async = [this](const CallRequest&, std::function<void(CallOutcome<Value>)> done) {
+    Post([done = std::move(done)] { done({Value(1)}); });
+  };
+  Begin();
+  std::promise<void> begun;
+  std::atomic<bool> ended = false;
+  pool_->Submit("c", {}, [&](Result<Value>) {
+    begun.set_value();
+    std::this_thread::sleep_for(milliseconds(50));
+    ended = true;
+  });
+  begun.get_future().wait();
+  EXPECT_TRUE(pool_->Drain(kLimit));
+  EXPECT_TRUE(ended);
+}
+
 TEST_F(OutcomesTest, ASubmittedCallIsAbandonedLikewise) {
   for (AfterCall after : {AfterCall::kUsable, AfterCall::kUnusable, AfterCall::kLost}) {
     SCOPED_TRACE(static_cast<int>(after));

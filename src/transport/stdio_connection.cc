@@ -7,14 +7,6 @@ namespace snakepit {
 
 using std::chrono::steady_clock;
 
-namespace {
-
-// What a stream may send before its caller takes it, in bytes. PROTOCOL.md 6.7. Enough to keep a
-// worker busy while the pool's grant is on its way.
-constexpr int64_t kStreamCredit = 1 << 20;
-
-}  // namespace
-
 // --- A thread's call -----------------------------------------------------------------------------
 
 CallOutcome<Value> StdioConnection::Call(const CallRequest& request) {
@@ -81,7 +73,19 @@ void StdioConnection::Run(Waiter& me) {
   channel_->Flush();
   const bool needs_reader = channel_->has_unsent() || channel_->peer_takes_no_more();
   if (needs_reader && !MayReadLocked(me)) WakeReaderLocked();
+  try {
+    Await(me, lock);
+  } catch (...) {  // there is no memory, say: nobody may find this call any more
+    if (!lock.owns_lock()) lock.lock();
+    if (const auto left = in_flight_.find(me.id); left != in_flight_.end()) EraseLocked(left);
+    LeaveReadingLocked(me);
+    throw;
+  }
+  LeaveReadingLocked(me);
+}
 
+void StdioConnection::Await(Waiter& me, Lock& lock) {
+  const CallRequest& request = me.call.request();
   for (;;) {
     if (!me.inbox.empty()) {
       if (TakeMail(me, lock)) break;
@@ -107,7 +111,6 @@ void StdioConnection::Run(Waiter& me) {
       break;
     }
   }
-  LeaveReadingLocked(me);
 }
 
 // Takes what is in the inbox; true when the call has ended. The lock is not held meanwhile: the
@@ -150,10 +153,13 @@ bool StdioConnection::TakeMail(Waiter& me, Lock& lock) {
 }
 
 void StdioConnection::GrantCredit(Waiter& me) {
+  const int64_t bytes = std::exchange(me.taken_bytes, 0);
   std::string frame;
-  AppendCreditFrame(agreement_.codec, me.id, std::exchange(me.taken_bytes, 0), &frame);
+  AppendCreditFrame(agreement_.codec, me.id, bytes, &frame);
   std::lock_guard lock(mutex_);
-  if (in_flight_.contains(me.id)) SendLocked(&frame);
+  if (!in_flight_.contains(me.id)) return;
+  me.credit += bytes;
+  SendLocked(&frame);
 }
 
 // Reads until there is something for this thread: mail, or a stop. False when the deadline passed.
@@ -291,6 +297,15 @@ void StdioConnection::DeliverTo(Calls::iterator call, Mail mail) {
   InFlight& found = call->second;
   if (found.waiter != nullptr) {
     Waiter& waiter = *found.waiter;
+    if (waiter.call.is_stream() && mail.reply && mail.reply->kind == Reply::Kind::kChunk &&
+        mail.reply->has_value) {
+      if (waiter.credit <= 0) {  // what it sends would pile up here
+        return FailAllLocked({.code = ErrorCode::kProtocolError,
+                              .message = "the worker sent a chunk for which it had no credit"},
+                             AfterCall::kUnusable);
+      }
+      waiter.credit -= static_cast<int64_t>(mail.payload_bytes);
+    }
     waiter.inbox.push_back(std::move(mail));
     if (waiter.waits) waiter.changed.notify_one();
     if (is_last) EraseLocked(call);

@@ -81,6 +81,10 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
   void Abort() override { channel_->Abort(); }
 
  private:
+  // What a stream may send before its caller takes it, in bytes. PROTOCOL.md 6.7. Enough to keep a
+  // worker busy while the pool's grant is on its way.
+  static constexpr int64_t kStreamCredit = 1 << 20;
+
   enum class Reader { kNobody, kThread, kIo };
   using Lock = std::unique_lock<std::mutex>;
 
@@ -95,7 +99,7 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
   // A thread in Call or Stream.
   struct Waiter {
     Waiter(const Agreement& agreement, const CallRequest& request, const ChunkCallback* on_chunk)
-        : call(agreement, request, on_chunk) {}
+        : call(agreement, request, on_chunk), credit(on_chunk == nullptr ? 0 : kStreamCredit) {}
 
     StdioCall call;  // only used by the thread itself
     uint64_t id = 0;
@@ -103,6 +107,7 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
     // Guarded by mutex_.
     std::condition_variable changed;
     std::vector<Mail> inbox;
+    int64_t credit;      // of a stream: what the worker may send still, in bytes
     bool waits = false;  // for `changed`
     bool stop_requested = false;
   };
@@ -141,6 +146,8 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
   // --- A thread's call ---------------------------------------------------------------------------
 
   void Run(Waiter& me);
+  // Until the call has its outcome.
+  void Await(Waiter& me, Lock& lock);
   bool TakeMail(Waiter& me, Lock& lock);
   bool ReadUntilMail(Waiter& me, Lock& lock);
   void GrantCredit(Waiter& me);

@@ -7,6 +7,9 @@ using std::chrono::steady_clock;
 
 namespace {
 
+// A worker that sends without end must not keep the thread from all else.
+constexpr std::chrono::milliseconds kTurn{5};
+
 Result<WorkerHealth> HealthOf(const Value& value) {
   const Value* healthy = value.Find("healthy");
   if (healthy == nullptr || healthy->get_if<bool>() == nullptr) {
@@ -180,11 +183,12 @@ void StdioConnection::IoTurn() {
   if (report) report();
 }
 
-// Reads what is there, and leaves the role to a thread that waits.
+// Reads what is there, but not for long, and leaves the role to a thread that waits.
 void StdioConnection::ReadOnIo(Lock& lock) {
   using Kind = FrameChannel::Progress::Kind;
   io_in_turn_ = true;
   if (channel_->has_unsent()) channel_->Flush();
+  const SteadyTime end = steady_clock::now() + kTurn;
   for (bool more = true; more;) {
     lock.unlock();
     FrameChannel::Progress progress = channel_->Receive();
@@ -201,6 +205,10 @@ void StdioConnection::ReadOnIo(Lock& lock) {
       if (progress.kind == Kind::kBroken) FailAllLocked(progress.error, AfterCall::kUnusable);
     }
     if (closed_ || !IoHasWorkLocked()) more = false;
+    if (more && steady_clock::now() >= end) {
+      more = false;
+      RequestIoTurnLocked();
+    }
   }
   io_in_turn_ = false;
   if (WaitingThreadLocked() != nullptr || !IoHasWorkLocked()) PassReadingOnLocked();

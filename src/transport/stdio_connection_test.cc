@@ -194,8 +194,7 @@ class StdioConnectionTest : public ::testing::Test {
   std::promise<AfterCall> released_;
 };
 
-// --- Multiplexing
-// ---------------------------------------------------------------------------------
+// --- Multiplexing -------------------------------------------------------------------------------
 
 TEST_F(StdioConnectionTest, RepliesInAnyOrderReachTheirCalls) {
   Connect(8);
@@ -350,8 +349,7 @@ TEST_F(StdioConnectionTest, TheEndOfASessionIsSent) {
   EXPECT_EQ(message.session_id, "s1");
 }
 
-// --- Flow control
-// ---------------------------------------------------------------------------------
+// --- Flow control -------------------------------------------------------------------------------
 
 TEST_F(StdioConnectionTest, AStalledStreamIsBoundedAndHoldsUpNoOtherCall) {
   Connect(2);
@@ -402,8 +400,31 @@ TEST_F(StdioConnectionTest, AStalledStreamIsBoundedAndHoldsUpNoOtherCall) {
   EXPECT_EQ(taken, 100);
 }
 
-// --- Cancellation
-// ---------------------------------------------------------------------------------
+TEST_F(StdioConnectionTest, AWorkerThatSendsWithoutCreditIsOutOfStep) {
+  Connect(2);
+  std::promise<void> stalled, go_on;
+  auto stream = StreamOnThread(Request("stream"), [&](const Chunk& chunk) {
+    if (chunk.index == 0) {
+      stalled.set_value();
+      go_on.get_future().get();
+    }
+    return true;
+  });
+  const int64_t id = peer_->Read().id;
+  const Value chunk = Bytes{std::string(100'000, 'x')};
+  peer_->Chunk(id, 0, false, chunk);
+  stalled.get_future().get();
+  auto other = CallOnThread(Request("other"));  // reads meanwhile
+  peer_->Read();
+  for (int i = 1; i < 12; ++i) peer_->Chunk(id, i, false, chunk);
+  const CallOutcome<Value> outcome = other.get();
+  EXPECT_EQ(outcome.result.error().code, ErrorCode::kProtocolError);
+  EXPECT_EQ(outcome.after, AfterCall::kUnusable);
+  go_on.set_value();
+  EXPECT_EQ(stream.get().result.error().code, ErrorCode::kProtocolError);
+}
+
+// --- Cancellation -------------------------------------------------------------------------------
 
 TEST_F(StdioConnectionTest, AStopEndsTheCallAtOnceAndTheWorkerIsTold) {
   Connect(1);
@@ -605,8 +626,7 @@ TEST_F(StdioConnectionTest, AStopThatRacesTheReplyGivesOneOutcomeAndOneRelease) 
   worker.join();
 }
 
-// --- Loss and nonsense
-// ----------------------------------------------------------------------------
+// --- Loss and nonsense --------------------------------------------------------------------------
 
 TEST_F(StdioConnectionTest, AllCallsAreLostWithTheConnection) {
   Connect(3);
@@ -675,6 +695,52 @@ TEST_F(StdioConnectionTest, AWorkerThatDoesNotReadIsNotWaitedForPastTheDeadline)
   std::map<ErrorCode, int> codes;
   for (auto* call : {&one, &two}) ++codes[call->get().result.error().code];
   EXPECT_EQ(codes[ErrorCode::kDeadlineExceeded], 2);
+}
+
+TEST_F(StdioConnectionTest, AWorkerThatNeverStopsSendingDoesNotHoldTheThreadUp) {
+  Connect(2, milliseconds(50));
+  auto stream = StreamOnThread(Request("flood"), [](const Chunk&) { return false; });
+  const int64_t id = peer_->Read().id;
+  std::string block;
+  // Quicker to send than to decode.
+  const Value chunk = Value::Array(3'000, Value(Value::Map{}));
+  for (int i = 0; i < 10; ++i) {
+    std::string frame;
+    size_t bytes = 0;
+    ASSERT_TRUE(EncodeChunkFrame(peer_->agreement.codec, id, i, false, &chunk, kMaxFrameBytes,
+                                 &frame, &bytes));
+    block += frame;
+  }
+  std::atomic<bool> stop = false;
+  std::thread flood([&] {
+    while (!stop) peer_->Send(block);
+  });
+  EXPECT_EQ(stream.get().after, AfterCall::kAbandoned);
+  auto released = released_.get_future();
+  EXPECT_EQ(released.wait_for(seconds(5)), std::future_status::ready);
+  std::promise<void> ran;
+  asio::post(io_, [&ran] { ran.set_value(); });
+  auto there = ran.get_future();
+  EXPECT_EQ(there.wait_for(seconds(5)), std::future_status::ready);
+  stop = true;
+  connection_->Abort();
+  flood.join();
+  there.wait();
+}
+
+// The callback stands in for whatever finds no memory on the way.
+TEST_F(StdioConnectionTest, ACallThatThrowsLeavesTheOthersAlone) {
+  Connect(3);
+  auto stream = StreamOnThread(Request("stream"), [](const Chunk&) -> bool { throw 1; });
+  const int64_t id = peer_->Read().id;
+  auto other = CallOnThread(Request("other"));
+  const int64_t other_id = peer_->Read().id;
+  peer_->Chunk(id, 0, false, 1);
+  EXPECT_ANY_THROW(stream.get());
+  peer_->Chunk(id, 1, false, 2);
+  peer_->EndOfStream(id, 2);
+  peer_->Result(other_id, 3);
+  EXPECT_TRUE(other.get().result);
 }
 
 }  // namespace

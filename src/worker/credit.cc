@@ -16,6 +16,12 @@ void Credit::Grant(int64_t bytes) {
   if (bytes_ > 0) granted_.notify_all();
 }
 
+void Credit::End() {
+  std::lock_guard lock(mutex_);
+  ended_ = true;
+  granted_.notify_all();
+}
+
 bool Credit::TryTake(size_t bytes) {
   std::lock_guard lock(mutex_);
   if (bytes_ <= 0) return false;
@@ -26,9 +32,13 @@ bool Credit::TryTake(size_t bytes) {
 bool Credit::Take(size_t bytes, const std::stop_token& stop,
                   std::optional<std::chrono::steady_clock::time_point> deadline) {
   std::unique_lock lock(mutex_);
-  const auto any = [this] { return bytes_ > 0; };
-  const bool granted =
-      deadline ? granted_.wait_until(lock, stop, *deadline, any) : granted_.wait(lock, stop, any);
+  const auto any = [this] { return bytes_ > 0 || ended_; };
+  if (deadline) {
+    granted_.wait_until(lock, stop, *deadline, any);
+  } else {
+    granted_.wait(lock, stop, any);
+  }
+  const bool granted = bytes_ > 0;
   if (granted) bytes_ -= static_cast<int64_t>(bytes);
   return granted;
 }

@@ -20,10 +20,13 @@ class Credit {
   // bytes: 1 to 2^31 - 1.
   void Grant(int64_t bytes);
 
+  // No more will be granted.
+  void End();
+
   // Takes the bytes off, if there is any credit: one chunk may take it below 0.
   bool TryTake(size_t bytes);
 
-  // As TryTake, but waits for credit until the deadline, if any, or a stop: then false.
+  // As TryTake, but waits for credit until the deadline, if any, a stop or the End: then false.
   bool Take(size_t bytes, const std::stop_token& stop,
             std::optional<std::chrono::steady_clock::time_point> deadline);
 
@@ -31,6 +34,7 @@ class Credit {
   std::mutex mutex_;
   std::condition_variable_any granted_;
   int64_t bytes_;
+  bool ended_ = false;
 };
 
 }  // namespace snakepit

@@ -58,7 +58,11 @@ class StdioServer::Sink : public StreamSink {
     if (call_.credit && !call_.credit->TryTake(bytes)) {
       // Somebody has to read the credit.
       server_.role_.GiveUp(call_.turn);
-      call_.credit->Take(bytes, call_.stop.get_token(), call_.deadline);
+      if (!call_.credit->Take(bytes, call_.stop.get_token(), call_.deadline)) {
+        if (auto given_up = call_.GivenUp()) return snakepit::Fail(std::move(*given_up));
+        return snakepit::Fail(
+            CallError(ErrorCode::kCancelled, "the pool has ended the connection", true));
+      }
     }
     if (auto given_up = call_.GivenUp()) return snakepit::Fail(std::move(*given_up));
     switch (server_.writer_.Write(frame, call_.stop.get_token())) {
@@ -119,9 +123,12 @@ void StdioServer::ReadLoop() {
     if (!open_ && Negotiate(*payload)) continue;
     auto message = DecodePoolMessage(agreement_.codec, agreement_.version, *payload);
     open_ = open_ || message.has_value();
+    // Before another thread can read a `cancel` for it.
+    const bool is_new = message && message->kind == PoolMessage::Kind::kRequest;
+    const CallPtr call = is_new ? Remember(*message) : nullptr;
     const ReadingRole::Turn turn = role_.BeginBusy();
     if (message) {
-      Handle(std::move(*message), turn);
+      Handle(std::move(*message), call, turn);
     } else {
       WriteFailure(message.error().id, message.error().error);
     }
@@ -169,6 +176,7 @@ bool StdioServer::Receive() {
     EndInError(ErrnoError("cannot read from the pool", errno).message);
     return false;
   } else if (size == 0) {
+    EndCredit();
     if (reader_.empty()) {
       End(0);
     } else {
@@ -216,10 +224,10 @@ void StdioServer::HaveStandby() {
   }
 }
 
-void StdioServer::Handle(PoolMessage message, ReadingRole::Turn turn) {
+void StdioServer::Handle(PoolMessage message, const CallPtr& begun, ReadingRole::Turn turn) {
   switch (message.kind) {
     case PoolMessage::Kind::kRequest:
-      return Begin(std::move(message), turn);
+      return Begin(std::move(message), begun, turn);
     case PoolMessage::Kind::kCancel:
       if (const CallPtr call = Find(message.id)) Cancel(*call);
       return;
@@ -239,36 +247,29 @@ void StdioServer::Handle(PoolMessage message, ReadingRole::Turn turn) {
   }
 }
 
-void StdioServer::Begin(PoolMessage message, ReadingRole::Turn turn) {
-  const auto call = std::make_shared<PendingCall>();
-  call->id = message.id;
+void StdioServer::Begin(PoolMessage message, const CallPtr& call, ReadingRole::Turn turn) {
+  if (call == nullptr) {
+    // An answer with the id would end the call that has it. PROTOCOL.md 6.8.4.
+    return WriteFailure(
+        std::nullopt,
+        CallError(ErrorCode::kInvalidArgument,
+                  "id " + std::to_string(message.id) + " is that of a call in flight", false));
+  }
   call->command = std::move(message.command);
   call->args = std::move(message.args);
   call->worker_id = core_.worker_id;
   call->request_id = std::to_string(message.id);
   call->LimitTime(message.timeout_ms);
-  call->stream = message.stream && agreement_.stream;
-  if (message.credit) call->credit.emplace(*message.credit);
-  {
-    std::lock_guard lock(calls_mutex_);
-    if (!calls_.emplace(call->id, call).second) {
-      // An answer with the id would end the call that has it. PROTOCOL.md 6.8.4.
-      WriteFailure(std::nullopt,
-                   CallError(ErrorCode::kInvalidArgument,
-                             "id " + call->request_id + " is that of a call in flight", false));
-      return;
-    }
-  }
-  ++unanswered_;
   if (terminating_) return Refuse(*call, ErrorCode::kCancelled, "the worker is ending");
   if (agreement_.session && !message.session_id.empty()) {
     call->session_id = std::move(message.session_id);
     call->session = core_.sessions.Use(call->session_id);
   }
   if (executor_.TryBeginHere()) {
-    call->claimed = true;
-    call->turn = turn;
-    Serve(*call);
+    if (!call->claimed.exchange(true)) {
+      call->turn = turn;
+      Serve(*call);
+    }
     return executor_.EndHere();
   }
   const bool accepted = executor_.Submit([this, call] {
@@ -319,12 +320,11 @@ Result<void> StdioServer::RunForChunks(PendingCall& call, std::string* frame) {
 
 void StdioServer::Cancel(PendingCall& call) {
   call.stop.request_stop();
-  if (!call.claimed.exchange(true)) {
-    Refuse(call, ErrorCode::kCancelled, "the caller gave the call up");
-  }
+  Refuse(call, ErrorCode::kCancelled, "the caller gave the call up");
 }
 
 void StdioServer::Refuse(PendingCall& call, ErrorCode code, std::string reason) {
+  if (call.claimed.exchange(true)) return;
   core_.Count(false);
   Forget(call.id);
   WriteFailure(call.id, CallError(code, std::move(reason), false), call.stream ? 0 : -1);
@@ -340,6 +340,17 @@ StdioServer::CallPtr StdioServer::Find(int64_t id) {
   std::lock_guard lock(calls_mutex_);
   const auto it = calls_.find(id);
   return it == calls_.end() ? nullptr : it->second;
+}
+
+StdioServer::CallPtr StdioServer::Remember(const PoolMessage& request) {
+  auto call = std::make_shared<PendingCall>();
+  call->id = request.id;
+  call->stream = request.stream && agreement_.stream;
+  if (request.credit) call->credit.emplace(*request.credit);
+  std::lock_guard lock(calls_mutex_);
+  if (!calls_.emplace(call->id, call).second) return nullptr;
+  ++unanswered_;
+  return call;
 }
 
 void StdioServer::Forget(int64_t id) {
@@ -366,6 +377,13 @@ void StdioServer::WriteFailure(std::optional<int64_t> id, const Error& error, in
 
 void StdioServer::Write(std::string_view frame) {
   if (writer_.Write(frame) == FrameWriter::Outcome::kBroken) Break();
+}
+
+void StdioServer::EndCredit() {
+  std::lock_guard lock(calls_mutex_);
+  for (const auto& [id, call] : calls_) {
+    if (call->credit) call->credit->End();
+  }
 }
 
 void StdioServer::Break() {

@@ -59,8 +59,9 @@ class StdioServer {
   bool Receive();
   // Takes the first payload; true when it was a negotiation, now answered.
   bool Negotiate(std::string_view payload);
-  void Handle(PoolMessage message, ReadingRole::Turn turn);
-  void Begin(PoolMessage message, ReadingRole::Turn turn);
+  // `begun`: of a request, what Remember gave.
+  void Handle(PoolMessage message, const CallPtr& begun, ReadingRole::Turn turn);
+  void Begin(PoolMessage message, const CallPtr& call, ReadingRole::Turn turn);
   // Has a thread stand by that takes over the reading.
   void HaveStandby();
   // Nothing is read any more.
@@ -72,14 +73,18 @@ class StdioServer {
   Result<void> RunForResult(PendingCall& call, std::string* frame);
   Result<void> RunForChunks(PendingCall& call, std::string* frame);
   void Cancel(PendingCall& call);
-  // Answers a call whose handler is not begun.
+  // Answers a call, and sees to it that its handler is not begun; does nothing when it was.
   void Refuse(PendingCall& call, ErrorCode code, std::string reason);
   void WriteFailure(std::optional<int64_t> id, const Error& error, int64_t chunk_index = -1);
   void WriteResult(int64_t id, const Value& result);
   CallPtr Find(int64_t id);
+  // A new call, in flight from here on; null when another has its id.
+  CallPtr Remember(const PoolMessage& request);
   void Forget(int64_t id);
   void CallEnded();
   void Write(std::string_view frame);
+  // No more credit will come: who waits for some waits in vain.
+  void EndCredit();
   void Break();
 
   WorkerCore& core_;

@@ -394,6 +394,20 @@ TEST_P(StdioServerTest, ACallIsCancelledWhileItRuns) {
   EXPECT_EQ(peer.Call("echo", Args(1)).value, Args(1));
 }
 
+// However the threads that read take turns.
+TEST_P(StdioServerTest, ACancelRightBehindItsCallEndsItOnce) {
+  Create();
+  StdioPeer& peer = Serve();
+  peer.Negotiate(GetParam());
+  for (int i = 0; i < 100; ++i) {
+    const uint64_t id = peer.Send("wait");
+    peer.Cancel(id);
+    const Reply end = *peer.Receive();
+    ASSERT_EQ(end.id, static_cast<int64_t>(id));
+    ASSERT_EQ(end.error.code, ErrorCode::kCancelled);
+  }
+}
+
 TEST_P(StdioServerTest, ACallThatWaitsForItsTurnIsCancelledAtOnceAndNotBegun) {
   Create(1);
   StdioPeer& peer = Serve();
@@ -653,6 +667,21 @@ TEST_P(StdioServerTest, ABusyWorkerAnswersAfterTheEndOfItsInput) {
   EXPECT_EQ(AwaitEnd(), 0);
 }
 
+// No more credit can come.
+TEST_P(StdioServerTest, AStreamThatWaitsForCreditEndsWithTheInput) {
+  Create();
+  StdioPeer& peer = Serve();
+  peer.Negotiate(GetParam());
+  peer.Send("bytes", Value::Map{{"n", 1000}, {"size", 1000}}, {.stream = true, .credit = 1});
+  EXPECT_EQ(peer.Receive()->chunk_index, 0);
+  peer.CloseInput();
+  const auto end = peer.Receive();
+  ASSERT_TRUE(end);
+  EXPECT_EQ(end->error.code, ErrorCode::kCancelled);
+  EXPECT_EQ(end->chunk_index, 1);
+  EXPECT_EQ(AwaitEnd(), 0);
+}
+
 TEST_P(StdioServerTest, AfterTerminateCallsEndAndNoneIsBegun) {
   Create(2);
   StdioPeer& peer = Serve();
@@ -687,6 +716,17 @@ TEST_P(StdioServerTest, APoolThatIsGoneCancelsItsCalls) {
   peer.Send("bytes", Value::Map{{"n", 1'000'000}, {"size", 1000}}, {.stream = true});
   EXPECT_EQ(peer.Receive()->chunk_index, 0);
   peer.CloseOutput();
+  EXPECT_EQ(AwaitEnd(), 1);
+}
+
+TEST_P(StdioServerTest, APoolThatIsGoneAfterAnIdInFlightCancelsItsCalls) {
+  Create(2);
+  StdioPeer& peer = Serve();
+  peer.Negotiate(GetParam());
+  const uint64_t id = peer.Send("wait");
+  AwaitBegun(1);
+  peer.CloseOutput();
+  peer.Send("echo", Args(1), {.id = id});
   EXPECT_EQ(AwaitEnd(), 1);
 }
 

@@ -121,6 +121,9 @@ void OnTerminate(int) {
   }
 }
 
+// Of a process whose time is over.
+std::atomic<int> late_status{0};
+
 void Handle(int signal_number, void (*handler)(int)) {
   struct sigaction action {};
   action.sa_handler = handler;
@@ -134,12 +137,14 @@ void HandleSignals() {
   Handle(SIGINT, [](int) {});
   Handle(SIGPIPE, [](int) {});
   Handle(SIGTERM, OnTerminate);
-  // The time that calls had after SIGTERM is over.
-  Handle(SIGALRM, [](int) { _exit(0); });
+  // The time that calls had after SIGTERM is over, or that Leave has.
+  Handle(SIGALRM, [](int) { _exit(late_status); });
 }
 
 // A handler runs on that cannot be stopped: nothing that it may use is taken down.
 [[noreturn]] void Leave(int status) {
+  late_status = status;
+  alarm(1);  // the handler may hold a FILE
   std::fflush(nullptr);
   _exit(status);
 }

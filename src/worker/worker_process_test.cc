@@ -251,6 +251,19 @@ TEST_F(WorkerProcessTest, SigtermEndsAWorkerWhoseHandlerDoesNot) {
   }
 }
 
+TEST_F(WorkerProcessTest, SigtermEndsAWorkerWhoseHandlerHoldsAFile) {
+  StartGrpc({});
+  auto stub = Connect("127.0.0.1:" + AnnouncedAddress());
+  std::thread caller([&stub] {
+    ExecuteResponse response;
+    Execute(*stub, "hold_file", Value::Map{}, &response);
+  });
+  ReadUntil(errors_.get(), "begun");
+  kill(pid_, SIGTERM);
+  EXPECT_EQ(Wait(), 0);
+  caller.join();
+}
+
 TEST_F(WorkerProcessTest, TheCommandLineIsChecked) {
   struct Case {
     std::vector<std::string> arguments;

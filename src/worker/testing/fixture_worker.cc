@@ -67,6 +67,16 @@ void AddCalls(snakepit::Worker& worker) {
   worker.Command("bytes", [](const Call& call) {
     return Bytes{std::string(static_cast<size_t>(call.Integer("size")), 'x')};
   });
+  // Holds a FILE for ever.
+  worker.Command("hold_file", [](const Call&) {
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) == 0) {
+      FILE* file = fdopen(fds[0], "r");
+      std::fputs("begun\n", stderr);
+      return Value(fgetc(file));
+    }
+    return Value();
+  });
   worker.Command("special", [](const Call&) {
     return Value::Map{{"nan", std::nan("")},
                       {"infinity", -std::numeric_limits<double>::infinity()},
