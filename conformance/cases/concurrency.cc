@@ -21,26 +21,22 @@ constexpr int kStalledBytes = 32 << 10;
 // Of a stream that nobody reads: 8 MiB, more than transports and pools hold, of 19 MiB.
 constexpr int64_t kMaxAhead = (8 << 20) / kStalledBytes;
 
-std::string Describe(const Result<WorkerHealth>& health) {
-  if (!health) return health.error().ToString();
-  return std::string(health->healthy ? "healthy" : "not healthy") + ", " +
-         std::to_string(health->calls_in_flight) + " calls in flight, " +
-         std::to_string(health->total_requests) + " calls ended";
-}
-
 Verdict Agreed(Testbed& testbed) {
   if (auto lacks = NeedFixture(testbed, {})) return *lacks;
-  const WorkerInfo worker = testbed.Workers()[0];
-  const auto before = testbed.CheckHealth(0, testbed.Patience());
-  const Reply reply = testbed.Call("ping");
-  if (!reply.result) return Verdict::Fail("a ping is answered", reply.Describe());
-  const auto after = testbed.CheckHealth(0, testbed.Patience());
-  if (before && after && after->healthy && after->calls_in_flight == 0 &&
-      after->total_requests == before->total_requests + 1 && worker.capacity >= 1) {
-    return Verdict::Pass();
+  // On stdio the pool itself has made a call, the first ping. PROTOCOL.md 2.5.
+  int64_t calls = std::holds_alternative<StdioTransport>(testbed.adapter().transport) ? 1 : 0;
+  for (const int64_t last = calls + 1; calls <= last; ++calls) {
+    const auto health = AwaitCallsEnded(testbed, calls);
+    if (!health || !health->healthy || health->calls_in_flight != 0 ||
+        health->total_requests != calls) {
+      return Verdict::Fail(
+          "an idle worker is healthy, 0 calls in flight, " + std::to_string(calls) + " calls ended",
+          Describe(health));
+    }
+    const Reply reply = testbed.Call("ping");
+    if (!reply.result) return Verdict::Fail("a ping is answered", reply.Describe());
   }
-  return Verdict::Fail("an idle worker is healthy, with no call in flight and one more that ended",
-                       Describe(before) + "; after a ping " + Describe(after));
+  return Verdict::Pass();
 }
 
 // Each value comes back to whom it is from. Nothing, or the failure.
@@ -220,8 +216,8 @@ std::vector<Case> VersionCases() {
        .clause = "6.1.2",
        .requirement = "all of version 2 but its features is in every worker that agrees to it",
        .run = Agreed,
-       .mutants = {{kWorker, "knows-no-health", "after a ping"},
-                   {kWorker, "counts-twice", "calls ended"}}},
+       .mutants = {{kWorker, "health-without-figures", "0 calls ended"},
+                   {kWorker, "counts-twice", "2 calls ended"}}},
   };
 }
 

@@ -70,6 +70,25 @@ std::optional<Verdict> ExpectSameProcess(const Testbed& testbed, pid_t pid) {
                        std::move(observed));
 }
 
+Result<WorkerHealth> AwaitCallsEnded(const Testbed& testbed, int64_t total_requests) {
+  const auto deadline = std::chrono::steady_clock::now() + testbed.Patience() / 2;
+  while (true) {
+    auto health = testbed.CheckHealth(0, testbed.Patience());
+    if (!health || std::chrono::steady_clock::now() > deadline ||
+        (health->calls_in_flight == 0 && health->total_requests == total_requests)) {
+      return health;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));  // there is no event to wait for
+  }
+}
+
+std::string Describe(const Result<WorkerHealth>& health) {
+  if (!health) return health.error().ToString();
+  return std::string(health->healthy ? "healthy" : "not healthy") + ", " +
+         std::to_string(health->calls_in_flight) + " calls in flight, " +
+         std::to_string(health->total_requests) + " calls ended";
+}
+
 LongCall::LongCall(const Testbed& testbed, bool ignore)
     : patience_(testbed.Patience() / 2),
       begun_path_(UnusedPath()),

@@ -30,6 +30,14 @@ std::optional<Verdict> ExpectError(const Reply& reply, ErrorCode code);
 // process, and serves.
 std::optional<Verdict> ExpectSameProcess(const Testbed& testbed, pid_t pid);
 
+// Asks the one worker for its health until it has no call in flight, and so many have ended; the
+// last answer, also when that does not come. A worker may count a call as ended a moment after it
+// has replied.
+Result<WorkerHealth> AwaitCallsEnded(const Testbed& testbed, int64_t total_requests);
+
+// "healthy, 0 calls in flight, 7 calls ended", or the error.
+std::string Describe(const Result<WorkerHealth>& health);
+
 // A conf.sleep that goes on for longer than any case, until it is given up: at the latest when this
 // goes away.
 class LongCall {

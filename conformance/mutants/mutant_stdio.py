@@ -133,12 +133,8 @@ class Connection:
         )
 
     def answer_health(self, request_id):
-        reply = {"id": request_id, "success": True}
-        if self.commands.bug == "knows-no-health":
-            error = {"error": "Unknown message", "code": "UNIMPLEMENTED"}
-            self.write({**reply, "success": False, **error})
-        else:
-            self.write({**reply, "result": self.commands.health()})
+        health = self.commands.health()
+        self.write({"id": request_id, "success": True, "result": health})
 
     def begin(self, request):
         call = Call(

@@ -34,7 +34,7 @@ BUGS = {
     "starts-five-times": "a worker starts five times and not again",
     "runs-ahead": "a handler does not wait until its chunks can be sent",
     "swallows-stream-errors": "a stream that fails ends as if it had not",
-    "knows-no-health": "health is not answered, or has no figures",
+    "health-without-figures": "health says that it is healthy, and no more",
     "counts-twice": "each call that ends is counted twice",
     "silent-while-busy": "health is answered when no handler runs",
     "tells-no-handler": "no handler learns that its call was given up",

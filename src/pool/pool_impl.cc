@@ -260,10 +260,11 @@ void Pool::Impl::Apply(const EndWorkerSession& effect) {
   // Until the worker has been told, no call of a new session of that name may overtake (Run).
   auto ending = ending_sessions_.insert(effect.session_id);
   asio::post(io_, [this, connection = std::move(connection), ending] {
-    connection->EndSession(*ending);
-    std::lock_guard lock(mutex_);
-    ending_sessions_.erase(ending);
-    changed_.notify_all();
+    connection->EndSession(*ending, [this, ending] {
+      std::lock_guard lock(mutex_);
+      ending_sessions_.erase(ending);
+      changed_.notify_all();
+    });
   });
 }
 

@@ -76,9 +76,11 @@ class Connection {
   // on stdio, which has no health but `ping`. To be called on that thread.
   virtual void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) = 0;
 
-  // No more calls of the session will come. Nothing is sent to a worker without sessions. To be
-  // called on the io_context's thread.
-  virtual void EndSession(const std::string& session_id) = 0;
+  // No more calls of the session will come. Nothing is sent to a worker without sessions. `told`
+  // runs once, on the io_context's thread, when no later call can get to the worker before this: at
+  // the latest after kEndSessionTimeout. To be called on that thread.
+  static constexpr std::chrono::seconds kEndSessionTimeout{5};
+  virtual void EndSession(const std::string& session_id, std::function<void()> told) = 0;
 
   // Lets an idle worker know that it is to end, as far as that goes by the connection.
   virtual void AskToEnd() = 0;

@@ -16,9 +16,6 @@ namespace {
 
 using Async = SnakepitBridge::StubInterface::async_interface;
 
-// How long a worker may take to answer that a session has ended. Nobody waits for it.
-constexpr std::chrono::seconds kEndSessionTimeout{5};
-
 // Cancels an RPC when a stop is asked for.
 class CancelOnStop {
  public:
@@ -102,14 +99,15 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     });
   }
 
-  void EndSession(const std::string& session_id) override {
-    if (!agreement_.session) return;
+  void EndSession(const std::string& session_id, std::function<void()> told) override {
+    if (!agreement_.session) return told();
     auto rpc = link_->NewRpc<SessionRequest, ExecuteResponse>(std::chrono::steady_clock::now() +
                                                               kEndSessionTimeout);
     rpc->request.set_session_id(session_id);
     rpc->request.set_request_id(std::to_string(++last_id_));
     rpc->request.set_end_session(true);
-    link_->Start(&Async::ExecuteInSession, link_->asks(), rpc, [](const grpc::Status&) {});
+    link_->Start(&Async::ExecuteInSession, link_->asks(), rpc,
+                 [told = std::move(told)](const grpc::Status&) { told(); });
   }
 
   // A gRPC worker is asked by SIGTERM, which is the pool's to send. PROTOCOL.md 1.

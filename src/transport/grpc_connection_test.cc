@@ -207,7 +207,7 @@ TEST_F(GrpcConnectionTest, AWorkerWithoutSessionsIsNotToldOfThem) {
   EXPECT_TRUE(connection.Call(request).result);
   EXPECT_TRUE(CallAsync(connection, request).result);
   OnIo<bool>([&](auto done) {
-    connection.EndSession("s1");
+    connection.EndSession("s1", [] {});
     done(true);
   });
   EXPECT_TRUE(connection.Call(request).result);
@@ -217,7 +217,7 @@ TEST_F(GrpcConnectionTest, AWorkerWithoutSessionsIsNotToldOfThem) {
 
 TEST_F(GrpcConnectionTest, TheEndOfASessionIsTold) {
   Connection& connection = Connect();
-  asio::post(io_, [&] { connection.EndSession("s1"); });
+  asio::post(io_, [&] { connection.EndSession("s1", [] {}); });
   ASSERT_TRUE(worker_.WaitForEndedSession());
   EXPECT_THAT(worker_.ended_sessions(), ElementsAre("s1"));
   EXPECT_EQ(worker_.request_ids().size(), 0u);

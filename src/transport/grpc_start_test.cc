@@ -161,7 +161,7 @@ TEST_F(GrpcStartTest, TheTokenGoesWithEveryRpc) {
   stream.session_id = "s1";
   EXPECT_TRUE(connection.Stream(stream, [](const Chunk&) { return true; }).result);
   EXPECT_TRUE(CheckHealth(connection));
-  asio::post(io_, [&] { connection.EndSession("s1"); });
+  asio::post(io_, [&] { connection.EndSession("s1", [] {}); });
   EXPECT_TRUE(worker_.WaitForEndedSession());
   // What is given up is asked for with the token, too.
   std::stop_source stop;

@@ -74,7 +74,7 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
 
   void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) override;
 
-  void EndSession(const std::string& session_id) override;
+  void EndSession(const std::string& session_id, std::function<void()> told) override;
 
   // EOF on its stdin. PROTOCOL.md 1.4.1.
   void AskToEnd() override { channel_->EndInput(); }

@@ -87,12 +87,14 @@ void StdioConnection::CheckHealth(SteadyTime deadline,
   BeginAsync(id, std::move(async), &frame);
 }
 
-void StdioConnection::EndSession(const std::string& session_id) {
-  if (!agreement_.session) return;
-  std::string frame;
-  AppendEndSessionFrame(agreement_.codec, session_id, &frame);
-  std::lock_guard lock(mutex_);
-  if (!closed_) SendLocked(&frame);
+void StdioConnection::EndSession(const std::string& session_id, std::function<void()> told) {
+  if (agreement_.session) {
+    std::string frame;
+    AppendEndSessionFrame(agreement_.codec, session_id, &frame);
+    std::lock_guard lock(mutex_);
+    if (!closed_) SendLocked(&frame);
+  }
+  told();
 }
 
 void StdioConnection::RequestIoTurnLocked() {

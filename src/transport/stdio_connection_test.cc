@@ -343,7 +343,7 @@ TEST_F(StdioConnectionTest, AWorkerOfVersion1HasNoHealth) {
 
 TEST_F(StdioConnectionTest, TheEndOfASessionIsSent) {
   Connect(1);
-  asio::post(io_, [connection = connection_] { connection->EndSession("s1"); });
+  asio::post(io_, [connection = connection_] { connection->EndSession("s1", [] {}); });
   const PoolMessage message = peer_->Read();
   EXPECT_EQ(message.kind, Kind::kEndSession);
   EXPECT_EQ(message.session_id, "s1");
