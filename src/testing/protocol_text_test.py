@@ -23,6 +23,13 @@ HEX_BLOCK = r"(?:^    [0-9a-f]{2}(?: +[0-9a-f]{2})*\n)+"
 JSON_BLOCK = r"^( {4,6})(\{\"(?:.*)(?:\n\1 .+)*)$"
 PING = {"id": 1, "command": "ping", "args": {}}
 ECHO = {"t": "ab", "b": b"ab", "f": 1.0}
+OFFER = {
+    "type": "protocol_negotiation",
+    "supported": ["json"],
+    "preferred": "json",
+    "version": 2,
+}
+ANSWER = {"type": "protocol_selected", "protocol": "json", "version": 2}
 PING_STREAM = {
     "id": 7,
     "command": "ping_stream",
@@ -70,12 +77,17 @@ class ProtocolText(unittest.TestCase):
         self.assertEqual(found[:2], [PING, PING])
         self.assertEqual(found[2], {"id": 2, "command": "echo", "args": ECHO})
         self.assertEqual(found[3:5], [OK_REPLY, OK_REPLY])
-        self.assertEqual((found[5].command, found[5].request_id), ("echo", "9"))
-        self.assertEqual(dict(found[5].args), {"t": b'"5"'})
+        self.assertEqual(found[5], OFFER)
+        self.assertEqual(found[6], {**ANSWER, "capacity": 8})
+        self.assertEqual((found[7].command, found[7].request_id), ("echo", "9"))
+        self.assertEqual(dict(found[7].args), {"t": b'"5"'})
+        typed = found.pop(18)
+        self.assertEqual((typed.command, typed.request_id), ("echo", "9"))
+        self.assertEqual(msgpack.unpackb(typed.typed_args), {"t": "5"})
         chunk = {"id": 7, "type": "chunk"}
         cancel = {"type": "cancel", "id": 7}
         self.assertEqual(
-            found[6:],
+            found[8:],
             [
                 PING_STREAM,
                 {**chunk, "index": 0, "final": False, "chunk": {"n": 1}},
@@ -86,6 +98,7 @@ class ProtocolText(unittest.TestCase):
                 {"type": "credit", "id": 7, "bytes": 131072},
                 {"type": "end_session", "session_id": "s1"},
                 {"type": "health", "id": 11},
+                {"type": "info", "id": 12},
                 TAGGED,
             ],
         )
