@@ -7,8 +7,8 @@
 #include <string>
 
 #include "snakepit/error.h"
-#include "src/worker/grpc_address.h"
 #include "src/base/wakeup.h"
+#include "src/worker/grpc_address.h"
 #include "src/worker/worker_core.h"
 
 namespace snakepit {
