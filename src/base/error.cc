@@ -24,6 +24,8 @@ constexpr NamedCode kNames[] = {
     {ErrorCode::kWorkerLost, "WORKER_LOST"},
     {ErrorCode::kProtocolError, "PROTOCOL_ERROR"},
     {ErrorCode::kMessageTooLarge, "MESSAGE_TOO_LARGE"},
+    {ErrorCode::kSessionBusy, "SESSION_BUSY"},
+    {ErrorCode::kSessionLost, "SESSION_LOST"},
     {ErrorCode::kInternal, "INTERNAL"},
 };
 

@@ -107,6 +107,8 @@ std::string HintFor(const Error& error, const CallArguments& call) {
       return "send or return less at once, or in chunks: snakepit stream";
     case ErrorCode::kCancelled:
     case ErrorCode::kUnavailable:
+    case ErrorCode::kSessionBusy:
+    case ErrorCode::kSessionLost:
     case ErrorCode::kInternal:
       return {};
   }

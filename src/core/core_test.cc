@@ -1,123 +1,12 @@
+// Calls, sessions and routing.
 #include "src/core/core.h"
 
 #include <gtest/gtest.h>
 
+#include "src/core/core_testing.h"
+
 namespace snakepit {
 namespace {
-
-using std::chrono::milliseconds;
-
-// Runs a core on a virtual clock and keeps its effects apart by kind.
-class CoreTest : public testing::Test {
- protected:
-  void Begin(int workers) { BeginOf(std::vector<int>(workers, 1)); }
-
-  // A worker for each capacity.
-  void BeginOf(const std::vector<int>& capacities) {
-    options_.workers = static_cast<int>(capacities.size());
-    core_.emplace(options_);
-    core_->Start(now_);
-    Collect();
-    for (const SpawnWorker& spawn : Take(&spawned_)) Ready(spawn.process, capacities[spawn.worker]);
-    EXPECT_TRUE(core_->AllReady());
-  }
-
-  void Ready(ProcessNumber process, int capacity = 1) {
-    core_->Ready(process, capacity, now_);
-    Collect();
-  }
-
-  CallId Submit(std::string_view session = "") {
-    auto id = core_->Submit({.session_id = session,
-                             .queue_deadline = now_ + options_.queue_timeout,
-                             .deadline = now_ + options_.call_timeout},
-                            now_);
-    Collect();
-    EXPECT_TRUE(id) << ErrorCodeName(id.error());
-    return id.value_or(0);
-  }
-
-  void End(CallId call, CallReport report = CallReport::kSucceeded) {
-    core_->CallEnded(call, report, now_);
-    Collect();
-  }
-
-  void Exit(ProcessNumber process, ExitStatus status = {.code = 0, .signal = 9}) {
-    core_->Exited(process, status, now_);
-    Collect();
-  }
-
-  void Cancel(CallId call) {
-    core_->Cancel(call);
-    Collect();
-  }
-
-  void EndSession(std::string_view session) {
-    core_->EndSession(session);
-    Collect();
-  }
-
-  void Pass(milliseconds time) {
-    now_ += time;
-    core_->Tick(now_);
-    Collect();
-  }
-
-  // The worker that the call was dispatched to; -1 when it was not.
-  int WorkerOf(CallId call) const {
-    for (const DispatchCall& dispatch : dispatched_) {
-      if (dispatch.call == call) return dispatch.worker;
-    }
-    return -1;
-  }
-
-  const EndCall* Ended(CallId call) const {
-    for (const EndCall& end : ended_) {
-      if (end.call == call) return &end;
-    }
-    return nullptr;
-  }
-
-  std::vector<int> InFlight() const {
-    std::vector<int> in_flight;
-    for (const Core::Worker& worker : core_->workers()) in_flight.push_back(worker.in_flight);
-    return in_flight;
-  }
-
-  ProcessNumber ProcessOf(int worker) const { return core_->workers()[worker].process; }
-  WorkerState StateOf(int worker) const { return core_->workers()[worker].state; }
-
-  template <typename T>
-  static std::vector<T> Take(std::vector<T>* effects) {
-    return std::exchange(*effects, {});
-  }
-
-  PoolOptions options_;
-  std::optional<Core> core_;
-  Core::Time now_{};
-  std::vector<SpawnWorker> spawned_;
-  std::vector<DispatchCall> dispatched_;
-  std::vector<EndCall> ended_;
-  std::vector<int> asked_to_end_;
-  std::vector<int> killed_;
-  std::vector<int> start_timeouts_;
-  std::vector<EndWorkerSession> ended_sessions_;
-
- private:
-  void Collect() {
-    std::vector<Effect> effects;
-    core_->TakeEffects(&effects);
-    for (const Effect& effect : effects) {
-      if (auto* e = std::get_if<SpawnWorker>(&effect)) spawned_.push_back(*e);
-      if (auto* e = std::get_if<DispatchCall>(&effect)) dispatched_.push_back(*e);
-      if (auto* e = std::get_if<EndCall>(&effect)) ended_.push_back(*e);
-      if (auto* e = std::get_if<AskWorkerToEnd>(&effect)) asked_to_end_.push_back(e->worker);
-      if (auto* e = std::get_if<KillWorker>(&effect)) killed_.push_back(e->worker);
-      if (auto* e = std::get_if<ReportStartTimeout>(&effect)) start_timeouts_.push_back(e->worker);
-      if (auto* e = std::get_if<EndWorkerSession>(&effect)) ended_sessions_.push_back(*e);
-    }
-  }
-};
 
 // --- Queue -------------------------------------------------------------------------------------
 
@@ -251,7 +140,7 @@ TEST_F(CoreTest, AFullQueueRefuses) {
   Submit(), Submit(), Submit();
   auto refused = core_->Submit({.session_id = "", .queue_deadline = now_, .deadline = now_}, now_);
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error(), ErrorCode::kQueueFull);
+  EXPECT_EQ(refused.error(), Refusal::kQueueFull);
   EXPECT_EQ(core_->calls(), 3u);
 }
 
@@ -285,6 +174,48 @@ TEST_F(CoreTest, TheQueueTimeEndsAtDispatch) {
   EXPECT_EQ(core_->NextWake(), std::nullopt);
   Pass(options_.queue_timeout * 2);
   EXPECT_EQ(Ended(second), nullptr);
+}
+
+TEST_F(CoreTest, TheQueueIsBoundedByBytesToo) {
+  options_.max_queued_bytes = 100;
+  Begin(1);
+  Submit();
+  auto queue = [this](size_t bytes) {
+    return core_->Submit({.session_id = "",
+                          .queue_deadline = now_ + options_.queue_timeout,
+                          .deadline = now_ + options_.call_timeout,
+                          .bytes = bytes},
+                         now_);
+  };
+  auto first = queue(60);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(queue(41).error(), Refusal::kQueueFull);
+  EXPECT_TRUE(queue(40));
+  EXPECT_EQ(core_->queued_bytes(), 100u);
+  EXPECT_EQ(queue(1).error(), Refusal::kQueueFull);
+  Cancel(*first);
+  EXPECT_EQ(core_->queued_bytes(), 40u);
+  EXPECT_TRUE(queue(60));
+}
+
+TEST_F(CoreTest, ACallOfAnySizeGoesToAFreeWorker) {
+  options_.max_queued_bytes = 100;
+  Begin(1);
+  EXPECT_TRUE(core_->Submit(
+      {.session_id = "", .queue_deadline = now_, .deadline = now_, .bytes = 1000}, now_));
+}
+
+TEST_F(CoreTest, TheOldestQueuedCallIsKnown) {
+  Begin(1);
+  const CallId running = Submit("s");
+  EXPECT_EQ(core_->OldestQueued(), std::nullopt);
+  const Core::Time start = now_;
+  Submit("s");  // waits for its worker
+  Pass(milliseconds(10));
+  Submit();  // waits for any
+  EXPECT_EQ(core_->OldestQueued(), start);
+  End(running);
+  EXPECT_EQ(core_->OldestQueued(), start + milliseconds(10));
 }
 
 TEST_F(CoreTest, AnIdlePoolNeedsNoWakeUp) {
@@ -370,7 +301,6 @@ TEST_F(CoreTest, TheWorkerThatHoldsASessionIsToldThatItsUserEndedIt) {
   End(first);
   EndSession("s");
   ASSERT_EQ(ended_sessions_.size(), 1u);
-  EXPECT_EQ(ended_sessions_[0].worker, WorkerOf(first));
   EXPECT_EQ(ended_sessions_[0].process, ProcessOf(WorkerOf(first)));
   EXPECT_EQ(ended_sessions_[0].session_id, "s");
   EXPECT_EQ(core_->sessions(), 0u);
@@ -384,13 +314,13 @@ TEST_F(CoreTest, AQueuedCallOfASessionThatWasEndedBeginsItAnew) {
   const CallId first = Submit("s"), second = Submit("s");
   ASSERT_EQ(WorkerOf(second), -1);
   EndSession("s");
-  EXPECT_EQ(core_->sessions(), 0u);
+  EXPECT_EQ(WorkerOf(second), 1 - WorkerOf(first)) << "it is bound to no worker any more";
+  EXPECT_EQ(core_->sessions(), 1u);
   End(first);
-  ASSERT_NE(WorkerOf(second), -1);
   EXPECT_EQ(core_->sessions(), 1u);
   EndSession("s");
   ASSERT_EQ(ended_sessions_.size(), 2u);
-  EXPECT_EQ(ended_sessions_[1].worker, WorkerOf(second));
+  EXPECT_EQ(ended_sessions_[1].process, ProcessOf(WorkerOf(second)));
 }
 
 TEST_F(CoreTest, TheWorkerIsToldOfASessionThatIsTooOldOrOneTooMany) {
@@ -402,11 +332,10 @@ TEST_F(CoreTest, TheWorkerIsToldOfASessionThatIsTooOldOrOneTooMany) {
   ASSERT_EQ(ended_sessions_.size(), 1u);
   EXPECT_EQ(ended_sessions_[0].session_id, "a");
   Pass(options_.session_ttl + milliseconds(1));
-  EXPECT_EQ(ended_sessions_.size(), 1u) << "only a call of a session looks for them";
-  End(Submit("c"));
   ASSERT_EQ(ended_sessions_.size(), 3u);
   EXPECT_EQ(ended_sessions_[1].session_id, "b");
-  EXPECT_EQ(ended_sessions_[2].session_id, "c") << "it is begun anew";
+  EXPECT_EQ(ended_sessions_[2].session_id, "c");
+  EXPECT_EQ(core_->NextWake(), std::nullopt);
 }
 
 TEST_F(CoreTest, NobodyIsToldOfASessionWhoseProcessIsNotThereOrNeverHadIt) {
@@ -423,222 +352,127 @@ TEST_F(CoreTest, NobodyIsToldOfASessionWhoseProcessIsNotThereOrNeverHadIt) {
   EXPECT_TRUE(ended_sessions_.empty());
 }
 
-// --- Workers -----------------------------------------------------------------------------------
+// --- Sessions in the strict modes --------------------------------------------------------------
 
-TEST_F(CoreTest, ACallThatWaitsForItsSessionsWorkerGoesToAnotherAsSoonAsThatOneIsLost) {
-  const auto lose = [this](int way, ProcessNumber process) {
-    if (way == 0) core_->ConnectionLost(process, now_);
-    if (way == 1) core_->Unusable(process, now_);
-    if (way == 2) core_->Exited(process, ExitStatus{.signal = 9}, now_);
-  };
-  for (int way = 0; way < 3; ++way) {
-    SCOPED_TRACE(way);
+TEST_F(CoreTest, StrictQueueWaitsForItsWorkerThoughOthersAreFree) {
+  options_.affinity = Affinity::kStrictQueue;
+  Begin(3);
+  End(Submit("s"));
+  const CallId a = Submit("s"), b = Submit("s"), c = Submit("s");
+  EXPECT_EQ(WorkerOf(b), -1);
+  EXPECT_EQ(core_->queued(), 2u);
+  End(a);
+  EXPECT_EQ(WorkerOf(b), WorkerOf(a));
+  EXPECT_EQ(WorkerOf(c), -1);
+  Pass(options_.queue_timeout);
+  ASSERT_NE(Ended(c), nullptr);
+  EXPECT_EQ(Ended(c)->why, EndCall::Why::kQueueTimeout);
+}
+
+TEST_F(CoreTest, WhoWaitsForASessionsWorkerHoldsUpNobodyElse) {
+  options_.affinity = Affinity::kStrictQueue;
+  Begin(2);
+  const CallId a = Submit("s"), b = Submit("s");
+  const CallId other = Submit();
+  EXPECT_EQ(WorkerOf(other), 1 - WorkerOf(a));
+  const CallId later = Submit();
+  End(a);
+  EXPECT_EQ(WorkerOf(b), WorkerOf(a)) << "it was submitted before the other";
+  End(b);
+  EXPECT_EQ(WorkerOf(later), WorkerOf(a));
+}
+
+TEST_F(CoreTest, StrictFailFastRefusesWhileItsWorkerIsBusy) {
+  options_.affinity = Affinity::kStrictFailFast;
+  Begin(2);
+  const CallId first = Submit("s");
+  EXPECT_EQ(Refused("s"), Refusal::kSessionBusy);
+  End(first);
+  EXPECT_EQ(WorkerOf(Submit("s")), WorkerOf(first));
+}
+
+TEST_F(CoreTest, FirstCallsThatAllWereQueuedAgreeInEveryMode) {
+  for (Affinity affinity : {Affinity::kHint, Affinity::kStrictQueue, Affinity::kStrictFailFast}) {
+    SCOPED_TRACE(AffinityName(affinity));
+    options_.affinity = affinity;
+    dispatched_.clear(), ended_.clear();
+    Begin(2);
+    const CallId x = Submit(), y = Submit();
+    const CallId a = Submit("s"), b = Submit("s");
+    End(x);
+    EXPECT_EQ(WorkerOf(a), WorkerOf(x));
+    End(y);
+    EXPECT_EQ(WorkerOf(b), -1);
+    End(a);
+    EXPECT_EQ(WorkerOf(b), WorkerOf(a));
+  }
+}
+
+TEST_F(CoreTest, ALostSessionFailsByNameUntilItIsEndedInTheStrictModes) {
+  for (Affinity affinity : {Affinity::kStrictQueue, Affinity::kStrictFailFast}) {
+    SCOPED_TRACE(AffinityName(affinity));
+    options_.affinity = affinity;
+    dispatched_.clear();
     Begin(2);
     const CallId first = Submit("s");
-    const int worker = WorkerOf(first);
-    const CallId second = Submit("s");
-    EXPECT_EQ(WorkerOf(second), -1);
-    lose(way, ProcessOf(worker));
+    End(first);
+    Exit(ProcessOf(WorkerOf(first)));
+    EXPECT_EQ(Refused("s"), Refusal::kSessionLost);
     Pass(milliseconds(0));
-    EXPECT_EQ(WorkerOf(second), 1 - worker);
-    dispatched_.clear();
+    Ready(ProcessOf(WorkerOf(first)));
+    EXPECT_EQ(Refused("s"), Refusal::kSessionLost) << "the replacement has not its state";
+    EndSession("s");
+    EXPECT_NE(WorkerOf(Submit("s")), -1);
   }
 }
 
-TEST_F(CoreTest, NoCallReachesAWorkerThatIsNotReady) {
-  Begin(1);
-  Exit(ProcessOf(0));
-  const CallId call = Submit();
-  Pass(options_.restart_backoff);
-  ASSERT_EQ(StateOf(0), WorkerState::kStarting);
-  EXPECT_EQ(WorkerOf(call), -1);
-  Ready(ProcessOf(0));
-  EXPECT_EQ(WorkerOf(call), 0);
+TEST_F(CoreTest, ALostSessionIsForgottenInTheEndThoughItIsTried) {
+  options_.affinity = Affinity::kStrictQueue;
+  Begin(2);
+  const CallId first = Submit("s");
+  End(first);
+  Exit(ProcessOf(WorkerOf(first)));
+  Pass(options_.session_ttl);
+  EXPECT_EQ(Refused("s"), Refusal::kSessionLost);
+  Pass(milliseconds(1));
+  EXPECT_NE(WorkerOf(Submit("s")), -1);
 }
 
-TEST_F(CoreTest, ALostCallEndsOnceItIsKnownHowTheWorkerEnded) {
-  Begin(1);
-  const CallId call = Submit();
-  End(call, CallReport::kLost);
-  EXPECT_EQ(Ended(call), nullptr);
-  Exit(ProcessOf(0), {.code = 3, .signal = 0});
-  ASSERT_NE(Ended(call), nullptr);
-  EXPECT_EQ(Ended(call)->why, EndCall::Why::kWorkerLost);
-  EXPECT_EQ(Ended(call)->exit, (ExitStatus{.code = 3, .signal = 0}));
-  EXPECT_EQ(core_->calls(), 0u);
+TEST_F(CoreTest, CallsThatWaitForALostWorkerFailAtOnceInStrictQueue) {
+  options_.affinity = Affinity::kStrictQueue;
+  Begin(2);
+  const CallId a = Submit("s"), b = Submit("s");
+  End(a, CallReport::kLost);
+  ASSERT_NE(Ended(b), nullptr) << "before it is known how the worker ended";
+  EXPECT_EQ(Ended(b)->why, EndCall::Why::kSessionLost);
+  EXPECT_EQ(core_->queued(), 0u);
 }
 
-TEST_F(CoreTest, ACallWhoseLossIsNoticedAfterTheExitStillLearnsTheStatus) {
-  Begin(1);
-  const CallId call = Submit();
-  Exit(ProcessOf(0), {.code = 0, .signal = 11});
-  EXPECT_EQ(Ended(call), nullptr) << "its transport may still have the reply";
-  Pass(options_.restart_backoff);
-  EXPECT_EQ(StateOf(0), WorkerState::kStarting) << "the replacement does not wait for it";
-  End(call, CallReport::kLost);
-  ASSERT_NE(Ended(call), nullptr);
-  EXPECT_EQ(Ended(call)->exit->signal, 11);
+TEST_F(CoreTest, AMovedSessionIsMarkedInHint) {
+  Begin(2);
+  const CallId first = Submit("s");
+  EXPECT_FALSE(DispatchOf(first)->session_moved);
+  End(first);
+  Exit(ProcessOf(WorkerOf(first)));
+  const CallId second = Submit("s");
+  EXPECT_TRUE(DispatchOf(second)->session_moved);
+  End(second);
+  EXPECT_FALSE(DispatchOf(Submit("s"))->session_moved);
 }
 
-TEST_F(CoreTest, AReplyThatWasReadAfterTheExitCounts) {
-  Begin(1);
-  const CallId call = Submit();
-  Exit(ProcessOf(0));
-  Pass(options_.restart_backoff);
-  Ready(ProcessOf(0));
-  const CallId next = Submit();
-  End(call, CallReport::kSucceeded);
-  EXPECT_EQ(core_->workers()[0].in_flight, 1) << "the new process keeps its own call";
-  End(next);
-}
-
-TEST_F(CoreTest, AWorkerThatClosesItsConnectionAndLivesOnIsKilled) {
-  Begin(1);
-  const CallId call = Submit();
-  End(call, CallReport::kLost);
-  EXPECT_TRUE(killed_.empty());
-  Pass(Core::kExitGrace);
-  EXPECT_EQ(killed_, std::vector<int>{0});
-  Exit(ProcessOf(0));
-  EXPECT_NE(Ended(call), nullptr);
-}
-
-TEST_F(CoreTest, AWorkerThatOverranADeadlineIsKilledAndReplaced) {
-  Begin(1);
-  const CallId call = Submit();
-  End(call, CallReport::kFailedUnusable);
-  EXPECT_EQ(killed_, std::vector<int>{0});
-  const CallId next = Submit();
-  EXPECT_EQ(WorkerOf(next), -1);
-  Exit(ProcessOf(0));
-  Pass(options_.restart_backoff);
-  Ready(ProcessOf(0));
-  EXPECT_EQ(WorkerOf(next), 0);
-}
-
-TEST_F(CoreTest, AWorkerThatServedIsReplacedAtOnce) {
-  Begin(1);
-  End(Submit());
-  Exit(ProcessOf(0));
-  Pass(milliseconds(0));
-  EXPECT_EQ(spawned_.size(), 1u);
-}
-
-TEST_F(CoreTest, TheWaitBeforeAStartDoublesUpToItsMaximumAndEndsWithUsefulWork) {
-  options_.restart_backoff = milliseconds(100);
-  options_.max_restart_backoff = milliseconds(350);
-  Begin(1);
-  for (int wait : {100, 200, 350, 350}) {
-    Take(&spawned_);
-    Exit(ProcessOf(0));
-    Pass(milliseconds(wait - 1));
-    EXPECT_TRUE(spawned_.empty()) << wait;
-    Pass(milliseconds(1));
-    EXPECT_EQ(spawned_.size(), 1u) << wait;
+TEST_F(CoreTest, SessionsThatCameAndWentLeaveNothing) {
+  options_.session_ttl = milliseconds(1000);
+  Begin(2);
+  for (int i = 0; i < 100'000; ++i) {
+    End(Submit("session " + std::to_string(i)));
+    dispatched_.clear(), ended_sessions_.clear();
+    if (i % 100 == 0) Pass(milliseconds(10));
   }
-  Ready(ProcessOf(0));
-  End(Submit());
-  Take(&spawned_);
-  Exit(ProcessOf(0));
-  Pass(milliseconds(0));
-  EXPECT_EQ(spawned_.size(), 1u);
-}
-
-TEST_F(CoreTest, AWorkerThatIsNotReadyInTimeIsReportedAndKilled) {
-  Begin(1);
-  End(Submit());
-  Exit(ProcessOf(0));
-  Pass(milliseconds(0));
-  Pass(options_.adapter.start_timeout);
-  EXPECT_EQ(start_timeouts_, std::vector<int>{0});
-  EXPECT_EQ(killed_, std::vector<int>{0});
-  EXPECT_EQ(StateOf(0), WorkerState::kKilled);
-}
-
-TEST_F(CoreTest, WhatConcernsAnEarlierProcessIsDropped) {
-  Begin(1);
-  const ProcessNumber old = ProcessOf(0);
-  Exit(old);
-  Pass(options_.restart_backoff);
-  Ready(old);
-  EXPECT_EQ(StateOf(0), WorkerState::kStarting);
-  Exit(old);
-  core_->Unusable(old, now_);
-  core_->ConnectionLost(old, now_);
-  EXPECT_EQ(StateOf(0), WorkerState::kStarting);
-}
-
-TEST_F(CoreTest, ThePoolComesBackToFullStrengthAfterManyKills) {
-  Begin(2);
-  for (int round = 0; round < 100; ++round) {
-    const int worker = round % 2;
-    Exit(ProcessOf(worker));
-    Pass(options_.max_restart_backoff);
-    Ready(ProcessOf(worker));
-    ASSERT_TRUE(core_->AllReady()) << round;
-  }
-  EXPECT_EQ(core_->workers()[0].restarts, 50);
-}
-
-// --- Stopping ----------------------------------------------------------------------------------
-
-TEST_F(CoreTest, AStoppedPoolCancelsWhatIsQueuedAndRefusesNewCalls) {
-  Begin(1);
-  const CallId running = Submit(), queued = Submit();
-  core_->Stop(now_);
-  End(running);
-  ASSERT_NE(Ended(queued), nullptr);
-  EXPECT_EQ(Ended(queued)->why, EndCall::Why::kShutdown);
-  auto refused = core_->Submit({.session_id = "", .queue_deadline = now_, .deadline = now_}, now_);
-  EXPECT_EQ(refused.error(), ErrorCode::kUnavailable);
-}
-
-TEST_F(CoreTest, StoppingLetsTheCallInFlightEndAndThenAsksTheWorkerToEnd) {
-  Begin(2);
-  const CallId running = Submit();
-  core_->Stop(now_);
-  Pass(milliseconds(0));
-  EXPECT_EQ(asked_to_end_, std::vector<int>{1 - WorkerOf(running)});
-  End(running);
-  EXPECT_EQ(asked_to_end_.size(), 2u);
-  Exit(ProcessOf(0), {});
-  Exit(ProcessOf(1), {});
-  EXPECT_TRUE(core_->AllGone());
-  EXPECT_EQ(core_->NextWake(), std::nullopt);
-}
-
-TEST_F(CoreTest, WhoDoesNotEndWithinTheGraceIsKilled) {
-  Begin(2);
-  const CallId running = Submit();
-  core_->Stop(now_);
-  Pass(options_.stop_grace);
-  EXPECT_EQ(killed_.size(), 2u) << "the busy one, and the one that was asked";
-  Exit(ProcessOf(0));
-  Exit(ProcessOf(1));
-  EXPECT_TRUE(core_->AllGone());
-  End(running, CallReport::kLost);
-  EXPECT_NE(Ended(running), nullptr);
-}
-
-TEST_F(CoreTest, AStoppedPoolStartsNoProcess) {
-  Begin(1);
-  Exit(ProcessOf(0));
-  core_->Stop(now_);
-  EXPECT_TRUE(core_->AllGone());
-  Take(&spawned_);
-  Pass(options_.max_restart_backoff);
-  EXPECT_TRUE(spawned_.empty());
-}
-
-TEST_F(CoreTest, AWorkerInItsStartIsEndedToo) {
-  Begin(1);
-  Exit(ProcessOf(0));
-  Pass(options_.restart_backoff);
-  core_->Stop(now_);
-  Pass(milliseconds(0));
-  EXPECT_EQ(asked_to_end_, std::vector<int>{0});
-  Ready(ProcessOf(0));
-  EXPECT_EQ(StateOf(0), WorkerState::kStopping);
+  EXPECT_LE(core_->sessions(), 11'000u)
+      << "those of the last second, and those yet to be looked at";
+  Pass(milliseconds(1001));
+  while (core_->NextWake()) Pass(milliseconds(1));
+  EXPECT_EQ(core_->sessions(), 0u);
 }
 
 }  // namespace

@@ -13,10 +13,10 @@ constexpr WorkerTransition Ignore(S state) { return {state, A::kNothing}; }
 
 using Row = std::array<WorkerTransition, kWorkerEvents>;
 
-// Columns: kStart, kReady, kUnusable, kConnectionLost, kExited, kIdle, kDrain, kGraceOver.
-// Whoever was asked to end, or killed, may still become ready, fail or close its connection before
-// its exit is reported: there those events are ignored. Every exit leads to kBackingOff, from where
-// a pool that closes retires the worker.
+// Columns: kStart, kReady, kHealthy, kUnhealthy, kUnusable, kConnectionLost, kExited, kIdle,
+// kRetire, kStop, kGraceOver. Whoever was asked to end, or killed, may still become ready, fail or
+// close its connection before its exit is reported: there those events are ignored. Every exit
+// leads to kBackingOff, from where a worker that is not to be started again is retired at once.
 constexpr std::array<Row, kWorkerStates> kTable = {{
     {{
         // kBackingOff
@@ -25,7 +25,10 @@ constexpr std::array<Row, kWorkerStates> kTable = {{
         Forbidden(S::kBackingOff),
         Forbidden(S::kBackingOff),
         Forbidden(S::kBackingOff),
-        Ignore(S::kBackingOff),  // the calls of the process that ended are over
+        Forbidden(S::kBackingOff),
+        Forbidden(S::kBackingOff),
+        Ignore(S::kBackingOff),
+        {S::kGone, A::kRetire},
         {S::kGone, A::kRetire},
         Forbidden(S::kBackingOff),
     }},
@@ -33,10 +36,13 @@ constexpr std::array<Row, kWorkerStates> kTable = {{
         // kStarting
         Forbidden(S::kStarting),
         {S::kReady, A::kServe},
+        Forbidden(S::kStarting),
+        Forbidden(S::kStarting),
         {S::kKilled, A::kKill},
         {S::kStopping, A::kAwaitExit},
         {S::kBackingOff, A::kBackOff},
-        Ignore(S::kStarting),  // the calls of the process before it are over
+        Ignore(S::kStarting),
+        {S::kStopping, A::kAskToEnd},
         {S::kStopping, A::kAskToEnd},
         Forbidden(S::kStarting),
     }},
@@ -44,22 +50,42 @@ constexpr std::array<Row, kWorkerStates> kTable = {{
         // kReady
         Forbidden(S::kReady),
         Forbidden(S::kReady),
+        Ignore(S::kReady),
+        {S::kUnready, A::kWithhold},
         {S::kKilled, A::kKill},
         {S::kStopping, A::kAwaitExit},
         {S::kBackingOff, A::kBackOff},
         Ignore(S::kReady),
         {S::kDraining, A::kFinish},
+        {S::kDraining, A::kHurry},
         Forbidden(S::kReady),
+    }},
+    {{
+        // kUnready
+        Forbidden(S::kUnready),
+        Forbidden(S::kUnready),
+        {S::kReady, A::kServe},
+        Ignore(S::kUnready),
+        {S::kKilled, A::kKill},
+        {S::kStopping, A::kAwaitExit},
+        {S::kBackingOff, A::kBackOff},
+        Ignore(S::kUnready),
+        {S::kDraining, A::kFinish},
+        {S::kDraining, A::kHurry},
+        Forbidden(S::kUnready),
     }},
     {{
         // kDraining
         Forbidden(S::kDraining),
         Forbidden(S::kDraining),
+        Ignore(S::kDraining),
+        Ignore(S::kDraining),
         {S::kKilled, A::kKill},
         {S::kStopping, A::kAwaitExit},
         {S::kBackingOff, A::kBackOff},
         {S::kStopping, A::kAskToEnd},
         Ignore(S::kDraining),
+        {S::kDraining, A::kHurry},
         {S::kKilled, A::kKill},
     }},
     {{
@@ -68,7 +94,10 @@ constexpr std::array<Row, kWorkerStates> kTable = {{
         Ignore(S::kStopping),
         Ignore(S::kStopping),
         Ignore(S::kStopping),
+        Ignore(S::kStopping),
+        Ignore(S::kStopping),
         {S::kBackingOff, A::kBackOff},
+        Ignore(S::kStopping),
         Ignore(S::kStopping),
         Ignore(S::kStopping),
         {S::kKilled, A::kKill},
@@ -79,7 +108,10 @@ constexpr std::array<Row, kWorkerStates> kTable = {{
         Ignore(S::kKilled),
         Ignore(S::kKilled),
         Ignore(S::kKilled),
+        Ignore(S::kKilled),
+        Ignore(S::kKilled),
         {S::kBackingOff, A::kBackOff},
+        Ignore(S::kKilled),
         Ignore(S::kKilled),
         Ignore(S::kKilled),
         Forbidden(S::kKilled),
@@ -91,6 +123,9 @@ constexpr std::array<Row, kWorkerStates> kTable = {{
         Forbidden(S::kGone),
         Forbidden(S::kGone),
         Forbidden(S::kGone),
+        Forbidden(S::kGone),
+        Forbidden(S::kGone),
+        Ignore(S::kGone),
         Ignore(S::kGone),
         Ignore(S::kGone),
         Forbidden(S::kGone),
@@ -100,20 +135,22 @@ constexpr std::array<Row, kWorkerStates> kTable = {{
 }  // namespace
 
 std::string_view WorkerStateName(WorkerState state) {
-  constexpr std::string_view kNames[] = {"backing off", "starting", "ready", "draining",
-                                         "stopping",    "killed",   "gone"};
+  constexpr std::string_view kNames[] = {"backing off", "starting", "ready",  "unready",
+                                         "draining",    "stopping", "killed", "gone"};
   return kNames[static_cast<int>(state)];
 }
 
 std::string_view WorkerEventName(WorkerEvent event) {
-  constexpr std::string_view kNames[] = {"start",  "ready", "unusable", "connection lost",
-                                         "exited", "idle",  "drain",    "grace over"};
+  constexpr std::string_view kNames[] = {
+      "start",  "ready", "healthy", "unhealthy", "unusable",  "connection lost",
+      "exited", "idle",  "retire",  "stop",      "grace over"};
   return kNames[static_cast<int>(event)];
 }
 
 std::string_view WorkerActionName(WorkerAction action) {
-  constexpr std::string_view kNames[] = {"nothing",    "spawn", "serve",    "finish", "ask to end",
-                                         "await exit", "kill",  "back off", "retire", "forbidden"};
+  constexpr std::string_view kNames[] = {"nothing", "spawn",    "serve",      "withhold",
+                                         "finish",  "hurry",    "ask to end", "await exit",
+                                         "kill",    "back off", "retire",     "forbidden"};
   return kNames[static_cast<int>(action)];
 }
 

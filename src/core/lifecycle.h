@@ -15,11 +15,14 @@ namespace snakepit {
 enum class WorkerEvent {
   kStart,           // it is time to start a process
   kReady,           // the process answered the handshake and the first ping
-  kUnusable,        // given up: not ready in time, spoke garbage, or overran a call's deadline
+  kHealthy,         // it said that it is well
+  kUnhealthy,       // it said that it is not
+  kUnusable,        // given up: not ready in time, spoke garbage, or answered no health check
   kConnectionLost,  // its connection closed: the process is ending, or has gone wrong
   kExited,          // the process has ended, or could not be started
-  kIdle,            // its last call in flight has ended
-  kDrain,           // it shall end when it is idle
+  kIdle,            // the last call that it has to serve has ended
+  kRetire,          // it is surplus or replaced: it shall end when it is idle, and not start again
+  kStop,            // the pool ends: it has the stop grace to become idle and to end
   kGraceOver,       // the time that it was given to end is over
 };
 
@@ -28,11 +31,13 @@ enum class WorkerAction {
   kNothing,
   kSpawn,      // start a process; the start time limit begins
   kServe,      // give it calls
-  kFinish,     // let the calls in flight end; the grace begins
-  kAskToEnd,   // close its stdin, or send SIGTERM; the grace begins
+  kWithhold,   // give it no calls; those in flight go on
+  kFinish,     // let its calls end, which their deadlines see to
+  kHurry,      // let its calls end; the stop grace begins
+  kAskToEnd,   // close its stdin, or send SIGTERM; the stop grace begins
   kAwaitExit,  // a short grace begins, in which an exit explains the loss
   kKill,       // SIGKILL to its process group
-  kBackOff,    // wait before the next start
+  kBackOff,    // wait before the next start, unless it is to be gone
   kRetire,     // it is over
   kForbidden,  // cannot happen: a fault of the core
 };
@@ -51,7 +56,7 @@ std::string_view WorkerActionName(WorkerAction action);
 // The cell of the table. A forbidden one leaves the state as it is.
 WorkerTransition NextTransition(WorkerState state, WorkerEvent event);
 
-// The table as Markdown, a row a state and a column an event: what docs/LIFECYCLE.md holds.
+// The table as Markdown, a row a state and a column an event: what LIFECYCLE.md holds.
 std::string LifecycleTable();
 
 }  // namespace snakepit

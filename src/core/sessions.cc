@@ -3,7 +3,14 @@
 #include <iterator>
 #include <utility>
 
+#include "snakepit/pool.h"
+
 namespace snakepit {
+
+std::string_view AffinityName(Affinity affinity) {
+  constexpr std::string_view kNames[] = {"hint", "strict_queue", "strict_fail_fast"};
+  return kNames[static_cast<int>(affinity)];
+}
 
 SessionTable::Session SessionTable::TakeOut(std::list<Session>::iterator session) {
   by_id_.erase(session->id);
@@ -14,10 +21,6 @@ SessionTable::Session SessionTable::TakeOut(std::list<Session>::iterator session
 
 SessionTable::Session& SessionTable::Use(std::string_view id, Time now,
                                          std::vector<Session>* forgotten) {
-  for (int i = 0; i < kMostForgottenAtOnce && !by_use_.empty(); ++i) {
-    if (!IsTooOld(by_use_.back(), now)) break;
-    forgotten->push_back(TakeOut(std::prev(by_use_.end())));
-  }
   auto found = by_id_.find(id);
   if (found != by_id_.end() && IsTooOld(*found->second, now)) {
     forgotten->push_back(TakeOut(found->second));
@@ -26,12 +29,49 @@ SessionTable::Session& SessionTable::Use(std::string_view id, Time now,
   if (found != by_id_.end()) {
     by_use_.splice(by_use_.begin(), by_use_, found->second);
   } else {
-    if (by_use_.size() >= max_sessions_) forgotten->push_back(TakeOut(std::prev(by_use_.end())));
-    by_use_.push_front({.id = std::string(id), .last_used = now});
+    if (by_use_.size() >= max_sessions_) ForgetLeastRecentlyUsed(forgotten);
+    by_use_.push_front({.id = std::string(id), .number = ++last_number_, .last_used = now});
     by_id_.emplace(by_use_.front().id, by_use_.begin());
   }
   by_use_.front().last_used = now;
   return by_use_.front();
+}
+
+void SessionTable::ForgetLeastRecentlyUsed(std::vector<Session>* forgotten) {
+  auto session = by_use_.end();
+  for (int i = 0; i < kMostAtOnce && session != by_use_.begin(); ++i) {
+    if ((--session)->open_calls > 0) continue;
+    forgotten->push_back(TakeOut(session));
+    return;
+  }
+}
+
+void SessionTable::Expire(Time now, std::vector<Session>* forgotten) {
+  for (int i = 0; i < kMostAtOnce && !by_use_.empty(); ++i) {
+    const auto last = std::prev(by_use_.end());
+    if (last->open_calls > 0 && now - last->last_used > ttl_) {
+      // In use all along: out of the way of those that are not.
+      last->last_used = now;
+      by_use_.splice(by_use_.begin(), by_use_, last);
+      continue;
+    }
+    if (!IsTooOld(*last, now)) return;
+    forgotten->push_back(TakeOut(last));
+  }
+}
+
+std::optional<SessionTable::Time> SessionTable::NextExpiry() const {
+  if (by_use_.empty()) return std::nullopt;
+  return by_use_.back().last_used + ttl_ + std::chrono::milliseconds(1);
+}
+
+SessionTable::Session* SessionTable::CallEnded(std::string_view id, uint64_t number, Time now) {
+  auto found = by_id_.find(id);
+  if (found == by_id_.end() || found->second->number != number) return nullptr;
+  --found->second->open_calls;
+  found->second->last_used = now;
+  by_use_.splice(by_use_.begin(), by_use_, found->second);
+  return &*found->second;
 }
 
 std::optional<SessionTable::Session> SessionTable::Forget(std::string_view id) {
@@ -40,9 +80,14 @@ std::optional<SessionTable::Session> SessionTable::Forget(std::string_view id) {
   return TakeOut(found->second);
 }
 
-SessionTable::Session* SessionTable::Find(std::string_view id) {
+SessionTable::Session* SessionTable::Find(std::string_view id, Time now) {
   auto found = by_id_.find(id);
-  return found == by_id_.end() ? nullptr : &*found->second;
+  return found == by_id_.end() || IsTooOld(*found->second, now) ? nullptr : &*found->second;
+}
+
+SessionTable::Session* SessionTable::Find(std::string_view id, uint64_t number) {
+  auto found = by_id_.find(id);
+  return found == by_id_.end() || found->second->number != number ? nullptr : &*found->second;
 }
 
 }  // namespace snakepit

@@ -1,4 +1,4 @@
-// Which worker a session's calls go to, with a limit on age and on number. Pure.
+// Which process holds the state of which session, with a limit on age and on number. Pure.
 #ifndef SNAKEPIT_CORE_SESSIONS_H_
 #define SNAKEPIT_CORE_SESSIONS_H_
 
@@ -19,7 +19,9 @@ class SessionTable {
 
   struct Session {
     std::string id;
+    uint64_t number = 0;  // never used again: tells a session from a later one of its id
     Time last_used;
+    int open_calls = 0;           // accepted and not ended; while there are any it is not forgotten
     int worker = -1;              // -1: not bound yet
     uint64_t process_number = 0;  // of the worker's process that holds the session's state
     bool established = false;     // whether a call of the session has ended on that process
@@ -28,29 +30,46 @@ class SessionTable {
   SessionTable(std::chrono::milliseconds ttl, size_t max_sessions)
       : ttl_(ttl), max_sessions_(max_sessions) {}
 
-  // Sessions too old that one Use forgets at most, so that none takes long. As one call makes at
-  // most one session, none that is too old stays for ever.
-  static constexpr int kMostForgottenAtOnce = 16;
+  // Sessions that one call of Use or Expire looks at, at most, so that none takes long.
+  static constexpr int kMostAtOnce = 256;
 
-  // The session, new if it was unknown or too old; marks it as used and forgets what is too old or
-  // too much: only this does. Appends to `*forgotten` what was. The reference holds until the next
-  // call of Use or Forget.
+  // The session, new if it was unknown or too old; marks it as used. Appends to `*forgotten` what
+  // was forgotten for it: itself when it was too old, and the least recently used when there are
+  // too many. Where all that are looked at have open calls there is one more than max_sessions:
+  // there are never more than that and accepted calls. The reference holds until the session is
+  // forgotten.
   Session& Use(std::string_view id, Time now, std::vector<Session>* forgotten);
+
+  // Appends to `*forgotten` sessions that are too old.
+  void Expire(Time now, std::vector<Session>* forgotten);
+
+  // When Expire is to be called next at the latest.
+  std::optional<Time> NextExpiry() const;
+
+  // A call of the session has ended, which counts as a use. The session, or nullptr when that one
+  // is not there any more.
+  Session* CallEnded(std::string_view id, uint64_t number, Time now);
 
   // Takes the session out, if it is known.
   std::optional<Session> Forget(std::string_view id);
 
-  // The session if it is known, else nullptr; does not count as a use.
-  Session* Find(std::string_view id);
+  // The session if it is known and not too old, else nullptr; does not count as a use.
+  Session* Find(std::string_view id, Time now);
+  // The same by its number, whatever its age.
+  Session* Find(std::string_view id, uint64_t number);
 
   size_t size() const { return by_id_.size(); }
 
  private:
-  bool IsTooOld(const Session& session, Time now) const { return now - session.last_used > ttl_; }
+  bool IsTooOld(const Session& session, Time now) const {
+    return session.open_calls == 0 && now - session.last_used > ttl_;
+  }
   Session TakeOut(std::list<Session>::iterator session);
+  void ForgetLeastRecentlyUsed(std::vector<Session>* forgotten);
 
   const std::chrono::milliseconds ttl_;
   const size_t max_sessions_;
+  uint64_t last_number_ = 0;
   std::list<Session> by_use_;  // the latest used first
   // The keys are views of the ids in by_use_, whose nodes never move.
   std::unordered_map<std::string_view, std::list<Session>::iterator> by_id_;

@@ -46,8 +46,8 @@ TEST_F(SessionTableTest, TheLeastRecentlyUsedGoesFirstWhenThereAreTooMany) {
   Use("a", kStart);
   Use("c", kStart);
   EXPECT_EQ(table_->size(), 2u);
-  EXPECT_NE(table_->Find("a"), nullptr);
-  EXPECT_EQ(table_->Find("b"), nullptr);
+  EXPECT_NE(table_->Find("a", kStart), nullptr);
+  EXPECT_EQ(table_->Find("b", kStart), nullptr);
   EXPECT_EQ(Forgotten(), Ids{"b"});
 }
 
@@ -62,20 +62,57 @@ TEST_F(SessionTableTest, StaysWithinItsLimitOverManySessions) {
 
 TEST_F(SessionTableTest, LookingForASessionIsNoUseOfIt) {
   Use("a", kStart);
-  EXPECT_NE(table_->Find("a"), nullptr);
-  Use("b", kStart + seconds(11));
-  EXPECT_EQ(table_->Find("a"), nullptr);
-  EXPECT_EQ(Forgotten(), Ids{"a"});
+  EXPECT_NE(table_->Find("a", kStart + seconds(10)), nullptr);
+  EXPECT_EQ(table_->Find("a", kStart + seconds(11)), nullptr);
 }
 
 TEST_F(SessionTableTest, ManyThatAreTooOldAreForgottenAFewAtATimeAndNeverFoundAgain) {
-  for (int i = 0; i < 100; ++i) Use("old " + std::to_string(i), kStart).worker = 1;
-  Use("new", kStart + seconds(11));
-  EXPECT_EQ(Forgotten().size(), size_t{SessionTable::kMostForgottenAtOnce});
-  EXPECT_EQ(Use("old 99", kStart + seconds(11)).worker, -1) << "one that was not forgotten yet";
-  for (int i = 0; i < 100; ++i) Use("new", kStart + seconds(11));
+  constexpr size_t kMost = SessionTable::kMostAtOnce;
+  table_.emplace(seconds(10), 10 * kMost);
+  for (size_t i = 0; i < 2 * kMost; ++i) Use("old " + std::to_string(i), kStart).worker = 1;
+  const SessionTable::Time later = kStart + seconds(11);
+  Use("new", later);
+  table_->Expire(later, &forgotten_);
+  EXPECT_EQ(forgotten_.size(), kMost);
+  EXPECT_LE(*table_->NextExpiry(), later) << "there are more";
+  const std::string last = "old " + std::to_string(2 * kMost - 1);
+  EXPECT_EQ(Use(last, later).worker, -1) << "one that was not forgotten yet";
+  table_->Expire(later, &forgotten_);
   EXPECT_EQ(table_->size(), 2u);
-  EXPECT_EQ(Forgotten().size(), 100u - SessionTable::kMostForgottenAtOnce);
+  EXPECT_EQ(forgotten_.size(), 2 * kMost);
+  EXPECT_GT(*table_->NextExpiry(), later);
+}
+
+TEST_F(SessionTableTest, ASessionWithAnOpenCallIsNotForgotten) {
+  table_.emplace(seconds(10), 2);
+  const uint64_t number = Use("busy", kStart).number;
+  ++table_->Find("busy", number)->open_calls;
+  Use("idle", kStart);
+  Use("third", kStart);
+  EXPECT_EQ(Forgotten(), Ids{"idle"}) << "though the busy one was used before it";
+  table_->Expire(kStart + seconds(11), &forgotten_);
+  EXPECT_EQ(Forgotten(), Ids{"third"});
+  EXPECT_NE(table_->Find("busy", kStart + seconds(60)), nullptr);
+  table_->CallEnded("busy", number, kStart + seconds(60));
+  EXPECT_NE(table_->Find("busy", kStart + seconds(70)), nullptr) << "the end was a use of it";
+  EXPECT_EQ(table_->Find("busy", kStart + seconds(71)), nullptr);
+}
+
+TEST_F(SessionTableTest, WhereAllAreBusyThereIsOneTooMany) {
+  table_.emplace(seconds(10), 1);
+  ++Use("busy", kStart).open_calls;
+  Use("new", kStart);
+  EXPECT_EQ(table_->size(), 2u);
+}
+
+TEST_F(SessionTableTest, ALaterSessionOfTheSameIdIsAnother) {
+  const uint64_t first = Use("a", kStart).number;
+  table_->Forget("a");
+  const uint64_t second = Use("a", kStart).number;
+  ++table_->Find("a", second)->open_calls;
+  EXPECT_EQ(table_->Find("a", first), nullptr);
+  EXPECT_EQ(table_->CallEnded("a", first, kStart), nullptr);
+  EXPECT_EQ(table_->Find("a", second)->open_calls, 1);
 }
 
 TEST_F(SessionTableTest, ASessionCanBeTakenOut) {

@@ -5,6 +5,7 @@
 
 #include "src/pool/options.h"
 #include "src/pool/pool_impl.h"
+#include "src/value/memory.h"
 
 namespace snakepit {
 namespace {
@@ -42,8 +43,8 @@ Result<CallRequest> Pool::Impl::MakeRequest(std::string_view session_id, std::st
                      .stop = options.stop};
 }
 
-Result<void> Pool::Impl::SubmitLocked(const CallRequest& request, const CallOptions& options,
-                                      PendingCall* pending) {
+Result<void> Pool::Impl::SubmitLocked(const CallRequest& request, size_t bytes,
+                                      const CallOptions& options, PendingCall* pending) {
   if (request.stop.stop_requested()) {
     ++refused_;
     return Fail(ErrorCode::kCancelled, "the caller had given the call up before it was made");
@@ -52,7 +53,8 @@ Result<void> Pool::Impl::SubmitLocked(const CallRequest& request, const CallOpti
   auto id =
       core_.Submit({.session_id = request.session_id,
                     .queue_deadline = now + options.queue_timeout.value_or(options_.queue_timeout),
-                    .deadline = request.deadline},
+                    .deadline = request.deadline,
+                    .bytes = bytes},
                    now);
   if (!id) {
     ++refused_;
@@ -69,7 +71,7 @@ Result<void> Pool::Impl::SubmitLocked(const CallRequest& request, const CallOpti
 // Returns when the call has a worker or has ended.
 void Pool::Impl::AwaitWorker(std::unique_lock<std::mutex>& lock, PendingCall& call,
                              std::stop_token stop) {
-  const auto is_over = [&call] { return call.connection != nullptr || call.ended; };
+  const auto is_over = [&call] { return call.process != nullptr || call.ended; };
   if (is_over()) return;
   if (!stop.stop_possible()) return call.changed.wait(lock, is_over);
   lock.unlock();
@@ -87,7 +89,7 @@ void Pool::Impl::CancelQueued(const PendingCall& call) {
   std::lock_guard lock(mutex_);
   // One that has no id yet is not submitted any more: the stop is seen there.
   if (call.id == 0) return;
-  core_.Cancel(call.id);
+  core_.Cancel(call.id, steady_clock::now());
   ApplyLocked();
 }
 
@@ -95,6 +97,7 @@ void Pool::Impl::ReportLocked(CallId id, AfterCall after, bool succeeded) {
   if (!core_.IsInFlight(id)) return;  // an exchange that threw was released as well
   CallReport report = succeeded ? CallReport::kSucceeded : CallReport::kFailed;
   if (after == AfterCall::kUnusable) report = CallReport::kFailedUnusable;
+  if (after == AfterCall::kOverran) report = CallReport::kFailedOverran;
   if (after == AfterCall::kLost) report = CallReport::kLost;
   core_.CallEnded(id, report, steady_clock::now());
   ApplyLocked();
@@ -114,8 +117,9 @@ template <typename T>
 Result<T> Pool::Impl::Run(CallRequest& request, const CallOptions& options,
                           const std::function<CallOutcome<T>(Connection&)>& exchange) {
   PendingCall call;
+  const size_t bytes = MemoryBytes(*request.args);
   std::unique_lock lock(mutex_);
-  Result<void> submitted = SubmitLocked(request, options, &call);
+  Result<void> submitted = SubmitLocked(request, bytes, options, &call);
   if (!submitted) return Fail(std::move(submitted.error()));
   AwaitWorker(lock, call, options.stop);
 
@@ -130,7 +134,7 @@ Result<T> Pool::Impl::Run(CallRequest& request, const CallOptions& options,
     lock.unlock();
     CallOutcome<T> outcome{Fail(ErrorCode::kInternal, ""), AfterCall::kUnusable};
     try {
-      outcome = exchange(*call.connection);
+      outcome = exchange(*call.process->connection);
     } catch (...) {  // there is no memory, say; nobody knows how far the call has got
       thrown = std::current_exception();
     }
@@ -156,9 +160,10 @@ Result<T> Pool::Impl::Run(CallRequest& request, const CallOptions& options,
   changed_.notify_all();
   lock.unlock();
 
-  if (options.info != nullptr) *options.info = {.worker_id = call.worker, .worker_pid = call.pid};
+  const CallInfo info = InfoOf(call);
+  if (options.info != nullptr) *options.info = info;
   if (thrown) std::rethrow_exception(thrown);
-  if (!result) result.error().worker_id = call.worker;
+  if (!result) result.error().worker_id = info.worker_id;
   return result;
 }
 
@@ -208,11 +213,12 @@ void Pool::Impl::Submit(std::string_view command, Value args,
   }
   Result<CallRequest> request =
       MakeRequest({}, call->command, call->args, options, options_.call_timeout);
+  const size_t bytes = MemoryBytes(call->args);
   std::unique_lock lock(mutex_);
   Result<void> submitted;
   if (request) {
     call->request = *request;
-    submitted = SubmitLocked(call->request, options, &call->pending);
+    submitted = SubmitLocked(call->request, bytes, options, &call->pending);
     if (submitted) {
       (void)call.release();  // EndAsync deletes it
       return;
@@ -235,18 +241,19 @@ void Pool::Impl::StartAsync(AsyncCall* call) {
   call->request.released = [this, id = call->pending.id](AfterCall after) {
     OnReleased(id, after);
   };
-  call->pending.connection->CallAsync(call->request, [this, call](CallOutcome<Value> outcome) {
-    const bool lost = outcome.after == AfterCall::kLost;
-    if (lost) call->lost = std::move(outcome.result.error());
-    {
-      std::lock_guard lock(mutex_);
-      // A lost call ends by an effect, perhaps of this very step; not before this has returned.
-      if (outcome.after != AfterCall::kAbandoned) {
-        ReportLocked(call->pending.id, outcome.after, outcome.result.has_value());
-      }
-    }
-    if (!lost) EndAsync(call, std::move(outcome.result));
-  });
+  call->pending.process->connection->CallAsync(
+      call->request, [this, call](CallOutcome<Value> outcome) {
+        const bool lost = outcome.after == AfterCall::kLost;
+        if (lost) call->lost = std::move(outcome.result.error());
+        {
+          std::lock_guard lock(mutex_);
+          // A lost call ends by an effect, perhaps of this very step; not before this has returned.
+          if (outcome.after != AfterCall::kAbandoned) {
+            ReportLocked(call->pending.id, outcome.after, outcome.result.has_value());
+          }
+        }
+        if (!lost) EndAsync(call, std::move(outcome.result));
+      });
 }
 
 // On the io_context's thread.
@@ -256,16 +263,15 @@ void Pool::Impl::EndAsync(AsyncCall* call, Result<Value> result) {
     std::lock_guard lock(mutex_);
     ++(result ? succeeded_ : failed_);
   }
+  const CallInfo info = InfoOf(call->pending);
   if (!result) {
-    result.error().worker_id = call->pending.worker;
+    result.error().worker_id = info.worker_id;
     if (call->lost) {
       result.error().may_have_run = call->lost->may_have_run;
       result.error().message += ": " + call->lost->message;
     }
   }
-  if (call->info != nullptr) {
-    *call->info = {.worker_id = call->pending.worker, .worker_pid = call->pending.pid};
-  }
+  if (call->info != nullptr) *call->info = info;
   call->done(std::move(result));
   std::lock_guard lock(mutex_);
   calls_.erase(call->pending.id);  // not before: Drain waits for it
@@ -274,13 +280,23 @@ void Pool::Impl::EndAsync(AsyncCall* call, Result<Value> result) {
 
 // --- Errors ------------------------------------------------------------------------------------
 
+CallInfo Pool::Impl::InfoOf(const PendingCall& call) {
+  if (!call.process) return {};
+  return {.worker_id = call.process->worker_id,
+          .worker_pid = call.process->pid,
+          .session_moved = call.session_moved};
+}
+
 std::string Pool::Impl::QueueStateLocked() const {
   std::string text = std::to_string(core_.queued()) + " of " +
-                     std::to_string(options_.max_queued_calls) + " calls queued; the workers are";
+                     std::to_string(options_.max_queued_calls) + " calls queued (" +
+                     std::to_string(core_.queued_bytes()) + " of " +
+                     std::to_string(options_.max_queued_bytes) + " bytes), the oldest for " +
+                     Milliseconds(OldestQueuedLocked()) + "; the workers are";
   for (int state = 0; state < kWorkerStates; ++state) {
     int count = 0, in_flight = 0, capacity = 0;
     for (const Core::Worker& worker : core_.workers()) {
-      if (static_cast<int>(worker.state) != state) continue;
+      if (static_cast<int>(worker.state) != state || worker.state == WorkerState::kGone) continue;
       ++count;
       in_flight += worker.in_flight;
       capacity += worker.capacity;
@@ -293,56 +309,90 @@ std::string Pool::Impl::QueueStateLocked() const {
               std::to_string(capacity) + ")";
     }
   }
-  if (!last_start_error_.empty() && !core_.AllReady()) {
-    text += "; the last start that failed: " + last_start_error_;
+  if (last_start_error_ && !core_.AllReady()) {
+    text += "; the last start that failed: " + last_start_error_->message;
   }
   return text;
 }
 
-Error Pool::Impl::RefusalLocked(ErrorCode code) const {
-  Error error;
-  error.code = code;
-  error.message = code == ErrorCode::kQueueFull
-                      ? "no worker is free and the queue is full: " + QueueStateLocked()
-                      : "the pool takes no more calls: it drains, or is shut down";
-  return error;
+std::string Pool::Impl::BreakerTextLocked() const {
+  const Breaker& breaker = core_.breaker();
+  std::string text = "workers are not started any more for now, as " +
+                     std::to_string(breaker.ends()) + " ended since they were last (" +
+                     std::to_string(breaker.futile_ends()) +
+                     " of them one after the other without having answered a call)";
+  if (breaker.state() == BreakerState::kHalfOpen) {
+    text += "; one is being tried";
+  } else if (breaker.timer()) {
+    text += "; one is tried in " +
+            Milliseconds(std::chrono::ceil<std::chrono::milliseconds>(
+                std::max(*breaker.timer() - steady_clock::now(), steady_clock::duration(0))));
+  }
+  if (last_start_error_) text += "; the last start that failed: " + last_start_error_->message;
+  return text;
 }
 
-Error Pool::Impl::EndedLocked(const EndCall& end) const {
-  Error error;
+Error Pool::Impl::RefusalLocked(Refusal refusal) const {
+  const auto error = [this](ErrorCode code, std::string message) {
+    return Error{.code = code, .message = Prefix() + std::move(message)};
+  };
+  switch (refusal) {
+    case Refusal::kClosed:
+      break;
+    case Refusal::kBreakerOpen:
+      return error(ErrorCode::kUnavailable, BreakerTextLocked());
+    case Refusal::kQueueFull:
+      return error(ErrorCode::kQueueFull,
+                   "no worker is free and the queue is full: " + QueueStateLocked());
+    case Refusal::kSessionBusy:
+      return error(ErrorCode::kSessionBusy, "the worker of the session has no room");
+    case Refusal::kSessionLost:
+      return error(
+          ErrorCode::kSessionLost,
+          "the worker with the state of the session is gone; EndSession lets it begin anew");
+  }
+  return error(ErrorCode::kUnavailable, "the pool takes no more calls: it drains, or is shut down");
+}
+
+Error Pool::Impl::EndedLocked(const EndCall& end, const PendingCall& call) const {
+  const auto not_executed = [this](ErrorCode code, std::string message) {
+    return Error{.code = code, .message = Prefix() + std::move(message)};
+  };
   switch (end.why) {
     case EndCall::Why::kQueueTimeout:
-      error.code = ErrorCode::kQueueTimeout;
-      error.message =
-          "no worker came free in time, the call was not executed: " + QueueStateLocked();
-      break;
+      return not_executed(
+          ErrorCode::kQueueTimeout,
+          "no worker came free in time, the call was not executed: " + QueueStateLocked());
     case EndCall::Why::kDeadlineExceeded:
-      error.code = ErrorCode::kDeadlineExceeded;
-      error.message =
-          "the deadline of the call passed before a worker came free, it was not "
-          "executed: " +
-          QueueStateLocked();
-      break;
+      return not_executed(ErrorCode::kDeadlineExceeded,
+                          "the deadline of the call passed before a worker came free, it was not "
+                          "executed: " +
+                              QueueStateLocked());
     case EndCall::Why::kCancelled:
-      error.code = ErrorCode::kCancelled;
-      error.message = "the caller gave the call up while it was queued, it was not executed";
-      break;
+      return not_executed(ErrorCode::kCancelled,
+                          "the caller gave the call up while it was queued, it was not executed");
     case EndCall::Why::kShutdown:
-      error.code = ErrorCode::kCancelled;
-      error.message = "the pool was shut down while the call was queued, it was not executed";
+      return not_executed(ErrorCode::kCancelled,
+                          "the pool was shut down while the call was queued, it was not executed");
+    case EndCall::Why::kBreakerOpen:
+      return not_executed(ErrorCode::kUnavailable,
+                          "the call was queued and is not executed: " + BreakerTextLocked());
+    case EndCall::Why::kSessionLost:
+      return not_executed(ErrorCode::kSessionLost,
+                          "the worker with the state of the session is gone, the call was not "
+                          "executed; EndSession lets it begin anew");
+    case EndCall::Why::kWorkerLost:
       break;
-    case EndCall::Why::kWorkerLost: {
-      const LastExit& last = slots_[end.worker].last_exit;
-      error.code = ErrorCode::kWorkerLost;
-      error.message = "worker " + std::to_string(end.worker) + " (pid " + std::to_string(last.pid) +
-                      ") ended by " + Describe(end.exit.value_or(ExitStatus{})) +
-                      " while it had the call";
-      error.exit = end.exit;
-      error.stderr_tail = last.stderr_tail;
-      error.may_have_run = true;
-      break;
-    }
   }
+  const Process& process = *call.process;
+  Error error;
+  error.code = ErrorCode::kWorkerLost;
+  error.message = Prefix() + NameOf(process) + " ended by " +
+                  Describe(end.exit.value_or(ExitStatus{})) + " while it had the call";
+  if (!process.given_up.empty()) error.message += "; it was killed, as " + process.given_up;
+  error.exit = end.exit;
+  error.stderr_tail = process.stderr_tail;
+  error.may_have_run = true;
   return error;
 }
 

@@ -10,7 +10,7 @@
 namespace snakepit {
 namespace {
 
-constexpr int kMaxWorkers = 1000;
+constexpr int kMaxRestarts = 1'000'000;
 constexpr size_t kMinMessageBytes = 1024;
 constexpr size_t kMaxMessageBytes = (size_t{1} << 31) - 1;
 
@@ -86,11 +86,47 @@ Result<PoolOptions> Complete(PoolOptions options) {
   }
   if (!IsTime(options.session_ttl, 1, kLongestTtl)) return Bad("session_ttl", "1 ms to 365 days");
   if (options.max_sessions == 0) return Bad("max_sessions", "over 0");
+  if (options.name.size() > 64 ||
+      options.name.find_first_of(std::string_view("\0\r\n", 3)) != std::string::npos) {
+    return Bad("name", "one line of at most 64 bytes");
+  }
+  if (!IsTime(options.health_interval, 0, kLongestTimeout)) {
+    return Bad("health_interval", "0 ms (never) to 24 h");
+  }
+  if (!IsTime(options.health_timeout, 1, kLongestTimeout)) {
+    return Bad("health_timeout", "1 ms to 24 h");
+  }
+  const RecycleOptions& recycle = options.recycle;
+  if (!IsTime(recycle.max_age, 0, kLongestTtl)) return Bad("recycle.max_age", "0 ms to 365 days");
+  if (!IsTime(recycle.max_idle, 0, kLongestTtl)) {
+    return Bad("recycle.max_idle", "0 ms to 365 days");
+  }
+  if (recycle.max_calls < 0) return Bad("recycle.max_calls", "0 or more");
+  if (recycle.warm_up_calls < 0) return Bad("recycle.warm_up_calls", "0 or more");
+  if (recycle.max_rss_growth_bytes < 0) return Bad("recycle.max_rss_growth_bytes", "0 or more");
+  if (recycle.max_rss_growth_bytes > 0 && options.health_interval.count() == 0) {
+    return Bad("health_interval", "over 0 ms where recycle.max_rss_growth_bytes is");
+  }
   if (!IsTime(options.max_restart_backoff, 1, kLongestTimeout)) {
     return Bad("max_restart_backoff", "1 ms to 24 h");
   }
   if (!IsTime(options.restart_backoff, 1, options.max_restart_backoff)) {
     return Bad("restart_backoff", "over 0 ms and at most max_restart_backoff");
+  }
+  if (options.restart_burst < 1 || options.restart_burst > kMaxRestarts) {
+    return Bad("restart_burst", "1 to 1,000,000");
+  }
+  if (options.restart_sustained < 1 || options.restart_sustained > kMaxRestarts) {
+    return Bad("restart_sustained", "1 to 1,000,000");
+  }
+  if (!IsTime(options.restart_burst_window, 1, kLongestTimeout)) {
+    return Bad("restart_burst_window", "1 ms to 24 h");
+  }
+  if (!IsTime(options.restart_sustained_window, 1, kLongestTimeout)) {
+    return Bad("restart_sustained_window", "1 ms to 24 h");
+  }
+  if (!IsTime(options.breaker_cooldown, 1, kLongestTimeout)) {
+    return Bad("breaker_cooldown", "1 ms to 24 h");
   }
   return options;
 }

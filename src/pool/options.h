@@ -11,6 +11,8 @@ namespace snakepit {
 // Of what a user sets: more would not do as a point in time.
 inline constexpr std::chrono::milliseconds kLongestTimeout = std::chrono::hours(24);
 
+inline constexpr int kMaxWorkers = 1000;
+
 // The options with their defaults filled in, or INVALID_ARGUMENT naming the one that cannot be.
 Result<PoolOptions> Complete(PoolOptions options);
 

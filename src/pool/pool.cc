@@ -71,6 +71,8 @@ Result<WorkerHealth> Pool::CheckHealth(int worker_id, std::chrono::milliseconds 
 
 PoolStats Pool::Stats() const { return impl_->Stats(); }
 std::vector<WorkerInfo> Pool::Workers() const { return impl_->Workers(); }
+Result<void> Pool::Restart(std::chrono::milliseconds timeout) { return impl_->Restart(timeout); }
+Result<void> Pool::Resize(int workers) { return impl_->Resize(workers); }
 bool Pool::Drain(std::chrono::milliseconds timeout) { return impl_->Drain(timeout); }
 void Pool::Shutdown() { impl_->Shutdown(); }
 

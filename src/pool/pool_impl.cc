@@ -1,10 +1,11 @@
-// Pool::Impl: effects, workers, and the life of the pool itself.
+// Pool::Impl: effects, figures, and the life of the pool itself.
 #include "src/pool/pool_impl.h"
 
 #include <algorithm>
 #include <asio/post.hpp>
 #include <csignal>
 #include <future>
+#include <random>
 #include <utility>
 
 #include "src/base/fd.h"
@@ -16,7 +17,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kStartTimeoutMargin{100};
 // How long the guardian may take to kill a worker and to report it.
 constexpr std::chrono::milliseconds kGuardianLimit{2'000};
 // How much later than its deadline the answer of a health check is awaited.
@@ -44,8 +44,7 @@ Pool::Impl::Impl(PoolOptions options)
     : options_(std::move(options)),
       work_(asio::make_work_guard(io_)),
       timer_(io_),
-      core_(options_),
-      slots_(options_.workers) {}
+      core_(options_, std::random_device()()) {}
 
 Result<void> Pool::Impl::Start() {
   if (auto ready = EnsureGuardian(); !ready) return ready;
@@ -69,9 +68,7 @@ Result<void> Pool::Impl::Start() {
 void Pool::Impl::KillAll() {
   std::lock_guard lock(mutex_);
   if (!guardian_) return;
-  for (const Slot& slot : slots_) {
-    if (slot.process != 0) guardian_->Signal(slot.process, SIGKILL);
-  }
+  for (const auto& [number, process] : processes_) guardian_->Signal(number, SIGKILL);
 }
 
 void Pool::Impl::Shutdown() {
@@ -110,14 +107,50 @@ bool Pool::Impl::Drain(std::chrono::milliseconds timeout) {
 
 void Pool::Impl::EndSession(std::string_view session_id) {
   std::lock_guard lock(mutex_);
-  core_.EndSession(session_id);
+  core_.EndSession(session_id, steady_clock::now());
   ApplyLocked();
 }
 
-Result<WorkerHealth> Pool::Impl::CheckHealth(int worker_id, std::chrono::milliseconds timeout) {
-  if (worker_id < 0 || worker_id >= options_.workers) {
-    return Fail(ErrorCode::kInvalidArgument, "there is no worker " + std::to_string(worker_id));
+Result<void> Pool::Impl::Restart(std::chrono::milliseconds timeout) {
+  if (timeout.count() < 1 || timeout > kLongestTimeout) {
+    return Fail(ErrorCode::kInvalidArgument, Prefix() +
+                                                 "the timeout of a restart is 1 ms to 24 h, not " +
+                                                 std::to_string(timeout.count()) + " ms");
   }
+  std::unique_lock lock(mutex_);
+  if (auto begun = core_.Restart(steady_clock::now()); !begun) {
+    return Fail(RefusalLocked(begun.error()));
+  }
+  asio::post(io_, [this] { Log(LogLevel::kInfo, "every worker is replaced, one by one"); });
+  ApplyLocked();
+  const bool ended = changed_.wait_for(
+      lock, timeout, [this] { return core_.restart_state() != RestartState::kRunning; });
+  if (!ended) {
+    return Fail(ErrorCode::kDeadlineExceeded, Prefix() + "not every worker was replaced within " +
+                                                  std::to_string(timeout.count()) +
+                                                  " ms; it goes on: " + QueueStateLocked());
+  }
+  if (core_.restart_state() == RestartState::kDone) return {};
+  if (core_.stopping()) return Fail(RefusalLocked(Refusal::kClosed));
+  if (last_start_error_) return Fail(*last_start_error_);
+  return Fail(RefusalLocked(Refusal::kBreakerOpen));
+}
+
+Result<void> Pool::Impl::Resize(int workers) {
+  if (workers < 1 || workers > kMaxWorkers) {
+    return Fail(ErrorCode::kInvalidArgument,
+                Prefix() + "a pool has 1 to 1,000 workers, not " + std::to_string(workers));
+  }
+  std::lock_guard lock(mutex_);
+  if (auto resized = core_.Resize(workers, steady_clock::now()); !resized) {
+    return Fail(RefusalLocked(resized.error()));
+  }
+  ApplyLocked();
+  changed_.notify_all();
+  return {};
+}
+
+Result<WorkerHealth> Pool::Impl::CheckHealth(int worker_id, std::chrono::milliseconds timeout) {
   if (timeout.count() < 1 || timeout > kLongestTimeout) {
     return Fail(ErrorCode::kInvalidArgument, "the timeout of a health check is 1 ms to 24 h, not " +
                                                  std::to_string(timeout.count()) + " ms");
@@ -127,15 +160,20 @@ Result<WorkerHealth> Pool::Impl::CheckHealth(int worker_id, std::chrono::millise
   std::future<Result<WorkerHealth>> health = promise->get_future();
   {
     std::lock_guard lock(mutex_);
-    const WorkerState state = core_.workers()[worker_id].state;
-    if (state != WorkerState::kReady) {
+    if (worker_id < 0 || worker_id >= static_cast<int>(core_.seats().size())) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  Prefix() + "there is no worker " + std::to_string(worker_id));
+    }
+    const Core::Worker& worker = core_.workers()[core_.seats()[worker_id].worker];
+    const WorkerState state = worker.state;
+    if (state != WorkerState::kReady && state != WorkerState::kUnready) {
       Error error{.code = ErrorCode::kUnavailable,
                   .message = "worker " + std::to_string(worker_id) + " is not ready, but " +
                              std::string(WorkerStateName(state))};
       error.worker_id = worker_id;
       return Fail(std::move(error));
     }
-    asio::post(io_, [connection = slots_[worker_id].connection, deadline, promise] {
+    asio::post(io_, [connection = FindLocked(worker.process)->connection, deadline, promise] {
       connection->CheckHealth(deadline, [promise](Result<WorkerHealth> result) {
         promise->set_value(std::move(result));
       });
@@ -155,37 +193,68 @@ Result<WorkerHealth> Pool::Impl::CheckHealth(int worker_id, std::chrono::millise
 PoolStats Pool::Impl::Stats() const {
   std::lock_guard lock(mutex_);
   PoolStats stats;
-  stats.workers = options_.workers;
-  for (const Core::Worker& worker : core_.workers()) {
-    stats.workers_ready += worker.state == WorkerState::kReady;
-    stats.calls_in_flight += worker.in_flight;
-    stats.restarts += worker.restarts;
+  stats.workers = static_cast<int>(core_.seats().size());
+  for (const Core::Seat& seat : core_.seats()) {
+    const Core::Worker& worker = core_.workers()[seat.worker];
+    const bool ready = worker.state == WorkerState::kReady;
+    stats.workers_ready += ready;
+    stats.usable_capacity += ready ? worker.capacity : 0;
+    stats.wanted_capacity += worker.capacity;
   }
+  for (const Core::Worker& worker : core_.workers()) stats.calls_in_flight += worker.in_flight;
+  stats.breaker = core_.breaker().state();
   stats.calls_queued = core_.queued();
+  stats.bytes_queued = core_.queued_bytes();
+  stats.oldest_queued = OldestQueuedLocked();
   stats.sessions = core_.sessions();
   stats.calls_accepted = accepted_;
   stats.calls_succeeded = succeeded_;
   stats.calls_failed = failed_;
   stats.calls_refused = refused_;
-  stats.last_start_error = last_start_error_;
+  stats.restarts = core_.counts().restarts;
+  stats.boot_failures = core_.counts().boot_failures;
+  stats.crashes = core_.counts().crashes;
+  stats.recycled = core_.counts().recycled;
+  stats.breaker_opened = core_.breaker().times_opened();
+  if (last_start_error_) stats.last_start_error = last_start_error_->message;
   return stats;
+}
+
+std::chrono::milliseconds Pool::Impl::OldestQueuedLocked() const {
+  const auto oldest = core_.OldestQueued();
+  if (!oldest) return std::chrono::milliseconds(0);
+  return std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - *oldest);
 }
 
 std::vector<WorkerInfo> Pool::Impl::Workers() const {
   std::vector<WorkerInfo> infos;
   {
     std::lock_guard lock(mutex_);
-    for (int w = 0; w < options_.workers; ++w) {
+    std::vector<int> order;
+    for (const Core::Seat& seat : core_.seats()) order.push_back(seat.worker);
+    for (int w = 0; w < static_cast<int>(core_.workers().size()); ++w) {
       const Core::Worker& worker = core_.workers()[w];
-      infos.push_back({.id = w,
-                       .state = worker.state,
-                       .pid = slots_[w].pid,
-                       .capacity = worker.capacity,
-                       .protocol_version = slots_[w].protocol_version,
-                       .calls_in_flight = worker.in_flight,
-                       .calls_started = worker.calls_started,
-                       .restarts = worker.restarts,
-                       .start_time = slots_[w].start_time});
+      if (worker.state == WorkerState::kGone || std::count(order.begin(), order.end(), w) > 0) {
+        continue;
+      }
+      order.push_back(w);
+    }
+    for (int w : order) {
+      const Core::Worker& worker = core_.workers()[w];
+      WorkerInfo info{.id = worker.id,
+                      .state = worker.state,
+                      .capacity = worker.capacity,
+                      .calls_in_flight = worker.in_flight,
+                      .calls_started = worker.calls_started};
+      if (static_cast<size_t>(worker.id) < core_.seats().size()) {
+        info.restarts = core_.seats()[worker.id].restarts;
+      }
+      if (auto process = FindLocked(worker.process)) {
+        info.pid = process->pid;
+        info.protocol_version = process->protocol_version;
+        info.start_time = process->start_time;
+      }
+      infos.push_back(info);
     }
   }
   for (WorkerInfo& info : infos) {
@@ -202,20 +271,22 @@ void Pool::Impl::ApplyLocked() {
   for (const Effect& effect : effects_) {
     std::visit([this](const auto& e) { Apply(e); }, effect);
   }
+  LogBreakerLocked();
   UpdateWakeLocked();
 }
 
 void Pool::Impl::Apply(const SpawnWorker& effect) {
-  slots_[effect.worker].process = effect.process;
-  asio::post(io_, [this, effect] { StartProcess(effect.worker, effect.process); });
+  auto process = std::make_shared<Process>();
+  process->worker_id = effect.worker_id;
+  process->number = effect.process;
+  processes_.emplace(effect.process, process);
+  asio::post(io_, [this, process] { StartProcess(*process); });
 }
 
 void Pool::Impl::Apply(const DispatchCall& effect) {
   PendingCall* call = calls_.at(effect.call);
-  const Slot& slot = slots_[effect.worker];
-  call->worker = effect.worker;
-  call->pid = slot.pid;
-  call->connection = slot.connection;
+  call->process = processes_.at(effect.process);
+  call->session_moved = effect.session_moved;
   if (call->async != nullptr) {
     asio::post(io_, [this, async = call->async] { StartAsync(async); });
   } else {
@@ -229,33 +300,39 @@ void Pool::Impl::Apply(const EndCall& effect) {
   if (found == calls_.end() || found->second->released) return;
   PendingCall* call = found->second;
   if (call->async != nullptr) {
-    asio::post(io_, [this, async = call->async, error = EndedLocked(effect)]() mutable {
+    asio::post(io_, [this, async = call->async, error = EndedLocked(effect, *call)]() mutable {
       EndAsync(async, Fail(std::move(error)));
     });
   } else {
-    call->ended = EndedLocked(effect);
+    call->ended = EndedLocked(effect, *call);
     call->changed.notify_one();
   }
 }
 
 void Pool::Impl::Apply(const AskWorkerToEnd& effect) {
-  asio::post(io_, [this, worker = effect.worker, process = slots_[effect.worker].process] {
-    AskToEnd(worker, process);
-  });
+  asio::post(io_, [this, process = processes_.at(effect.process)] { AskToEnd(*process); });
 }
 
 void Pool::Impl::Apply(const KillWorker& effect) {
-  if (guardian_) guardian_->Signal(slots_[effect.worker].process, SIGKILL);
+  if (guardian_) guardian_->Signal(effect.process, SIGKILL);
 }
 
 void Pool::Impl::Apply(const ReportStartTimeout& effect) {
-  asio::post(io_, [this, worker = effect.worker] {
-    ReportStartFailure(worker, Error{.code = ErrorCode::kStartTimeout});
+  asio::post(io_, [this, process = processes_.at(effect.process)] {
+    ReportStartFailure(*process, Error{.code = ErrorCode::kStartTimeout});
   });
 }
 
+void Pool::Impl::Apply(const CheckWorker& effect) {
+  asio::post(io_, [this, process = processes_.at(effect.process)] { Check(process); });
+}
+
+void Pool::Impl::Apply(const MeasureWorker& effect) {
+  asio::post(io_, [this, process = processes_.at(effect.process)] { Measure(*process); });
+}
+
 void Pool::Impl::Apply(const EndWorkerSession& effect) {
-  std::shared_ptr<Connection> connection = slots_[effect.worker].connection;
+  std::shared_ptr<Connection> connection = processes_.at(effect.process)->connection;
   if (!connection->agreement().session) return;
   // Until the worker has been told, no call of a new session of that name may overtake (Run).
   auto ending = ending_sessions_.insert(effect.session_id);
@@ -289,255 +366,6 @@ void Pool::Impl::ArmTimer() {
     ApplyLocked();
     changed_.notify_all();
   });
-}
-
-// --- Workers -----------------------------------------------------------------------------------
-
-// Starts a guardian unless there is one.
-Result<void> Pool::Impl::EnsureGuardian() {
-  {
-    std::lock_guard lock(mutex_);
-    if (guardian_) return {};
-  }
-  if (NeedsRuntimeDirectory(options_.adapter)) {
-    runtime_directory_.Remove();  // that of an earlier guardian, which may have removed it already
-    if (auto created = runtime_directory_.Create(); !created) return created;
-  }
-  auto guardian = Guardian::Start(
-      io_,
-      {.spawned = [this](uint64_t process, pid_t pid) { OnSpawned(process, pid); },
-       .spawn_failed = [this](uint64_t process,
-                              Error error) { OnSpawnFailed(process, std::move(error)); },
-       .exited = [this](uint64_t process, ExitStatus status,
-                        ResourceUse) { OnExited(process, status); },
-       .lost =
-           [this] { GiveUpGuardian("the process that starts workers ended, and they with it"); }},
-      runtime_directory_.path());
-  if (!guardian) return Fail(std::move(guardian.error()));
-  std::lock_guard lock(mutex_);
-  guardian_ = std::move(*guardian);
-  return {};
-}
-
-int Pool::Impl::WorkerOf(ProcessNumber process) const {
-  std::lock_guard lock(mutex_);
-  return core_.WorkerOf(process);
-}
-
-std::string Pool::Impl::NameOf(int worker) const {
-  std::lock_guard lock(mutex_);
-  const pid_t pid = slots_[worker].pid;
-  return "worker " + std::to_string(worker) +
-         (pid == 0 ? "" : " (pid " + std::to_string(pid) + ")");
-}
-
-void Pool::Impl::Log(LogLevel level, std::string_view text) const {
-  if (options_.log) options_.log(level, text);
-}
-
-void Pool::Impl::StartProcess(int worker, ProcessNumber process) {
-  {
-    std::lock_guard lock(mutex_);
-    if (core_.WorkerOf(process) != worker) return;
-    if (core_.workers()[worker].state != WorkerState::kStarting) {
-      // Given up, or asked to end, before there was a process. No signal would reach it later.
-      core_.Exited(process, ExitStatus{.signal = SIGKILL}, steady_clock::now());
-      ApplyLocked();
-      changed_.notify_all();
-      return;
-    }
-  }
-  Slot& slot = slots_[worker];
-  slot.closed_in_start.reset();
-  slot.start_failure_reported = false;
-  auto log_line = [this, worker](std::string_view line) {
-    Log(LogLevel::kInfo, "worker " + std::to_string(worker) + ": " + std::string(line));
-  };
-  if (auto ready = EnsureGuardian(); !ready) {
-    return OnSpawnFailed(process, std::move(ready.error()));
-  }
-  auto launch = Launch::Prepare(options_.adapter, {.io = &io_,
-                                                   .worker_id = worker,
-                                                   .process_number = process,
-                                                   .runtime_directory = runtime_directory_.path(),
-                                                   .cancel_grace = options_.cancel_grace,
-                                                   .on_stdout_line = log_line});
-  if (!launch) return OnSpawnFailed(process, std::move(launch.error()));
-  auto pipe = OpenPipe();
-  if (!pipe) return OnSpawnFailed(process, std::move(pipe.error()));
-  SpawnSpec spec = (*launch)->spec();
-  spec.stderr_fd = pipe->second.get();
-  slot.launch = std::move(*launch);
-  slot.stderr_reader = OutputReader::Start(io_, std::move(pipe->first), log_line);
-  std::unique_lock lock(mutex_);
-  slot.started_at = steady_clock::now();
-  Result<void> spawned = guardian_->Spawn(process, spec);
-  lock.unlock();
-  if (!spawned) OnSpawnFailed(process, std::move(spawned.error()));
-}
-
-void Pool::Impl::OnSpawned(ProcessNumber process, pid_t pid) {
-  const int worker = WorkerOf(process);
-  if (worker < 0) return;
-  Slot& slot = slots_[worker];
-  {
-    std::lock_guard lock(mutex_);
-    slot.pid = pid;
-  }
-  Log(LogLevel::kDebug, NameOf(worker) + " started");
-  // A moment less than the core allows, so that it is the launch that says what was missing.
-  const auto timeout = options_.adapter.start_timeout;
-  const auto moment = std::min<std::chrono::milliseconds>(timeout / 10, kStartTimeoutMargin);
-  slot.launch->Connect(slot.started_at + timeout - moment, [this, process](auto connection) {
-    OnConnected(process, std::move(connection));
-  });
-}
-
-void Pool::Impl::OnSpawnFailed(ProcessNumber process, Error error) {
-  const int worker = WorkerOf(process);
-  if (worker < 0) return;
-  ReportStartFailure(worker, std::move(error));
-  slots_[worker].launch.reset();
-  if (slots_[worker].stderr_reader) slots_[worker].stderr_reader->Close();
-  std::lock_guard lock(mutex_);
-  core_.Exited(process, ExitStatus{.code = 127}, steady_clock::now());
-  ApplyLocked();
-  changed_.notify_all();
-}
-
-void Pool::Impl::OnConnected(ProcessNumber process,
-                             Result<std::shared_ptr<Connection>> connection) {
-  const int worker = WorkerOf(process);
-  if (worker < 0) return;
-  Slot& slot = slots_[worker];
-  if (connection) {
-    const auto time = steady_clock::now() - slot.started_at;
-    const Agreement& agreement = (*connection)->agreement();
-    {
-      std::lock_guard lock(mutex_);
-      slot.connection = std::move(*connection);
-      slot.start_time = std::chrono::duration_cast<std::chrono::microseconds>(time);
-      slot.protocol_version = agreement.version;
-      core_.Ready(process, agreement.capacity, steady_clock::now());
-      ApplyLocked();
-      changed_.notify_all();
-    }
-    Log(LogLevel::kDebug,
-        NameOf(worker) + " is ready after " +
-            std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count()) +
-            " ms");
-    return;
-  }
-  {
-    std::lock_guard lock(mutex_);
-    // Who was asked to end, or killed, in its start has not failed by not getting through with it.
-    if (core_.workers()[worker].state != WorkerState::kStarting) return;
-  }
-  const bool closed = connection.error().code == ErrorCode::kWorkerLost;
-  if (closed) {
-    slot.closed_in_start = std::move(connection.error());  // its exit will say more
-  } else {
-    ReportStartFailure(worker, std::move(connection.error()));
-  }
-  std::lock_guard lock(mutex_);
-  if (closed) {
-    core_.ConnectionLost(process, steady_clock::now());
-  } else {
-    core_.Unusable(process, steady_clock::now());
-  }
-  ApplyLocked();
-}
-
-void Pool::Impl::OnExited(ProcessNumber process, ExitStatus status) {
-  const int worker = WorkerOf(process);
-  if (worker < 0) return;
-  Slot& slot = slots_[worker];
-  const std::string name = NameOf(worker);
-  std::string tail = slot.stderr_reader->Tail();
-  slot.stderr_reader->Close();
-  slot.launch->Abort();
-  std::unique_lock lock(mutex_);
-  const WorkerState state = core_.workers()[worker].state;
-  const bool was_ready = slot.connection != nullptr;
-  const bool was_asked = core_.stopping() || (start_error_ && !started_);
-  const bool failed = !was_ready || !started_;
-  if (was_ready) slot.connection->Abort();
-  slot.last_exit = {.process = process, .pid = slot.pid, .stderr_tail = tail};
-  lock.unlock();
-
-  if (failed && !was_asked && !slot.start_failure_reported) {
-    Error error{
-        .code = ErrorCode::kStartFailed,
-        .message = "it ended by " + Describe(status) +
-                   (was_ready ? " before the whole pool was ready" : " before it was ready")};
-    if (slot.closed_in_start) error.message += ": " + slot.closed_in_start->message;
-    error.exit = status;
-    error.stderr_tail = tail;
-    ReportStartFailure(worker, std::move(error));
-  } else if (state == WorkerState::kReady || state == WorkerState::kDraining) {
-    Log(LogLevel::kWarning, name + " ended by " + Describe(status));
-  } else {
-    Log(LogLevel::kDebug, name + " ended by " + Describe(status));
-  }
-  slot.launch.reset();
-
-  lock.lock();
-  // Not before: until now the core may have given it a call, which the aborted connection ends.
-  slot.connection = nullptr;
-  slot.pid = 0;
-  core_.Exited(process, status, steady_clock::now());
-  ApplyLocked();
-  changed_.notify_all();
-}
-
-// The next start of a worker starts a new one, with the wait between starts that the core sees to.
-void Pool::Impl::GiveUpGuardian(std::string_view why) {
-  Log(LogLevel::kError, why);
-  std::vector<ProcessNumber> processes;
-  {
-    std::lock_guard lock(mutex_);
-    // Destroyed, and with it the workers, on this thread's next turn, outside the lock.
-    asio::post(io_, [old = std::shared_ptr<Guardian>(std::move(guardian_))] {});
-    for (const Slot& slot : slots_) {
-      // Who has no launch has not been started yet.
-      if (slot.launch && core_.WorkerOf(slot.process) >= 0) processes.push_back(slot.process);
-    }
-  }
-  for (ProcessNumber process : processes) OnExited(process, ExitStatus{.signal = SIGKILL});
-}
-
-void Pool::Impl::AskToEnd(int worker, ProcessNumber process) {
-  if (WorkerOf(process) != worker) return;
-  Slot& slot = slots_[worker];
-  if (!slot.launch) return;
-  const bool was_ready = slot.connection != nullptr;
-  if (was_ready) {
-    slot.connection->AskToEnd();
-  } else {
-    slot.launch->Abort();  // its handshake is over, and its stdin with it
-  }
-  std::lock_guard lock(mutex_);
-  if (guardian_ && slot.launch->EndsBySigterm()) guardian_->Signal(process, SIGTERM);
-}
-
-void Pool::Impl::ReportStartFailure(int worker, Error error) {
-  Slot& slot = slots_[worker];
-  if (std::exchange(slot.start_failure_reported, true)) return;
-  if (error.stderr_tail.empty() && slot.stderr_reader) {
-    error.stderr_tail = slot.stderr_reader->Tail();
-  }
-  if (error.code == ErrorCode::kStartTimeout) {
-    const std::string limit = std::to_string(options_.adapter.start_timeout.count());
-    error.message = "it was not ready within " + limit + " ms" +
-                    (error.message.empty() ? "" : ": " + error.message);
-  }
-  error.worker_id = worker;
-  error.message = NameOf(worker) + " did not start: " + error.message;
-  Log(LogLevel::kError, error.message);
-  std::lock_guard lock(mutex_);
-  last_start_error_ = error.message;
-  if (!start_error_) start_error_ = std::move(error);
-  changed_.notify_all();
 }
 
 }  // namespace snakepit

@@ -52,11 +52,32 @@ class Pool::Impl {
   Result<WorkerHealth> CheckHealth(int worker_id, std::chrono::milliseconds timeout);
   PoolStats Stats() const;
   std::vector<WorkerInfo> Workers() const;
+  Result<void> Restart(std::chrono::milliseconds timeout);
+  Result<void> Resize(int workers);
   bool Drain(std::chrono::milliseconds timeout);
   void Shutdown();
 
  private:
   struct AsyncCall;
+
+  // A process of a worker, from the decision to start it until nobody asks for it any more.
+  struct Process {
+    int worker_id = 0;
+    ProcessNumber number = 0;
+    // Guarded by mutex_. The connection is set once, before the core is told that it is ready.
+    pid_t pid = 0;  // 0: not started yet
+    std::shared_ptr<Connection> connection;
+    SteadyTime started_at;
+    std::chrono::microseconds start_time{0};
+    int protocol_version = 1;
+    std::string given_up;     // why the pool killed it; empty: it did not, or not for a fault
+    std::string stderr_tail;  // once it has ended
+    // Only used on the io_context's thread.
+    std::unique_ptr<Launch> launch;
+    std::shared_ptr<OutputReader> stderr_reader;
+    std::optional<Error> closed_in_start;  // it closed its connection before it was ready
+    bool start_failure_reported = false;
+  };
 
   // Gives a queued call up. May run within its constructor, on any thread, and its destructor waits
   // for it: neither may happen while mutex_ is held.
@@ -64,12 +85,11 @@ class Pool::Impl {
 
   // A call that the core has accepted and whose caller has not got its outcome. Guarded by mutex_.
   struct PendingCall {
-    CallId id = 0;                    // 0: not submitted yet
-    std::condition_variable changed;  // for the thread that waits for it
-    AsyncCall* async = nullptr;       // null: a thread waits
-    int worker = -1;                  // -1: not dispatched yet
-    pid_t pid = 0;
-    std::shared_ptr<Connection> connection;
+    CallId id = 0;                     // 0: not submitted yet
+    std::condition_variable changed;   // for the thread that waits for it
+    AsyncCall* async = nullptr;        // null: a thread waits
+    std::shared_ptr<Process> process;  // null: not dispatched yet
+    bool session_moved = false;
     std::optional<Error> ended;  // by the core, without an answer of the worker
     bool released = false;       // it was abandoned, and CallRequest::released has run already
   };
@@ -85,28 +105,6 @@ class Pool::Impl {
     std::optional<StopCallback> on_stop;
   };
 
-  // How the latest process of a worker that ended did so.
-  struct LastExit {
-    ProcessNumber process = 0;
-    pid_t pid = 0;
-    std::string stderr_tail;
-  };
-
-  struct Slot {
-    ProcessNumber process = 0;
-    pid_t pid = 0;                           // 0: no process
-    std::shared_ptr<Connection> connection;  // once ready
-    SteadyTime started_at;
-    std::chrono::microseconds start_time{0};
-    int protocol_version = 1;
-    LastExit last_exit;
-    // Only used on the io_context's thread.
-    std::unique_ptr<Launch> launch;
-    std::shared_ptr<OutputReader> stderr_reader;
-    std::optional<Error> closed_in_start;  // it closed its connection before it was ready
-    bool start_failure_reported = false;
-  };
-
   // Calls. Pool::Impl in calls.cc.
   template <typename T>
   Result<T> Run(CallRequest& request, const CallOptions& options,
@@ -114,7 +112,7 @@ class Pool::Impl {
   Result<CallRequest> MakeRequest(std::string_view session_id, std::string_view command,
                                   const Value& args, const CallOptions& options,
                                   std::chrono::milliseconds default_timeout) const;
-  Result<void> SubmitLocked(const CallRequest& request, const CallOptions& options,
+  Result<void> SubmitLocked(const CallRequest& request, size_t bytes, const CallOptions& options,
                             PendingCall* pending);
   void AwaitWorker(std::unique_lock<std::mutex>& lock, PendingCall& call, std::stop_token stop);
   void CancelQueued(const PendingCall& call);
@@ -122,9 +120,11 @@ class Pool::Impl {
   void OnReleased(CallId id, AfterCall after);
   void StartAsync(AsyncCall* call);
   void EndAsync(AsyncCall* call, Result<Value> result);
-  Error RefusalLocked(ErrorCode code) const;
-  Error EndedLocked(const EndCall& end) const;
+  static CallInfo InfoOf(const PendingCall& call);
+  Error RefusalLocked(Refusal refusal) const;
+  Error EndedLocked(const EndCall& end, const PendingCall& call) const;
   std::string QueueStateLocked() const;
+  std::string BreakerTextLocked() const;
 
   // Effects.
   void ApplyLocked();
@@ -134,24 +134,36 @@ class Pool::Impl {
   void Apply(const AskWorkerToEnd& effect);
   void Apply(const KillWorker& effect);
   void Apply(const ReportStartTimeout& effect);
+  void Apply(const CheckWorker& effect);
+  void Apply(const MeasureWorker& effect);
   void Apply(const EndWorkerSession& effect);
   void UpdateWakeLocked();
+  std::chrono::milliseconds OldestQueuedLocked() const;
   void ArmTimer();
 
-  // Workers: all on the io_context's thread.
-  void StartProcess(int worker, ProcessNumber process);
-  void OnSpawned(ProcessNumber process, pid_t pid);
-  void OnSpawnFailed(ProcessNumber process, Error error);
-  void OnConnected(ProcessNumber process, Result<std::shared_ptr<Connection>> connection);
-  void OnExited(ProcessNumber process, ExitStatus status);
+  // Workers, in processes.cc: all on the io_context's thread.
+  void StartProcess(Process& process);
+  void OnSpawned(ProcessNumber number, pid_t pid);
+  void OnSpawnFailed(ProcessNumber number, Error error);
+  void OnConnected(Process& process, Result<std::shared_ptr<Connection>> connection);
+  void OnExited(ProcessNumber number, ExitStatus status, const ResourceUse& use);
   void GiveUpGuardian(std::string_view why);
-  void AskToEnd(int worker, ProcessNumber process);
-  void ReportStartFailure(int worker, Error error);
-  int WorkerOf(ProcessNumber process) const;
+  void AskToEnd(Process& process);
+  void ReportStartFailure(Process& process, Error error);
+  void Check(std::shared_ptr<Process> process);
+  void OnChecked(Process& process, const Result<WorkerHealth>& health);
+  void Measure(Process& process);
+  std::shared_ptr<Process> Find(ProcessNumber number) const;
+  std::shared_ptr<Process> FindLocked(ProcessNumber number) const;
+  WorkerState StateLocked(const Process& process) const;
   Result<void> EnsureGuardian();
+
+  // From any thread.
   void KillAll();
+  void LogBreakerLocked();
   void Log(LogLevel level, std::string_view text) const;
-  std::string NameOf(int worker) const;
+  std::string Prefix() const;
+  std::string NameOf(const Process& process) const;
 
   const PoolOptions options_;
   asio::io_context io_;
@@ -165,7 +177,7 @@ class Pool::Impl {
   std::condition_variable changed_;  // a worker or a call has come to an end, or a start failed
   Core core_;
   std::unique_ptr<Guardian> guardian_;
-  std::vector<Slot> slots_;
+  std::unordered_map<ProcessNumber, std::shared_ptr<Process>> processes_;  // that have not ended
   std::unordered_map<CallId, PendingCall*> calls_;
   std::multiset<std::string, std::less<>> ending_sessions_;  // of which workers are yet to be told
   std::vector<Effect> effects_;
@@ -173,7 +185,8 @@ class Pool::Impl {
   bool started_ = false;              // Start has returned the pool
   bool thread_ends_ = false;          // nothing that is posted from now on will run
   std::optional<Error> start_error_;  // the first
-  std::string last_start_error_;
+  std::optional<Error> last_start_error_;
+  BreakerState logged_breaker_ = BreakerState::kClosed;
   int64_t accepted_ = 0;
   int64_t succeeded_ = 0;
   int64_t failed_ = 0;

@@ -62,7 +62,7 @@ void AbandonedCalls::OnAnswer(const grpc::Status& status, const HealthResponse& 
     if (status.ok() && i < asked_ && !active.contains(call.request_id)) {
       ended.emplace_back(std::move(call.released), AfterCall::kUsable);
     } else if (now >= call.end) {
-      ended.emplace_back(std::move(call.released), AfterCall::kUnusable);
+      ended.emplace_back(std::move(call.released), AfterCall::kOverran);
     } else {
       kept.push_back(std::move(call));
     }

@@ -26,7 +26,7 @@ class AbandonedCalls : public std::enable_shared_from_this<AbandonedCalls> {
       : link_(std::move(link)), grace_(grace) {}
 
   // The RPC of the call has ended, cancelled. `released` is told kUsable when the worker is through
-  // with the call, kUnusable when it is not within the grace, kLost when the worker has gone. From
+  // with the call, kOverran when it is not within the grace, kLost when the worker has gone. From
   // any thread.
   void Add(std::string request_id, Released released);
 

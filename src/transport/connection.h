@@ -22,7 +22,8 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 // What the connection is good for after a call.
 enum class AfterCall {
   kUsable,
-  kUnusable,   // the worker is out of step, or ignored a cancellation: give it up
+  kUnusable,   // the worker is out of step: give it up
+  kOverran,    // it ignored a cancellation for longer than the cancel grace; its other calls go on
   kLost,       // the connection closed: the worker is ending, or has
   kAbandoned,  // the caller has its outcome, and the worker was told, but may still be busy with
                // the call: `released` follows, within the cancel grace
@@ -35,8 +36,8 @@ struct CallRequest {
   SteadyTime deadline;
   std::stop_token stop;  // a stop asked for ends the call with CANCELLED, at once
   // Runs once, on the io_context's thread, after the call has ended with kAbandoned (and only
-  // then): what the connection is good for now that the worker is through with the call, or is
-  // given up; kLost at once when the connection closes or is aborted meanwhile. It may run before
+  // then): kUsable when the worker is through with the call, kOverran when it is not within the
+  // grace, kUnusable and kLost at once when the connection is so meanwhile. It may run before
   // Call or Stream has returned. It is kept by copy: the request and what it points to end with the
   // call.
   std::function<void(AfterCall)> released;

@@ -164,7 +164,7 @@ TEST_F(GrpcCancelTest, AWorkerThatGoesOnBeyondTheGraceIsUnusable) {
   request.deadline = steady_clock::now() + milliseconds(50);
   ASSERT_EQ(connection.Call(request).after, AfterCall::kAbandoned);
   const auto abandoned = steady_clock::now();
-  EXPECT_THAT(releases_.WaitFor(1), ElementsAre(AfterCall::kUnusable));
+  EXPECT_THAT(releases_.WaitFor(1), ElementsAre(AfterCall::kOverran));
   EXPECT_GE(steady_clock::now() - abandoned, milliseconds(290));
   EXPECT_EQ(worker_.running(), 1);
   EXPECT_TRUE(connection.Call(Request("echo")).result);
@@ -177,7 +177,7 @@ TEST_F(GrpcCancelTest, AWorkerWhoseHealthIsSilentBeyondTheGraceIsUnusable) {
   CallRequest request = Releasable("hold");
   request.deadline = steady_clock::now() + milliseconds(50);
   ASSERT_EQ(connection.Call(request).after, AfterCall::kAbandoned);
-  EXPECT_THAT(releases_.WaitFor(1), ElementsAre(AfterCall::kUnusable));
+  EXPECT_THAT(releases_.WaitFor(1), ElementsAre(AfterCall::kOverran));
 }
 
 TEST_F(GrpcCancelTest, AnAnswerFromBeforeTheCallDoesNotCount) {

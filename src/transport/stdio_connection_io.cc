@@ -162,7 +162,7 @@ void StdioConnection::ExpireLocked(SteadyTime now) {
       GiveUpAsyncLocked(id, std::move(DeadlinePassed(request).result.error()));
     } else {
       // It was given up, and the worker has not ended it within the grace.
-      PostCallback(std::move(call->second.released), AfterCall::kUnusable);
+      PostCallback(std::move(call->second.released), AfterCall::kOverran);
       EraseLocked(call);
     }
   }

@@ -524,7 +524,7 @@ TEST_F(StdioConnectionTest, AWorkerThatIgnoresTheCancellationIsGivenUpAfterTheGr
   auto call = CallOnThread(Request("slow", In(milliseconds(10))));
   peer_->Read();
   EXPECT_EQ(call.get().after, AfterCall::kAbandoned);
-  EXPECT_EQ(Released(), AfterCall::kUnusable);
+  EXPECT_EQ(Released(), AfterCall::kOverran);
 }
 
 TEST_F(StdioConnectionTest, AWorkerOfVersion1IsWaitedForWithoutAMessage) {

@@ -22,12 +22,14 @@ enum class ErrorCode {
   kCancelled,         // the caller, or the shutdown of the pool, gave the call up
   kQueueFull,         // the queue had no room: the call was refused
   kQueueTimeout,      // no worker came free within the queue time limit: the call was not executed
-  kUnavailable,       // the pool takes no more calls: it drains or is shut down
+  kUnavailable,       // the pool takes no calls: it drains, is shut down, or its breaker is open
   kStartFailed,       // a worker could not be started, or ended before it was ready
   kStartTimeout,      // a worker was not ready within its start time limit
   kWorkerLost,        // the worker ended, or closed its connection, while it had the call
   kProtocolError,     // the worker sent what the protocol does not allow
   kMessageTooLarge,   // a message is over the size limit of its transport
+  kSessionBusy,       // the session's worker has no room (affinity strict_fail_fast): not executed
+  kSessionLost,       // the worker with the session's state is gone (strict modes): not executed
   kInternal,          // a fault of this library or of the operating system
 };
 

@@ -1,0 +1,58 @@
+// Whether workers that end are started again, or end too often for that. Pure: no I/O, no clock.
+#ifndef SNAKEPIT_CORE_BREAKER_H_
+#define SNAKEPIT_CORE_BREAKER_H_
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <optional>
+
+#include "snakepit/pool.h"
+
+namespace snakepit {
+
+class Breaker {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+
+  // Takes the limits from the options.
+  explicit Breaker(const PoolOptions& options) : options_(options) {}
+
+  BreakerState state() const { return state_; }
+  int64_t times_opened() const { return times_opened_; }
+  // Of the ends since it was closed last, those within the window before the latest: what opened
+  // it.
+  size_t futile_ends() const { return futile_.size(); }
+  size_t ends() const { return all_.size(); }
+
+  // When TimePassed is to be called: it has been open for long enough, or the probe has been ready
+  // for long enough.
+  std::optional<Time> timer() const { return timer_; }
+
+  // A process ended that nobody had asked to end. `useful`: it had answered a call. `workers`: how
+  // many the pool wants. Opens the breaker when that was one too many.
+  void ProcessEnded(bool useful, int workers, Time now);
+
+  // kOpen becomes kHalfOpen.
+  void BeginProbe();
+  // The probe is ready: it has restart_burst_window to show that it stays so.
+  void ProbeReady(Time now);
+  void ProbeFailed(Time now) { Open(now); }
+  // The probe answered a call, or stayed; or there is nothing to probe.
+  void Close();
+
+ private:
+  void Open(Time now);
+
+  const PoolOptions& options_;
+  BreakerState state_ = BreakerState::kClosed;
+  std::optional<Time> timer_;
+  // When processes ended, as far back as the windows go; at most one more than the limits.
+  std::deque<Time> futile_;
+  std::deque<Time> all_;
+  int64_t times_opened_ = 0;
+};
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_CORE_BREAKER_H_

@@ -1,0 +1,825 @@
+// Workers, from their start to their end.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "src/core/core.h"
+#include "src/core/core_testing.h"
+
+namespace snakepit {
+namespace {
+
+// --- Workers -----------------------------------------------------------------------------------
+
+TEST_F(CoreTest, ACallThatWaitsForItsSessionsWorkerGoesToAnotherAsSoonAsThatOneIsLost) {
+  const auto lose = [this](int way, ProcessNumber process) {
+    if (way == 0) core_->ConnectionLost(process, now_);
+    if (way == 1) core_->Unusable(process, now_);
+    if (way == 2) core_->Exited(process, ExitStatus{.signal = 9}, now_);
+  };
+  for (int way = 0; way < 3; ++way) {
+    SCOPED_TRACE(way);
+    Begin(2);
+    const CallId first = Submit("s");
+    const int worker = WorkerOf(first);
+    const CallId second = Submit("s");
+    EXPECT_EQ(WorkerOf(second), -1);
+    lose(way, ProcessOf(worker));
+    Pass(milliseconds(0));
+    EXPECT_EQ(WorkerOf(second), 1 - worker);
+    dispatched_.clear();
+  }
+}
+
+TEST_F(CoreTest, NoCallReachesAWorkerThatIsNotReady) {
+  Begin(1);
+  Exit(ProcessOf(0));
+  const CallId call = Submit();
+  Pass(options_.restart_backoff);
+  ASSERT_EQ(StateOf(0), WorkerState::kStarting);
+  EXPECT_EQ(WorkerOf(call), -1);
+  Ready(ProcessOf(0));
+  EXPECT_EQ(WorkerOf(call), 0);
+}
+
+TEST_F(CoreTest, ALostCallEndsOnceItIsKnownHowTheWorkerEnded) {
+  Begin(1);
+  const CallId call = Submit();
+  End(call, CallReport::kLost);
+  EXPECT_EQ(Ended(call), nullptr);
+  Exit(ProcessOf(0), {.code = 3, .signal = 0});
+  ASSERT_NE(Ended(call), nullptr);
+  EXPECT_EQ(Ended(call)->why, EndCall::Why::kWorkerLost);
+  EXPECT_EQ(Ended(call)->exit, (ExitStatus{.code = 3, .signal = 0}));
+  EXPECT_EQ(core_->calls(), 0u);
+}
+
+TEST_F(CoreTest, ACallWhoseLossIsNoticedAfterTheExitStillLearnsTheStatus) {
+  Begin(1);
+  const CallId call = Submit();
+  Exit(ProcessOf(0), {.code = 0, .signal = 11});
+  EXPECT_EQ(Ended(call), nullptr) << "its transport may still have the reply";
+  Pass(options_.restart_backoff);
+  EXPECT_EQ(StateOf(0), WorkerState::kStarting) << "the replacement does not wait for it";
+  End(call, CallReport::kLost);
+  ASSERT_NE(Ended(call), nullptr);
+  EXPECT_EQ(Ended(call)->exit->signal, 11);
+}
+
+TEST_F(CoreTest, AReplyThatWasReadAfterTheExitCounts) {
+  Begin(1);
+  const CallId call = Submit();
+  Exit(ProcessOf(0));
+  Pass(options_.restart_backoff);
+  Ready(ProcessOf(0));
+  const CallId next = Submit();
+  End(call, CallReport::kSucceeded);
+  EXPECT_EQ(core_->workers()[0].in_flight, 1) << "the new process keeps its own call";
+  End(next);
+}
+
+TEST_F(CoreTest, AWorkerThatClosesItsConnectionAndLivesOnIsKilled) {
+  Begin(1);
+  const CallId call = Submit();
+  End(call, CallReport::kLost);
+  EXPECT_TRUE(killed_.empty());
+  Pass(Core::kExitGrace);
+  EXPECT_EQ(killed_, std::vector<int>{0});
+  Exit(ProcessOf(0));
+  EXPECT_NE(Ended(call), nullptr);
+}
+
+TEST_F(CoreTest, AWorkerThatOverranADeadlineIsKilledAndReplaced) {
+  Begin(1);
+  const CallId call = Submit();
+  End(call, CallReport::kFailedUnusable);
+  EXPECT_EQ(killed_, std::vector<int>{0});
+  const CallId next = Submit();
+  EXPECT_EQ(WorkerOf(next), -1);
+  Exit(ProcessOf(0));
+  Pass(options_.restart_backoff);
+  Ready(ProcessOf(0));
+  EXPECT_EQ(WorkerOf(next), 0);
+}
+
+TEST_F(CoreTest, AWorkerThatServedIsReplacedAtOnce) {
+  Begin(1);
+  End(Submit());
+  Exit(ProcessOf(0));
+  Pass(milliseconds(0));
+  EXPECT_EQ(spawned_.size(), 1u);
+}
+
+TEST_F(CoreTest, TheWaitBeforeAStartDoublesUpToItsMaximumAndEndsWithUsefulWork) {
+  options_.restart_backoff = milliseconds(100);
+  options_.max_restart_backoff = milliseconds(350);
+  Begin(1);
+  for (int wait : {100, 200, 350, 350}) {
+    Take(&spawned_);
+    Exit(ProcessOf(0));
+    Pass(milliseconds(wait / 2 - 1));
+    EXPECT_TRUE(spawned_.empty()) << wait;
+    Pass(milliseconds(wait - wait / 2 + 1));
+    EXPECT_EQ(spawned_.size(), 1u) << wait;
+    Ready(ProcessOf(0));  // which is no useful work
+  }
+  End(Submit());
+  Take(&spawned_);
+  Exit(ProcessOf(0));
+  Pass(milliseconds(0));
+  EXPECT_EQ(spawned_.size(), 1u);
+}
+
+TEST_F(CoreTest, WorkersThatEndTogetherAreNotStartedTogether) {
+  options_.restart_backoff = options_.max_restart_backoff = milliseconds(1000);
+  options_.restart_burst = 100;
+  Begin(50);
+  Take(&spawned_);
+  for (int id = 0; id < 50; ++id) Exit(ProcessOf(id));
+  size_t most_at_once = 0;
+  for (int ms = 0; ms < 1000; ms += 10) {
+    Pass(milliseconds(10));
+    most_at_once = std::max(most_at_once, Take(&spawned_).size());
+  }
+  EXPECT_TRUE(std::all_of(core_->workers().begin(), core_->workers().end(),
+                          [](const auto& w) { return w.state == WorkerState::kStarting; }));
+  EXPECT_LT(most_at_once, 10u);
+}
+
+TEST_F(CoreTest, AWorkerThatIsNotReadyInTimeIsReportedAndKilled) {
+  Begin(1);
+  End(Submit());
+  Exit(ProcessOf(0));
+  Pass(milliseconds(0));
+  Pass(options_.adapter.start_timeout);
+  EXPECT_EQ(start_timeouts_, std::vector<int>{0});
+  EXPECT_EQ(killed_, std::vector<int>{0});
+  EXPECT_EQ(StateOf(0), WorkerState::kKilled);
+}
+
+TEST_F(CoreTest, WhatConcernsAnEarlierProcessIsDropped) {
+  Begin(1);
+  const ProcessNumber old = ProcessOf(0);
+  Exit(old);
+  Pass(options_.restart_backoff);
+  Ready(old);
+  EXPECT_EQ(StateOf(0), WorkerState::kStarting);
+  Exit(old);
+  core_->Unusable(old, now_);
+  core_->ConnectionLost(old, now_);
+  EXPECT_EQ(StateOf(0), WorkerState::kStarting);
+}
+
+TEST_F(CoreTest, ThePoolComesBackToFullStrengthAfterManyKills) {
+  Begin(2);
+  for (int round = 0; round < 100; ++round) {
+    const int worker = round % 2;
+    Exit(ProcessOf(worker));
+    Pass(options_.max_restart_backoff);
+    Ready(ProcessOf(worker));
+    ASSERT_TRUE(core_->AllReady()) << round;
+  }
+  EXPECT_EQ(core_->seats()[0].restarts, 50);
+}
+
+TEST_F(CoreTest, ABootFailureIsToldApartFromACrashAtWork) {
+  Begin(1);
+  Exit(ProcessOf(0));
+  EXPECT_EQ(core_->counts().crashes, 1);
+  EXPECT_EQ(core_->counts().boot_failures, 0);
+  PassBackOff();
+  Exit(ProcessOf(0));
+  EXPECT_EQ(core_->counts().crashes, 1);
+  EXPECT_EQ(core_->counts().boot_failures, 1);
+}
+
+// --- The breaker -------------------------------------------------------------------------------
+
+class BreakerTest : public CoreTest {
+ protected:
+  BreakerTest() {
+    options_.restart_burst = 3;
+    options_.restart_backoff = options_.max_restart_backoff = milliseconds(10);
+  }
+
+  // Ends every process that starts of that worker, until the breaker is open.
+  void Open(int id) {
+    while (breaker() == BreakerState::kClosed) {
+      Exit(ProcessOf(id));
+      if (breaker() == BreakerState::kClosed) PassBackOff();
+    }
+  }
+};
+
+TEST_F(BreakerTest, OpensAfterABurstOfEndsWithoutUsefulWork) {
+  Begin(1);
+  for (int i = 0; i < 3; ++i) {
+    Exit(ProcessOf(0));
+    EXPECT_EQ(breaker(), BreakerState::kClosed);
+    PassBackOff();
+  }
+  Take(&spawned_);
+  Exit(ProcessOf(0));
+  EXPECT_EQ(breaker(), BreakerState::kOpen);
+  EXPECT_EQ(core_->breaker().times_opened(), 1);
+  Pass(options_.breaker_cooldown - milliseconds(1));
+  EXPECT_TRUE(spawned_.empty());
+}
+
+TEST_F(BreakerTest, EndsThatLieFartherApartThanTheWindowDoNotOpenIt) {
+  Begin(1);
+  for (int i = 0; i < 20; ++i) {
+    Exit(ProcessOf(0));
+    Pass(options_.restart_burst_window / 2);
+    Ready(ProcessOf(0));
+  }
+  EXPECT_EQ(breaker(), BreakerState::kClosed);
+}
+
+TEST_F(BreakerTest, EndsAfterUsefulWorkOpenItOnlyBySustainedLimit) {
+  options_.restart_sustained = 10;
+  Begin(1);
+  for (int i = 0; i < 11; ++i) {
+    EXPECT_EQ(breaker(), BreakerState::kClosed) << i;
+    End(Submit());
+    Exit(ProcessOf(0));
+    Pass(milliseconds(0));
+    if (breaker() == BreakerState::kClosed) Ready(ProcessOf(0));
+  }
+  EXPECT_EQ(breaker(), BreakerState::kOpen);
+}
+
+TEST_F(BreakerTest, TheLimitsAreTimesTheNumberOfWorkers) {
+  Begin(4);
+  for (int i = 0; i < 12; ++i) {
+    Exit(ProcessOf(i % 4));
+    PassBackOff();
+    Ready(ProcessOf(i % 4));
+  }
+  EXPECT_EQ(breaker(), BreakerState::kClosed);
+  Exit(ProcessOf(0));
+  EXPECT_EQ(breaker(), BreakerState::kOpen);
+}
+
+TEST_F(BreakerTest, CallsAreRefusedAndThoseQueuedEndInsteadOfHanging) {
+  Begin(1);
+  Exit(ProcessOf(0));
+  const CallId queued = Submit();
+  PassBackOff();
+  Open(0);
+  ASSERT_NE(Ended(queued), nullptr);
+  EXPECT_EQ(Ended(queued)->why, EndCall::Why::kBreakerOpen);
+  EXPECT_EQ(Refused(), Refusal::kBreakerOpen);
+}
+
+TEST_F(BreakerTest, WhileOthersServeCallsAreAccepted) {
+  Begin(2);
+  Open(0);
+  const CallId call = Submit(), queued = Submit();
+  EXPECT_EQ(WorkerOf(call), 1);
+  EXPECT_EQ(Ended(queued), nullptr);
+  Exit(ProcessOf(1));
+  EXPECT_NE(Ended(queued), nullptr) << "now none serves";
+}
+
+TEST_F(BreakerTest, OneProbeIsStartedAndAnAnswerClosesIt) {
+  Begin(3);
+  Open(0);
+  Exit(ProcessOf(1));
+  Exit(ProcessOf(2));
+  Take(&spawned_);
+  Pass(options_.breaker_cooldown);
+  EXPECT_EQ(breaker(), BreakerState::kHalfOpen);
+  ASSERT_EQ(spawned_.size(), 1u);
+  EXPECT_EQ(Refused(), Refusal::kBreakerOpen) << "while the probe starts";
+  Ready(spawned_[0].process);
+  EXPECT_EQ(breaker(), BreakerState::kHalfOpen);
+  End(Submit());
+  EXPECT_EQ(breaker(), BreakerState::kClosed);
+  EXPECT_EQ(spawned_.size(), 3u) << "the others start";
+}
+
+TEST_F(BreakerTest, AProbeThatStaysReadyClosesItWithoutACall) {
+  Begin(1);
+  Open(0);
+  Pass(options_.breaker_cooldown);
+  Ready(ProcessOf(0));
+  Pass(options_.restart_burst_window - milliseconds(1));
+  EXPECT_EQ(breaker(), BreakerState::kHalfOpen);
+  Pass(milliseconds(1));
+  EXPECT_EQ(breaker(), BreakerState::kClosed);
+  EXPECT_EQ(core_->NextWake(), std::nullopt);
+}
+
+TEST_F(BreakerTest, AProbeThatEndsOpensItAgain) {
+  Begin(1);
+  Open(0);
+  for (int round = 2; round < 5; ++round) {
+    Pass(options_.breaker_cooldown);
+    Ready(ProcessOf(0));
+    Exit(ProcessOf(0));
+    EXPECT_EQ(breaker(), BreakerState::kOpen);
+    EXPECT_EQ(core_->breaker().times_opened(), round);
+  }
+}
+
+TEST_F(BreakerTest, AProbeThatIsNotWantedAnyMoreMakesRoomForAnother) {
+  Begin(2);
+  Open(1);
+  Exit(ProcessOf(0));
+  Pass(options_.breaker_cooldown);  // the probe is worker 0
+  Ready(ProcessOf(0));
+  Resize(1);
+  EXPECT_EQ(breaker(), BreakerState::kHalfOpen);
+  End(Submit());
+  EXPECT_EQ(breaker(), BreakerState::kClosed);
+}
+
+// --- Health ------------------------------------------------------------------------------------
+
+class HealthTest : public CoreTest {
+ protected:
+  HealthTest() { options_.health_interval = milliseconds(1000); }
+
+  void Round() {
+    Take(&checked_);
+    Take(&measured_);
+    Pass(options_.health_interval);
+  }
+};
+
+TEST_F(HealthTest, EveryWorkerIsAskedAtEveryRoundOnceAtATime) {
+  Begin(2);
+  Submit();
+  Round();
+  EXPECT_EQ(checked_.size(), 2u) << "a busy one, too";
+  HealthReported(checked_[0], HealthReport::kHealthy);
+  const ProcessNumber answered = checked_[0];
+  Round();
+  EXPECT_EQ(checked_, std::vector<ProcessNumber>{answered}) << "the other has yet to answer";
+}
+
+TEST_F(HealthTest, ASilentWorkerIsKilledAndReplacedAndItsCallsAreLost) {
+  Begin(2);
+  const CallId call = Submit();
+  const ProcessNumber process = ProcessOf(WorkerOf(call));
+  Round();
+  HealthReported(process, HealthReport::kSilent);
+  EXPECT_EQ(killed_, std::vector<int>{WorkerOf(call)});
+  End(call, CallReport::kLost);
+  Exit(process);
+  EXPECT_EQ(Ended(call)->why, EndCall::Why::kWorkerLost);
+  EXPECT_EQ(core_->counts().crashes, 1);
+  PassBackOff();
+  EXPECT_EQ(StateOf(WorkerOf(call)), WorkerState::kStarting);
+}
+
+TEST_F(HealthTest, AWorkerThatIsNotWellGetsNoCallsUntilItIsWellAgain) {
+  Begin(1);
+  const CallId running = Submit();
+  Round();
+  HealthReported(ProcessOf(0), HealthReport::kUnhealthy);
+  EXPECT_EQ(StateOf(0), WorkerState::kUnready);
+  const CallId queued = Submit();
+  End(running);
+  EXPECT_EQ(WorkerOf(queued), -1);
+  Round();
+  HealthReported(ProcessOf(0), HealthReport::kHealthy);
+  EXPECT_EQ(WorkerOf(queued), 0);
+}
+
+TEST_F(HealthTest, OneThatStaysUnwellIsReplaced) {
+  Begin(1);
+  Take(&spawned_);
+  for (int i = 0; i < Core::kUnhealthyLimit; ++i) {
+    EXPECT_TRUE(spawned_.empty()) << i;
+    Round();
+    HealthReported(ProcessOf(0), HealthReport::kUnhealthy);
+  }
+  ASSERT_EQ(spawned_.size(), 1u);
+  Ready(spawned_[0].process);
+  EXPECT_EQ(asked_to_end_.size(), 1u);
+  EXPECT_EQ(StateOf(0), WorkerState::kReady);
+}
+
+TEST_F(HealthTest, OneThatCannotBeAskedWhileItIsBusyIsAskedInThePlaceOfACall) {
+  options_.workers = 1;
+  core_.emplace(options_, kSeed);
+  core_->Start(now_);
+  core_->Ready(1, 1, /*checks_while_busy=*/false, now_);
+  ids_[1] = 0;
+  const CallId running = Submit();
+  Round();
+  EXPECT_TRUE(checked_.empty());
+  End(running);
+  Round();
+  ASSERT_EQ(checked_.size(), 1u);
+  const CallId call = Submit();
+  EXPECT_EQ(WorkerOf(call), -1) << "the check has the worker";
+  HealthReported(1, HealthReport::kHealthy);
+  EXPECT_EQ(WorkerOf(call), 0);
+}
+
+TEST_F(HealthTest, TheAnswerOfAnEarlierProcessIsDropped) {
+  Begin(1);
+  const ProcessNumber old = ProcessOf(0);
+  Round();
+  Exit(old);
+  PassBackOff();
+  HealthReported(old, HealthReport::kSilent);
+  EXPECT_EQ(StateOf(0), WorkerState::kStarting);
+}
+
+// --- Replacement -------------------------------------------------------------------------------
+
+class ReplacementTest : public HealthTest {
+ protected:
+  // Lets the one successor that is starting become ready, and its predecessor end.
+  void Finish() {
+    ASSERT_EQ(spawned_.size(), 1u);
+    const SpawnWorker spawn = Take(&spawned_)[0];
+    const ProcessNumber old = ProcessOf(spawn.worker_id);
+    Ready(spawn.process);
+    Exit(old, {});
+  }
+};
+
+TEST_F(ReplacementTest, TheSuccessorIsReadyBeforeTheOldOneDrains) {
+  options_.recycle.max_age = milliseconds(10'000);
+  Begin(1);
+  Take(&spawned_);
+  Pass(milliseconds(10'000));
+  ASSERT_EQ(spawned_.size(), 1u);
+  const ProcessNumber old = ProcessOf(0);
+  const CallId call = Submit();
+  EXPECT_EQ(DispatchOf(call)->process, old) << "it serves until then";
+  const CallId queued = Submit();
+  Ready(spawned_[0].process);
+  EXPECT_EQ(DispatchOf(queued)->process, spawned_[0].process);
+  EXPECT_TRUE(asked_to_end_.empty()) << "it has a call";
+  End(call);
+  EXPECT_EQ(asked_to_end_.size(), 1u);
+  Exit(old, {});
+  EXPECT_EQ(Processes(), 1);
+  EXPECT_EQ(core_->counts().recycled, 1);
+  EXPECT_EQ(core_->counts().crashes, 0);
+  EXPECT_EQ(core_->counts().restarts, 0);
+}
+
+TEST_F(ReplacementTest, OneIsReplacedAtATimeAndNotAllAtTheSameAge) {
+  options_.recycle.max_age = milliseconds(10'000);
+  Begin(10);
+  Take(&spawned_);
+  Pass(milliseconds(8'999));
+  EXPECT_TRUE(spawned_.empty());
+  Pass(milliseconds(400));
+  const size_t due_before = std::count_if(core_->workers().begin(), core_->workers().end(),
+                                          [](const auto& w) { return w.is_due; });
+  EXPECT_GT(due_before, 0u);
+  EXPECT_LT(due_before, 10u);
+  for (int i = 0; i < 10; ++i) {
+    Pass(milliseconds(100));
+    EXPECT_EQ(Processes(), 11);
+    Finish();
+    EXPECT_EQ(spawned_.empty(), i == 9) << i;
+  }
+  EXPECT_EQ(core_->counts().recycled, 10);
+}
+
+TEST_F(ReplacementTest, AWorkerIsReplacedAfterSoManyCalls) {
+  options_.recycle.max_calls = 10;
+  Begin(1);
+  Take(&spawned_);
+  int calls = 0;
+  while (spawned_.empty()) End(Submit()), ++calls;
+  EXPECT_GE(calls, 9);
+  EXPECT_LE(calls, 10);
+  Finish();
+  End(Submit());
+  EXPECT_TRUE(spawned_.empty()) << "the successor begins at none";
+}
+
+TEST_F(ReplacementTest, AWorkerIsReplacedWhenItsMemoryHasGrown) {
+  options_.recycle.max_rss_growth_bytes = 1000;
+  options_.recycle.warm_up_calls = 2;
+  Begin(1);
+  Take(&spawned_);
+  const auto measure = [this](int64_t rss_bytes) {
+    Round();
+    ASSERT_EQ(measured_, std::vector<ProcessNumber>{ProcessOf(0)});
+    MemoryMeasured(ProcessOf(0), rss_bytes);
+  };
+  measure(10'000);
+  End(Submit());
+  End(Submit());
+  measure(50'000);  // the model is loaded: the baseline
+  measure(50'900);
+  EXPECT_TRUE(spawned_.empty());
+  measure(51'001);
+  Finish();
+  measure(90'000);
+  EXPECT_TRUE(spawned_.empty()) << "it has to warm up first";
+}
+
+TEST_F(ReplacementTest, AWorkerIsReplacedWhenItHasBeenIdle) {
+  options_.recycle.max_idle = milliseconds(10'000);
+  options_.health_interval = milliseconds(0);
+  Begin(1);
+  Take(&spawned_);
+  Pass(milliseconds(60'000));
+  EXPECT_TRUE(spawned_.empty()) << "one that never had a call is as good as new";
+  for (int i = 0; i < 10; ++i) {
+    End(Submit());
+    Pass(milliseconds(5'000));
+  }
+  EXPECT_TRUE(spawned_.empty());
+  const CallId call = Submit();
+  Pass(milliseconds(60'000));
+  EXPECT_TRUE(spawned_.empty()) << "who is busy is not idle";
+  End(call);
+  for (int i = 0; i < 20 && spawned_.empty(); ++i) Pass(milliseconds(1'000));
+  EXPECT_EQ(spawned_.size(), 1u);
+}
+
+TEST_F(ReplacementTest, ASuccessorThatDoesNotStartLeavesTheOldOneServing) {
+  options_.recycle.max_age = milliseconds(1'000);
+  options_.health_interval = milliseconds(0);
+  Begin(1);
+  Take(&spawned_);
+  const ProcessNumber old = ProcessOf(0);
+  Pass(milliseconds(1'000));
+  ASSERT_EQ(spawned_.size(), 1u);
+  Exit(Take(&spawned_)[0].process);
+  EXPECT_EQ(ProcessOf(0), old);
+  EXPECT_EQ(StateOf(0), WorkerState::kReady);
+  EXPECT_EQ(core_->counts().boot_failures, 1);
+  End(Submit());
+  PassBackOff();
+  EXPECT_EQ(spawned_.size(), 1u) << "it is tried again";
+  Finish();
+  EXPECT_NE(ProcessOf(0), old);
+}
+
+TEST_F(ReplacementTest, AnOldOneThatEndsBeforeItsSuccessorIsReadyIsNotStartedAgain) {
+  options_.recycle.max_age = milliseconds(1'000);
+  Begin(1);
+  Take(&spawned_);
+  const ProcessNumber old = ProcessOf(0);
+  Pass(milliseconds(1'000));
+  const ProcessNumber successor = Take(&spawned_)[0].process;
+  Exit(old);
+  EXPECT_EQ(ProcessOf(0), successor);
+  EXPECT_TRUE(spawned_.empty());
+  Ready(successor);
+  EXPECT_TRUE(core_->AllReady());
+  EXPECT_EQ(Processes(), 1);
+}
+
+TEST_F(ReplacementTest, ARestartReplacesEveryWorkerOneAfterTheOther) {
+  Begin(3);
+  Take(&spawned_);
+  EXPECT_TRUE(Restart());
+  EXPECT_EQ(core_->restart_state(), RestartState::kRunning);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(Processes(), 4);
+    Finish();
+  }
+  EXPECT_EQ(core_->restart_state(), RestartState::kDone);
+  for (int id = 0; id < 3; ++id) EXPECT_GT(ProcessOf(id), 3u);
+  EXPECT_TRUE(spawned_.empty());
+}
+
+TEST_F(ReplacementTest, ARestartWaitsForTheLastCallOfAnOldWorker) {
+  Begin(1);
+  Take(&spawned_);
+  const CallId call = Submit();
+  Restart();
+  const ProcessNumber old = ProcessOf(0);
+  Ready(Take(&spawned_)[0].process);
+  Pass(options_.stop_grace * 5);
+  EXPECT_TRUE(killed_.empty()) << "no grace but that of its calls";
+  End(call);
+  EXPECT_EQ(core_->restart_state(), RestartState::kRunning);
+  Exit(old, {});
+  EXPECT_EQ(core_->restart_state(), RestartState::kDone);
+}
+
+TEST_F(ReplacementTest, ARestartWhoseSuccessorDoesNotStartEndsThere) {
+  Begin(3);
+  Take(&spawned_);
+  Restart();
+  Finish();
+  Exit(Take(&spawned_)[0].process);
+  EXPECT_EQ(core_->restart_state(), RestartState::kFailed);
+  Pass(options_.max_restart_backoff);
+  EXPECT_TRUE(spawned_.empty());
+  EXPECT_TRUE(core_->AllReady());
+}
+
+TEST_F(ReplacementTest, ARestartFindsWorkersInEveryState) {
+  Begin(3);
+  Exit(ProcessOf(0));  // backs off
+  End(Submit());
+  Exit(ProcessOf(1));
+  Pass(milliseconds(0));  // may have been started, or not, by now
+  Take(&spawned_);
+  Restart();
+  for (int i = 0; i < 20 && core_->restart_state() == RestartState::kRunning; ++i) {
+    PassBackOff();
+    for (const Core::Worker& worker : core_->workers()) {
+      if (worker.state == WorkerState::kStarting) Ready(worker.process);
+      if (worker.state == WorkerState::kStopping) Exit(worker.process, {});
+    }
+  }
+  EXPECT_EQ(core_->restart_state(), RestartState::kDone);
+  EXPECT_EQ(Processes(), 3);
+}
+
+TEST_F(ReplacementTest, StrictCallsThatWereAcceptedForAWorkerAreServedBeforeItEnds) {
+  options_.affinity = Affinity::kStrictQueue;
+  Begin(1);
+  Take(&spawned_);
+  const CallId a = Submit("s"), b = Submit("s");
+  Restart();
+  const ProcessNumber old = ProcessOf(0);
+  Ready(Take(&spawned_)[0].process);
+  EXPECT_EQ(Refused("s"), Refusal::kSessionLost) << "one that comes now";
+  End(a);
+  ASSERT_NE(DispatchOf(b), nullptr);
+  EXPECT_EQ(DispatchOf(b)->process, old);
+  EXPECT_TRUE(asked_to_end_.empty());
+  End(b);
+  EXPECT_EQ(asked_to_end_.size(), 1u);
+}
+
+TEST_F(ReplacementTest, AnOldWorkerWhoseLastQueuedCallIsGivenUpEnds) {
+  options_.affinity = Affinity::kStrictQueue;
+  Begin(1);
+  Take(&spawned_);
+  const CallId a = Submit("s"), b = Submit("s");
+  Restart();
+  Ready(Take(&spawned_)[0].process);
+  Cancel(b);
+  EXPECT_TRUE(asked_to_end_.empty());
+  End(a);
+  EXPECT_EQ(asked_to_end_.size(), 1u);
+}
+
+TEST_F(ReplacementTest, AWorkerThatWentOnWithACallThatWasGivenUpKeepsItsOtherCalls) {
+  BeginOf({3});
+  Take(&spawned_);
+  const CallId a = Submit(), b = Submit();
+  const ProcessNumber old = ProcessOf(0);
+  End(a, CallReport::kFailedOverran);
+  EXPECT_TRUE(killed_.empty());
+  EXPECT_EQ(WorkerOf(Submit()), -1) << "it gets no more";
+  PassBackOff();
+  ASSERT_EQ(spawned_.size(), 1u);
+  Ready(spawned_[0].process, 3);
+  End(b);
+  EXPECT_EQ(asked_to_end_.size(), 1u);
+  Pass(options_.stop_grace);
+  EXPECT_EQ(killed_.size(), 1u) << "it still is at the call";
+  Exit(old);
+  EXPECT_EQ(Processes(), 1);
+  EXPECT_EQ(core_->counts().crashes, 1);
+}
+
+TEST_F(ReplacementTest, WithoutOtherCallsItIsKilledAtOnce) {
+  BeginOf({3});
+  const CallId a = Submit();
+  End(a, CallReport::kFailedOverran);
+  EXPECT_EQ(killed_, std::vector<int>{0});
+}
+
+// --- Resizing ----------------------------------------------------------------------------------
+
+TEST_F(CoreTest, MoreWorkersStartAtOnce) {
+  Begin(1);
+  Take(&spawned_);
+  Submit();
+  const CallId queued = Submit();
+  Resize(3);
+  ASSERT_EQ(spawned_.size(), 2u);
+  Ready(spawned_[0].process);
+  EXPECT_EQ(WorkerOf(queued), 1);
+  Ready(spawned_[1].process);
+  EXPECT_TRUE(core_->AllReady());
+}
+
+TEST_F(CoreTest, SurplusWorkersFinishTheirCallsAndEnd) {
+  Begin(3);
+  const CallId a = Submit(), b = Submit(), c = Submit();
+  Resize(1);
+  EXPECT_EQ(core_->seats().size(), 1u);
+  EXPECT_TRUE(asked_to_end_.empty());
+  const CallId queued = Submit();
+  End(c);
+  End(b);
+  EXPECT_EQ(WorkerOf(queued), -1) << "they get no more";
+  End(a);
+  EXPECT_EQ(WorkerOf(queued), 0);
+  EXPECT_EQ(asked_to_end_.size(), 2u);
+  for (const Core::Worker& worker : core_->workers()) {
+    if (worker.state == WorkerState::kStopping) Exit(worker.process, {});
+  }
+  Pass(options_.max_restart_backoff);
+  EXPECT_EQ(Processes(), 1);
+}
+
+TEST_F(CoreTest, WorkersOfAnIdThatStillEndsCanBeStartedAnew) {
+  Begin(2);
+  Submit(), Submit();
+  const ProcessNumber old = ProcessOf(1);
+  Resize(1);
+  Take(&spawned_);
+  Resize(2);
+  ASSERT_EQ(spawned_.size(), 1u);
+  EXPECT_EQ(spawned_[0].worker_id, 1);
+  EXPECT_EQ(Processes(), 3);
+  Exit(old, {});
+  Ready(spawned_[0].process);
+  EXPECT_TRUE(core_->AllReady());
+  EXPECT_EQ(Processes(), 2);
+}
+
+TEST_F(CoreTest, ResizingWhileAWorkerIsReplacedLeavesNone) {
+  Begin(2);
+  Take(&spawned_);
+  Restart();
+  Resize(1);
+  for (int i = 0; i < 10; ++i) {
+    Pass(milliseconds(1));
+    for (const Core::Worker& worker : core_->workers()) {
+      if (worker.state == WorkerState::kStarting) Ready(worker.process);
+      if (worker.state == WorkerState::kStopping) Exit(worker.process, {});
+    }
+  }
+  EXPECT_EQ(Processes(), 1);
+  EXPECT_TRUE(core_->AllReady());
+  EXPECT_EQ(core_->restart_state(), RestartState::kDone);
+}
+
+// --- Stopping ----------------------------------------------------------------------------------
+
+TEST_F(CoreTest, AStoppedPoolCancelsWhatIsQueuedAndRefusesNewCalls) {
+  Begin(1);
+  const CallId running = Submit(), queued = Submit();
+  core_->Stop(now_);
+  End(running);
+  ASSERT_NE(Ended(queued), nullptr);
+  EXPECT_EQ(Ended(queued)->why, EndCall::Why::kShutdown);
+  auto refused = core_->Submit({.session_id = "", .queue_deadline = now_, .deadline = now_}, now_);
+  EXPECT_EQ(refused.error(), Refusal::kClosed);
+}
+
+TEST_F(CoreTest, StoppingLetsTheCallInFlightEndAndThenAsksTheWorkerToEnd) {
+  Begin(2);
+  const CallId running = Submit();
+  core_->Stop(now_);
+  Pass(milliseconds(0));
+  EXPECT_EQ(asked_to_end_, std::vector<int>{1 - WorkerOf(running)});
+  End(running);
+  EXPECT_EQ(asked_to_end_.size(), 2u);
+  Exit(ProcessOf(0), {});
+  Exit(ProcessOf(1), {});
+  EXPECT_TRUE(core_->AllGone());
+  EXPECT_EQ(core_->NextWake(), std::nullopt);
+}
+
+TEST_F(CoreTest, WhoDoesNotEndWithinTheGraceIsKilled) {
+  Begin(2);
+  const CallId running = Submit();
+  core_->Stop(now_);
+  Pass(options_.stop_grace);
+  EXPECT_EQ(killed_.size(), 2u) << "the busy one, and the one that was asked";
+  Exit(ProcessOf(0));
+  Exit(ProcessOf(1));
+  EXPECT_TRUE(core_->AllGone());
+  End(running, CallReport::kLost);
+  EXPECT_NE(Ended(running), nullptr);
+}
+
+TEST_F(CoreTest, AStoppedPoolStartsNoProcess) {
+  Begin(1);
+  Exit(ProcessOf(0));
+  core_->Stop(now_);
+  EXPECT_TRUE(core_->AllGone());
+  Take(&spawned_);
+  Pass(options_.max_restart_backoff);
+  EXPECT_TRUE(spawned_.empty());
+}
+
+TEST_F(CoreTest, AWorkerInItsStartIsEndedToo) {
+  Begin(1);
+  Exit(ProcessOf(0));
+  Pass(options_.restart_backoff);
+  core_->Stop(now_);
+  Pass(milliseconds(0));
+  EXPECT_EQ(asked_to_end_, std::vector<int>{0});
+  Ready(ProcessOf(0));
+  EXPECT_EQ(StateOf(0), WorkerState::kStopping);
+}
+
+}  // namespace
+}  // namespace snakepit

@@ -1,0 +1,375 @@
+// Pool::Impl: the processes of workers, from their start to their end.
+#include <algorithm>
+#include <asio/post.hpp>
+#include <csignal>
+#include <utility>
+
+#include "src/base/fd.h"
+#include "src/pool/pool_impl.h"
+#include "src/process/proc_figures.h"
+
+namespace snakepit {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kStartTimeoutMargin{100};
+
+std::string Milliseconds(std::chrono::nanoseconds time) {
+  return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count()) +
+         " ms";
+}
+
+}  // namespace
+
+// Starts a guardian unless there is one.
+Result<void> Pool::Impl::EnsureGuardian() {
+  {
+    std::lock_guard lock(mutex_);
+    if (guardian_) return {};
+  }
+  if (NeedsRuntimeDirectory(options_.adapter)) {
+    runtime_directory_.Remove();  // that of an earlier guardian, which may have removed it already
+    if (auto created = runtime_directory_.Create(); !created) return created;
+  }
+  auto guardian = Guardian::Start(
+      io_,
+      {.spawned = [this](uint64_t process, pid_t pid) { OnSpawned(process, pid); },
+       .spawn_failed = [this](uint64_t process,
+                              Error error) { OnSpawnFailed(process, std::move(error)); },
+       .exited = [this](uint64_t process, ExitStatus status,
+                        ResourceUse use) { OnExited(process, status, use); },
+       .lost =
+           [this] { GiveUpGuardian("the process that starts workers ended, and they with it"); }},
+      runtime_directory_.path());
+  if (!guardian) return Fail(std::move(guardian.error()));
+  std::lock_guard lock(mutex_);
+  guardian_ = std::move(*guardian);
+  return {};
+}
+
+// Null: it has ended.
+std::shared_ptr<Pool::Impl::Process> Pool::Impl::FindLocked(ProcessNumber number) const {
+  const auto found = processes_.find(number);
+  return found == processes_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<Pool::Impl::Process> Pool::Impl::Find(ProcessNumber number) const {
+  std::lock_guard lock(mutex_);
+  return FindLocked(number);
+}
+
+// Of its worker. kGone: that has no such process any more.
+WorkerState Pool::Impl::StateLocked(const Process& process) const {
+  const int worker = core_.WorkerOf(process.number);
+  return worker < 0 ? WorkerState::kGone : core_.workers()[worker].state;
+}
+
+void Pool::Impl::StartProcess(Process& process) {
+  {
+    std::lock_guard lock(mutex_);
+    if (StateLocked(process) != WorkerState::kStarting) {
+      // Given up, or asked to end, before there was a process. No signal would reach it later.
+      core_.Exited(process.number, ExitStatus{.signal = SIGKILL}, steady_clock::now());
+      ApplyLocked();
+      processes_.erase(process.number);
+      changed_.notify_all();
+      return;
+    }
+  }
+  auto log_line = [this, id = process.worker_id](std::string_view line) {
+    Log(LogLevel::kInfo, "worker " + std::to_string(id) + ": " + std::string(line));
+  };
+  if (auto ready = EnsureGuardian(); !ready) {
+    return OnSpawnFailed(process.number, std::move(ready.error()));
+  }
+  auto launch = Launch::Prepare(options_.adapter, {.io = &io_,
+                                                   .worker_id = process.worker_id,
+                                                   .process_number = process.number,
+                                                   .runtime_directory = runtime_directory_.path(),
+                                                   .cancel_grace = options_.cancel_grace,
+                                                   .on_stdout_line = log_line});
+  if (!launch) return OnSpawnFailed(process.number, std::move(launch.error()));
+  auto pipe = OpenPipe();
+  if (!pipe) return OnSpawnFailed(process.number, std::move(pipe.error()));
+  SpawnSpec spec = (*launch)->spec();
+  spec.stderr_fd = pipe->second.get();
+  process.launch = std::move(*launch);
+  process.stderr_reader = OutputReader::Start(io_, std::move(pipe->first), log_line);
+  std::unique_lock lock(mutex_);
+  process.started_at = steady_clock::now();
+  Result<void> spawned = guardian_->Spawn(process.number, spec);
+  lock.unlock();
+  if (!spawned) OnSpawnFailed(process.number, std::move(spawned.error()));
+}
+
+void Pool::Impl::OnSpawned(ProcessNumber number, pid_t pid) {
+  const std::shared_ptr<Process> process = Find(number);
+  if (!process) return;
+  {
+    std::lock_guard lock(mutex_);
+    process->pid = pid;
+  }
+  Log(LogLevel::kDebug, NameOf(*process) + " started");
+  // A moment less than the core allows, so that it is the launch that says what was missing.
+  const auto timeout = options_.adapter.start_timeout;
+  const auto moment = std::min<std::chrono::milliseconds>(timeout / 10, kStartTimeoutMargin);
+  process->launch->Connect(process->started_at + timeout - moment,
+                           [this, process = process.get()](auto connection) {
+                             // Its launch calls this, so the process is there.
+                             OnConnected(*process, std::move(connection));
+                           });
+}
+
+void Pool::Impl::OnSpawnFailed(ProcessNumber number, Error error) {
+  const std::shared_ptr<Process> process = Find(number);
+  if (!process) return;
+  ReportStartFailure(*process, std::move(error));
+  process->launch.reset();
+  if (process->stderr_reader) process->stderr_reader->Close();
+  std::lock_guard lock(mutex_);
+  core_.Exited(number, ExitStatus{.code = 127}, steady_clock::now());
+  ApplyLocked();
+  processes_.erase(number);
+  changed_.notify_all();
+}
+
+void Pool::Impl::OnConnected(Process& process, Result<std::shared_ptr<Connection>> connection) {
+  if (connection) {
+    const auto time = steady_clock::now() - process.started_at;
+    const Agreement& agreement = (*connection)->agreement();
+    // A legacy worker on stdio answers nothing while it has a call. PROTOCOL.md 2.3.2.
+    const bool checks_while_busy =
+        agreement.version >= 2 || std::holds_alternative<GrpcTransport>(options_.adapter.transport);
+    {
+      std::lock_guard lock(mutex_);
+      process.connection = std::move(*connection);
+      process.start_time = std::chrono::duration_cast<std::chrono::microseconds>(time);
+      process.protocol_version = agreement.version;
+      core_.Ready(process.number, agreement.capacity, checks_while_busy, steady_clock::now());
+      ApplyLocked();
+      changed_.notify_all();
+    }
+    Log(LogLevel::kDebug, NameOf(process) + " is ready after " + Milliseconds(time));
+    return;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    // Who was asked to end, or killed, in its start has not failed by not getting through with it.
+    if (StateLocked(process) != WorkerState::kStarting) return;
+  }
+  const bool closed = connection.error().code == ErrorCode::kWorkerLost;
+  if (closed) {
+    process.closed_in_start = std::move(connection.error());  // its exit will say more
+  } else {
+    ReportStartFailure(process, std::move(connection.error()));
+  }
+  std::lock_guard lock(mutex_);
+  if (closed) {
+    core_.ConnectionLost(process.number, steady_clock::now());
+  } else {
+    core_.Unusable(process.number, steady_clock::now());
+  }
+  ApplyLocked();
+  changed_.notify_all();
+}
+
+void Pool::Impl::OnExited(ProcessNumber number, ExitStatus status, const ResourceUse& use) {
+  const std::shared_ptr<Process> process = Find(number);
+  if (!process) return;
+  const std::string name = NameOf(*process);
+  std::string tail = process->stderr_reader->Tail();
+  process->stderr_reader->Close();
+  process->launch->Abort();
+  std::unique_lock lock(mutex_);
+  const int worker = core_.WorkerOf(number);
+  const bool was_ready = process->connection != nullptr;
+  const bool was_asked = core_.stopping() || (start_error_ && !started_) ||
+                         (worker >= 0 && core_.workers()[worker].was_asked_to_end);
+  const bool failed = !was_ready || !started_;
+  if (was_ready) process->connection->Abort();
+  process->stderr_tail = tail;
+  const std::string given_up = process->given_up;
+  lock.unlock();
+
+  const auto cpu_time = use.user_time + use.system_time;
+  const std::string ended = name + " ended by " + Describe(status) +
+                            (given_up.empty() ? "" : ", as " + given_up) + "; it used " +
+                            Milliseconds(cpu_time) + " of processor time and " +
+                            std::to_string(use.max_rss_bytes >> 20) + " MiB";
+  if (failed && !was_asked && !process->start_failure_reported) {
+    Error error{
+        .code = ErrorCode::kStartFailed,
+        .message = "it ended by " + Describe(status) +
+                   (was_ready ? " before the whole pool was ready" : " before it was ready")};
+    if (process->closed_in_start) error.message += ": " + process->closed_in_start->message;
+    error.exit = status;
+    error.stderr_tail = tail;
+    ReportStartFailure(*process, std::move(error));
+  } else {
+    Log(was_ready && !was_asked ? LogLevel::kWarning : LogLevel::kDebug, ended);
+  }
+  process->launch.reset();
+
+  lock.lock();
+  // Not before: until now the core may have given it a call, which the aborted connection ends.
+  core_.Exited(number, status, steady_clock::now());
+  ApplyLocked();
+  processes_.erase(number);
+  changed_.notify_all();
+}
+
+// The next start of a worker starts a new one, with the wait between starts that the core sees to.
+void Pool::Impl::GiveUpGuardian(std::string_view why) {
+  Log(LogLevel::kError, why);
+  std::vector<ProcessNumber> numbers;
+  {
+    std::lock_guard lock(mutex_);
+    // Destroyed, and with it the workers, on this thread's next turn, outside the lock.
+    asio::post(io_, [old = std::shared_ptr<Guardian>(std::move(guardian_))] {});
+    for (const auto& [number, process] : processes_) {
+      // Who has no launch has not been started yet.
+      if (process->launch) numbers.push_back(number);
+    }
+  }
+  for (ProcessNumber number : numbers) OnExited(number, ExitStatus{.signal = SIGKILL}, {});
+}
+
+void Pool::Impl::AskToEnd(Process& process) {
+  if (!process.launch) return;
+  const bool was_ready = process.connection != nullptr;
+  if (was_ready) {
+    process.connection->AskToEnd();
+  } else {
+    process.launch->Abort();  // its handshake is over, and its stdin with it
+  }
+  std::lock_guard lock(mutex_);
+  if (guardian_ && process.launch->EndsBySigterm()) guardian_->Signal(process.number, SIGTERM);
+}
+
+void Pool::Impl::ReportStartFailure(Process& process, Error error) {
+  if (std::exchange(process.start_failure_reported, true)) return;
+  if (error.stderr_tail.empty() && process.stderr_reader) {
+    error.stderr_tail = process.stderr_reader->Tail();
+  }
+  if (error.code == ErrorCode::kStartTimeout) {
+    const std::string limit = std::to_string(options_.adapter.start_timeout.count());
+    error.message = "it was not ready within " + limit + " ms" +
+                    (error.message.empty() ? "" : ": " + error.message);
+  }
+  error.worker_id = process.worker_id;
+  error.message = NameOf(process) + " did not start: " + error.message;
+  Log(LogLevel::kError, error.message);
+  error.message = Prefix() + error.message;
+  std::lock_guard lock(mutex_);
+  last_start_error_ = error;
+  if (!start_error_) start_error_ = std::move(error);
+  changed_.notify_all();
+}
+
+// --- Health ------------------------------------------------------------------------------------
+
+void Pool::Impl::Check(std::shared_ptr<Process> process) {
+  const SteadyTime deadline = steady_clock::now() + options_.health_timeout;
+  Connection& connection = *process->connection;
+  if (connection.agreement().version >= 2 ||
+      std::holds_alternative<GrpcTransport>(options_.adapter.transport)) {
+    return connection.CheckHealth(deadline, [this, process](const Result<WorkerHealth>& health) {
+      OnChecked(*process, health);
+    });
+  }
+  // PROTOCOL.md 2.5.4: the ping with which it became ready. The core has kept calls away from it.
+  struct Ping {
+    Value args = Value::Map{{"health_check", true}};
+    CallRequest request;
+  };
+  auto ping = std::make_shared<Ping>();
+  ping->request = {
+      .command = "ping", .args = &ping->args, .deadline = deadline, .released = [](AfterCall) {}};
+  connection.CallAsync(ping->request, [this, process, ping](CallOutcome<Value> outcome) {
+    if (outcome.result || outcome.result.error().code == ErrorCode::kHandlerFailed ||
+        outcome.result.error().code == ErrorCode::kUnimplemented) {
+      return OnChecked(*process, WorkerHealth{.healthy = true});  // it answers
+    }
+    if (outcome.after == AfterCall::kLost) outcome.result.error().code = ErrorCode::kWorkerLost;
+    OnChecked(*process, Fail(std::move(outcome.result.error())));
+  });
+}
+
+void Pool::Impl::OnChecked(Process& process, const Result<WorkerHealth>& health) {
+  HealthReport report = HealthReport::kUnknown;
+  if (health) {
+    report = health->healthy ? HealthReport::kHealthy : HealthReport::kUnhealthy;
+  } else if (health.error().code == ErrorCode::kDeadlineExceeded ||
+             health.error().code == ErrorCode::kProtocolError) {
+    report = HealthReport::kSilent;
+  }
+  std::string news;
+  {
+    std::lock_guard lock(mutex_);
+    const WorkerState before = StateLocked(process);
+    if (report == HealthReport::kSilent && process.given_up.empty()) {
+      process.given_up = health.error().code == ErrorCode::kProtocolError
+                             ? "its answer to a health check was none: " + health.error().message
+                             : "it did not answer a health check within " +
+                                   std::to_string(options_.health_timeout.count()) +
+                                   " ms: it was stopped, or hung";
+    }
+    core_.HealthReported(process.number, report, steady_clock::now());
+    ApplyLocked();
+    const WorkerState after = StateLocked(process);
+    if (after != before) {
+      if (after == WorkerState::kUnready) news = " says that it is not well: it gets no calls";
+      if (after == WorkerState::kReady) news = " is well again";
+      if (after == WorkerState::kKilled) news = " is given up: " + process.given_up;
+    }
+    changed_.notify_all();
+  }
+  if (!news.empty()) Log(LogLevel::kWarning, NameOf(process) + news);
+}
+
+void Pool::Impl::Measure(Process& process) {
+  const auto figures = ReadProcFigures(process.pid);
+  if (!figures) return;
+  std::lock_guard lock(mutex_);
+  core_.MemoryMeasured(process.number, figures->rss_bytes, steady_clock::now());
+  ApplyLocked();
+}
+
+// --- Names and the log -------------------------------------------------------------------------
+
+std::string Pool::Impl::Prefix() const {
+  return options_.name.empty() ? "" : "pool " + options_.name + ": ";
+}
+
+void Pool::Impl::Log(LogLevel level, std::string_view text) const {
+  if (options_.log) options_.log(level, Prefix() + std::string(text));
+}
+
+// On the io_context's thread, or with the lock.
+std::string Pool::Impl::NameOf(const Process& process) const {
+  return "worker " + std::to_string(process.worker_id) +
+         (process.pid == 0 ? "" : " (pid " + std::to_string(process.pid) + ")");
+}
+
+void Pool::Impl::LogBreakerLocked() {
+  const BreakerState state = core_.breaker().state();
+  if (std::exchange(logged_breaker_, state) == state) return;
+  std::string text;
+  switch (state) {
+    case BreakerState::kClosed:
+      text = "the breaker is closed: workers that end are replaced again";
+      break;
+    case BreakerState::kHalfOpen:
+      text = "the breaker is half-open: one worker is started as a probe";
+      break;
+    case BreakerState::kOpen:
+      text = BreakerTextLocked();
+      break;
+  }
+  asio::post(io_, [this, state, text = std::move(text)] {
+    Log(state == BreakerState::kOpen ? LogLevel::kError : LogLevel::kWarning, text);
+  });
+}
+
+}  // namespace snakepit

@@ -1,0 +1,38 @@
+#include "src/value/memory.h"
+
+#include <gtest/gtest.h>
+#include <malloc.h>
+
+#include <string>
+
+namespace snakepit {
+namespace {
+
+size_t AllocatedBytes() { return mallinfo2().uordblks; }
+
+// The allocator rounds up to 16 bytes and adds 8 to each block, so it is over, but by less than the
+// half of small blocks. Some small blocks may come from its cache, which it counts as in use.
+void ExpectNearTheTruth(const Value& value) {
+  constexpr size_t kCached = 1024;
+  const size_t before = AllocatedBytes();
+  const Value copy = value;
+  const size_t truth = AllocatedBytes() - before;
+  const size_t heap = MemoryBytes(copy) - sizeof(Value);
+  EXPECT_LE(heap, truth + kCached);
+  EXPECT_GE(heap + kCached, truth / 3 * 2) << truth;
+}
+
+TEST(MemoryBytes, IsWhatTheAllocatorGivesButForItsOwnPart) {
+  EXPECT_EQ(MemoryBytes(Value()), sizeof(Value));
+  EXPECT_EQ(MemoryBytes(Value("short")), sizeof(Value));
+  ExpectNearTheTruth(Value(std::string(100'000, 'x')));
+  ExpectNearTheTruth(Value(Bytes{std::string(50'000, 'x')}));
+  ExpectNearTheTruth(Value(Value::Array(1000)));
+  Value::Map map;
+  for (int i = 0; i < 1000; ++i) map[std::string(i % 50, 'k') + std::to_string(i)] = i;
+  ExpectNearTheTruth(Value(map));
+  ExpectNearTheTruth(Value(Value::Array(10, Value(map))));
+}
+
+}  // namespace
+}  // namespace snakepit
