@@ -89,34 +89,21 @@ void Core::CallEnded(CallId id, CallReport report, Time now) {
     }
     return;
   }
+  SessionTable::Session* const session = Erase(call, now);
   if (is_present) {
     Worker& state = workers_[worker];
+    if (--state.in_flight == 0) state.idle_since = now;
+    if (session != nullptr && session->process_number == process) session->established = true;
     if (report == CallReport::kSucceeded || report == CallReport::kFailed) {
       state.has_served = true;
       if (IsOfItsSeat(worker)) SeatOf(state)->failures = 0;
       if (process == probe_) CloseBreaker(now);
     }
-    if (call->second.session_number != 0) {
-      SessionTable::Session* session =
-          sessions_.Find(call->second.session_id, call->second.session_number);
-      if (session != nullptr && session->process_number == process) session->established = true;
-    }
     if (report == CallReport::kFailedOverran) Overran(worker, now);
     if (report == CallReport::kFailedUnusable) Handle(worker, WorkerEvent::kUnusable, now);
+    IdleIfSo(worker, now);
   }
-  Leave(call, now);
   Settle(now);
-}
-
-// Takes a call that was in flight off its worker.
-void Core::Leave(Calls::iterator call, Time now) {
-  const int worker = call->second.worker;
-  Worker& state = workers_[worker];
-  const bool is_present = state.process == call->second.process && !call->second.exit;
-  Erase(call, now);
-  if (!is_present) return;
-  if (--state.in_flight == 0) state.idle_since = now;
-  IdleIfSo(worker, now);
 }
 
 void Core::EndLost(Calls::iterator call, Time now) {
@@ -127,12 +114,14 @@ void Core::EndLost(Calls::iterator call, Time now) {
   Erase(call, now);
 }
 
-// A call has its outcome.
-void Core::Erase(Calls::iterator call, Time now) {
+// A call has its outcome. Its session, if it has one that was not ended meanwhile.
+SessionTable::Session* Core::Erase(Calls::iterator call, Time now) {
+  SessionTable::Session* session = nullptr;
   if (call->second.session_number != 0) {
-    sessions_.CallEnded(call->second.session_id, call->second.session_number, now);
+    session = sessions_.CallEnded(call->second.session_id, call->second.session_number, now);
   }
   calls_.erase(call);
+  return session;
 }
 
 void Core::Enqueue(CallId id, Call& call, const Route& route) {
@@ -471,7 +460,9 @@ void Core::Tick(Time now) {
     } else if (id >= kWorkerTimer) {
       WorkerTimerFired(static_cast<int>(id - kWorkerTimer), now);
     } else {
-      QueuedCallExpired(calls_.find(id), now);
+      const auto call = calls_.find(id);
+      if (call == calls_.end()) Fault("the timer of a call outlived it");
+      QueuedCallExpired(call, now);
     }
     Settle(now);
   }

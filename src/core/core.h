@@ -200,15 +200,16 @@ class Core {
   // When Tick is to be called at the latest; nothing: not until another event.
   std::optional<Time> NextWake() const;
 
-  // Refuses new calls from now on.
-  void Close() { closed_ = true; }
+  // Refuses new calls from now on, and replaces no more workers.
+  void Close();
   // Close, cancel what is queued, and end every worker; no process is started any more.
   void Stop(Time now);
 
   // Hands over the effects since the last call, in their order.
   void TakeEffects(std::vector<Effect>* effects);
 
-  // Whether Stop was called.
+  // Whether Close or Stop was called; whether Stop was.
+  bool closed() const { return closed_; }
   bool stopping() const { return stopping_; }
   bool AllReady() const;
   bool AllGone() const;
@@ -268,9 +269,8 @@ class Core {
   void EndQueued(Calls::iterator call, EndCall::Why why, Time now);
   void EndAllQueued(EndCall::Why why, Time now);
   void QueuedCallExpired(Calls::iterator call, Time now);
-  void Leave(Calls::iterator call, Time now);
   void EndLost(Calls::iterator call, Time now);
-  void Erase(Calls::iterator call, Time now);
+  SessionTable::Session* Erase(Calls::iterator call, Time now);
   void Dispatch(CallId id, Call& call, int worker);
   void DispatchQueued(Time now);
   CallId NextToRoute() const;

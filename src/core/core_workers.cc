@@ -132,8 +132,10 @@ void Core::ProcessFailed(int worker, Time now) {
     seat->successor = -1;
     replaced_ = -1;
     seat->replace_not_before = now + BackOff(++seat->replace_failures);
-    SetTimer(&workers_[seat->worker].recycle_timer, kRecycleTimer + seat->worker,
-             seat->replace_not_before);
+    Worker& served = workers_[seat->worker];
+    if (Serves(served)) {
+      SetTimer(&served.recycle_timer, kRecycleTimer + seat->worker, seat->replace_not_before);
+    }
   } else if (seat->worker == worker) {
     seat->failures = state.has_served ? 0 : seat->failures + 1;
     if (seat->successor >= 0) {
@@ -147,7 +149,7 @@ void Core::ProcessFailed(int worker, Time now) {
 // suffer for that: where there are some, it is replaced at once and ends after them.
 void Core::Overran(int worker, Time now) {
   Worker& state = workers_[worker];
-  if (state.in_flight == 1) return Handle(worker, WorkerEvent::kUnusable, now);
+  if (state.in_flight == 0) return Handle(worker, WorkerEvent::kUnusable, now);
   if (!Serves(state)) return;
   if (!IsOfItsSeat(worker)) return;
   ProcessFailed(worker, now);
@@ -255,11 +257,15 @@ void Core::Retire(int worker, Time now) {
   Handle(worker, WorkerEvent::kRetire, now);
 }
 
+void Core::Close() {
+  closed_ = true;
+  if (restart_ == RestartState::kRunning) restart_ = RestartState::kFailed;
+}
+
 void Core::Stop(Time now) {
   if (stopping_) return;
-  closed_ = true;
+  Close();
   stopping_ = true;
-  if (restart_ == RestartState::kRunning) restart_ = RestartState::kFailed;
   EndAllQueued(EndCall::Why::kShutdown, now);
   SetTimer(&health_timer_, kHealthTimer, std::nullopt);
   SetTimer(&session_timer_, kSessionTimer, std::nullopt);

@@ -29,7 +29,7 @@ SessionTable::Session& SessionTable::Use(std::string_view id, Time now,
   if (found != by_id_.end()) {
     by_use_.splice(by_use_.begin(), by_use_, found->second);
   } else {
-    if (by_use_.size() >= max_sessions_) ForgetLeastRecentlyUsed(forgotten);
+    ForgetSurplus(forgotten);
     by_use_.push_front({.id = std::string(id), .number = ++last_number_, .last_used = now});
     by_id_.emplace(by_use_.front().id, by_use_.begin());
   }
@@ -37,12 +37,17 @@ SessionTable::Session& SessionTable::Use(std::string_view id, Time now,
   return by_use_.front();
 }
 
-void SessionTable::ForgetLeastRecentlyUsed(std::vector<Session>* forgotten) {
-  auto session = by_use_.end();
-  for (int i = 0; i < kMostAtOnce && session != by_use_.begin(); ++i) {
-    if ((--session)->open_calls > 0) continue;
-    forgotten->push_back(TakeOut(session));
-    return;
+// Makes room for one more.
+void SessionTable::ForgetSurplus(std::vector<Session>* forgotten) {
+  auto next = by_use_.end();
+  for (int i = 0; i < kMostAtOnce && by_use_.size() >= max_sessions_; ++i) {
+    if (next == by_use_.begin()) return;
+    const auto session = std::prev(next);
+    if (session->open_calls > 0) {
+      next = session;
+    } else {
+      forgotten->push_back(TakeOut(session));
+    }
   }
 }
 

@@ -35,9 +35,9 @@ class SessionTable {
 
   // The session, new if it was unknown or too old; marks it as used. Appends to `*forgotten` what
   // was forgotten for it: itself when it was too old, and the least recently used when there are
-  // too many. Where all that are looked at have open calls there is one more than max_sessions:
-  // there are never more than that and accepted calls. The reference holds until the session is
-  // forgotten.
+  // too many. Where those that are looked at all have open calls there are more than
+  // max_sessions, but never more than that and accepted calls. The reference holds until the
+  // session is forgotten.
   Session& Use(std::string_view id, Time now, std::vector<Session>* forgotten);
 
   // Appends to `*forgotten` sessions that are too old.
@@ -65,7 +65,7 @@ class SessionTable {
     return session.open_calls == 0 && now - session.last_used > ttl_;
   }
   Session TakeOut(std::list<Session>::iterator session);
-  void ForgetLeastRecentlyUsed(std::vector<Session>* forgotten);
+  void ForgetSurplus(std::vector<Session>* forgotten);
 
   const std::chrono::milliseconds ttl_;
   const size_t max_sessions_;

@@ -102,6 +102,7 @@ void Pool::Impl::Shutdown() {
 bool Pool::Impl::Drain(std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
   core_.Close();
+  changed_.notify_all();
   return changed_.wait_for(lock, timeout, [this] { return calls_.empty(); });
 }
 
@@ -131,7 +132,7 @@ Result<void> Pool::Impl::Restart(std::chrono::milliseconds timeout) {
                                                   " ms; it goes on: " + QueueStateLocked());
   }
   if (core_.restart_state() == RestartState::kDone) return {};
-  if (core_.stopping()) return Fail(RefusalLocked(Refusal::kClosed));
+  if (core_.closed()) return Fail(RefusalLocked(Refusal::kClosed));
   if (last_start_error_) return Fail(*last_start_error_);
   return Fail(RefusalLocked(Refusal::kBreakerOpen));
 }

@@ -1,0 +1,132 @@
+// What the core is to decide about calls, as a model that is slow and obvious: it looks at every
+// queued call and every worker, each time. It knows of the workers what a bystander sees: which
+// states they are in. Not synchronised.
+#ifndef SNAKEPIT_CORE_SIMULATION_MODEL_H_
+#define SNAKEPIT_CORE_SIMULATION_MODEL_H_
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "snakepit/pool.h"
+#include "src/core/core.h"
+
+namespace snakepit::simulation {
+
+using Time = Core::Time;
+
+// A process that has not ended.
+struct Process {
+  ProcessNumber number = 0;
+  int id = 0;
+  WorkerState state = WorkerState::kStarting;  // of its worker
+  int order = 0;                               // among workers that are equal in all else
+  int capacity = 1;
+  int in_flight = 0;
+  uint64_t last_dispatch = 0;
+  bool checks_while_busy = false;
+  bool is_checked = false;
+  bool is_measured = false;
+  bool is_ready = false;
+  bool is_asked = false;
+  bool is_killed = false;
+  bool is_closed = false;  // its connection is
+  bool has_served = false;
+
+  bool Serves() const { return state == WorkerState::kReady || state == WorkerState::kUnready; }
+  bool HasSpareCapacity() const {
+    return in_flight + (is_checked && !checks_while_busy ? 1 : 0) < capacity;
+  }
+  bool HasRoom() const { return state == WorkerState::kReady && HasSpareCapacity(); }
+};
+
+struct Call {
+  CallId id = 0;
+  int session = -1;
+  bool is_first = false;  // of its session
+  bool is_fresh = false;  // submitted in this step
+  size_t bytes = 0;
+  Time submitted;
+  Time queue_deadline;
+  Time deadline;
+  ProcessNumber process = 0;  // 0: queued
+  bool is_lost = false;       // its transport said so; the exit of its process is to follow
+  bool process_ended = false;
+
+  Time expiry() const { return queue_deadline < deadline ? queue_deadline : deadline; }
+};
+
+struct Session {
+  bool is_known = false;
+  int open_calls = 0;
+  Time last_used;
+  uint64_t last_use = 0;  // the order of uses
+  ProcessNumber owner = 0;
+  bool is_established = false;
+  uint64_t number = 0;
+};
+
+class Model {
+ public:
+  static constexpr int kSessions = 5;
+
+  explicit Model(const PoolOptions& options) : options_(options) {}
+
+  // Before Core::Submit: whether it is to be refused, and how.
+  std::optional<Refusal> RefusalOf(const Call& call, BreakerState breaker, Time now);
+  // It was accepted: to the queue, from where NextDispatch may take it at once.
+  void Accept(Call call, Time now);
+
+  // The dispatch that is to be next; process 0: none.
+  struct Dispatch {
+    CallId call = 0;
+    ProcessNumber process = 0;
+    bool session_moved = false;
+  };
+  Dispatch NextDispatch(Time now) const;
+  void Dispatched(const Dispatch& dispatch);
+
+  // A call has ended, in whatever way; `answered`: by its worker's answer.
+  void Ended(CallId id, bool answered, Time now);
+  void EndSession(int session, Time now);
+
+  // Whether the call is queued for a session whose state is gone, which it must not be.
+  bool IsOfLostSession(const Call& call) const;
+  // Whether the call waits for a worker that is being replaced.
+  bool IsToFinish(const Call& call) const;
+  bool AnyServes() const;
+
+  Process* Find(ProcessNumber number);
+  const Process* Find(ProcessNumber number) const;
+  Call* FindCall(CallId id);
+  size_t queued() const { return queued_; }
+  size_t queued_bytes() const { return queued_bytes_; }
+  // Known ones, of which those that are too old may have been forgotten.
+  std::pair<size_t, size_t> SessionsBetween(Time now) const;
+
+  std::vector<Process> processes;
+  std::vector<Call> calls;  // those that have not ended, in the order of submission
+  std::array<Session, kSessions> sessions;
+  bool closed = false;
+  bool stopped = false;
+
+ private:
+  bool IsStrict() const { return options_.affinity != Affinity::kHint; }
+  bool IsTooOld(const Session& session, Time now) const;
+  bool OwnerServes(const Session& session) const;
+  Session& Use(int session, Time now);
+  // Where the call may go now; null: nowhere.
+  const Process* RouteOf(const Call& call) const;
+  const Process* LeastLoaded() const;
+
+  const PoolOptions& options_;
+  size_t queued_ = 0;
+  size_t queued_bytes_ = 0;
+  uint64_t uses_ = 0;
+  uint64_t dispatches_ = 0;
+  uint64_t session_numbers_ = 0;
+};
+
+}  // namespace snakepit::simulation
+
+#endif  // SNAKEPIT_CORE_SIMULATION_MODEL_H_

@@ -1,0 +1,71 @@
+"""Every mutation of the core is found by the simulator, with the seeds that MUTATIONS.md says.
+
+`bazelw run //src/core/simulation:write_mutations` writes that file anew.
+"""
+
+import concurrent.futures
+import os
+import re
+import subprocess
+import sys
+import unittest
+
+from src.core.simulation.mutate import read_mutations
+
+FOLDER = "src/core/simulation"
+MOST_SEEDS = 20_000
+HEAD = """# Mutations of the core, and the seeds that find them
+
+Each is a bug that is planted in the core's source (`mutations.bzl`). The simulator runs seeds from
+1 on until it sees that something is not as it must be; of the thousand steps of that seed it leaves
+out what it can. This table is made by running it
+(`./bazelw run //src/core/simulation:write_mutations`), and `mutations_test` holds it against the
+code.
+
+| mutation | what it does | seeds | steps of its trace | what is seen |
+|---|---|---|---|---|
+"""
+
+
+def find(mutation):
+    """The row of the table for a mutation."""
+    run = subprocess.run(
+        [f"{FOLDER}/mutant_{mutation['name']}", "--seeds", str(MOST_SEEDS)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    seen = re.match(r"seed \d+: (.*)\n", run.stdout)
+    seeds = re.search(r"It was seed (\d+) of this run", run.stdout)
+    steps = re.search(r"(\d+) steps are enough", run.stdout)
+    row = f"| {mutation['name']} | {mutation['what']} | "
+    if run.returncode != 1 or not (seen and seeds and steps):
+        return row + f"not found | | exit {run.returncode} |"
+    return row + f"{seeds[1]} | {steps[1]} | {seen[1]} |"
+
+
+def table():
+    mutations = read_mutations(f"{FOLDER}/mutations.bzl")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return HEAD + "".join(row + "\n" for row in pool.map(find, mutations))
+
+
+class MutationsTest(unittest.TestCase):
+    def test_every_mutation_is_found_with_as_many_seeds_as_the_table_says(self):
+        self.maxDiff = None
+        with open(f"{FOLDER}/MUTATIONS.md") as file:
+            listed = file.read()
+        found = table()
+        self.assertNotIn("not found", found)
+        self.assertEqual(found, listed)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--write"]:
+        path = os.path.join(os.environ["BUILD_WORKSPACE_DIRECTORY"], FOLDER, "MUTATIONS.md")
+        text = table()
+        with open(path, "w") as file:
+            file.write(text)
+        print(text)
+    else:
+        unittest.main()
