@@ -385,7 +385,9 @@ void Core::MemoryMeasured(ProcessNumber process, int64_t rss_bytes, Time now) {
   if (worker < 0 || !Serves(workers_[worker])) return;
   Worker& state = workers_[worker];
   if (state.rss_baseline_bytes == 0) {
-    if (state.calls_started >= state.limits.warm_up_calls) state.rss_baseline_bytes = rss_bytes;
+    // What its first calls leave, not what they have while they run.
+    const int64_t calls_ended = state.calls_started - state.in_flight;
+    if (calls_ended >= state.limits.warm_up_calls) state.rss_baseline_bytes = rss_bytes;
     return;
   }
   if (rss_bytes - state.rss_baseline_bytes <= state.limits.max_rss_growth_bytes) return;

@@ -511,7 +511,9 @@ TEST_F(ReplacementTest, AWorkerIsReplacedWhenItsMemoryHasGrown) {
   };
   measure(10'000);
   End(Submit());
-  End(Submit());
+  const CallId second = Submit();
+  measure(20'000);  // in the middle of loading it
+  End(second);
   measure(50'000);  // the model is loaded: the baseline
   measure(50'900);
   EXPECT_TRUE(spawned_.empty());

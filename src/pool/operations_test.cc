@@ -1,0 +1,597 @@
+// What a pool does with its workers while it runs, the same on both transports: replaces them in
+// order, finds those that hang, stops starting those that always end, has more or fewer of them.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <future>
+#include <map>
+#include <memory>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "snakepit/pool.h"
+#include "src/process/proc_figures.h"
+#include "src/testing/workers.h"
+
+namespace snakepit {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+constexpr seconds kLimit{30};
+
+// Of the Python SDK. DIR is a folder of the test: a file `broken` in it lets no worker start, the
+// file `unwell` holds the pid of one that is not well, `journal` gets a line an execution.
+constexpr char kWorker[] = R"(
+import os, signal, sys, threading
+from snakepit_bridge import Worker
+
+DIR = os.environ["DIR"]
+if os.path.exists(DIR + "/broken"):
+    sys.exit("the model is broken")
+
+class Health:
+    def __bool__(self):
+        try:
+            return open(DIR + "/unwell").read() != str(os.getpid())
+        except FileNotFoundError:
+            return True
+
+worker = Worker("test", capacity=int(os.environ.get("CAPACITY", "1")))
+worker.healthy = Health()
+journal = os.open(DIR + "/journal", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+kept = []
+
+@worker.command("record")
+def record(id):
+    os.write(journal, f"{id}\n".encode())
+    return os.getpid()
+
+@worker.command("pid")
+def pid():
+    return os.getpid()
+
+@worker.command("sleep")
+def sleep(context, ms):
+    context.wait(ms / 1000)
+    return os.getpid()
+
+@worker.command("grow")
+def grow(bytes):
+    kept.append(bytearray(os.urandom(1024)) * (bytes // 1024))
+
+@worker.command("stop_yourself")
+def stop_yourself():
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+@worker.command("ignore")
+def ignore():
+    print("ignores", file=sys.stderr, flush=True)
+    threading.Event().wait()
+
+@worker.command("count")
+def count(context):
+    context.session["count"] = context.session.get("count", 0) + 1
+    return context.session["count"]
+
+worker.main()
+)";
+
+class OperationsTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  OperationsTest() {
+    std::string name = ::testing::TempDir() + "/operations-XXXXXX";
+    folder_ = mkdtemp(name.data());
+  }
+  ~OperationsTest() override {
+    pool_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  Adapter WorkerOf(const std::string& transport) const {
+    Adapter adapter;
+    adapter.argv = {"/usr/bin/python3", "-B", "-c", kWorker};
+    // Bazel runs a test in the folder that holds its files by the names of the project.
+    adapter.environment["PYTHONPATH"] = (std::filesystem::current_path() / "python").string();
+    adapter.environment["DIR"] = folder_;
+    adapter.environment["CAPACITY"] = std::to_string(capacity_);
+    if (transport == "Grpc") {
+      for (const char* argument : {"--transport", "grpc", "--socket", "{socket}"}) {
+        adapter.argv.push_back(argument);
+      }
+      adapter.transport = GrpcTransport{};
+    } else {
+      adapter.transport =
+          StdioTransport{.codecs = {transport == "StdioJson" ? Codec::kJson : Codec::kMessagePack}};
+    }
+    return adapter;
+  }
+
+  void Begin(int workers) {
+    options_.workers = workers;
+    options_.adapter = WorkerOf(GetParam());
+    options_.log = log_.sink();
+    auto pool = Pool::Start(options_);
+    ASSERT_TRUE(pool) << pool.error().ToString() << "\n" << pool.error().stderr_tail;
+    pool_ = std::move(*pool);
+  }
+
+  void Write(const std::string& name, const std::string& text) const {
+    // By a rename, so that nobody reads half of it.
+    std::ofstream(folder_ + "/new") << text;
+    std::filesystem::rename(folder_ + "/new", folder_ + "/" + name);
+  }
+  void Remove(const std::string& name) const { std::filesystem::remove(folder_ + "/" + name); }
+
+  static bool Await(const std::function<bool()>& condition) {
+    const auto limit = steady_clock::now() + kLimit;
+    while (!condition()) {
+      if (steady_clock::now() > limit) return false;
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    return true;
+  }
+
+  bool AwaitFullStrength() {
+    return Await([this] {
+      const PoolStats stats = pool_->Stats();
+      return stats.workers_ready == stats.workers &&
+             static_cast<int>(pool_->Workers().size()) == stats.workers;
+    });
+  }
+
+  pid_t PidOf(int id) const { return pool_->Workers()[id].pid; }
+
+  pid_t ServedBy(const CallOptions& options = {}) {
+    auto result = pool_->Execute("pid", {}, options);
+    EXPECT_TRUE(result) << result.error().ToString() << "\n" << log_.Text();
+    return result ? static_cast<pid_t>(*result->get_if<int64_t>()) : 0;
+  }
+
+  int capacity_ = 1;
+  std::string folder_;
+  testing::LogWatcher log_;
+  PoolOptions options_;
+  std::unique_ptr<Pool> pool_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Transports, OperationsTest,
+                         ::testing::Values("StdioJson", "StdioMsgpack", "Grpc"),
+                         [](const auto& info) { return std::string(info.param); });
+
+// --- Restart, and replacement for a reason -----------------------------------------------------
+
+TEST_P(OperationsTest, TenThousandCallsAcrossARollingRestartNoneFailedNoneExecutedTwice) {
+  constexpr int kCalls = 10'000;
+  constexpr int kCallers = 8;
+  Begin(4);
+  std::set<pid_t> before;
+  for (const WorkerInfo& worker : pool_->Workers()) before.insert(worker.pid);
+  std::atomic<int> next{0}, failed{0};
+  std::atomic<bool> restarted{false};
+  std::vector<std::thread> callers;
+  for (int c = 0; c < kCallers; ++c) {
+    callers.emplace_back([&] {
+      // At least so many, and until the restart is through.
+      for (int id = next++; id < kCalls || !restarted; id = next++) {
+        auto result = pool_->Execute("record", Value::Map{{"id", id}});
+        if (!result && failed++ < 5) ADD_FAILURE() << result.error().ToString();
+      }
+    });
+  }
+  ASSERT_TRUE(Await([&next] { return next > kCalls / 10; }));
+  const auto result = pool_->Restart();
+  restarted = true;
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_TRUE(result) << result.error().ToString();
+  EXPECT_EQ(failed, 0);
+
+  std::map<int, int> executions;
+  std::ifstream journal(folder_ + "/journal");
+  for (int id; journal >> id;) ++executions[id];
+  EXPECT_GE(executions.size(), static_cast<size_t>(kCalls));
+  for (const auto& [id, times] : executions) ASSERT_EQ(times, 1) << id;
+  for (const WorkerInfo& worker : pool_->Workers()) {
+    EXPECT_EQ(before.count(worker.pid), 0u) << "an old one";
+  }
+  for (pid_t pid : before) EXPECT_FALSE(testing::IsAlive(pid));
+  const PoolStats stats = pool_->Stats();
+  EXPECT_EQ(stats.recycled, 4);
+  EXPECT_EQ(stats.crashes + stats.restarts, 0);
+  EXPECT_EQ(stats.calls_succeeded, stats.calls_accepted);
+}
+
+TEST_P(OperationsTest, ARestartWhoseNewWorkersDoNotStartLeavesTheOldOnesServing) {
+  Begin(2);
+  const pid_t pid = PidOf(0);
+  Write("broken", "");
+  const auto failed = pool_->Restart();
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, ErrorCode::kStartFailed) << failed.error().ToString();
+  EXPECT_NE(failed.error().stderr_tail.find("the model is broken"), std::string::npos);
+  EXPECT_EQ(PidOf(0), pid);
+  ServedBy();
+  EXPECT_EQ(pool_->Stats().boot_failures, 1) << "none but the first was tried";
+  Remove("broken");
+  const auto restarted = pool_->Restart();
+  EXPECT_TRUE(restarted) << restarted.error().ToString();
+  EXPECT_NE(PidOf(0), pid);
+}
+
+TEST_P(OperationsTest, ARestartEndsWithItsTimeLimitOrThePool) {
+  capacity_ = 2;
+  Begin(1);
+  std::promise<Result<Value>> ended;
+  pool_->Submit("sleep", Value::Map{{"ms", 1000}},
+                [&ended](Result<Value> result) { ended.set_value(std::move(result)); });
+  auto late = pool_->Restart(milliseconds(1));
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, ErrorCode::kDeadlineExceeded) << late.error().ToString();
+  auto restart = std::async([this] { return pool_->Restart(); });
+  EXPECT_TRUE(ended.get_future().get());
+  EXPECT_TRUE(pool_->Drain(seconds(20)));
+  const auto result = restart.get();  // either it was through, or the pool is closed
+  if (!result) {
+    EXPECT_EQ(result.error().code, ErrorCode::kUnavailable);
+  }
+  EXPECT_EQ(pool_->Restart().error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(pool_->Restart(milliseconds(0)).error().code, ErrorCode::kInvalidArgument);
+}
+
+// Breakage 10 of pools in the field: the old worker was stopped before the new one was ready.
+TEST_P(OperationsTest, WorkersAreRecycledAfterSoManyCallsAndNoCallFails) {
+  options_.recycle.max_calls = 50;
+  Begin(1);
+  std::set<pid_t> served;
+  ASSERT_TRUE(Await([&] {
+    served.insert(ServedBy());
+    return served.size() >= 4;
+  })) << log_.Text();
+  EXPECT_GE(pool_->Stats().recycled, 3);
+  EXPECT_EQ(pool_->Stats().calls_failed, 0);
+  EXPECT_EQ(pool_->Stats().restarts, 0);
+}
+
+TEST_P(OperationsTest, AWorkerIsRecycledWhenItsMemoryHasGrown) {
+  options_.recycle.max_rss_growth_bytes = 32 << 20;
+  options_.recycle.warm_up_calls = 1;
+  options_.health_interval = milliseconds(20);
+  Begin(1);
+  const pid_t pid = PidOf(0);
+  // The model, which is loaded with the first call, is no growth.
+  ASSERT_TRUE(pool_->Execute("grow", Value::Map{{"bytes", 64 << 20}}));
+  // The baseline is measured within two rounds. That it is kept is seen by its being measured on.
+  const auto rounds = steady_clock::now() + 4 * options_.health_interval;
+  ASSERT_TRUE(Await([rounds] { return steady_clock::now() > rounds; }));
+  EXPECT_EQ(PidOf(0), pid);
+  ASSERT_TRUE(pool_->Execute("grow", Value::Map{{"bytes", 64 << 20}}));
+  EXPECT_TRUE(Await([this, pid] { return PidOf(0) != pid; }));
+  EXPECT_EQ(pool_->Stats().recycled, 1);
+}
+
+TEST_P(OperationsTest, AWorkerIsRecycledByAgeAndWhenItHasBeenIdle) {
+  for (const bool by_age : {true, false}) {
+    SCOPED_TRACE(by_age);
+    options_.recycle.max_age = milliseconds(by_age ? 300 : 0);
+    options_.recycle.max_idle = milliseconds(by_age ? 0 : 100);
+    pool_.reset();
+    Begin(1);
+    const pid_t pid = ServedBy();
+    EXPECT_TRUE(Await([this, pid] { return PidOf(0) != pid; })) << log_.Text();
+    EXPECT_GE(pool_->Stats().recycled, 1);
+    ServedBy();
+  }
+}
+
+TEST_P(OperationsTest, APoolGrowsAndShrinks) {
+  Begin(1);
+  EXPECT_EQ(pool_->Resize(0).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(pool_->Resize(1001).error().code, ErrorCode::kInvalidArgument);
+  ASSERT_TRUE(pool_->Resize(3));
+  EXPECT_EQ(pool_->Stats().workers, 3);
+  ASSERT_TRUE(AwaitFullStrength()) << log_.Text();
+  std::vector<pid_t> pids;
+  for (const WorkerInfo& worker : pool_->Workers()) pids.push_back(worker.pid);
+  std::promise<Result<Value>> ended[3];
+  for (auto& promise : ended) {
+    pool_->Submit("sleep", Value::Map{{"ms", 200}},
+                  [&promise](Result<Value> result) { promise.set_value(std::move(result)); });
+  }
+  ASSERT_TRUE(pool_->Resize(1));
+  for (auto& promise : ended) {
+    auto result = promise.get_future().get();
+    EXPECT_TRUE(result) << result.error().ToString();
+  }
+  ASSERT_TRUE(AwaitFullStrength()) << log_.Text();
+  EXPECT_EQ(pool_->Workers().size(), 1u);
+  EXPECT_EQ(PidOf(0), pids[0]);
+  EXPECT_TRUE(testing::WaitUntilGone(pids[1]) && testing::WaitUntilGone(pids[2]));
+  EXPECT_EQ(ServedBy(), pids[0]);
+  pool_->Shutdown();
+  EXPECT_EQ(pool_->Resize(2).error().code, ErrorCode::kUnavailable);
+}
+
+// --- Health ------------------------------------------------------------------------------------
+
+TEST_P(OperationsTest, AStoppedWorkerIsFoundKilledAndReplacedIdleOrBusy) {
+  options_.health_interval = milliseconds(50);
+  options_.health_timeout = milliseconds(500);
+  Begin(2);
+  const pid_t idle = PidOf(1);
+  kill(idle, SIGSTOP);
+  EXPECT_TRUE(testing::WaitUntilGone(idle));
+  ASSERT_TRUE(AwaitFullStrength()) << log_.Text();
+
+  const auto start = steady_clock::now();
+  CallInfo info;
+  auto result = pool_->Execute("stop_yourself", {}, {.timeout = seconds(600), .info = &info});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kWorkerLost) << result.error().ToString();
+  EXPECT_NE(result.error().message.find("did not answer a health check within 500 ms"),
+            std::string::npos)
+      << result.error().message;
+  EXPECT_LT(steady_clock::now() - start, kLimit) << "it was the call's deadline";
+  EXPECT_FALSE(testing::IsAlive(info.worker_pid));
+  ASSERT_TRUE(AwaitFullStrength()) << log_.Text();
+  ServedBy();
+}
+
+TEST_P(OperationsTest, AWorkerThatIsNotWellGetsNoCallsUntilItIs) {
+  options_.health_interval = milliseconds(20);
+  Begin(1);
+  const pid_t pid = PidOf(0);
+  Write("unwell", std::to_string(pid));
+  ASSERT_TRUE(Await([this] { return pool_->Workers()[0].state == WorkerState::kUnready; }));
+  EXPECT_EQ(pool_->Stats().usable_capacity, 0);
+  EXPECT_EQ(pool_->Stats().wanted_capacity, 1);
+  Remove("unwell");
+  ServedBy();  // by the same, or, where it was found not to be well three times, by its successor
+}
+
+TEST_P(OperationsTest, AWorkerThatStaysUnwellIsReplaced) {
+  options_.health_interval = milliseconds(20);
+  Begin(1);
+  const pid_t pid = PidOf(0);
+  Write("unwell", std::to_string(pid));
+  ASSERT_TRUE(Await([this] { return pool_->Stats().recycled == 1; })) << log_.Text();
+  EXPECT_NE(ServedBy(), pid);
+  EXPECT_TRUE(testing::WaitUntilGone(pid));
+}
+
+TEST_P(OperationsTest, ACallThatIgnoresItsEndTakesNoOtherCallAlong) {
+  capacity_ = 2;
+  options_.cancel_grace = milliseconds(50);
+  Begin(1);
+  const pid_t pid = PidOf(0);
+  std::promise<Result<Value>> other;
+  pool_->Submit("sleep", Value::Map{{"ms", 1500}},
+                [&other](Result<Value> result) { other.set_value(std::move(result)); });
+  std::stop_source source;
+  auto ignored =
+      std::async([&] { return pool_->Execute("ignore", {}, {.stop = source.get_token()}); });
+  ASSERT_TRUE(log_.WaitFor("ignores"));
+  source.request_stop();
+  EXPECT_EQ(ignored.get().error().code, ErrorCode::kCancelled);
+  EXPECT_NE(ServedBy({.queue_timeout = kLimit}), pid) << "its successor does not wait for it";
+  auto result = other.get_future().get();
+  ASSERT_TRUE(result) << result.error().ToString() << "\n" << log_.Text();
+  EXPECT_EQ(*result->get_if<int64_t>(), pid);
+  EXPECT_TRUE(testing::WaitUntilGone(pid));
+}
+
+TEST(LegacyHealth, AStoppedIdleWorkerOnStdioIsFoundByAPing) {
+  PoolOptions options;
+  options.adapter = testing::LegacyStdioWorker("v2_bridge.py", {"--protocol", "auto"}, {});
+  options.workers = 1;
+  options.health_interval = milliseconds(50);
+  options.health_timeout = milliseconds(500);
+  testing::LogWatcher log;
+  options.log = log.sink();
+  auto pool = Pool::Start(options);
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  const pid_t pid = (*pool)->Workers()[0].pid;
+  for (int i = 0; i < 1000; ++i) ASSERT_TRUE((*pool)->Execute("ping", {})) << i;
+  EXPECT_EQ((*pool)->Workers()[0].pid, pid) << "checks get in nobody's way";
+  kill(pid, SIGSTOP);
+  EXPECT_TRUE(testing::WaitUntilGone(pid));
+  auto result = (*pool)->Execute("ping", {});
+  EXPECT_TRUE(result) << result.error().ToString() << log.Text();
+}
+
+// --- The breaker -------------------------------------------------------------------------------
+
+TEST_P(OperationsTest, ACrashLoopOpensTheBreakerWhichClosesWhenWorkersStartAgain) {
+  options_.restart_backoff = milliseconds(1);
+  options_.restart_burst = 2;
+  options_.restart_burst_window = seconds(60);
+  options_.breaker_cooldown = milliseconds(200);
+  Begin(1);
+  Write("broken", "");
+  kill(PidOf(0), SIGKILL);
+  ASSERT_TRUE(log_.WaitFor("workers are not started any more for now")) << log_.Text();
+  const auto start = steady_clock::now();
+  auto refused = pool_->Execute("pid", {}, {.timeout = seconds(600), .queue_timeout = kLimit});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnavailable) << refused.error().ToString();
+  EXPECT_NE(refused.error().message.find("the last start that failed: worker 0"), std::string::npos)
+      << refused.error().message;
+  EXPECT_LT(steady_clock::now() - start, kLimit) << "it hung";
+  EXPECT_NE(pool_->Stats().breaker, BreakerState::kClosed);
+  EXPECT_GE(pool_->Stats().breaker_opened, 1);
+  EXPECT_GE(pool_->Stats().boot_failures, 2);
+  EXPECT_EQ(pool_->Restart().error().code, ErrorCode::kUnavailable);
+  ASSERT_TRUE(Await([this] { return pool_->Stats().breaker_opened >= 2; })) << "a probe failed";
+
+  Remove("broken");
+  ASSERT_TRUE(Await([this] { return pool_->Stats().workers_ready == 1; })) << log_.Text();
+  ServedBy();
+  EXPECT_EQ(pool_->Stats().breaker, BreakerState::kClosed);
+  ASSERT_TRUE(log_.WaitFor("the breaker is closed"));
+}
+
+// --- The queue ---------------------------------------------------------------------------------
+
+TEST_P(OperationsTest, ARefusalSaysHowFullTheQueueIsAndWhatTheWorkersDo) {
+  options_.max_queued_calls = 1;
+  options_.max_queued_bytes = 10'000;
+  options_.name = "models";
+  Begin(1);
+  const auto submit = [this](std::promise<Result<Value>>& ended) {
+    pool_->Submit("sleep", Value::Map{{"ms", 1000}},
+                  [&ended](Result<Value> result) { ended.set_value(std::move(result)); });
+  };
+  std::promise<Result<Value>> running, queued;
+  submit(running);
+  auto too_large = pool_->Execute("pid", Value::Map{{"data", std::string(20'000, 'x')}});
+  ASSERT_FALSE(too_large);
+  EXPECT_EQ(too_large.error().code, ErrorCode::kQueueFull) << too_large.error().ToString();
+  submit(queued);
+  ASSERT_TRUE(Await([this] { return pool_->Stats().oldest_queued > milliseconds(1); }));
+  EXPECT_GT(pool_->Stats().bytes_queued, 0u);
+  auto refused = pool_->Execute("pid", {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kQueueFull);
+  const std::string& text = refused.error().message;
+  for (const char* part :
+       {"pool models: ", "1 of 1 calls queued", "of 10000 bytes", "the oldest for ",
+        "the workers are 1 ready (1 in flight, capacity 1)"}) {
+    EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
+  }
+  EXPECT_TRUE(running.get_future().get());
+  EXPECT_TRUE(queued.get_future().get());
+}
+
+// --- Sessions ----------------------------------------------------------------------------------
+
+TEST_P(OperationsTest, StrictQueueWaitsForTheSessionsWorkerThoughOthersAreFree) {
+  options_.affinity = Affinity::kStrictQueue;
+  Begin(2);
+  CallInfo first;
+  ASSERT_TRUE(pool_->ExecuteInSession("s", "count", {}, {.info = &first}));
+  auto running = std::async([this] {
+    return pool_->ExecuteInSession("s", "sleep", Value::Map{{"ms", 300}});
+  });
+  ASSERT_TRUE(Await([this] { return pool_->Stats().calls_in_flight == 1; }));
+  CallInfo second;
+  auto count = pool_->ExecuteInSession("s", "count", {}, {.info = &second});
+  ASSERT_TRUE(count) << count.error().ToString();
+  EXPECT_EQ(*count, Value(2));
+  EXPECT_EQ(second.worker_pid, first.worker_pid);
+  EXPECT_TRUE(running.get());
+}
+
+TEST_P(OperationsTest, StrictFailFastSaysAtOnceThatTheSessionsWorkerIsBusy) {
+  options_.affinity = Affinity::kStrictFailFast;
+  Begin(2);
+  ASSERT_TRUE(pool_->ExecuteInSession("s", "count", {}));
+  auto running = std::async([this] {
+    return pool_->ExecuteInSession("s", "sleep", Value::Map{{"ms", 300}});
+  });
+  ASSERT_TRUE(Await([this] { return pool_->Stats().calls_in_flight == 1; }));
+  auto busy = pool_->ExecuteInSession("s", "count", {});
+  ASSERT_FALSE(busy);
+  EXPECT_EQ(busy.error().code, ErrorCode::kSessionBusy) << busy.error().ToString();
+  EXPECT_FALSE(busy.error().may_have_run);
+  EXPECT_TRUE(running.get());
+  EXPECT_EQ(*pool_->ExecuteInSession("s", "count", {}), Value(2));
+}
+
+TEST_P(OperationsTest, ALostSessionFailsByNameInTheStrictModesAndMovesVisiblyInHint) {
+  for (Affinity affinity : {Affinity::kHint, Affinity::kStrictQueue, Affinity::kStrictFailFast}) {
+    SCOPED_TRACE(AffinityName(affinity));
+    options_.affinity = affinity;
+    pool_.reset();
+    Begin(2);
+    CallInfo first;
+    ASSERT_TRUE(pool_->ExecuteInSession("s", "count", {}, {.info = &first}));
+    EXPECT_FALSE(first.session_moved);
+    kill(first.worker_pid, SIGKILL);
+    ASSERT_TRUE(Await([this] { return pool_->Stats().crashes == 1; }));
+    CallInfo second;
+    const auto start = steady_clock::now();
+    auto result = pool_->ExecuteInSession("s", "count", {}, {.info = &second});
+    EXPECT_LT(steady_clock::now() - start, kLimit);
+    if (affinity == Affinity::kHint) {
+      ASSERT_TRUE(result) << result.error().ToString();
+      EXPECT_EQ(*result, Value(1)) << "begun anew";
+      EXPECT_TRUE(second.session_moved);
+      EXPECT_NE(second.worker_pid, first.worker_pid);
+      continue;
+    }
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().code, ErrorCode::kSessionLost) << result.error().ToString();
+    EXPECT_FALSE(result.error().may_have_run);
+    pool_->EndSession("s");
+    result = pool_->ExecuteInSession("s", "count", {});
+    ASSERT_TRUE(result) << result.error().ToString();
+    EXPECT_EQ(*result, Value(1));
+  }
+}
+
+TEST(Sessions, AHundredThousandLeaveTheMemoryFlat) {
+  PoolOptions options;
+  options.adapter = testing::FixtureOfKind(testing::FixtureKind::kCppMsgpack);
+  options.workers = 2;
+  options.max_sessions = 1'000;
+  auto pool = Pool::Start(options);
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  const auto use = [&pool](int from, int to) {
+    for (int i = from; i < to; ++i) {
+      ASSERT_TRUE((*pool)->ExecuteInSession("session " + std::to_string(i), "echo", {}));
+    }
+  };
+  const auto rss_bytes = [&pool] {
+    int64_t sum = ReadProcFigures(getpid())->rss_bytes;
+    for (const WorkerInfo& worker : (*pool)->Workers()) sum += worker.rss_bytes;
+    return sum;
+  };
+  use(0, 10'000);
+  const int64_t before = rss_bytes();
+  use(10'000, 100'000);
+  EXPECT_EQ((*pool)->Stats().sessions, 1'000u);
+  // 90,000 sessions at the least that a session could take would be over it.
+  EXPECT_LT(rss_bytes() - before, 4 << 20);
+}
+
+// --- Several pools -----------------------------------------------------------------------------
+
+TEST_P(OperationsTest, SeveralNamedPoolsInOneProcessDoNotTouchEachOther) {
+  options_.name = "first";
+  options_.restart_backoff = milliseconds(1);
+  options_.restart_burst = 1;
+  Begin(1);
+  testing::LogWatcher log;
+  PoolOptions options;
+  options.name = "second";
+  options.workers = 2;
+  options.adapter = testing::FixtureOfKind(testing::FixtureKind::kCppGrpc);
+  options.log = log.sink();
+  auto second = Pool::Start(options);
+  ASSERT_TRUE(second) << second.error().ToString();
+
+  Write("broken", "");
+  kill(PidOf(0), SIGKILL);
+  ASSERT_TRUE(log_.WaitFor("pool first: workers are not started any more")) << log_.Text();
+  auto refused = pool_->Execute("pid", {});
+  ASSERT_FALSE(refused);
+  EXPECT_TRUE(refused.error().message.starts_with("pool first: ")) << refused.error().message;
+  EXPECT_TRUE((*second)->Execute("pid", {}));
+  pool_.reset();
+  EXPECT_TRUE((*second)->Execute("pid", {})) << "the end of one is not the end of the other";
+  ASSERT_TRUE(log.WaitFor("pool second: worker 1")) << log.Text();
+}
+
+}  // namespace
+}  // namespace snakepit
