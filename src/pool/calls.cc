@@ -84,6 +84,26 @@ void Pool::Impl::AwaitWorker(std::unique_lock<std::mutex>& lock, PendingCall& ca
   lock.lock();
 }
 
+// Returns when the worker has been told of the end of an earlier session of that name, or the call
+// is not to be made any more.
+void Pool::Impl::AwaitEndOfSession(std::unique_lock<std::mutex>& lock, const CallRequest& request) {
+  const auto is_over = [&] {
+    return request.stop.stop_requested() || !ending_sessions_.contains(request.session_id);
+  };
+  if (is_over()) return;
+  lock.unlock();
+  {
+    const StopCallback on_stop(request.stop, [this] {
+      std::lock_guard guard(mutex_);
+      changed_.notify_all();
+    });
+    lock.lock();
+    changed_.wait_until(lock, request.deadline, is_over);
+    lock.unlock();
+  }
+  lock.lock();
+}
+
 // On the thread that asks for the stop.
 void Pool::Impl::CancelQueued(const PendingCall& call) {
   std::lock_guard lock(mutex_);
@@ -126,10 +146,7 @@ Result<T> Pool::Impl::Run(CallRequest& request, const CallOptions& options,
   Result<T> result = T();
   std::exception_ptr thrown;
   if (!call.ended) {
-    if (!ending_sessions_.empty() && !request.session_id.empty()) {
-      changed_.wait_until(lock, request.deadline,
-                          [&] { return !ending_sessions_.contains(request.session_id); });
-    }
+    if (!request.session_id.empty()) AwaitEndOfSession(lock, request);
     request.released = [this, id = call.id](AfterCall after) { OnReleased(id, after); };
     lock.unlock();
     CallOutcome<T> outcome{Fail(ErrorCode::kInternal, ""), AfterCall::kUnusable};

@@ -519,6 +519,30 @@ TEST_F(OutcomesTest, TheWorkerOfASessionIsToldOfItsEndBeforeANewOneOfThatNameBeg
   EXPECT_EQ(events, (std::vector<std::string>{"call of s", "end of s", "call of s"}));
 }
 
+TEST_F(OutcomesTest, ACallThatWaitsForTheEndOfAnEarlierSessionCanBeGivenUp) {
+  std::promise<void> told;
+  std::shared_future<void> may_return = told.get_future().share();
+  fake_.agreement = {.version = 2, .session = true};
+  fake_.call = [](const CallRequest& request) -> CallOutcome<Value> {
+    if (request.stop.stop_requested()) return {Fail(NotBegun()), AfterCall::kUsable};
+    return {Value(1)};
+  };
+  fake_.end_session = [may_return](const std::string&) { may_return.wait(); };
+  Begin();
+  EXPECT_TRUE(pool_->ExecuteInSession("s", "c", {}));
+  pool_->EndSession("s");
+  std::stop_source source;
+  auto second = std::async([&] {
+    return pool_->ExecuteInSession("s", "c", {},
+                                   {.timeout = 2 * kLimit, .stop = source.get_token()});
+  });
+  EXPECT_TRUE(Await([](const PoolStats& stats) { return stats.calls_in_flight == 1; }));
+  source.request_stop();
+  EXPECT_EQ(second.wait_for(kLimit), std::future_status::ready);
+  told.set_value();
+  EXPECT_EQ(second.get().error().code, ErrorCode::kCancelled);
+}
+
 TEST_F(OutcomesTest, AWorkerWithoutSessionsIsToldNothingOfTheirEnd) {
   fake_.end_session = [](const std::string&) { ADD_FAILURE(); };
   Begin();

@@ -115,6 +115,7 @@ class Pool::Impl {
   Result<void> SubmitLocked(const CallRequest& request, size_t bytes, const CallOptions& options,
                             PendingCall* pending);
   void AwaitWorker(std::unique_lock<std::mutex>& lock, PendingCall& call, std::stop_token stop);
+  void AwaitEndOfSession(std::unique_lock<std::mutex>& lock, const CallRequest& request);
   void CancelQueued(const PendingCall& call);
   void ReportLocked(CallId id, AfterCall after, bool succeeded);
   void OnReleased(CallId id, AfterCall after);

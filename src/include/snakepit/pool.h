@@ -37,7 +37,8 @@ std::string_view AffinityName(Affinity affinity);
 // When a worker is replaced though nothing is wrong with it. 0: not for that reason. The limits of
 // a process are drawn from nine tenths of these up to these, so that workers that were started
 // together are not replaced together. One is replaced at a time: its replacement is ready before it
-// gets no more calls, and it finishes those that it has. Times are at most 365 days.
+// gets no more calls, and it finishes those that it has. Sessions whose state it has are lost, or
+// move, as affinity says. Times are at most 365 days.
 struct RecycleOptions {
   std::chrono::milliseconds max_age{0};  // since it was ready
   int64_t max_calls = 0;
@@ -269,7 +270,8 @@ class Pool {
                                    std::chrono::milliseconds timeout = std::chrono::seconds(5));
 
   // Replaces every worker, one after the other: each gets its successor ready before it takes no
-  // more calls, and then finishes those that it has. Returns when all that were there are gone.
+  // more calls, and then finishes those that it has; sessions are lost, or move, as with recycling.
+  // Returns when all that were there are gone.
   // START_FAILED, START_TIMEOUT: a successor did not start; no further worker is replaced, and
   // those there serve on. UNAVAILABLE: the breaker is open, or the pool takes no more calls.
   // DEADLINE_EXCEEDED: the time limit passed, and the replacing goes on. A second caller joins the
