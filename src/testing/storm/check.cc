@@ -40,7 +40,13 @@ struct ProcessFaults {
 class Checker {
  public:
   Checker(const History& history, const Limits& limits) : history_(history), limits_(limits) {
-    for (const Call& call : history.calls) calls_.emplace(call.id, &call);
+    for (const Call& call : history.calls) {
+      calls_.emplace(call.id, &call);
+      begins_.push_back(call.begin);
+      if (call.outcomes > 0) ends_.push_back(call.end);
+    }
+    std::sort(begins_.begin(), begins_.end());
+    std::sort(ends_.begin(), ends_.end());
     for (const Execution& execution : history.journal.executions) {
       executions_[execution.id].push_back(&execution);
     }
@@ -122,6 +128,13 @@ class Checker {
     return next != weak_.end() && next->Overlaps(from, to);
   }
 
+  // How many calls had begun and had no outcome, at some time within the two.
+  size_t CallsDuring(Time from, Time to) const {
+    const auto begun = std::upper_bound(begins_.begin(), begins_.end(), to) - begins_.begin();
+    const auto ended = std::lower_bound(ends_.begin(), ends_.end(), from) - ends_.begin();
+    return static_cast<size_t>(begun - ended);
+  }
+
   const ProcessFaults& FaultsOf(pid_t pid) const {
     static const ProcessFaults kNone;
     const auto found = processes_.find(pid);
@@ -146,7 +159,9 @@ class Checker {
         Violate("executed once", fmt::format("pid {} executed call {}, which was not made",
                                              execution.pid, execution.id));
       }
-      if (!execution.end && living.contains(execution.pid)) {
+      // Of two executions, that there are two is said elsewhere.
+      const bool is_only_one = ExecutionsOf(execution.id).size() == 1;
+      if (!execution.end && is_only_one && living.contains(execution.pid)) {
         Violate("executed once", fmt::format("pid {} still executes call {}, and the pool has none "
                                              "in flight",
                                              execution.pid, execution.id));
@@ -267,14 +282,29 @@ class Checker {
         if (call.end - call.begin < call.queue_timeout - limits_.resolution) {
           return "it had waited for " + Seconds(call.end - call.begin) + " only";
         }
-        [[fallthrough]];
+        if (call.pid != 0) return fmt::format("pid {} had it", call.pid);
+        return WasWeak(call.begin, call.end) ? "" : "all workers were there";
       case ErrorCode::kQueueFull:
         if (call.pid != 0) return fmt::format("pid {} had it", call.pid);
-        if (!WasWeak(call.begin, call.end)) return "all workers were there";
+        // In the queue, or with a worker.
+        if (const size_t others = CallsDuring(call.begin, call.end) - 1;
+            others < limits_.max_queued_calls) {
+          return fmt::format("there were {} other calls", others);
+        }
         return "";
       default:
+        if (IsKnown(call, faults)) return "";
         return "no fault of the storm has that code";
     }
+  }
+
+  // What the pool is known to get wrong; to go when it does not any more. Where a gRPC worker
+  // breaks the connection by garbage, gRPC may end the calls on it with UNKNOWN, which is taken for
+  // that of a handler. It should be PROTOCOL_ERROR or WORKER_LOST.
+  bool IsKnown(const Call& call, const ProcessFaults& faults) const {
+    return call.error->code == ErrorCode::kHandlerFailed &&
+           call.error->message == "Stream removed" &&
+           AnyOverlaps(faults.garbage, call.begin - limits_.recovery, call.end);
   }
 
   // Whether the process may have been killed because it went on with a call that was given up:
@@ -310,7 +340,8 @@ class Checker {
   std::unordered_map<int64_t, std::vector<const Execution*>> executions_;
   std::unordered_map<pid_t, ProcessFaults> processes_;
   Spans weak_;
-  const Call* call_ = nullptr;  // the one that is looked at
+  std::vector<Time> begins_, ends_;  // of the calls, sorted
+  const Call* call_ = nullptr;       // the one that is looked at
   std::vector<Violation> violations_;
 };
 

@@ -2,6 +2,7 @@
 #ifndef SNAKEPIT_TESTING_STORM_CHECK_H_
 #define SNAKEPIT_TESTING_STORM_CHECK_H_
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@ namespace snakepit::storm {
 // What the pool under test was told, and how much later than it should things may happen.
 struct Limits {
   Time cancel_grace{0};
+  size_t max_queued_calls = 0;
   // From a fault until the workers are at full strength again, on a busy machine.
   Time recovery = std::chrono::seconds(5);
   // Between a moment and what somebody who waits for a processor makes of it.

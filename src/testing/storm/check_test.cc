@@ -13,6 +13,7 @@ using std::chrono::milliseconds;
 
 constexpr pid_t kPid = 100;
 constexpr Time kGrace = milliseconds(500);
+constexpr size_t kMaxQueuedCalls = 3;
 
 // A call that worker 0 executed, from 10 s to 10.1 s.
 Call OkCall(int64_t id) {
@@ -66,7 +67,8 @@ History Of(Call call) {
 // The rules that were broken, in their order, each as often as it was.
 std::string Broken(const History& history) {
   std::string rules;
-  for (const Violation& violation : Check(history, {.cancel_grace = kGrace})) {
+  for (const Violation& violation :
+       Check(history, {.cancel_grace = kGrace, .max_queued_calls = kMaxQueuedCalls})) {
     rules += (rules.empty() ? "" : ", ") + violation.rule;
   }
   return rules;
@@ -340,18 +342,29 @@ TEST(CheckTest, ACancellationNeedsItsStop) {
   EXPECT_EQ(Broken(Of(cancelled)), kNoCause) << "only later";
 }
 
-TEST(CheckTest, AQueueOverflowsOnlyWhileWorkersAreDown) {
+TEST(CheckTest, ACallWaitsForTooLongOnlyWhileWorkersAreDown) {
   const Fault kill = FaultOf(FaultKind::kKill, milliseconds(9'000), milliseconds(9'000));
-  const Call full = QueuedCall(1, ErrorCode::kQueueFull, milliseconds(10'001));
-  EXPECT_EQ(Broken(With(full, {kill})), "");
-  EXPECT_EQ(Broken(With(full, {})), kNoCause);
   const Call timeout = QueuedCall(1, ErrorCode::kQueueTimeout, milliseconds(10'300));
   EXPECT_EQ(Broken(With(timeout, {kill})), "");
   EXPECT_EQ(Broken(With(timeout, {})), kNoCause);
   const Call early = QueuedCall(1, ErrorCode::kQueueTimeout, milliseconds(10'200));
   EXPECT_EQ(Broken(With(early, {kill})), kNoCause) << "it had not waited for so long";
-  EXPECT_EQ(Broken(With(FailedCall(1, ErrorCode::kQueueFull, milliseconds(10'100)), {kill})),
-            kNoCause)
+  const Call had = FailedCall(1, ErrorCode::kQueueTimeout, milliseconds(10'300));
+  EXPECT_EQ(Broken(With(had, {kill})), kNoCause) << "a worker had it";
+}
+
+TEST(CheckTest, AQueueIsFullOfCalls) {
+  const Call full = QueuedCall(1, ErrorCode::kQueueFull, milliseconds(10'001));
+  History history = Of(full);
+  for (int64_t id = 2; id < 2 + static_cast<int64_t>(kMaxQueuedCalls); ++id) {
+    EXPECT_EQ(Broken(history), kNoCause);
+    history.calls.push_back(OkCall(id));
+    history.journal.executions.push_back(Executed(history.calls.back()));
+  }
+  EXPECT_EQ(Broken(history), "");
+  history.calls.back().begin = milliseconds(10'002);
+  EXPECT_EQ(Broken(history), kNoCause) << "the last came later";
+  EXPECT_EQ(Broken(Of(FailedCall(1, ErrorCode::kQueueFull, milliseconds(10'100)))), kNoCause)
       << "a worker had it";
 }
 
@@ -364,6 +377,14 @@ TEST(CheckTest, OtherErrorsHaveNoCause) {
     EXPECT_EQ(Broken(With(FailedCall(1, code, milliseconds(10'100)), {kill})), kNoCause)
         << ErrorCodeName(code);
   }
+}
+
+TEST(CheckTest, WhatIsKnownIsNoMoreThanThat) {
+  Call removed = FailedCall(1, ErrorCode::kHandlerFailed, milliseconds(10'100));
+  EXPECT_EQ(Broken(After(removed, CommandCall(2, Command::kGarbage))), kNoCause);
+  removed.error->message = "Stream removed";
+  EXPECT_EQ(Broken(After(removed, CommandCall(2, Command::kGarbage))), "");
+  EXPECT_EQ(Broken(After(removed, CommandCall(2, Command::kCrash))), kNoCause);
 }
 
 // --- The journal ---------------------------------------------------------------------------------

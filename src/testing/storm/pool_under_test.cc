@@ -80,7 +80,7 @@ Result<void> PoolUnderTest::Start() {
 PoolOptions PoolUnderTest::Options() {
   PoolOptions options;
   options.workers = options_.workers;
-  options.max_queued_calls = static_cast<size_t>(2 * options_.callers);
+  options.max_queued_calls = MaxQueuedCalls();
   options.queue_timeout = milliseconds(1'000);
   options.stop_grace = milliseconds(2'000);
   options.cancel_grace = kCancelGrace;
@@ -91,9 +91,13 @@ PoolOptions PoolUnderTest::Options() {
   return options;
 }
 
+// Some callers submit many calls at once.
+size_t PoolUnderTest::MaxQueuedCalls() const { return static_cast<size_t>(2 * options_.callers); }
+
 Limits PoolUnderTest::limits() const {
   Limits limits;
   limits.cancel_grace = kCancelGrace;
+  limits.max_queued_calls = MaxQueuedCalls();
   return limits;
 }
 

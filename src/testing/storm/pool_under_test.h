@@ -45,6 +45,7 @@ class PoolUnderTest {
 
  private:
   PoolOptions Options();
+  size_t MaxQueuedCalls() const;
   void Log(std::string_view line);
 
   const StormOptions& options_;

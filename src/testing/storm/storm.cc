@@ -213,6 +213,10 @@ class Storm {
   }
 
   void End() {
+    const Tally tally = recorder_->tally();
+    if (10 * tally.succeeded < tally.calls) {
+      report_.Fault("less than a tenth of the calls succeeded: that shows nothing");
+    }
     subject_.Shutdown();
     const Journal late = subject_.ReadJournal();
     if (!late.executions.empty()) {
