@@ -300,10 +300,9 @@ class Checker {
 
   // What the pool is known to get wrong; to go when it does not any more. Where a gRPC worker
   // breaks the connection by garbage, gRPC may end the calls on it with UNKNOWN, which is taken for
-  // that of a handler. It should be PROTOCOL_ERROR or WORKER_LOST.
+  // what a handler threw. It should be PROTOCOL_ERROR or WORKER_LOST.
   bool IsKnown(const Call& call, const ProcessFaults& faults) const {
     return call.error->code == ErrorCode::kHandlerFailed &&
-           call.error->message == "Stream removed" &&
            AnyOverlaps(faults.garbage, call.begin - limits_.recovery, call.end);
   }
 
