@@ -50,7 +50,7 @@ constexpr milliseconds kPollInterval{10};
 // Between the end of the first round and that of a later one. gRPC's threads come and go with its
 // load.
 constexpr int kMoreGrpcThreads = 8;
-constexpr int64_t kMoreRssBytes = 24 << 20;
+constexpr int64_t kMoreRssBytes = 6 << 20;
 
 // Polls until it is so; false when it is not by the time limit.
 template <typename Condition>
@@ -139,10 +139,12 @@ class Storm {
       workers += fmt::format("; worker {} (pid {}) is {}, with {} calls", worker.id, worker.pid,
                              WorkerStateName(worker.state), worker.calls_in_flight);
     }
-    report_.Fault(
-        fmt::format("not at rest and full strength {} s after the last fault{}; the last "
-                    "start that failed: {}",
-                    kQuietLimit.count(), workers, pool.Stats().last_start_error));
+    const PoolStats stats = pool.Stats();
+    report_.Fault(fmt::format(
+        "not at rest and full strength {} s after the last fault: {} calls queued, {} in flight{}; "
+        "the last start that failed: {}",
+        kQuietLimit.count(), stats.calls_queued, stats.calls_in_flight, workers,
+        stats.last_start_error));
   }
 
   // Each worker serves, and every call succeeds.
