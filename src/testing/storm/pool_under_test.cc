@@ -1,8 +1,11 @@
 #include "src/testing/storm/pool_under_test.h"
 
+#include <fmt/format.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <system_error>
 #include <utility>
 
@@ -17,7 +20,8 @@ using bazel::tools::cpp::runfiles::Runfiles;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kCancelGrace{500};
-constexpr size_t kLogLines = 100;
+// About a round's.
+constexpr size_t kLogLines = 300;
 // A worker's line is one of a flood.
 constexpr char kFloodLine[] = "xxxxxxxx";
 
@@ -38,7 +42,8 @@ Result<std::string> ProjectFolder() {
 
 }  // namespace
 
-PoolUnderTest::PoolUnderTest(const StormOptions& options) : options_(options) {}
+PoolUnderTest::PoolUnderTest(const StormOptions& options, Time begin)
+    : options_(options), begin_(begin) {}
 
 PoolUnderTest::~PoolUnderTest() {
   pool_.reset();
@@ -104,22 +109,24 @@ Limits PoolUnderTest::limits() const {
 void PoolUnderTest::Log(std::string_view line) {
   if (line.ends_with(kFloodLine)) return;
   std::lock_guard lock(log_mutex_);
-  log_.emplace_back(line);
+  const std::chrono::duration<double> time = Now() - begin_;
+  log_.push_back(fmt::format("{:9.3f} s  {}", time.count(), line));
   if (log_.size() > kLogLines) log_.pop_front();
 }
 
 std::string PoolUnderTest::LogTail() const {
   std::lock_guard lock(log_mutex_);
   std::string text;
-  for (const std::string& line : log_) text += "    " + line + "\n";
+  for (const std::string& line : log_) text += line + "\n";
   return text;
 }
 
 Journal PoolUnderTest::ReadJournal() {
-  const std::string all = ReadFile(journal_file_).value_or("");
-  const Journal journal = ParseJournal(std::string_view(all).substr(journal_read_));
-  journal_read_ = all.size();
-  return journal;
+  std::ifstream file(journal_file_);
+  file.seekg(journal_read_);
+  const std::string added{std::istreambuf_iterator<char>(file), {}};
+  journal_read_ += static_cast<std::streamoff>(added.size());
+  return ParseJournal(added);
 }
 
 std::vector<pid_t> PoolUnderTest::Remaining(const std::set<pid_t>& pids) const {

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <deque>
+#include <ios>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -20,7 +21,8 @@ namespace snakepit::storm {
 
 class PoolUnderTest {
  public:
-  explicit PoolUnderTest(const StormOptions& options);
+  // `begin`: what the times in the log count from.
+  PoolUnderTest(const StormOptions& options, Time begin);
   ~PoolUnderTest();
   PoolUnderTest(const PoolUnderTest&) = delete;
   PoolUnderTest& operator=(const PoolUnderTest&) = delete;
@@ -49,10 +51,11 @@ class PoolUnderTest {
   void Log(std::string_view line);
 
   const StormOptions& options_;
+  const Time begin_;
   std::string folder_;
   std::string journal_file_;
   std::string control_file_;
-  size_t journal_read_ = 0;  // bytes
+  std::streamoff journal_read_ = 0;  // bytes
   mutable std::mutex log_mutex_;
   std::deque<std::string> log_;
   std::unique_ptr<Pool> pool_;  // last: it logs until its end

@@ -31,6 +31,8 @@ class Report {
   void Summarise(const Tally& tally, const Faults& faults, const std::vector<std::string>& figures,
                  std::string_view log) const;
 
+  // What all times that it tells count from.
+  Time begin() const { return begin_; }
   bool is_red() const { return faults_ > 0; }
 
  private:

@@ -66,7 +66,7 @@ bool Await(milliseconds limit, const Condition& condition) {
 class Storm {
  public:
   explicit Storm(const StormOptions& options)
-      : options_(options), report_(options), subject_(options) {}
+      : options_(options), report_(options), subject_(options, report_.begin()) {}
 
   Verdict Run() {
     if (Result<void> started = subject_.Start(); !started) {
@@ -78,9 +78,11 @@ class Storm {
     faults_.emplace(subject_.pool(), *recorder_, options_.seed, subject_.control_file());
     callers_.emplace(subject_.pool(), *recorder_, options_.seed, options_.callers);
     const Time end = Now() + options_.duration;
-    for (int round = 0; round == 0 || (!interrupted_ && Now() + kShortestRound < end); ++round) {
+    for (int round = 0; round == 0 || Now() + kShortestRound < end; ++round) {
       const Time longest = round == 0 ? kWarmUp : kLongestRound;
       RunRound(round, std::min(Now() + longest, end));
+      // What a red round shows is not to be lost among later ones.
+      if (interrupted_ || report_.is_red()) break;
     }
     End();
     Summarise();
