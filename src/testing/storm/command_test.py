@@ -53,22 +53,25 @@ class CommandTest(unittest.TestCase):
         self.assertNotIn("--plant", output)
 
     def test_what_is_no_flag_is_a_usage_error(self):
-        for arguments in (["--second", "3"], ["--transport", "tcp"], ["--workers", "0"]):
-            code, output = self.run_storm(*arguments)
+        for flag, value in (("--second", 3), ("--transport", "tcp"), ("--workers", 0)):
+            code, output = self.run_storm(flag, str(value))
             self.assertEqual(code, 2, output)
-            self.assertIn(arguments[0], output)
+            self.assertIn(flag, output)
             self.assertIn("See: storm --help", output)
 
     def test_a_short_storm_on_both_transports_is_green(self):
-        code, output = self.run_storm("--seconds", "3", "--workers", "2", "--callers", "4")
+        arguments = "--seconds 3 --workers 2 --callers 4"
+        code, output = self.run_storm(*arguments.split())
         self.assertEqual(code, 0, output)
         self.assertRegex(output, r"(?s)stdio: \d+ calls.*GREEN.*gRPC: \d+ calls.*GREEN")
         self.assert_nothing_left()
 
     def test_a_worker_that_notes_executions_twice_turns_it_red(self):
         for transport in ("stdio", "grpc"):
-            arguments = f"--transport {transport} --seconds 3 --seed 7 --workers 4 --callers 8"
-            planted = f"{arguments} --plant double"
+            planted = (
+                f"--transport {transport} --seconds 3 --seed 7 --workers 4 --callers 8"
+                " --plant double"
+            )
             code, output = self.run_storm(*planted.split())
             self.assertEqual(code, 1, output)
             self.assertIn("executed once: it was executed 2 times", output)

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <malloc.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -120,12 +122,21 @@ class Storm {
           std::chrono::ceil<milliseconds>(std::min<Time>(end - now, kProgressInterval));
       pollfd entry{.fd = options_.interrupt_fd, .events = POLLIN, .revents = 0};
       if (poll(&entry, 1, static_cast<int>(left.count())) > 0) {
-        interrupted_ = true;
-        std::fprintf(stderr, "storm: stopping\n");
-        return;
+        return Interrupt();
       }
       report_.Progress(recorder_->tally(), *faults_, subject_.pool().Stats());
     }
+  }
+
+  void Interrupt() {
+    interrupted_ = true;
+    std::fprintf(stderr, "storm: stopping; once more to end at once\n");
+    // The next one has its usual effect.
+    signalfd_siginfo signal;
+    (void)!read(options_.interrupt_fd, &signal, sizeof signal);
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_UNBLOCK, &all, nullptr);
   }
 
   void BecomeQuiet() {

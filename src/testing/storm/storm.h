@@ -22,7 +22,7 @@ struct StormOptions {
   // For tests of the storm: what its workers do wrong. "double": they note some executions twice.
   std::string plant;
   std::string repeat;     // the command line that runs the same storm
-  int interrupt_fd = -1;  // readable when the storm is to stop early
+  int interrupt_fd = -1;  // a signalfd: a signal stops the storm early
 };
 
 enum class Verdict { kGreen, kRed, kInterrupted };
