@@ -165,7 +165,8 @@ TEST_F(GrpcConnectionTest, AStatusOfTheWorkerHasItsCode) {
       {grpc::StatusCode::RESOURCE_EXHAUSTED, ErrorCode::kMessageTooLarge, AfterCall::kAbandoned},
       {grpc::StatusCode::UNIMPLEMENTED, ErrorCode::kUnimplemented, AfterCall::kUsable},
       {grpc::StatusCode::INVALID_ARGUMENT, ErrorCode::kInvalidArgument, AfterCall::kUsable},
-      {grpc::StatusCode::UNKNOWN, ErrorCode::kHandlerFailed, AfterCall::kUsable},
+      // gRPC says it of a broken connection, too; a handler's failure is told otherwise.
+      {grpc::StatusCode::UNKNOWN, ErrorCode::kProtocolError, AfterCall::kUnusable},
       {grpc::StatusCode::INTERNAL, ErrorCode::kProtocolError, AfterCall::kUnusable},
       {grpc::StatusCode::UNAVAILABLE, ErrorCode::kWorkerLost, AfterCall::kLost},
       {grpc::StatusCode::CANCELLED, ErrorCode::kWorkerLost, AfterCall::kLost},
@@ -247,6 +248,15 @@ TEST_F(GrpcConnectionTest, Version1GoesOnAsItWas) {
   EXPECT_EQ(*connection.Stream(Request("count", two), Into(&chunks)).result, 2);
   ASSERT_EQ(chunks.size(), 2u);
   EXPECT_EQ(chunks[1].value, Value(Value::Map{{"n", 1}}));
+}
+
+TEST_F(GrpcConnectionTest, AHandlerOfVersion1MayLetAnExceptionPass) {
+  SetVersion1();
+  const Value args = Value::Map{{"status", static_cast<int>(grpc::StatusCode::UNKNOWN)}};
+  const auto call = Connect().Call(Request("status", args));
+  ASSERT_FALSE(call.result);
+  EXPECT_EQ(call.result.error().code, ErrorCode::kHandlerFailed);
+  EXPECT_EQ(call.after, AfterCall::kUsable);
 }
 
 TEST_F(GrpcConnectionTest, AWorkerOfVersion1ThatIsGivenUpIsSoToSpeakAsEver) {

@@ -169,9 +169,15 @@ StatusMeaning Judge(const grpc::Status& status, const CallRequest& request, int 
     case grpc::StatusCode::INVALID_ARGUMENT:
       error.code = ErrorCode::kInvalidArgument;
       return {std::move(error), AfterCall::kUsable};
-    case grpc::StatusCode::UNKNOWN:  // what a server makes of an exception of its handler
-      error.code = ErrorCode::kHandlerFailed;
-      return {std::move(error), AfterCall::kUsable};
+    case grpc::StatusCode::UNKNOWN:
+      // What a server makes of an exception that its handler let pass; but gRPC itself also says it
+      // of a connection that is broken by bytes that are not the protocol's. A worker of version 2
+      // has another way to say that a handler failed. PROTOCOL.md 4.4.5.
+      if (version == 1) {
+        error.code = ErrorCode::kHandlerFailed;
+        return {std::move(error), AfterCall::kUsable};
+      }
+      [[fallthrough]];
     default:
       error.code = ErrorCode::kProtocolError;
       error.message = Describe(status);
