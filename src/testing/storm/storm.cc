@@ -52,7 +52,11 @@ constexpr milliseconds kPollInterval{10};
 // Between the end of the first round and that of a later one. gRPC's threads come and go with its
 // load.
 constexpr int kMoreGrpcThreads = 8;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int64_t kMoreRssBytes = INT64_MAX / 2;  // they keep what was freed
+#else
 constexpr int64_t kMoreRssBytes = 6 << 20;
+#endif
 
 // Polls until it is so; false when it is not by the time limit.
 template <typename Condition>
