@@ -43,10 +43,12 @@ def serve(worker, options):
         print(f"{worker.name}: {error}", file=sys.stderr)
         return 1
     wait_for_terminate()
-    server.stop(DRAIN_LIMIT_S)
-    # Not the event that stop() returns: that waits for connections too, and a client
-    # that has no call in progress may not notice that it is to close its one.
-    service.wait_until_idle(DRAIN_LIMIT_S)
+    # Before the server stops, which would close the connection to new calls, and not say
+    # of them that they did not run.
+    service.end_calls(DRAIN_LIMIT_S)
+    # The event that this returns is not waited for: that waits for connections too, and a
+    # client that has no call in progress may not notice that it is to close its one.
+    server.stop(None)
     _remove_socket(options.socket)
     return 0
 

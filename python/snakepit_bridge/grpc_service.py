@@ -10,6 +10,7 @@ import grpc
 
 from . import snakepit_pb2 as pb
 from .calls import (
+    CANCELLED,
     HANDLER_FAILED,
     INVALID_ARGUMENT,
     MESSAGE_TOO_LARGE,
@@ -61,6 +62,7 @@ class Service:
         # The same, or what the pool reads if that is less: for calls of version 2.
         self._send_limit = max_message_bytes
         self._calls = _CallsInProgress(worker.capacity)
+        self._is_ending = False
         # Threads of their own, so that Health is answered however many handlers run.
         self.control_threads = ThreadPoolExecutor(2, "control")
         self._call_threads = _CallThreads(
@@ -71,8 +73,12 @@ class Service:
         except ImportError:
             self._codec = None  # then the worker speaks version 1
 
-    def wait_until_idle(self, timeout_s):
-        """Returns when all calls have ended, their replies sent, or after that time."""
+    def end_calls(self, timeout_s):
+        """Refuses new calls; returns when all others have ended, their replies sent.
+
+        Or after that time.
+        """
+        self._is_ending = True
         self._calls.wait_until_idle(timeout_s)
 
     def methods(self):
@@ -216,6 +222,8 @@ class Service:
 
     def _begun(self, call, request):
         """The arguments of a call, whose turn has come. Raises CallError."""
+        if self._is_ending:  # PROTOCOL.md 1.4.8
+            raise CallError(CANCELLED, "the worker is ending", True)
         if isinstance(request, pb.SessionRequest) and not request.session_id:
             raise CallError(INVALID_ARGUMENT, "session_id is empty", True)
         args = self._arguments(request)

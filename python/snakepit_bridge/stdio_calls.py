@@ -97,6 +97,10 @@ class Calls:
             return self._refusal(answerable(message.get("id")), error.text)
         if call.id in self._calls:
             return self._refusal(None, f"the id {call.id} is that of a call in flight")
+        if self._connection.stopping:  # PROTOCOL.md 1.4.8
+            self._worker.count(False)
+            error = CallError(CANCELLED, "the worker is ending", True)
+            return self._failure(call.id, error)
         self._calls[call.id] = call
         return call
 

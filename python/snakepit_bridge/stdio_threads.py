@@ -262,8 +262,6 @@ class Threads:
 
     def _hand_on(self, call):
         """Gives a call to a thread, or keeps it until one is free."""
-        if self._connection.stopping:
-            return  # it came too late
         with self._lock:
             if self._give(call):
                 return

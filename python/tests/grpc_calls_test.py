@@ -337,6 +337,20 @@ class SessionTest(GrpcTestCase):
         self.assertTrue(reply.did_not_run)
 
 
+class EndTest(GrpcTestCase):
+    def test_a_worker_that_is_ending_refuses_what_comes(self):
+        worker = self.grpc(MANY)
+        future = self.begin_waiting(worker, "busy")
+        worker.process.terminate()
+        # It may serve some before it has got to know of the signal.
+        reply = self.call(worker, "ping")
+        while reply.success:
+            reply = self.call(worker, "ping")
+        self.assertEqual(("CANCELLED", True), (reply.code, reply.did_not_run))
+        future.cancel()
+        self.assertEqual(0, worker.wait()[0])
+
+
 class TokenTest(GrpcTestCase):
     METHODS = ("Execute", "ExecuteStream", "ExecuteInSession", "ExecuteInSessionStream",
                "Health", "GetInfo", "Later")

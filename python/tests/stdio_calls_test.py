@@ -577,6 +577,21 @@ class EndTest(CallsTestCase):
             self.assertEqual(0, worker.wait()[0])
             os.unlink(self.path("started1"))
 
+    def test_a_worker_that_is_ending_refuses_what_comes(self):
+        worker = self.worker(MANY)
+        self.begin_waiting(worker)
+        worker.process.terminate()
+        # It may serve some before it has got to know of the signal.
+        for request_id in range(2, 1000):
+            reply = worker.call("ping", request_id)
+            if not reply["success"]:
+                break
+        self.assertEqual("CANCELLED", reply["code"])
+        self.assertTrue(reply["did_not_run"])
+        worker.cancel(1)
+        self.assertEqual(1, worker.receive()["id"])
+        self.assertEqual(0, worker.wait()[0])
+
     def test_sigterm_ends_an_idle_worker(self):
         for arguments in (FIXTURE, MANY):
             worker = self.worker(arguments)

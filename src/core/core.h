@@ -90,6 +90,7 @@ enum class CallReport {
   kFailed,          // an error came, or the end of a call that was given up; it is in step
   kFailedOverran,   // given up, and not ended within the cancel grace; it is in step
   kFailedUnusable,  // out of step
+  kRefused,         // not executed, as the worker is ending
   kLost,  // the connection closed: the core ends the call when it knows how the worker ended
 };
 
@@ -304,6 +305,7 @@ class Core {
   void StartOrHold(int worker, Time now);
   void ProcessFailed(int worker, Time now);
   void Overran(int worker, Time now);
+  void GiveSeatAway(int worker, Time now);
   void CloseBreaker(Time now);
   void ProbeNext(Time now);
   std::chrono::milliseconds BackOff(int failures);

@@ -150,8 +150,13 @@ void Core::ProcessFailed(int worker, Time now) {
 void Core::Overran(int worker, Time now) {
   Worker& state = workers_[worker];
   if (state.in_flight == 0) return Handle(worker, WorkerEvent::kUnusable, now);
-  if (!Serves(state)) return;
-  if (!IsOfItsSeat(worker)) return;
+  GiveSeatAway(worker, now);
+}
+
+// Has a worker that is no good any more replaced at once; it finishes its calls, and ends.
+void Core::GiveSeatAway(int worker, Time now) {
+  Worker& state = workers_[worker];
+  if (!Serves(state) || !IsOfItsSeat(worker)) return;
   ProcessFailed(worker, now);
   state.was_asked_to_end = true;  // its end is no second failure
   if (Seat& seat = seats_[state.id]; seat.worker == worker) {

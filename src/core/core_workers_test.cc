@@ -687,6 +687,20 @@ TEST_F(ReplacementTest, AWorkerThatWentOnWithACallThatWasGivenUpKeepsItsOtherCal
   EXPECT_EQ(core_->counts().crashes, 1);
 }
 
+TEST_F(ReplacementTest, AWorkerThatRefusesACallAsItIsEndingGetsNoMore) {
+  Begin(1);
+  Take(&spawned_);
+  const ProcessNumber old = ProcessOf(0);
+  End(Submit(), CallReport::kRefused);
+  EXPECT_EQ(WorkerOf(Submit()), -1);
+  PassBackOff();
+  EXPECT_EQ(spawned_.size(), 1u) << "its successor does not wait for its end";
+  EXPECT_EQ(asked_to_end_.size(), 1u);
+  Exit(old, {});
+  EXPECT_EQ(Processes(), 1);
+  EXPECT_EQ(core_->counts().crashes, 1);
+}
+
 TEST_F(ReplacementTest, WithoutOtherCallsItIsKilledAtOnce) {
   BeginOf({3});
   const CallId a = Submit();

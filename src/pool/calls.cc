@@ -118,9 +118,23 @@ void Pool::Impl::ReportLocked(CallId id, AfterCall after, bool succeeded) {
   CallReport report = succeeded ? CallReport::kSucceeded : CallReport::kFailed;
   if (after == AfterCall::kUnusable) report = CallReport::kFailedUnusable;
   if (after == AfterCall::kOverran) report = CallReport::kFailedOverran;
+  if (after == AfterCall::kEnding) report = CallReport::kRefused;
   if (after == AfterCall::kLost) report = CallReport::kLost;
   core_.CallEnded(id, report, steady_clock::now());
   ApplyLocked();
+}
+
+// A worker that is ending refused the call: PROTOCOL.md 1.4.8.
+template <typename T>
+void Pool::Impl::MakeLossOfRefusal(const CallRequest& request, const Process& process,
+                                   CallOutcome<T>* outcome) const {
+  if (outcome->result || outcome->after != AfterCall::kUsable) return;
+  if (!IsRefusedAsEnding(outcome->result.error(), request)) return;
+  *outcome = {
+      Fail(ErrorCode::kWorkerLost, Prefix() + NameOf(process) +
+                                       " is ending, though the pool had not asked it to: it "
+                                       "refused the call, which was not executed"),
+      AfterCall::kEnding};
 }
 
 // On the io_context's thread: the worker is through with a call that was abandoned. Run may not
@@ -155,6 +169,7 @@ Result<T> Pool::Impl::Run(CallRequest& request, const CallOptions& options,
     } catch (...) {  // there is no memory, say; nobody knows how far the call has got
       thrown = std::current_exception();
     }
+    MakeLossOfRefusal(request, *call.process, &outcome);
     result = std::move(outcome.result);
     lock.lock();
     if (outcome.after != AfterCall::kAbandoned) {
@@ -260,6 +275,7 @@ void Pool::Impl::StartAsync(AsyncCall* call) {
   };
   call->pending.process->connection->CallAsync(
       call->request, [this, call](CallOutcome<Value> outcome) {
+        MakeLossOfRefusal(call->request, *call->pending.process, &outcome);
         const bool lost = outcome.after == AfterCall::kLost;
         if (lost) call->lost = std::move(outcome.result.error());
         {

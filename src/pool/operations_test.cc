@@ -65,6 +65,7 @@ def pid():
 
 @worker.command("sleep")
 def sleep(context, ms):
+    print("sleeps", file=sys.stderr, flush=True)
     context.wait(ms / 1000)
     return os.getpid()
 
@@ -388,6 +389,34 @@ TEST_P(OperationsTest, ACallThatIgnoresItsEndTakesNoOtherCallAlong) {
   auto result = other.get_future().get();
   ASSERT_TRUE(result) << result.error().ToString() << "\n" << log_.Text();
   EXPECT_EQ(*result->get_if<int64_t>(), pid);
+  EXPECT_TRUE(testing::WaitUntilGone(pid));
+}
+
+// What it refuses has not run, and it gets no more.
+TEST_P(OperationsTest, AWorkerThatIsAskedToEndByOthersGetsNoMoreCalls) {
+  capacity_ = 2;
+  Begin(1);
+  const pid_t pid = PidOf(0);
+  std::promise<Result<Value>> running;
+  pool_->Submit("sleep", Value::Map{{"ms", 1500}},
+                [&running](Result<Value> result) { running.set_value(std::move(result)); });
+  ASSERT_TRUE(log_.WaitFor("sleeps")) << "an idle one may end at once";
+  kill(pid, SIGTERM);
+  int refused = 0;
+  ASSERT_TRUE(Await([&] {
+    CallInfo info;
+    auto result = pool_->Execute("pid", {}, {.queue_timeout = kLimit, .info = &info});
+    if (!result) {
+      ++refused;
+      EXPECT_EQ(result.error().code, ErrorCode::kWorkerLost) << result.error().ToString();
+      EXPECT_FALSE(result.error().may_have_run) << result.error().ToString();
+    }
+    return result && info.worker_pid != pid;
+  })) << log_.Text();
+  EXPECT_EQ(refused, 1) << "by the first it was found to be ending";
+  auto result = running.get_future().get();
+  EXPECT_TRUE(result) << result.error().ToString() << "\n" << log_.Text();
+  ASSERT_TRUE(AwaitFullStrength()) << log_.Text();
   EXPECT_TRUE(testing::WaitUntilGone(pid));
 }
 

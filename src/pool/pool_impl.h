@@ -118,6 +118,9 @@ class Pool::Impl {
   void AwaitEndOfSession(std::unique_lock<std::mutex>& lock, const CallRequest& request);
   void CancelQueued(const PendingCall& call);
   void ReportLocked(CallId id, AfterCall after, bool succeeded);
+  template <typename T>
+  void MakeLossOfRefusal(const CallRequest& request, const Process& process,
+                         CallOutcome<T>* outcome) const;
   void OnReleased(CallId id, AfterCall after);
   void StartAsync(AsyncCall* call);
   void EndAsync(AsyncCall* call, Result<Value> result);

@@ -16,6 +16,11 @@ CallOutcome<Value> DeadlinePassed(const CallRequest& request) {
   return {Fail(MayHaveRun(std::move(error))), AfterCall::kUnusable};
 }
 
+bool IsRefusedAsEnding(const Error& error, const CallRequest& request) {
+  return error.code == ErrorCode::kCancelled && !error.may_have_run &&
+         !request.stop.stop_requested();
+}
+
 Error NotBegun() {
   return {.code = ErrorCode::kCancelled,
           .message = "the caller gave the call up before it was sent"};

@@ -23,6 +23,7 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 enum class AfterCall {
   kUsable,
   kUnusable,   // the worker is out of step: give it up
+  kEnding,     // the worker refused the call, which it did not execute, as it is ending
   kOverran,    // it ignored a cancellation for longer than the cancel grace; its other calls go on
   kLost,       // the connection closed: the worker is ending, or has
   kAbandoned,  // the caller has its outcome, and the worker was told, but may still be busy with
@@ -93,6 +94,10 @@ class Connection {
 
 // The deadline of the call passed while the worker had it.
 CallOutcome<Value> DeadlinePassed(const CallRequest& request);
+
+// Of a call that ended without the connection being lost: whether the worker refused it as it is
+// ending. PROTOCOL.md 1.4.8.
+bool IsRefusedAsEnding(const Error& error, const CallRequest& request);
 
 // The caller gave the call up before it was sent.
 Error NotBegun();

@@ -24,8 +24,12 @@ std::string Text(std::string_view text) { return std::string(text); }
 template <typename T>
 requires std::is_integral_v<T> std::string Text(T number) { return std::to_string(number); }
 
-constexpr const char* kReportNames[] = {"it succeeded", "it failed", "it went on for too long",
-                                        "the worker is out of step", "the connection is lost"};
+constexpr const char* kReportNames[] = {"it succeeded",
+                                        "it failed",
+                                        "it went on for too long",
+                                        "the worker is out of step",
+                                        "the worker is ending",
+                                        "the connection is lost"};
 constexpr const char* kHealthNames[] = {"well", "not well", "silent", "unknown"};
 constexpr const char* kRefusalNames[] = {"closed", "breaker open", "queue full", "session busy",
                                          "session lost"};
@@ -219,6 +223,9 @@ void World::EndCall(uint32_t a, uint32_t b) {
         case 4:
           report = CallReport::kLost;
           break;
+        case 5:
+          report = CallReport::kRefused;
+          break;
         default:
           break;
       }
@@ -242,8 +249,10 @@ void World::EndCallWith(Call call, CallReport report) {
     process->has_served = true;
     if (process->id < wanted_ && !process->is_asked) seats_[process->id].failures = 0;
   }
-  if (process != nullptr && report == CallReport::kFailedOverran && process->in_flight > 1 &&
-      process->Serves()) {
+  const bool is_replaced =
+      report == CallReport::kRefused ||
+      (report == CallReport::kFailedOverran && process != nullptr && process->in_flight > 1);
+  if (process != nullptr && is_replaced && process->Serves()) {
     overran_ = process->number;
     Failed(*process);
   }
