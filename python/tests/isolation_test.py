@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import unittest
 
@@ -154,20 +153,12 @@ class EndTest(WorkerTestCase):
         )
         with open(started, "rb"):
             worker.process.terminate()
-        while self.is_listening("worker socket"):
-            pass
         with self.assertRaises(subprocess.TimeoutExpired):
             worker.process.wait(0.3)  # long enough for what does not wait for the call
         # Fails at once when the handler, the reader, is no more.
         os.close(os.open(release, os.O_WRONLY | os.O_NONBLOCK))
         self.assertTrue(call.result(LIMIT_S).success)
         self.assertEqual(0, worker.wait()[0])
-
-
-    def is_listening(self, name):
-        """Whether the socket in the test's folder accepts connections."""
-        with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(self.path(name)) == 0
 
 
 class CommandLineTest(WorkerTestCase):
