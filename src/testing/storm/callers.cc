@@ -69,8 +69,8 @@ class Callers::Caller {
   void UseSession() {
     CallPlan plan = random_.Percent(20) ? Chunks() : Plan(Command::kRemember, Method::kExecute);
     plan.call.session = fmt::format("{}.{}", name_, session_);
-    callers_.recorder_.Run(std::move(plan));
-    if (!random_.Percent(3)) return;
+    const auto error = callers_.recorder_.Run(std::move(plan));
+    if (error != ErrorCode::kSessionLost && !random_.Percent(3)) return;
     callers_.pool_.EndSession(fmt::format("{}.{}", name_, session_));
     // Not the same name: a call that was given up may still begin the session anew.
     ++session_;

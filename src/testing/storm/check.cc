@@ -80,7 +80,9 @@ class Checker {
     for (const Fault& fault : history_.faults) {
       weak_.push_back({fault.begin, fault.end + limits_.recovery});
       ProcessFaults& process = processes_[fault.pid];
-      if (fault.kind == FaultKind::kKill) process.ends.push_back({fault.begin, fault.begin});
+      if (fault.kind == FaultKind::kKill || fault.kind == FaultKind::kTerminate) {
+        process.ends.push_back({fault.begin, fault.begin});
+      }
       if (fault.kind == FaultKind::kStop) process.stops.push_back({fault.begin, fault.end});
     }
     // What a command did to its worker happened when it was executed.
@@ -232,6 +234,7 @@ class Checker {
 
   // A session has one call at a time.
   void CheckSessions() {
+    CheckStrictness();
     std::map<std::pair<std::string, int64_t>, std::vector<const Call*>> sessions;
     for (const Call& call : history_.calls) {
       if (call.session.empty() || call.command != Command::kRemember || call.error) continue;
@@ -247,6 +250,20 @@ class Checker {
                 fmt::format("pid {} counted {} after {} (call {})", session.second, calls[i]->count,
                             calls[i - 1]->count, calls[i - 1]->id));
       }
+    }
+    call_ = nullptr;
+  }
+
+  void CheckStrictness() {
+    if (limits_.affinity == Affinity::kHint) return;
+    std::map<std::string, const Call*> first;
+    for (const Call& call : history_.calls) {
+      if (call.session.empty() || call.error || call.outcomes == 0) continue;
+      const Call& other = *first.emplace(call.session, &call).first->second;
+      if (other.reply_pid == call.reply_pid) continue;
+      call_ = &call;
+      Violate("session memory", fmt::format("pid {} served the session of pid {} (call {})",
+                                            call.reply_pid, other.reply_pid, other.id));
     }
     call_ = nullptr;
   }
@@ -269,6 +286,7 @@ class Checker {
         if (AnyOverlaps(faults.ends, before, call.end)) return "";
         if (AnyOverlaps(faults.garbage, before, call.end)) return "";
         if (WasReplacedForSilence(faults, before, call.end)) return "";
+        if (WasStoppedForLong(faults, before, call.end)) return "";
         return "nothing was done to its worker that would end it";
       case ErrorCode::kProtocolError:
         if (AnyOverlaps(faults.garbage, before, call.end)) return "";
@@ -283,7 +301,18 @@ class Checker {
           return "it had waited for " + Seconds(call.end - call.begin) + " only";
         }
         if (call.pid != 0) return fmt::format("pid {} had it", call.pid);
+        // Others' calls may keep the one worker of its session.
+        if (!call.session.empty() && limits_.affinity == Affinity::kStrictQueue) return "";
         return WasWeak(call.begin, call.end) ? "" : "all workers were there";
+      case ErrorCode::kUnavailable:
+        if (call.pid != 0) return fmt::format("pid {} had it", call.pid);
+        return WasWeak(call.begin, call.end) ? "" : "all workers were there";
+      case ErrorCode::kSessionLost:
+        return MissingForLostSession(call);
+      case ErrorCode::kSessionBusy:
+        if (limits_.affinity != Affinity::kStrictFailFast) return "its affinity is another";
+        if (call.pid != 0) return fmt::format("pid {} had it", call.pid);
+        return CallsDuring(call.begin, call.end) > 1 ? "" : "there was no other call";
       case ErrorCode::kQueueFull:
         if (call.pid != 0) return fmt::format("pid {} had it", call.pid);
         // In the queue, or with a worker.
@@ -293,17 +322,30 @@ class Checker {
         }
         return "";
       default:
-        if (IsKnown(call, faults)) return "";
         return "no fault of the storm has that code";
     }
   }
 
-  // What the pool is known to get wrong; to go when it does not any more. Where a gRPC worker
-  // breaks the connection by garbage, gRPC may end the calls on it with UNKNOWN, which is taken for
-  // what a handler threw. It should be PROTOCOL_ERROR or WORKER_LOST.
-  bool IsKnown(const Call& call, const ProcessFaults& faults) const {
-    return call.error->code == ErrorCode::kHandlerFailed &&
-           AnyOverlaps(faults.garbage, call.begin - limits_.recovery, call.end);
+  // Whichever process had an earlier call of the session, it has to be gone in the end.
+  std::string MissingForLostSession(const Call& call) const {
+    if (limits_.affinity == Affinity::kHint) return "its affinity is another";
+    if (call.pid != 0) return fmt::format("pid {} had it", call.pid);
+    bool was_given = false;
+    for (const Call& other : history_.calls) {
+      if (other.session != call.session || other.pid == 0 || other.begin > call.end) continue;
+      was_given = true;
+      const auto& living = history_.workers_at_end;
+      if (std::find(living.begin(), living.end(), other.pid) == living.end()) return "";
+    }
+    return was_given ? "its worker lives" : "no worker had the session";
+  }
+
+  // Whether the process was stopped for so long that it did not answer a health check in time.
+  bool WasStoppedForLong(const ProcessFaults& faults, Time from, Time to) const {
+    return std::any_of(faults.stops.begin(), faults.stops.end(), [&](const Span& stop) {
+      const Time found = stop.begin + limits_.health_timeout - limits_.resolution;
+      return found <= to && found <= stop.end && stop.end >= from;
+    });
   }
 
   // Whether the process may have been killed because it went on with a call that was given up:

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "snakepit/pool.h"
 #include "src/testing/storm/history.h"
 
 namespace snakepit::storm {
@@ -13,6 +14,8 @@ namespace snakepit::storm {
 // What the pool under test was told, and how much later than it should things may happen.
 struct Limits {
   Time cancel_grace{0};
+  Time health_timeout{0};
+  Affinity affinity = Affinity::kHint;
   size_t max_queued_calls = 0;
   // From a fault until the workers are at full strength again, on a busy machine.
   Time recovery = std::chrono::seconds(5);
@@ -37,7 +40,9 @@ struct Violation {
 //                      to have run never; by the worker that it was given to; nobody else was
 //   right reply        the result is that call's, by the worker that CallInfo names
 //   whole stream       chunks come in order, without gaps, and all of them when the stream succeeds
-//   session memory     the counter of a session goes up from call to call on one process
+//   session memory     the counter of a session goes up from call to call on one process, and in
+//   the
+//                      strict modes no other process ever serves the session
 //   error has a cause  a fault, the call's own deadline or its caller explains the error's code
 //   journal            the journal itself is whole
 std::vector<Violation> Check(const History& history, const Limits& limits);

@@ -11,8 +11,11 @@ namespace {
 
 using std::chrono::milliseconds;
 
+constexpr char kNoCause[] = "error has a cause";
+
 constexpr pid_t kPid = 100;
 constexpr Time kGrace = milliseconds(500);
+constexpr Time kHealthTimeout = milliseconds(3'000);
 constexpr size_t kMaxQueuedCalls = 3;
 
 // A call that worker 0 executed, from 10 s to 10.1 s.
@@ -65,16 +68,16 @@ History Of(Call call) {
 }
 
 // The rules that were broken, in their order, each as often as it was.
-std::string Broken(const History& history) {
+std::string Broken(const History& history, Affinity affinity = Affinity::kHint) {
   std::string rules;
-  for (const Violation& violation :
-       Check(history, {.cancel_grace = kGrace, .max_queued_calls = kMaxQueuedCalls})) {
+  for (const Violation& violation : Check(history, {.cancel_grace = kGrace,
+                                                   .health_timeout = kHealthTimeout,
+                                                   .affinity = affinity,
+                                                   .max_queued_calls = kMaxQueuedCalls})) {
     rules += (rules.empty() ? "" : ", ") + violation.rule;
   }
   return rules;
 }
-
-constexpr char kNoCause[] = "error has a cause";
 
 TEST(CheckTest, AHistoryInOrderBreaksNoRule) {
   EXPECT_EQ(Broken(History()), "");
@@ -231,6 +234,37 @@ TEST(CheckTest, TheCounterOfASessionGoesUpOnOneProcess) {
   EXPECT_EQ(Broken(Of({SessionCall(1, 1), SessionCall(2, 1)})), "session memory");
 }
 
+TEST(CheckTest, ASessionOfAStrictModeHasOneProcess) {
+  const History moved = Of({SessionCall(1, 1), SessionCall(2, 1, kPid + 1)});
+  EXPECT_EQ(Broken(moved), "");
+  EXPECT_EQ(Broken(moved, Affinity::kStrictQueue), "session memory");
+  EXPECT_EQ(Broken(moved, Affinity::kStrictFailFast), "session memory");
+}
+
+TEST(CheckTest, ALostSessionHadAWorkerThatIsGone) {
+  Call lost = QueuedCall(9, ErrorCode::kSessionLost, milliseconds(11'001));
+  lost.begin = milliseconds(11'000);
+  lost.session = "s";
+  History history = Of({SessionCall(1, 1)});
+  history.calls.push_back(lost);
+  EXPECT_EQ(Broken(history, Affinity::kStrictQueue), "");
+  EXPECT_EQ(Broken(history), kNoCause) << "in hint it moves";
+  history.workers_at_end = {kPid};
+  EXPECT_EQ(Broken(history, Affinity::kStrictQueue), kNoCause) << "its worker lives";
+  EXPECT_EQ(Broken(Of(lost), Affinity::kStrictQueue), kNoCause) << "it never had one";
+}
+
+TEST(CheckTest, ABusySessionNeedsAnotherCall) {
+  Call busy = QueuedCall(9, ErrorCode::kSessionBusy, milliseconds(10'001));
+  busy.session = "s";
+  History history = Of(busy);
+  EXPECT_EQ(Broken(history, Affinity::kStrictFailFast), kNoCause);
+  history.calls.push_back(OkCall(1));
+  history.journal.executions.push_back(Executed(history.calls.back()));
+  EXPECT_EQ(Broken(history, Affinity::kStrictFailFast), "");
+  EXPECT_EQ(Broken(history, Affinity::kStrictQueue), kNoCause);
+}
+
 // --- Errors --------------------------------------------------------------------------------------
 
 // A history of a call that failed, and of what was done.
@@ -261,6 +295,8 @@ TEST(CheckTest, ALostWorkerWasKilled) {
   EXPECT_EQ(Broken(With(lost, {})), kNoCause);
   EXPECT_EQ(Broken(With(lost, {FaultOf(FaultKind::kKill, before, before, kPid + 1)})), kNoCause)
       << "another worker";
+  EXPECT_EQ(Broken(With(lost, {FaultOf(FaultKind::kTerminate, before, before)})), "");
+  EXPECT_EQ(Broken(With(lost, {FaultOf(FaultKind::kRestart, before, before)})), kNoCause);
   const Time after = milliseconds(10'200);
   EXPECT_EQ(Broken(With(lost, {FaultOf(FaultKind::kKill, after, after)})), kNoCause)
       << "only later";
@@ -292,6 +328,17 @@ TEST(CheckTest, ALostWorkerWasReplacedForItsSilence) {
   const Fault over = FaultOf(FaultKind::kStop, milliseconds(10'000), milliseconds(10'900));
   given_up.work = milliseconds(900);  // the reason for its deadline
   EXPECT_EQ(Broken(After(in_time, given_up, {over})), kNoCause) << "it ran all the grace";
+}
+
+TEST(CheckTest, ALostWorkerWasStoppedForLongerThanAHealthCheckMayTake) {
+  Call lost = FailedCall(1, ErrorCode::kWorkerLost, milliseconds(13'100));
+  lost.timeout = milliseconds(5'000);
+  const auto stopped = [&](int from_ms, int to_ms) {
+    return With(lost, {FaultOf(FaultKind::kStop, milliseconds(from_ms), milliseconds(to_ms))});
+  };
+  EXPECT_EQ(Broken(stopped(10'050, 13'100)), "");
+  EXPECT_EQ(Broken(stopped(10'050, 12'900)), kNoCause) << "it could answer in time";
+  EXPECT_EQ(Broken(stopped(10'200, 14'000)), kNoCause) << "it still had time";
 }
 
 TEST(CheckTest, AWorkerIsLostOnlyToCallsThatItHad) {
@@ -373,16 +420,18 @@ TEST(CheckTest, OtherErrorsHaveNoCause) {
   for (const ErrorCode code :
        {ErrorCode::kInvalidArgument, ErrorCode::kUnimplemented, ErrorCode::kHandlerFailed,
         ErrorCode::kUnavailable, ErrorCode::kStartFailed, ErrorCode::kStartTimeout,
-        ErrorCode::kMessageTooLarge, ErrorCode::kInternal}) {
+        ErrorCode::kMessageTooLarge, ErrorCode::kSessionBusy, ErrorCode::kSessionLost,
+        ErrorCode::kInternal}) {
     EXPECT_EQ(Broken(With(FailedCall(1, code, milliseconds(10'100)), {kill})), kNoCause)
         << ErrorCodeName(code);
   }
 }
 
-TEST(CheckTest, WhatIsKnownIsNoMoreThanThat) {
-  const Call removed = FailedCall(1, ErrorCode::kHandlerFailed, milliseconds(10'100));
-  EXPECT_EQ(Broken(After(removed, CommandCall(2, Command::kGarbage))), "");
-  EXPECT_EQ(Broken(After(removed, CommandCall(2, Command::kCrash))), kNoCause);
+TEST(CheckTest, CallsAreRefusedOnlyWhileWorkersAreDown) {
+  const Fault kill = FaultOf(FaultKind::kKill, milliseconds(9'000), milliseconds(9'000));
+  const Call refused = QueuedCall(1, ErrorCode::kUnavailable, milliseconds(10'001));
+  EXPECT_EQ(Broken(With(refused, {kill})), "");
+  EXPECT_EQ(Broken(With(refused, {})), kNoCause);
 }
 
 // --- The journal ---------------------------------------------------------------------------------

@@ -77,8 +77,12 @@ Garbage DrawGarbage(Random& random) {
 
 }  // namespace
 
-Faults::Faults(Pool& pool, Recorder& recorder, uint64_t seed, std::string control_file)
-    : pool_(pool), recorder_(recorder), seed_(seed), control_file_(std::move(control_file)) {}
+Faults::Faults(Pool& pool, Recorder& recorder, uint64_t seed, std::string control_file, int workers)
+    : pool_(pool),
+      recorder_(recorder),
+      seed_(seed),
+      control_file_(std::move(control_file)),
+      workers_(workers) {}
 
 Faults::~Faults() { Stop(); }
 
@@ -109,6 +113,7 @@ void Faults::Stop() {
   while (!stopped_.empty()) Continue(stopped_.begin());
   slow_start_.until = failed_start_.until = Time(0);
   UpdateControl();
+  (void)pool_.Resize(workers_);
 }
 
 bool Faults::HasKilledOneOf(const std::vector<WorkerInfo>& workers) const {
@@ -158,8 +163,11 @@ void Faults::Loop(int round) {
 
 void Faults::Inject(Random& random) {
   const int64_t draw = random.Between(1, 100);
-  if (draw <= 24) return Kill(random);
-  if (draw <= 48) return StopWorker(random);
+  if (draw <= 20) return Kill(random);
+  if (draw <= 26) return Terminate(random);
+  if (draw <= 44) return StopWorker(random);
+  if (draw <= 47) return Restart();
+  if (draw <= 50) return Resize(random);
   if (draw <= 57) return SlowStart(random);
   if (draw <= 62) return FailedStart(random);
   if (draw <= 75) return Call(random, Command::kGarbage);
@@ -182,6 +190,27 @@ void Faults::Kill(Random& random) {
   Note(FaultKind::kKill, target->worker);
   killed_.insert(target->worker.pid);
   target->Signal(SIGKILL);
+}
+
+// As an operator may do, or a service that is told to end. Who is idle ends at once, who is busy
+// when its calls have ended.
+void Faults::Terminate(Random& random) {
+  const auto target = PickWorker(pool_, random, killed_);
+  if (!target) return;
+  Note(FaultKind::kTerminate, target->worker);
+  killed_.insert(target->worker.pid);
+  target->Signal(SIGTERM);
+}
+
+// These two are no faults, but harm no call all the same.
+void Faults::Restart() {
+  Note(FaultKind::kRestart, WorkerInfo{.id = -1});
+  (void)pool_.Restart(milliseconds(1));  // which goes on
+}
+
+void Faults::Resize(Random& random) {
+  Note(FaultKind::kResize, WorkerInfo{.id = -1});
+  (void)pool_.Resize(static_cast<int>(random.Between(std::max(1, workers_ - 1), workers_ + 2)));
 }
 
 void Faults::StopWorker(Random& random) {

@@ -21,8 +21,8 @@ namespace snakepit::storm {
 
 class Faults {
  public:
-  // `control_file` is what workers read when they start.
-  Faults(Pool& pool, Recorder& recorder, uint64_t seed, std::string control_file);
+  // `control_file` is what workers read when they start; `workers`: how many the pool has at rest.
+  Faults(Pool& pool, Recorder& recorder, uint64_t seed, std::string control_file, int workers);
   ~Faults();
   Faults(const Faults&) = delete;
   Faults& operator=(const Faults&) = delete;
@@ -33,7 +33,7 @@ class Faults {
 
   // A round of faults, until Stop; `round` makes its draws differ.
   void Start(int round);
-  // Continues what is stopped, and lets workers start as usual.
+  // Continues what is stopped, lets workers start as usual, and has as many as at rest.
   void Stop();
 
   // Whether a process that was killed in this round is one that the pool counts on. After Stop.
@@ -55,6 +55,9 @@ class Faults {
   void Loop(int round);
   void Inject(Random& random);
   void Kill(Random& random);
+  void Terminate(Random& random);
+  void Restart();
+  void Resize(Random& random);
   void StopWorker(Random& random);
   void Continue(std::multimap<Time, Stopped>::iterator stopped);
   void SlowStart(Random& random);
@@ -67,6 +70,7 @@ class Faults {
   Recorder& recorder_;
   const uint64_t seed_;
   const std::string control_file_;
+  const int workers_;
 
   // Of the thread, while it runs.
   std::vector<Fault> faults_;

@@ -28,7 +28,8 @@ std::string_view MethodName(Method method) {
 }
 
 std::string_view FaultKindName(FaultKind kind) {
-  constexpr std::string_view kNames[] = {"kill", "stop", "slow start", "failed start"};
+  constexpr std::string_view kNames[] = {"kill",         "terminate", "stop",  "slow start",
+                                         "failed start", "restart",   "resize"};
   return kNames[static_cast<int>(kind)];
 }
 

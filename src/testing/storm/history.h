@@ -61,13 +61,13 @@ struct Call {
 
 // What was done to a worker from outside, or to all starts to come. What commands do to their
 // workers (garbage, crash, flood) is in the calls.
-enum class FaultKind { kKill, kStop, kSlowStart, kFailedStart };
-inline constexpr int kFaultKinds = 4;
+enum class FaultKind { kKill, kTerminate, kStop, kSlowStart, kFailedStart, kRestart, kResize };
+inline constexpr int kFaultKinds = 7;
 std::string_view FaultKindName(FaultKind kind);
 
 struct Fault {
   FaultKind kind = FaultKind::kKill;
-  int worker = -1;  // -1: all that start meanwhile
+  int worker = -1;  // -1: of all
   pid_t pid = 0;
   Time begin{0};
   Time end{0};  // of a stop, when it was continued; of a kill, its begin

@@ -20,10 +20,15 @@ using bazel::tools::cpp::runfiles::Runfiles;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kCancelGrace{500};
+// Less than the longest that a worker is stopped for.
+constexpr milliseconds kHealthTimeout{2'000};
 // About a round's.
 constexpr size_t kLogLines = 300;
 // A worker's line is one of a flood.
 constexpr char kFloodLine[] = "xxxxxxxx";
+
+// Every mode has its seeds.
+Affinity AffinityOf(uint64_t seed) { return static_cast<Affinity>(seed % 3); }
 
 // The folder of the whole project, as far as this program needs it.
 Result<std::string> ProjectFolder() {
@@ -79,9 +84,8 @@ Result<void> PoolUnderTest::Start() {
   return {};
 }
 
-// All that the storm asks of a pool. What a pool has for these faults besides (a breaker, health
-// checks that find stopped workers, affinity, recycling) is to be set here; and whatever it may
-// then end a call with, or a worker for, is to be allowed by MissingCause of check.cc.
+// All that the storm asks of a pool. Whatever it may then end a call with, or a worker for, is to
+// be allowed by MissingCause of check.cc.
 PoolOptions PoolUnderTest::Options() {
   PoolOptions options;
   options.workers = options_.workers;
@@ -91,6 +95,13 @@ PoolOptions PoolUnderTest::Options() {
   options.cancel_grace = kCancelGrace;
   options.restart_backoff = milliseconds(20);
   options.max_restart_backoff = milliseconds(500);
+  options.restart_burst = 3;
+  options.breaker_cooldown = milliseconds(200);
+  options.health_interval = milliseconds(200);
+  options.health_timeout = kHealthTimeout;
+  options.affinity = AffinityOf(options_.seed);
+  options.recycle.max_calls = 500;
+  options.recycle.max_age = milliseconds(5'000);
   options.adapter.start_timeout = milliseconds(8'000);
   options.log = [this](LogLevel, std::string_view line) { Log(line); };
   return options;
@@ -102,6 +113,8 @@ size_t PoolUnderTest::MaxQueuedCalls() const { return static_cast<size_t>(2 * op
 Limits PoolUnderTest::limits() const {
   Limits limits;
   limits.cancel_grace = kCancelGrace;
+  limits.health_timeout = kHealthTimeout;
+  limits.affinity = AffinityOf(options_.seed);
   limits.max_queued_calls = MaxQueuedCalls();
   return limits;
 }

@@ -38,7 +38,7 @@ Recorder::~Recorder() {
   stopper_.join();
 }
 
-void Recorder::Run(CallPlan plan) {
+std::optional<ErrorCode> Recorder::Run(CallPlan plan) {
   const Value args = Begin(plan);
   const auto give_up = PlanGiveUp(plan);
   CallInfo info;
@@ -53,6 +53,8 @@ void Recorder::Run(CallPlan plan) {
     result = pool_.ExecuteInSession(plan.call.session, command, args, options);
   }
   End(std::move(plan.call), result, info, give_up.get());
+  if (result) return std::nullopt;
+  return result.error().code;
 }
 
 // The last chunk stands for the result.

@@ -31,7 +31,7 @@ struct CallPlan {
 struct Tally {
   int64_t calls = 0;
   int64_t succeeded = 0;
-  std::array<int64_t, 14> errors{};  // by ErrorCode
+  std::array<int64_t, static_cast<size_t>(ErrorCode::kInternal) + 1> errors{};  // by ErrorCode
 };
 
 class Recorder {
@@ -41,8 +41,8 @@ class Recorder {
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
 
-  // Makes the call on this thread.
-  void Run(CallPlan plan);
+  // Makes the call on this thread. What it ended with; nothing: with a result.
+  std::optional<ErrorCode> Run(CallPlan plan);
   // Returns at once; `ended` is called when the outcome is there, on the pool's thread.
   void Submit(CallPlan plan, std::function<void()> ended = {});
 

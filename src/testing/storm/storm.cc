@@ -81,7 +81,8 @@ class Storm {
       return Verdict::kRed;
     }
     recorder_.emplace(subject_.pool());
-    faults_.emplace(subject_.pool(), *recorder_, options_.seed, subject_.control_file());
+    faults_.emplace(subject_.pool(), *recorder_, options_.seed, subject_.control_file(),
+                    options_.workers);
     callers_.emplace(subject_.pool(), *recorder_, options_.seed, options_.callers);
     const Time end = Now() + options_.duration;
     for (int round = 0; round == 0 || Now() + kShortestRound < end; ++round) {
@@ -147,8 +148,10 @@ class Storm {
     Pool& pool = subject_.pool();
     const bool quiet = Await(kQuietLimit, [&] {
       const PoolStats stats = pool.Stats();
+      const std::vector<WorkerInfo> workers = pool.Workers();
       return stats.workers_ready == stats.workers && stats.calls_in_flight == 0 &&
-             stats.calls_queued == 0 && !faults_->HasKilledOneOf(pool.Workers());
+             stats.calls_queued == 0 && stats.breaker == BreakerState::kClosed &&
+             static_cast<int>(workers.size()) == stats.workers && !faults_->HasKilledOneOf(workers);
     });
     if (quiet) return;
     std::string workers;
@@ -249,9 +252,12 @@ class Storm {
   }
 
   void Summarise() {
+    const PoolStats stats = subject_.pool().Stats();
     std::vector<std::string> lines = {
-        fmt::format("{} executions by {} worker processes; {} restarts", executions_, starts_,
-                    subject_.pool().Stats().restarts)};
+        fmt::format("affinity {}; {} executions by {} worker processes; {} restarts, {} recycled, "
+                    "the breaker opened {} times",
+                    AffinityName(subject_.limits().affinity), executions_, starts_, stats.restarts,
+                    stats.recycled, stats.breaker_opened)};
     lines.insert(lines.end(), figures_.begin(), figures_.end());
     report_.Summarise(recorder_->tally(), *faults_, lines, subject_.LogTail());
   }
