@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "snakepit/adapter.h"
 #include "snakepit/error.h"
 
 namespace asio {
@@ -39,6 +40,7 @@ struct SpawnSpec {
   int stdin_fd = -1;
   int stdout_fd = -1;
   int stderr_fd = -1;
+  ProcessSettings process;
 };
 
 // What a worker used, together with those of its children that it waited for. getrusage(2).
