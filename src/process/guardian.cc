@@ -63,10 +63,10 @@ Result<void> Validate(const SpawnSpec& spec) {
 }
 
 // As guardian_protocol::kSpecFd has it.
-std::string Serialize(const SpawnSpec& spec) {
+std::string Serialize(const SpawnSpec& spec, const std::string& mark) {
   protocol::SpecHeader header = {};
   header.argument_count = static_cast<uint32_t>(spec.argv.size());
-  header.variable_count = static_cast<uint32_t>(spec.environment.size());
+  header.variable_count = static_cast<uint32_t>(spec.environment.size() + 1);
   WriteSettings(spec.process, &header);
   std::string bytes(reinterpret_cast<const char*>(&header), sizeof header);
   const auto append = [&bytes](const std::string& text) {
@@ -75,6 +75,7 @@ std::string Serialize(const SpawnSpec& spec) {
   append(spec.working_directory);
   for (const std::string& argument : spec.argv) append(argument);
   for (const std::string& variable : spec.environment) append(variable);
+  append(mark);
   return bytes;
 }
 
@@ -133,6 +134,7 @@ class Guardian::Link : public std::enable_shared_from_this<Link> {
   Link(asio::io_context& io, Events events, GuardianProcess process)
       : events_(std::move(events)),
         process_(std::move(process)),
+        mark_(process_.mark()),
         pid_(process_.pid()),
         fd_(process_.ReleaseSocket()),
         descriptor_(io, fd_) {}
@@ -162,6 +164,7 @@ class Guardian::Link : public std::enable_shared_from_this<Link> {
   bool closed_ = false;  // by dispatch_mutex_
   const Events events_;
   GuardianProcess process_;  // by dispatch_mutex_
+  const std::string mark_;
   const pid_t pid_;
   const int fd_;  // descriptor_'s
   asio::posix::stream_descriptor descriptor_;
@@ -172,7 +175,7 @@ class Guardian::Link : public std::enable_shared_from_this<Link> {
 
 Result<void> Guardian::Link::Spawn(uint64_t id, const SpawnSpec& spec) {
   if (auto valid = Validate(spec); !valid) return valid;
-  const auto spec_file = OpenMemoryFile("snakepit-spec", false, Serialize(spec));
+  const auto spec_file = OpenMemoryFile("snakepit-spec", false, Serialize(spec, mark_));
   if (!spec_file) return Fail(spec_file.error());
   const bool absolute = spec.working_directory.starts_with('/');
   const UniqueFd start_directory(open(absolute ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC));

@@ -87,8 +87,8 @@ struct Adapter {
   // `{worker_id}` and, for gRPC, `{socket}` and `{port}` are filled in.
   std::vector<std::string> argv;
   // Added to the environment of the worker, which has otherwise only the variables of this process
-  // that kInheritedVariables names, and those of PROTOCOL.md 1.2. SNAKEPIT_TOKEN (6.13) is the
-  // pool's alone to set.
+  // that kInheritedVariables names, those of PROTOCOL.md 1.2, and SNAKEPIT_GUARDIAN, by which what
+  // the worker starts is known for this pool's. SNAKEPIT_TOKEN (6.13) is the pool's alone to set.
   std::map<std::string, std::string> environment;
   // Where the worker runs; empty is the working folder of this process.
   std::string working_directory;
