@@ -26,18 +26,22 @@ struct ProcessState {
   char state = 'X';
   pid_t parent = 0;
   pid_t session = -1;
+  long threads = 0;
 
-  bool alive() const { return state != 'Z' && state != 'X'; }
+  // A process is a zombie as soon as its first thread has ended; until the last one has, it is the
+  // parent of its children.
+  bool alive() const { return state != 'X' && (state != 'Z' || threads > 1); }
 };
 
 ProcessState ReadProcessState(pid_t pid) {
   ProcessState result;
   const std::string text = ReadFile("/proc/" + std::to_string(pid) + "/stat").value_or("");
-  // The name, in parentheses, may contain anything.
+  // proc(5). The name, in parentheses, may contain anything.
   const size_t after_name = text.rfind(')');
   if (after_name == std::string::npos ||
-      sscanf(text.c_str() + after_name, ") %c %d %*d %d", &result.state, &result.parent,
-             &result.session) != 3) {
+      sscanf(text.c_str() + after_name,
+             ") %c %d %*d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld",
+             &result.state, &result.parent, &result.session, &result.threads) != 4) {
     return {};
   }
   return result;
