@@ -1,19 +1,72 @@
 #include "src/pool/runtime_directory.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
-
-#include "src/base/fd.h"
+#include <utility>
 
 namespace snakepit {
 namespace {
 
-constexpr char kTemplate[] = "/snakepit-XXXXXX";
+constexpr std::string_view kPrefix = "snakepit-";
+constexpr std::string_view kRandom = "XXXXXX";
+constexpr char kOwnerFile[] = "owner";
 // What a socket's name adds: "/", a process number of up to 20 digits, ".sock".
-constexpr size_t kLongestBase = 107 - sizeof(kTemplate) - 26;
+constexpr size_t kLongestBase = 107 - kPrefix.size() - kRandom.size() - 1 - 26;
+
+UniqueFd OpenFolder(int base_fd, const char* name) {
+  return UniqueFd(openat(base_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
+bool Lock(const UniqueFd& folder) { return flock(folder.get(), LOCK_EX | LOCK_NB) == 0; }
+
+// By the owner of the folder, who has locked it.
+void PutOwnerFile(const UniqueFd& folder) {
+  const UniqueFd file(
+      openat(folder.get(), kOwnerFile, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+}
+
+bool IsOfAPool(const UniqueFd& folder) {
+  struct stat status = {};
+  return fstat(folder.get(), &status) == 0 && status.st_uid == geteuid() &&
+         (status.st_mode & 07777) == 0700 &&
+         fstatat(folder.get(), kOwnerFile, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+         S_ISREG(status.st_mode) && status.st_uid == geteuid();
+}
+
+// Removes the files; the owner's last, so that a sweep that is cut short leaves work for the next.
+void Empty(const UniqueFd& folder) {
+  DIR* const entries = fdopendir(fcntl(folder.get(), F_DUPFD_CLOEXEC, 0));
+  if (entries == nullptr) return;
+  while (const dirent* entry = readdir(entries)) {
+    if (std::string_view(entry->d_name) != kOwnerFile) unlinkat(folder.get(), entry->d_name, 0);
+  }
+  closedir(entries);
+  unlinkat(folder.get(), kOwnerFile, 0);
+}
+
+void Sweep(const char* base) {
+  DIR* const entries = opendir(base);
+  if (entries == nullptr) return;
+  while (const dirent* entry = readdir(entries)) {
+    const std::string_view name = entry->d_name;
+    if (!name.starts_with(kPrefix) || name.size() != kPrefix.size() + kRandom.size()) continue;
+    const UniqueFd folder = OpenFolder(dirfd(entries), entry->d_name);
+    // Once more with the lock: another sweep may have had it, and the folder be gone.
+    if (!folder.valid() || !IsOfAPool(folder) || !Lock(folder) || !IsOfAPool(folder)) continue;
+    Empty(folder);
+    unlinkat(dirfd(entries), entry->d_name, AT_REMOVEDIR);
+  }
+  closedir(entries);
+}
 
 }  // namespace
 
@@ -22,13 +75,19 @@ Result<void> RuntimeDirectory::Create() {
   for (const char* base : {static_cast<const char*>(getenv("XDG_RUNTIME_DIR")),
                            static_cast<const char*>(getenv("TMPDIR")), "/tmp"}) {
     if (base == nullptr || *base != '/' || std::string_view(base).size() > kLongestBase) continue;
-    std::string path = std::string(base) + kTemplate;
-    if (mkdtemp(path.data()) != nullptr) {  // makes it 0700
-      path_ = std::move(path);
-      return {};
+    Sweep(base);
+    if (!path_.empty()) continue;
+    std::string path = std::string(base) + "/" + std::string(kPrefix) + std::string(kRandom);
+    if (mkdtemp(path.data()) == nullptr) {  // makes it 0700
+      error = errno;
+      continue;
     }
-    error = errno;
+    lock_ = OpenFolder(AT_FDCWD, path.c_str());
+    // On a file system without locks nothing is swept.
+    if (lock_.valid() && Lock(lock_)) PutOwnerFile(lock_);
+    path_ = std::move(path);
   }
+  if (!path_.empty()) return {};
   return Fail(
       ErrnoError("cannot make a folder for sockets in XDG_RUNTIME_DIR, TMPDIR or /tmp", error));
 }
@@ -38,6 +97,7 @@ void RuntimeDirectory::Remove() {
   std::error_code ignored;
   std::filesystem::remove_all(path_, ignored);
   path_.clear();
+  lock_.Reset();
 }
 
 }  // namespace snakepit

@@ -1,10 +1,15 @@
 // The folder of a pool's sockets: 0700, and gone with the pool.
+//
+// Its owner holds a lock (flock(2)) on it, which ends with the process however that ends, and then
+// puts the file `owner` into it. So a folder of that name with that file and without a lock is what
+// a pool left that was killed together with its guardian, and the next pool removes it.
 #ifndef SNAKEPIT_POOL_RUNTIME_DIRECTORY_H_
 #define SNAKEPIT_POOL_RUNTIME_DIRECTORY_H_
 
 #include <string>
 
 #include "snakepit/error.h"
+#include "src/base/fd.h"
 
 namespace snakepit {
 
@@ -16,7 +21,9 @@ class RuntimeDirectory {
   RuntimeDirectory& operator=(const RuntimeDirectory&) = delete;
 
   // In XDG_RUNTIME_DIR, TMPDIR or /tmp: the first that is usable and short enough for the path of a
-  // socket (unix(7): 107 bytes). INTERNAL when none is.
+  // socket (unix(7): 107 bytes). INTERNAL when none is. Removes what killed pools left in any of
+  // the three. A process that this one forked, and that goes on without it, counts as a living
+  // owner.
   Result<void> Create();
 
   // Removes the folder with the files in it, if there is one.
@@ -27,6 +34,7 @@ class RuntimeDirectory {
 
  private:
   std::string path_;
+  UniqueFd lock_;  // the folder itself
 };
 
 }  // namespace snakepit

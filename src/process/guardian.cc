@@ -20,6 +20,8 @@
 #include "src/base/quote.h"
 #include "src/process/guardian_process.h"
 #include "src/process/guardian_protocol.h"
+#include "src/process/process_settings.h"
+#include "src/process/start_error.h"
 
 namespace snakepit {
 namespace {
@@ -57,13 +59,15 @@ Result<void> Validate(const SpawnSpec& spec) {
   if (spec.stdin_fd < 0 || spec.stdout_fd < 0 || spec.stderr_fd < 0) {
     return refuse("stdin, stdout and stderr must each be an open descriptor");
   }
-  return {};
+  return Validate(spec.process);
 }
 
 // As guardian_protocol::kSpecFd has it.
-std::string Serialize(const SpawnSpec& spec) {
-  const protocol::SpecHeader header = {static_cast<uint32_t>(spec.argv.size()),
-                                       static_cast<uint32_t>(spec.environment.size())};
+std::string Serialize(const SpawnSpec& spec, const std::string& mark) {
+  protocol::SpecHeader header = {};
+  header.argument_count = static_cast<uint32_t>(spec.argv.size());
+  header.variable_count = static_cast<uint32_t>(spec.environment.size() + 1);
+  WriteSettings(spec.process, &header);
   std::string bytes(reinterpret_cast<const char*>(&header), sizeof header);
   const auto append = [&bytes](const std::string& text) {
     bytes.append(text.c_str(), text.size() + 1);
@@ -71,63 +75,8 @@ std::string Serialize(const SpawnSpec& spec) {
   append(spec.working_directory);
   for (const std::string& argument : spec.argv) append(argument);
   for (const std::string& variable : spec.environment) append(variable);
+  append(mark);
   return bytes;
-}
-
-// What a message about a failed start has to name.
-struct Starting {
-  std::string program;
-  std::string working_directory;
-};
-
-// What would help against the error of execve(2).
-std::string ExecuteAdvice(const std::string& program, int error) {
-  switch (error) {
-    case ENOENT:
-    case ENOTDIR:
-      return program.find('/') == std::string::npos
-                 ? "; is it installed, and in a folder on the worker's PATH?"
-                 : "; is the path right?";
-    case EACCES:
-      return "; make it executable (chmod +x), and its folders accessible";
-    case EISDIR:
-      return "; it is a folder, not a program";
-    case ENOEXEC:
-      return "; it is not a program that this machine can run: a script needs a first line such as "
-             "#!/usr/bin/env python3";
-    case E2BIG:
-      return "; one argument or variable may have 128 KiB, all together a quarter of the stack's "
-             "limit (ulimit -s)";
-    default:
-      return "";
-  }
-}
-
-Error StartError(const Starting& starting, int step, int error) {
-  std::string message = "cannot start " + Quoted(starting.program);
-  switch (step) {
-    case protocol::kStepWorkingDirectory:
-      message += " in the working directory " +
-                 (starting.working_directory.empty() ? std::string("of this process")
-                                                     : Quoted(starting.working_directory)) +
-                 ": " + ErrnoMessage(error) + "; it must be a folder that may be entered";
-      break;
-    case protocol::kStepInterpreter:
-      message += ": " + ErrnoMessage(error) +
-                 "; it is there, but the program that runs it is not: see its first line (#!), "
-                 "which must not end in a carriage return either";
-      break;
-    case protocol::kStepExecute:
-      message += ": " + ErrnoMessage(error) + ExecuteAdvice(starting.program, error);
-      break;
-    default:
-      message += ": " + ErrnoMessage(error) +
-                 "; the system has no process, memory or descriptor left to give (ulimit -a)";
-  }
-  Error result;
-  result.code = ErrorCode::kStartFailed;
-  result.message = std::move(message);
-  return result;
 }
 
 ExitStatus ToExitStatus(int wait_status) {
@@ -185,6 +134,7 @@ class Guardian::Link : public std::enable_shared_from_this<Link> {
   Link(asio::io_context& io, Events events, GuardianProcess process)
       : events_(std::move(events)),
         process_(std::move(process)),
+        mark_(process_.mark()),
         pid_(process_.pid()),
         fd_(process_.ReleaseSocket()),
         descriptor_(io, fd_) {}
@@ -214,6 +164,7 @@ class Guardian::Link : public std::enable_shared_from_this<Link> {
   bool closed_ = false;  // by dispatch_mutex_
   const Events events_;
   GuardianProcess process_;  // by dispatch_mutex_
+  const std::string mark_;
   const pid_t pid_;
   const int fd_;  // descriptor_'s
   asio::posix::stream_descriptor descriptor_;
@@ -224,7 +175,7 @@ class Guardian::Link : public std::enable_shared_from_this<Link> {
 
 Result<void> Guardian::Link::Spawn(uint64_t id, const SpawnSpec& spec) {
   if (auto valid = Validate(spec); !valid) return valid;
-  const auto spec_file = OpenMemoryFile("snakepit-spec", false, Serialize(spec));
+  const auto spec_file = OpenMemoryFile("snakepit-spec", false, Serialize(spec, mark_));
   if (!spec_file) return Fail(spec_file.error());
   const bool absolute = spec.working_directory.starts_with('/');
   const UniqueFd start_directory(open(absolute ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -233,7 +184,8 @@ Result<void> Guardian::Link::Spawn(uint64_t id, const SpawnSpec& spec) {
   }
   {
     const std::lock_guard lock(starting_mutex_);
-    if (!starting_.try_emplace(id, Starting{spec.argv[0], spec.working_directory}).second) {
+    if (!starting_.try_emplace(id, Starting{spec.argv[0], spec.working_directory, spec.process})
+             .second) {
       return Fail(ErrorCode::kInvalidArgument, "two workers have the same id");
     }
   }
@@ -283,8 +235,7 @@ void Guardian::Link::Dispatch(const protocol::Event& event) {
       TakeStarting(event.id);
       return events_.spawned(event.id, event.pid);
     case protocol::kSpawnFailed:
-      return events_.spawn_failed(event.id,
-                                  StartError(TakeStarting(event.id), event.step, event.error));
+      return events_.spawn_failed(event.id, StartError(TakeStarting(event.id), event));
     case protocol::kExited:
       return events_.exited(event.id, ToExitStatus(event.wait_status), ToResourceUse(event));
   }

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "snakepit/adapter.h"
 #include "snakepit/error.h"
 
 namespace asio {
@@ -25,8 +26,9 @@ class io_context;
 
 namespace snakepit {
 
-// What to start. The worker gets this and nothing else: no other descriptor, no other variable, no
-// blocked or ignored signal. It is the leader of a process group of its own.
+// What to start. The worker gets this and nothing else: no other descriptor, no blocked or ignored
+// signal, no other variable but SNAKEPIT_GUARDIAN, by which what it starts is known for the
+// guardian's. It is the leader of a process group of its own.
 struct SpawnSpec {
   // Verbatim, without a shell. argv[0] without a slash is searched on the PATH of `environment`, as
   // execvp(3) does; with one, it is taken from working_directory on.
@@ -39,6 +41,7 @@ struct SpawnSpec {
   int stdin_fd = -1;
   int stdout_fd = -1;
   int stderr_fd = -1;
+  ProcessSettings process;
 };
 
 // What a worker used, together with those of its children that it waited for. getrusage(2).
@@ -61,7 +64,9 @@ class Guardian {
     // The worker ended and is reaped; what was left of its process group has been sent SIGKILL.
     std::function<void(uint64_t id, ExitStatus status, ResourceUse use)> exited;
     // The guardian itself ended unexpectedly, and with it all workers; nothing more is called, and
-    // Spawn fails from now on. Processes that a worker had moved to another session may survive.
+    // Spawn fails from now on. What the workers started is ended as well, except for a process that
+    // left the guardian's session and has an environment without SNAKEPIT_GUARDIAN, or that this
+    // process may not look at or end.
     std::function<void()> lost;
   };
 

@@ -93,6 +93,43 @@ TEST_F(GuardianTest, KilledGuardianTakesItsWorkersAndTheirGroupsAlong) {
   EXPECT_EQ(lost_, 1);
 }
 
+TEST_F(GuardianTest, KilledGuardianTakesAlongWhatLeftItsSession) {
+  const UniqueFd out = SpawnPiped(1, Spec({"linger"}));
+  ASSERT_EQ(ReadLine(out.get()), "ready");
+  EXPECT_EQ(ListMarked(mark_).size(), 5u);
+  kill(guardian_->pid(), SIGKILL);
+  RunUntil([&] { return lost_ > 0; });
+  EXPECT_EQ(ListMarked(mark_), std::vector<pid_t>());
+  EXPECT_EQ(ReadToEnd(out.get()), "");
+}
+
+// As a scheduler of jobs does on behalf of a worker.
+TEST_F(GuardianTest, WhoWasGivenACopyOfTheEnvironmentOutlivesAKilledGuardian) {
+  const std::string environment = Output(Spec({"environment"}));
+  const std::string copy = environment.substr(environment.find("SNAKEPIT_GUARDIAN=")).c_str();
+  auto pipe = OpenPipe();
+  const pid_t scheduler = fork();
+  if (scheduler == 0) {
+    dup2(pipe->second.get(), STDOUT_FILENO);
+    setsid();
+    const std::string script = "env " + copy + " " + TestProgram() + " hold & wait";
+    execl("/bin/sh", "sh", "-c", script.c_str(), nullptr);
+    _exit(127);
+  }
+  pipe->second.Reset();
+  ASSERT_EQ(ReadLine(pipe->first.get()), "ready");
+  ASSERT_EQ(ListMarked(copy).size(), 1u);
+  const UniqueFd job = OpenPidfd(ListMarked(copy)[0]);
+
+  kill(guardian_->pid(), SIGKILL);
+  RunUntil([&] { return lost_ > 0; });
+  EXPECT_EQ(ListMarked(copy).size(), 1u);
+  // Both are in the scheduler's group.
+  kill(-scheduler, SIGKILL);
+  EXPECT_EQ(waitpid(scheduler, nullptr, 0), scheduler);
+  EXPECT_TRUE(AwaitEndOf(job));
+}
+
 // A process that uses a Guardian is killed.
 class HostTest : public testing::Test {
  protected:

@@ -9,23 +9,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "src/process/guardian_child.h"
 #include "src/process/guardian_protocol.h"
 
 namespace {
 
 using namespace snakepit::guardian_protocol;
+using snakepit::BecomeWorker;
+using snakepit::SpawnFailure;
 
-constexpr size_t kMaxPathBytes = 4096;
 constexpr size_t kKernelSignalSetBytes = 8;
 // More events than the pool may leave unread: requests then wait in the socket. It is over what
 // the largest pool (1,000 workers) can owe.
@@ -35,12 +35,6 @@ struct Worker {
   uint64_t id;
   pid_t pid;
   int start_fd;  // of a worker that starts: SpawnFailure or end of file; -1 afterwards
-};
-
-// What a child that could not become a worker writes to its start_fd.
-struct SpawnFailure {
-  int32_t step;
-  int32_t error;
 };
 
 struct Workers {
@@ -167,131 +161,8 @@ void QueueSpawnFailed(uint64_t id, const SpawnFailure& failure) {
   event.id = id;
   event.step = failure.step;
   event.error = failure.error;
+  event.resource = failure.resource;
   QueueEvent(event);
-}
-
-// ---- The child that becomes a worker -----------------------------------------------------------
-
-int start_write_fd;
-
-[[noreturn]] void FailStart(Step step, int error) {
-  const SpawnFailure failure = {step, error};
-  // Fits a pipe's buffer, so it is written whole and at once.
-  const ssize_t written = write(start_write_fd, &failure, sizeof failure);
-  (void)written;
-  _exit(127);
-}
-
-// Executes one path; returns only when that failed, with what to report.
-SpawnFailure Execute(const char* path, char** arguments, char** variables) {
-  execve(path, arguments, variables);
-  const int error = errno;
-  struct stat status;
-  if (error == ENOENT && stat(path, &status) == 0) return {kStepInterpreter, error};
-  if (error == EACCES && stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
-    return {kStepExecute, EISDIR};
-  }
-  return {kStepExecute, error};
-}
-
-// As execvp(3), but that a file of the wrong format is an error and no script for /bin/sh.
-[[noreturn]] void ExecuteOnPath(char** arguments, char** variables) {
-  const char* const program = arguments[0];
-  SpawnFailure failure = {kStepExecute, ENOENT};
-  if (program[0] == '\0' || strchr(program, '/') != nullptr) {
-    failure = Execute(program, arguments, variables);
-    FailStart(static_cast<Step>(failure.step), failure.error);
-  }
-  const char* path = "/bin:/usr/bin";
-  for (char** variable = variables; *variable != nullptr; ++variable) {
-    if (strncmp(*variable, "PATH=", 5) == 0) {
-      path = *variable + 5;
-      break;
-    }
-  }
-  for (const char* folder = path;; ++folder) {
-    const size_t length = strcspn(folder, ":");
-    char candidate[kMaxPathBytes];
-    const int needed = snprintf(candidate, sizeof candidate, "%.*s%s%s", static_cast<int>(length),
-                                folder, length == 0 ? "" : "/", program);
-    if (needed > 0 && static_cast<size_t>(needed) < sizeof candidate) {
-      const SpawnFailure tried = Execute(candidate, arguments, variables);
-      switch (tried.error) {
-        case ENOENT:
-        case ENOTDIR:
-        case EISDIR:
-        case ESTALE:
-        case ENODEV:
-        case ETIMEDOUT:
-          // Not here. But what a file that is there said is worth more than "nowhere".
-          if (tried.step == kStepInterpreter && failure.error == ENOENT) failure = tried;
-          break;
-        case EACCES:
-          failure = tried;
-          break;
-        default:
-          FailStart(static_cast<Step>(tried.step), tried.error);
-      }
-    }
-    folder += length;
-    if (*folder == '\0') break;
-  }
-  FailStart(static_cast<Step>(failure.step), failure.error);
-}
-
-// The next of the strings of the spec, which `*text` then points past.
-char* NextString(char** text, const char* end) {
-  char* const begin = *text;
-  void* const nul = memchr(begin, '\0', static_cast<size_t>(end - begin));
-  if (nul == nullptr) FailStart(kStepPrepare, EPROTO);
-  *text = static_cast<char*>(nul) + 1;
-  return begin;
-}
-
-char** NextStrings(char** text, const char* end, uint32_t count) {
-  char** const strings = static_cast<char**>(calloc(size_t{count} + 1, sizeof(char*)));
-  if (strings == nullptr) FailStart(kStepPrepare, ENOMEM);
-  for (uint32_t i = 0; i < count; ++i) strings[i] = NextString(text, end);
-  return strings;
-}
-
-[[noreturn]] void BecomeWorker(const int* fds) {
-  // Only the guardian may hold its socket: its end is how the pool learns that it is gone.
-  close(kSocketFd);
-  setpgid(0, 0);
-  // The guardian has one thread, so its thread's death, which is what this waits for, is its own.
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != guardian_pid) _exit(127);
-
-  struct stat status;
-  if (fstat(fds[kSpecFd], &status) != 0) FailStart(kStepPrepare, errno);
-  const size_t size = static_cast<size_t>(status.st_size);
-  if (size < sizeof(SpecHeader)) FailStart(kStepPrepare, EPROTO);
-  char* const spec =
-      static_cast<char*>(mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fds[kSpecFd], 0));
-  if (spec == MAP_FAILED) FailStart(kStepPrepare, errno);
-  SpecHeader header;
-  memcpy(&header, spec, sizeof header);
-  char* text = spec + sizeof header;
-  const char* const end = spec + size;
-  const char* const working_directory = NextString(&text, end);
-  char** const arguments = NextStrings(&text, end, header.argument_count);
-  char** const variables = NextStrings(&text, end, header.variable_count);
-  if (header.argument_count == 0) FailStart(kStepPrepare, EPROTO);
-
-  if (fchdir(fds[kStartDirectoryFd]) != 0 ||
-      (working_directory[0] != '\0' && chdir(working_directory) != 0)) {
-    FailStart(kStepWorkingDirectory, errno);
-  }
-  for (int fd = 0; fd < 3; ++fd) {
-    if (dup2(fds[kStdinFd + fd], fd) < 0) FailStart(kStepPrepare, errno);
-  }
-  // The guardian's own dispositions are the default ones, and all else that it has open closes on
-  // execution.
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
-  ExecuteOnPath(arguments, variables);
 }
 
 // ---- Workers -----------------------------------------------------------------------------------
@@ -313,17 +184,14 @@ Worker* FindByPid(pid_t pid) {
 void StartWorker(uint64_t id, const int* fds) {
   // Forked, not vforked: a working directory on a network that hangs must not hang the guardian.
   int start_fds[2];
-  if (pipe2(start_fds, O_CLOEXEC) != 0) return QueueSpawnFailed(id, {kStepPrepare, errno});
+  if (pipe2(start_fds, O_CLOEXEC) != 0) return QueueSpawnFailed(id, {kStepPrepare, errno, 0});
   const pid_t pid = fork();
-  if (pid == 0) {
-    start_write_fd = start_fds[1];
-    BecomeWorker(fds);
-  }
+  if (pid == 0) BecomeWorker(fds, start_fds[1], guardian_pid);
   const int error = errno;
   close(start_fds[1]);
   if (pid < 0) {
     close(start_fds[0]);
-    return QueueSpawnFailed(id, {kStepPrepare, error});
+    return QueueSpawnFailed(id, {kStepPrepare, error, 0});
   }
   // Here and in the child, so that the group is there for both, whoever is first.
   setpgid(pid, pid);
@@ -412,7 +280,7 @@ int TakeFds(msghdr* message, int* fds) {
 void HandleRequest(const Request& request, const int* fds, int fd_count) {
   if (request.kind == kSpawn) {
     // Fewer arrive when this process may not open as many.
-    if (fd_count < kSpawnFdCount) return QueueSpawnFailed(request.id, {kStepPrepare, EMFILE});
+    if (fd_count < kSpawnFdCount) return QueueSpawnFailed(request.id, {kStepPrepare, EMFILE, 0});
     StartWorker(request.id, fds);
   } else if (request.kind == kSignal) {
     const Worker* const worker = FindById(request.id);

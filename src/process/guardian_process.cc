@@ -1,26 +1,20 @@
 #include "src/process/guardian_process.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "src/process/guardian_protocol.h"
+#include "src/process/pidfd.h"
+#include "src/process/strays.h"
 
 // Newer than Debian 12's headers.
 #ifndef MFD_NOEXEC_SEAL
@@ -45,25 +39,6 @@ constexpr char kName[] = "snakepit-guardian";
 constexpr int kLowestSpareFd = 10;
 // After SIGKILL; longer takes only a process that the kernel cannot end.
 constexpr std::chrono::milliseconds kKillTimeout{2'000};
-
-int PidfdOpen(pid_t pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 0)); }
-
-void PidfdSignal(int pidfd, int signal) {
-  syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0);
-}
-
-// Whether the process ended within the time limit.
-bool AwaitPidfd(int pidfd, std::chrono::milliseconds timeout) {
-  const auto deadline = std::chrono::steady_clock::now() + timeout;
-  for (;;) {
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-    pollfd poll_fd = {pidfd, POLLIN, 0};
-    const int ready = poll(&poll_fd, 1, static_cast<int>(std::max<int64_t>(left.count(), 0)));
-    if (ready > 0) return true;
-    if (ready == 0) return false;
-  }
-}
 
 Result<UniqueFd> MoveOutOfTheWay(UniqueFd fd) {
   UniqueFd moved(fcntl(fd.get(), F_DUPFD_CLOEXEC, kLowestSpareFd));
@@ -108,40 +83,6 @@ struct LaunchFds {
   return pid;
 }
 
-struct ProcessState {
-  char state = 0;
-  pid_t session = -1;
-};
-
-ProcessState ReadProcessState(const std::string& pid) {
-  ProcessState result;
-  const std::string text = ReadFile("/proc/" + pid + "/stat").value_or("");
-  // The name, in parentheses, may contain anything.
-  const size_t after_name = text.rfind(')');
-  if (after_name == std::string::npos) return result;
-  if (sscanf(text.c_str() + after_name, ") %c %*d %*d %d", &result.state, &result.session) != 2) {
-    return {};
-  }
-  return result;
-}
-
-bool IsAliveIn(pid_t session, const std::string& pid) {
-  const ProcessState process = ReadProcessState(pid);
-  return process.session == session && process.state != 'Z' && process.state != 'X';
-}
-
-std::vector<std::string> ListAlive(pid_t session) {
-  std::vector<std::string> pids;
-  DIR* const processes = opendir("/proc");
-  if (processes == nullptr) return pids;
-  while (const dirent* entry = readdir(processes)) {
-    const std::string name = entry->d_name;
-    if (name[0] >= '1' && name[0] <= '9' && IsAliveIn(session, name)) pids.push_back(name);
-  }
-  closedir(processes);
-  return pids;
-}
-
 }  // namespace
 
 Result<UniqueFd> OpenMemoryFile(const char* name, bool executable, std::string_view content) {
@@ -165,7 +106,10 @@ Result<GuardianProcess> GuardianProcess::Start(std::string runtime_directory) {
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
     return Fail(ErrnoError("socketpair", errno));
   }
+  auto mark = NewGuardianMark();
+  if (!mark) return Fail(mark.error());
   GuardianProcess guardian;
+  guardian.mark_ = std::move(*mark);
   guardian.socket_.Reset(pair[0]);
   UniqueFd far_end(pair[1]);
   UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -188,7 +132,7 @@ Result<GuardianProcess> GuardianProcess::Start(std::string runtime_directory) {
     return Fail(std::move(error));
   }
   guardian.pid_ = pid;
-  guardian.pidfd_.Reset(PidfdOpen(pid));
+  guardian.pidfd_ = PidfdOpen(pid);
   if (!guardian.pidfd_.valid()) {
     const int error = errno;
     guardian.socket_.Reset();
@@ -200,13 +144,13 @@ Result<GuardianProcess> GuardianProcess::Start(std::string runtime_directory) {
 
 void GuardianProcess::AwaitEnd(std::chrono::milliseconds timeout) {
   if (!pidfd_.valid()) return;
-  PidfdSignal(pidfd_.get(), SIGCONT);  // a stopped one has work to do
-  if (!AwaitPidfd(pidfd_.get(), timeout)) {
-    PidfdSignal(pidfd_.get(), SIGKILL);
-    AwaitPidfd(pidfd_.get(), kKillTimeout);
+  PidfdSignal(pidfd_, SIGCONT);  // a stopped one has work to do
+  if (!AwaitPidfd(pidfd_, timeout)) {
+    PidfdSignal(pidfd_, SIGKILL);
+    AwaitPidfd(pidfd_, kKillTimeout);
   }
   // It is not reaped yet, so that its number, which is that of the session, is still its own.
-  if (!EndedInOrder()) KillSession();
+  if (!EndedInOrder()) KillStrays(pid_, mark_, kKillTimeout);
   siginfo_t info = {};
   // ECHILD, when this process ignores SIGCHLD or waits for any child elsewhere, is as good.
   while (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_.get()), &info,
@@ -221,23 +165,6 @@ bool GuardianProcess::EndedInOrder() const {
   return waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_.get()), &info,
                 WEXITED | WNOHANG | WNOWAIT) == 0 &&
          info.si_pid == pid_ && info.si_code == CLD_EXITED && info.si_status == 0;
-}
-
-// The workers die with the guardian by their parent-death signal; the processes that they started
-// have none, but are in the guardian's session, unless they left it.
-void GuardianProcess::KillSession() const {
-  const auto deadline = std::chrono::steady_clock::now() + kKillTimeout;
-  while (std::chrono::steady_clock::now() < deadline) {
-    const std::vector<std::string> alive = ListAlive(pid_);
-    if (alive.empty()) return;
-    for (const std::string& pid : alive) {
-      const UniqueFd pidfd(PidfdOpen(std::atoi(pid.c_str())));
-      // Asked again, as only now the number cannot become another process's.
-      if (!pidfd.valid() || !IsAliveIn(pid_, pid)) continue;
-      PidfdSignal(pidfd.get(), SIGKILL);
-      AwaitPidfd(pidfd.get(), kKillTimeout);
-    }
-  }
 }
 
 }  // namespace snakepit

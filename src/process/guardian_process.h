@@ -24,6 +24,9 @@ class GuardianProcess {
 
   pid_t pid() const { return pid_; }
 
+  // For the environment of each worker: how AwaitEnd finds what they started. strays.h
+  const std::string& mark() const { return mark_; }
+
   // Gives up this process's end of the socket; the guardian ends when it is closed.
   [[nodiscard]] int ReleaseSocket() { return socket_.Release(); }
 
@@ -34,8 +37,8 @@ class GuardianProcess {
 
  private:
   bool EndedInOrder() const;
-  void KillSession() const;
 
+  std::string mark_;
   pid_t pid_ = -1;
   UniqueFd pidfd_;
   UniqueFd socket_;

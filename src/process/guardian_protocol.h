@@ -32,11 +32,29 @@ enum SpawnFd {
   kSpawnFdCount,
 };
 
+inline constexpr int32_t kInherited = INT32_MIN;
+inline constexpr int kMaxLimits = 16;
+inline constexpr int kMaxCpus = 8192;  // what Linux can be built for
+
+// setrlimit(2).
+struct Limit {
+  uint64_t soft;
+  uint64_t hard;
+  uint32_t resource;
+  uint32_t unused;
+};
+
 // The file of kSpecFd: this, then NUL-terminated strings: the working directory (empty: stay), then
 // the arguments, then the variables.
 struct SpecHeader {
   uint32_t argument_count;
   uint32_t variable_count;
+  int32_t umask;         // kInherited, or what to set
+  int32_t nice;          // likewise
+  uint32_t sets_cpus;    // 0: inherited
+  uint32_t limit_count;  // of those in `limits`
+  Limit limits[kMaxLimits];
+  uint64_t cpus[kMaxCpus / 64];  // a bit a processor
 };
 
 enum EventKind : uint32_t {
@@ -51,17 +69,20 @@ enum Step : int32_t {
   kStepWorkingDirectory = 2,
   kStepExecute = 3,
   kStepInterpreter = 4,  // the program is there, but what its first line names is not
+  kStepNice = 5,
+  kStepCpus = 6,
+  kStepLimit = 7,  // Event::resource says which
 };
 
 // Guardian to pool.
 struct Event {
   uint32_t kind;
-  int32_t pid;          // kSpawned
-  uint64_t id;          //
-  int32_t step;         // kSpawnFailed
-  int32_t error;        // kSpawnFailed: errno
-  int32_t wait_status;  // kExited: as wait(2) gives it
-  int32_t unused;
+  int32_t pid;             // kSpawned
+  uint64_t id;             //
+  int32_t step;            // kSpawnFailed
+  int32_t error;           // kSpawnFailed: errno
+  int32_t resource;        // kSpawnFailed in kStepLimit
+  int32_t wait_status;     // kExited: as wait(2) gives it
   int64_t user_time_us;    // kExited
   int64_t system_time_us;  // kExited
   int64_t max_rss_bytes;   // kExited

@@ -81,11 +81,14 @@ TEST_F(GuardianTest, ArgumentsAreVerbatim) {
   EXPECT_EQ(Output(Spec(arguments)), expected);
 }
 
-TEST_F(GuardianTest, EnvironmentIsExactlyTheGivenOne) {
+TEST_F(GuardianTest, EnvironmentIsTheGivenOneAndTheMarkOfTheGuardian) {
   SpawnSpec spec = Spec({"environment"});
   spec.environment = {"B=2", "A=", mark_, "C=x=y z\n", "B=again"};
-  EXPECT_EQ(Output(spec),
+  const std::string output = Output(spec);
+  const size_t last = output.find("SNAKEPIT_GUARDIAN=");
+  EXPECT_EQ(output.substr(0, last),
             std::string("B=2\0A=\0", 7) + mark_ + std::string("\0C=x=y z\n\0B=again\0", 18));
+  EXPECT_EQ(output.find('\0', last), output.size() - 1);
 }
 
 TEST_F(GuardianTest, EnvironmentMayBeLarge) {
@@ -96,7 +99,8 @@ TEST_F(GuardianTest, EnvironmentMayBeLarge) {
     bytes += spec.environment.back().size() + 1;
   }
   ASSERT_GT(bytes, 1u << 20);
-  EXPECT_EQ(Output(spec).size(), bytes);
+  const std::string output = Output(spec);
+  EXPECT_EQ(output.find("SNAKEPIT_GUARDIAN="), bytes);
 }
 
 TEST_F(GuardianTest, WorkingDirectoryIsTheGivenOne) {

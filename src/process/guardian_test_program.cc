@@ -1,7 +1,10 @@
 // What the guardian's test starts: argv[1] says what it does.
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,6 +56,22 @@ void PrintState() {
   }
   std::cout << "leads its group: " << (getpgrp() == getpid()) << '\n';
   std::cout << "in the guardian's session: " << (getsid(0) == getppid()) << '\n';
+}
+
+// What ProcessSettings sets, a line each.
+void PrintSettings() {
+  const mode_t mask = umask(0);
+  std::cout << "umask " << std::oct << mask << std::dec << '\n';
+  std::cout << "nice " << getpriority(PRIO_PROCESS, 0) << '\n';
+  std::cout << "cpus";
+  cpu_set_t cpus;
+  if (sched_getaffinity(0, sizeof cpus, &cpus) != 0) std::abort();
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &cpus)) std::cout << ' ' << cpu;
+  }
+  std::cout << '\n';
+  std::ifstream limits("/proc/self/limits");
+  for (std::string line; std::getline(limits, line);) std::cout << line << '\n';
 }
 
 // A child that has left its parent's control as `leave` says, and holds stdout.
@@ -132,6 +151,8 @@ int Main(int argc, char** argv) {
     PrintFds();
   } else if (mode == "state") {
     PrintState();
+  } else if (mode == "settings") {
+    PrintSettings();
   } else if (mode == "cat") {
     std::cout << std::cin.rdbuf();
     std::cerr << "to stderr";

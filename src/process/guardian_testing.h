@@ -16,6 +16,7 @@
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <functional>
@@ -78,6 +79,15 @@ inline std::vector<pid_t> ListProcesses() {
   }
   closedir(processes);
   return pids;
+}
+
+// 0 when there is no such process.
+inline pid_t ParentOf(pid_t pid) {
+  const std::string stat = ReadFile("/proc/" + std::to_string(pid) + "/stat").value_or("");
+  const size_t name_end = stat.rfind(')');  // "pid (name) state parent …"
+  int parent = 0;
+  if (name_end != std::string::npos) std::sscanf(&stat[name_end], ") %*c %d", &parent);
+  return parent;
 }
 
 // A variable that all descendants of a worker have, and no other process.

@@ -119,6 +119,22 @@ TEST(Launch, EachProcessThatServesGrpcHasATokenOfItsOwn) {
   EXPECT_TRUE(TokensOf(**stdio).empty());
 }
 
+TEST(Launch, WhatIsSetForTheProcessIsInTheSpecOnEitherTransport) {
+  asio::io_context io;
+  Adapter adapter;
+  adapter.argv = {"worker", "{socket}"};
+  adapter.process.nice = 3;
+  adapter.working_directory = "/usr";
+  for (const auto& transport : {decltype(adapter.transport)(StdioTransport{}),
+                                decltype(adapter.transport)(GrpcTransport{})}) {
+    adapter.transport = transport;
+    auto launch = Launch::Prepare(adapter, {.io = &io, .runtime_directory = "/run/pool"});
+    ASSERT_TRUE(launch);
+    EXPECT_EQ((*launch)->spec().process.nice, 3);
+    EXPECT_EQ((*launch)->spec().working_directory, "/usr");
+  }
+}
+
 TEST(Launch, TwoPortsAtOnceAreDifferent) {
   asio::io_context io;
   Adapter adapter;

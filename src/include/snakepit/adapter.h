@@ -5,7 +5,9 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -47,19 +49,53 @@ struct GrpcTransport {
   size_t max_message_bytes = 64u << 20;
 };
 
+// What a worker's processes can be limited in, each of them for itself. setrlimit(2).
+enum class Resource {
+  kAddressSpace,  // bytes of virtual memory
+  kCoreFile,      // bytes
+  kCpuTime,       // seconds; SIGXCPU at the soft limit, SIGKILL at the hard one
+  kData,          // bytes of heap and other private writable memory
+  kFileSize,      // bytes; SIGXFSZ
+  kLockedMemory,  // bytes
+  kOpenFiles,     // descriptors
+  kProcesses,     // processes and threads of the whole user, the worker's or not
+  kStack,         // bytes
+};
+
+inline constexpr uint64_t kUnlimited = ~uint64_t{0};
+
+struct ResourceLimit {
+  uint64_t soft = kUnlimited;  // what holds; the worker may change it, up to `hard`
+  uint64_t hard = kUnlimited;  // more than this process's own takes CAP_SYS_RESOURCE
+};
+
+// How the process of a worker differs from this one; what is not set is as it is here when the pool
+// starts. START_FAILED, naming the setting, when the system refuses it. A limit that is too small
+// for the program itself shows as a worker that ends by a signal before it is ready.
+struct ProcessSettings {
+  std::optional<unsigned> umask;  // 0 to 0777. umask(2)
+  // -20 (favoured) to 19; less than this process's own takes CAP_SYS_NICE. setpriority(2)
+  std::optional<int> nice;
+  std::map<Resource, ResourceLimit> limits;
+  // The processors that it may run on, by their numbers from 0 to 8191; each must be one that this
+  // process may use. Empty: all of those. sched_setaffinity(2)
+  std::vector<int> cpus;
+};
+
 struct Adapter {
   // The command line, verbatim and without a shell; argv[0] is searched on PATH. In each argument
   // `{worker_id}` and, for gRPC, `{socket}` and `{port}` are filled in.
   std::vector<std::string> argv;
   // Added to the environment of the worker, which has otherwise only the variables of this process
-  // that kInheritedVariables names, and those of PROTOCOL.md 1.2. SNAKEPIT_TOKEN (6.13) is the
-  // pool's alone to set.
+  // that kInheritedVariables names, those of PROTOCOL.md 1.2, and SNAKEPIT_GUARDIAN, by which what
+  // the worker starts is known for this pool's. SNAKEPIT_TOKEN (6.13) is the pool's alone to set.
   std::map<std::string, std::string> environment;
   // Where the worker runs; empty is the working folder of this process.
   std::string working_directory;
   std::variant<StdioTransport, GrpcTransport> transport;
   // From the start of the process until it is ready; over 0.
   std::chrono::milliseconds start_timeout{20'000};
+  ProcessSettings process;
 };
 
 // The variables of this process that a worker inherits, if set. A name that ends in '*' stands for

@@ -1,0 +1,170 @@
+// That the folder of a killed pool is removed by the next one, and nothing else is.
+#include "src/pool/runtime_directory.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "src/base/fd.h"
+
+namespace snakepit {
+namespace {
+
+namespace fs = std::filesystem;
+
+class RuntimeDirectoryTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char base[] = "/tmp/runtime_directory_test-XXXXXX";
+    ASSERT_NE(mkdtemp(base), nullptr);
+    base_ = base;
+    setenv("XDG_RUNTIME_DIR", base, 1);
+    setenv("TMPDIR", base, 1);
+  }
+
+  void TearDown() override { fs::remove_all(base_); }
+
+  // A folder that a process of its own had, which was killed.
+  fs::path LeaveFolder() {
+    auto pipe = OpenPipe();
+    const pid_t owner = fork();
+    if (owner == 0) {
+      RuntimeDirectory directory;
+      if (!directory.Create()) _exit(1);
+      std::ofstream(directory.path() + "/7.sock") << "";
+      const std::string line = directory.path() + "\n";
+      if (write(pipe->second.get(), line.data(), line.size()) < 0) _exit(2);
+      for (;;) pause();
+    }
+    std::string path;
+    char byte;
+    while (read(pipe->first.get(), &byte, 1) == 1 && byte != '\n') path += byte;
+    kill(owner, SIGKILL);
+    EXPECT_EQ(waitpid(owner, nullptr, 0), owner);
+    EXPECT_TRUE(fs::exists(path + "/7.sock"));
+    return path;
+  }
+
+  fs::path MakeFolder(const std::string& name, mode_t mode = 0700) {
+    const fs::path path = base_ / name;
+    fs::create_directory(path);
+    chmod(path.c_str(), mode);
+    return path;
+  }
+
+  fs::path base_;
+};
+
+void Touch(const fs::path& path) { std::ofstream(path) << ""; }
+
+TEST_F(RuntimeDirectoryTest, WhatAKilledOwnerLeftIsRemovedByTheNext) {
+  const fs::path left = LeaveFolder();
+  RuntimeDirectory directory;
+  ASSERT_TRUE(directory.Create());
+  EXPECT_FALSE(fs::exists(left));
+  EXPECT_TRUE(fs::exists(directory.path()));
+}
+
+TEST_F(RuntimeDirectoryTest, AllPlacesAreSwept) {
+  const fs::path left = LeaveFolder();
+  char elsewhere[] = "/tmp/runtime_directory_test-XXXXXX";
+  ASSERT_NE(mkdtemp(elsewhere), nullptr);
+  setenv("XDG_RUNTIME_DIR", elsewhere, 1);
+  RuntimeDirectory directory;
+  ASSERT_TRUE(directory.Create());
+  EXPECT_TRUE(directory.path().starts_with(elsewhere));
+  EXPECT_FALSE(fs::exists(left));
+  directory.Remove();
+  EXPECT_TRUE(fs::is_empty(elsewhere));
+  fs::remove(elsewhere);
+}
+
+TEST_F(RuntimeDirectoryTest, AFolderInUseIsLeftAlone) {
+  RuntimeDirectory one;
+  RuntimeDirectory other;
+  ASSERT_TRUE(one.Create());
+  Touch(one.path() + "/1.sock");
+  ASSERT_TRUE(other.Create());
+  EXPECT_TRUE(fs::exists(one.path() + "/1.sock"));
+  // What became of an earlier lock of a folder in this place does not matter.
+  one.Remove();
+  ASSERT_TRUE(one.Create());
+  other.Remove();
+  ASSERT_TRUE(other.Create());
+  EXPECT_TRUE(fs::exists(one.path()));
+}
+
+TEST_F(RuntimeDirectoryTest, WhatIsNoPoolsIsLeftAlone) {
+  std::vector<fs::path> others;
+  others.push_back(MakeFolder("snakepit-abcdef"));  // nobody's mark in it
+  others.push_back(MakeFolder("snakepit-abcde0", 0755));
+  others.push_back(MakeFolder("snakepit-abcdefg"));
+  others.push_back(MakeFolder("snakepit-abc"));
+  others.push_back(MakeFolder("serpent0-abcdef"));
+  others.push_back(MakeFolder("elsewhere"));
+  for (size_t i = 1; i < others.size(); ++i) Touch(others[i] / "owner");
+  others.push_back(MakeFolder("snakepit-abcde1"));
+  fs::create_symlink(base_ / "elsewhere/owner", others.back() / "owner");
+  others.push_back(MakeFolder("snakepit-abcde2"));
+  fs::create_directory(others.back() / "owner");
+  others.push_back(base_ / "snakepit-abcde3");
+  fs::create_directory_symlink(base_ / "elsewhere", others.back());
+  others.push_back(base_ / "snakepit-abcde4");
+  Touch(others.back());
+  const fs::path foreign = MakeFolder("snakepit-abcde5");
+  Touch(foreign / "owner");
+  if (chown(foreign.c_str(), 65534, 65534) == 0) others.push_back(foreign);
+
+  RuntimeDirectory directory;
+  ASSERT_TRUE(directory.Create());
+  for (const fs::path& other : others) {
+    EXPECT_TRUE(fs::exists(fs::symlink_status(other))) << other;
+  }
+  EXPECT_TRUE(fs::exists(base_ / "elsewhere/owner"));
+}
+
+TEST_F(RuntimeDirectoryTest, NoLinkInAFolderIsFollowed) {
+  const fs::path left = LeaveFolder();
+  const fs::path precious = MakeFolder("precious");
+  Touch(precious / "file");
+  fs::create_symlink(precious / "file", left / "link");
+  fs::create_directory_symlink(precious, left / "folder");
+  RuntimeDirectory directory;
+  ASSERT_TRUE(directory.Create());
+  EXPECT_FALSE(fs::exists(left));
+  EXPECT_TRUE(fs::exists(precious / "file"));
+}
+
+TEST_F(RuntimeDirectoryTest, ManyThatStartAtOnceLeaveEachOtherAlone) {
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 8; ++thread) {
+    threads.emplace_back([] {
+      for (int round = 0; round < 100; ++round) {
+        RuntimeDirectory directory;
+        ASSERT_TRUE(directory.Create());
+        const std::string path = directory.path();
+        Touch(path + "/1.sock");
+        EXPECT_TRUE(fs::exists(path + "/1.sock"));
+        EXPECT_TRUE(fs::exists(path + "/owner"));
+        directory.Remove();
+        EXPECT_FALSE(fs::exists(path));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_TRUE(fs::is_empty(base_));
+}
+
+}  // namespace
+}  // namespace snakepit

@@ -1,0 +1,181 @@
+#include "src/process/guardian_child.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "src/process/guardian_protocol.h"
+
+namespace snakepit {
+namespace {
+
+using namespace guardian_protocol;
+
+constexpr size_t kMaxPathBytes = 4096;
+
+int start_write_fd;
+
+[[noreturn]] void FailStart(const SpawnFailure& failure) {
+  // Fits a pipe's buffer, so it is written whole and at once.
+  const ssize_t written = write(start_write_fd, &failure, sizeof failure);
+  (void)written;
+  _exit(127);
+}
+
+[[noreturn]] void FailStart(Step step, int error) { FailStart({step, error, 0}); }
+
+// Executes one path; returns only when that failed, with what to report.
+SpawnFailure Execute(const char* path, char** arguments, char** variables) {
+  execve(path, arguments, variables);
+  const int error = errno;
+  struct stat status;
+  if (error == ENOENT && stat(path, &status) == 0) return {kStepInterpreter, error, 0};
+  if (error == EACCES && stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
+    return {kStepExecute, EISDIR, 0};
+  }
+  return {kStepExecute, error, 0};
+}
+
+// As execvp(3), but that a file of the wrong format is an error and no script for /bin/sh.
+[[noreturn]] void ExecuteOnPath(char** arguments, char** variables) {
+  const char* const program = arguments[0];
+  SpawnFailure failure = {kStepExecute, ENOENT, 0};
+  if (program[0] == '\0' || strchr(program, '/') != nullptr) {
+    failure = Execute(program, arguments, variables);
+    FailStart(failure);
+  }
+  const char* path = "/bin:/usr/bin";
+  for (char** variable = variables; *variable != nullptr; ++variable) {
+    if (strncmp(*variable, "PATH=", 5) == 0) {
+      path = *variable + 5;
+      break;
+    }
+  }
+  for (const char* folder = path;; ++folder) {
+    const size_t length = strcspn(folder, ":");
+    char candidate[kMaxPathBytes];
+    const int needed = snprintf(candidate, sizeof candidate, "%.*s%s%s", static_cast<int>(length),
+                                folder, length == 0 ? "" : "/", program);
+    if (needed > 0 && static_cast<size_t>(needed) < sizeof candidate) {
+      const SpawnFailure tried = Execute(candidate, arguments, variables);
+      switch (tried.error) {
+        case ENOENT:
+        case ENOTDIR:
+        case EISDIR:
+        case ESTALE:
+        case ENODEV:
+        case ETIMEDOUT:
+          // Not here. But what a file that is there said is worth more than "nowhere".
+          if (tried.step == kStepInterpreter && failure.error == ENOENT) failure = tried;
+          break;
+        case EACCES:
+          failure = tried;
+          break;
+        default:
+          FailStart(tried);
+      }
+    }
+    folder += length;
+    if (*folder == '\0') break;
+  }
+  FailStart(failure);
+}
+
+// The next of the strings of the spec, which `*text` then points past.
+char* NextString(char** text, const char* end) {
+  char* const begin = *text;
+  void* const nul = memchr(begin, '\0', static_cast<size_t>(end - begin));
+  if (nul == nullptr) FailStart(kStepPrepare, EPROTO);
+  *text = static_cast<char*>(nul) + 1;
+  return begin;
+}
+
+char** NextStrings(char** text, const char* end, uint32_t count) {
+  char** const strings = static_cast<char**>(calloc(size_t{count} + 1, sizeof(char*)));
+  if (strings == nullptr) FailStart(kStepPrepare, ENOMEM);
+  for (uint32_t i = 0; i < count; ++i) strings[i] = NextString(text, end);
+  return strings;
+}
+
+void SetCpus(const SpecHeader& header) {
+  if (header.sets_cpus == 0) return;
+  if (sched_setaffinity(0, sizeof header.cpus, reinterpret_cast<const cpu_set_t*>(header.cpus)) !=
+      0) {
+    FailStart(kStepCpus, errno);
+  }
+  // The kernel leaves out those that do not exist or are not allowed, and says nothing.
+  uint64_t set[kMaxCpus / 64] = {};
+  if (sched_getaffinity(0, sizeof set, reinterpret_cast<cpu_set_t*>(set)) != 0) {
+    FailStart(kStepCpus, errno);
+  }
+  if (memcmp(set, header.cpus, sizeof set) != 0) FailStart(kStepCpus, EINVAL);
+}
+
+void SetLimits(const SpecHeader& header) {
+  for (uint32_t i = 0; i < header.limit_count && i < kMaxLimits; ++i) {
+    const Limit& limit = header.limits[i];
+    const rlimit value = {limit.soft, limit.hard};
+    if (setrlimit(static_cast<__rlimit_resource_t>(limit.resource), &value) != 0) {
+      FailStart({kStepLimit, errno, static_cast<int32_t>(limit.resource)});
+    }
+  }
+}
+
+}  // namespace
+
+void BecomeWorker(const int* fds, int start_fd, pid_t guardian) {
+  start_write_fd = start_fd;
+  // Only the guardian may hold its socket: its end is how the pool learns that it is gone.
+  close(kSocketFd);
+  setpgid(0, 0);
+  // The guardian has one thread, so its thread's death, which is what this waits for, is its own.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != guardian) _exit(127);
+
+  struct stat status;
+  if (fstat(fds[kSpecFd], &status) != 0) FailStart(kStepPrepare, errno);
+  const size_t size = static_cast<size_t>(status.st_size);
+  if (size < sizeof(SpecHeader)) FailStart(kStepPrepare, EPROTO);
+  char* const spec =
+      static_cast<char*>(mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fds[kSpecFd], 0));
+  if (spec == MAP_FAILED) FailStart(kStepPrepare, errno);
+  SpecHeader header;
+  memcpy(&header, spec, sizeof header);
+  char* text = spec + sizeof header;
+  const char* const end = spec + size;
+  const char* const working_directory = NextString(&text, end);
+  char** const arguments = NextStrings(&text, end, header.argument_count);
+  char** const variables = NextStrings(&text, end, header.variable_count);
+  if (header.argument_count == 0) FailStart(kStepPrepare, EPROTO);
+
+  SetCpus(header);
+  if (header.nice != kInherited && setpriority(PRIO_PROCESS, 0, header.nice) != 0) {
+    FailStart(kStepNice, errno);
+  }
+  if (header.umask != kInherited) umask(static_cast<mode_t>(header.umask));
+
+  if (fchdir(fds[kStartDirectoryFd]) != 0 ||
+      (working_directory[0] != '\0' && chdir(working_directory) != 0)) {
+    FailStart(kStepWorkingDirectory, errno);
+  }
+  for (int fd = 0; fd < 3; ++fd) {
+    if (dup2(fds[kStdinFd + fd], fd) < 0) FailStart(kStepPrepare, errno);
+  }
+  // The guardian's own dispositions are the default ones, and all else that it has open closes on
+  // execution.
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  SetLimits(header);  // last: this side of the execution needs memory and descriptors, too
+  ExecuteOnPath(arguments, variables);
+}
+
+}  // namespace snakepit

@@ -1,0 +1,23 @@
+// The guardian's child, from its fork to the execution of the worker's program. C library only.
+#ifndef SNAKEPIT_SRC_PROCESS_GUARDIAN_CHILD_H_
+#define SNAKEPIT_SRC_PROCESS_GUARDIAN_CHILD_H_
+
+#include <stdint.h>
+#include <sys/types.h>
+
+namespace snakepit {
+
+// What a child that could not become a worker writes to its start_fd.
+struct SpawnFailure {
+  int32_t step;
+  int32_t error;
+  int32_t resource;  // kStepLimit
+};
+
+// Executes the worker's program, which closes start_fd. `fds` is what came with the request, by
+// guardian_protocol::SpawnFd. It may block, for as long as a file system does.
+[[noreturn]] void BecomeWorker(const int* fds, int start_fd, pid_t guardian);
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_SRC_PROCESS_GUARDIAN_CHILD_H_

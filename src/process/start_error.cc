@@ -1,0 +1,108 @@
+#include "src/process/start_error.h"
+
+#include <errno.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "src/base/fd.h"
+#include "src/base/quote.h"
+#include "src/process/process_settings.h"
+
+namespace snakepit {
+namespace {
+
+namespace protocol = guardian_protocol;
+
+std::string Quoted(std::string_view text) { return '"' + OneLine(text) + '"'; }
+
+// What would help against the error of execve(2).
+std::string ExecuteAdvice(const std::string& program, int error) {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return program.find('/') == std::string::npos
+                 ? "; is it installed, and in a folder on the worker's PATH?"
+                 : "; is the path right?";
+    case EACCES:
+      return "; make it executable (chmod +x), and its folders accessible";
+    case EISDIR:
+      return "; it is a folder, not a program";
+    case ENOEXEC:
+      return "; it is not a program that this machine can run: a script needs a first line such as "
+             "#!/usr/bin/env python3";
+    case E2BIG:
+      return "; one argument or variable may have 128 KiB, all together a quarter of the stack's "
+             "limit (ulimit -s)";
+    default:
+      return "";
+  }
+}
+
+std::string Numbers(const std::vector<int>& numbers) {
+  std::string text;
+  for (const int number : numbers) text += (text.empty() ? "" : ", ") + std::to_string(number);
+  return text;
+}
+
+std::string LimitValue(uint64_t value) {
+  return value == kUnlimited ? "unlimited" : std::to_string(value);
+}
+
+// " with the limit nofile of 1024, hard 4096".
+std::string LimitText(const ProcessSettings& settings, int number) {
+  for (const auto& [resource, limit] : settings.limits) {
+    if (ResourceNumber(resource) != number) continue;
+    return " with the limit " + std::string(ResourceName(resource)) + " of " +
+           LimitValue(limit.soft) + ", hard " + LimitValue(limit.hard);
+  }
+  return "";
+}
+
+}  // namespace
+
+Error StartError(const Starting& starting, const protocol::Event& event) {
+  const int error = event.error;
+  std::string message = "cannot start " + Quoted(starting.program);
+  switch (event.step) {
+    case protocol::kStepWorkingDirectory:
+      message += " in the working directory " +
+                 (starting.working_directory.empty() ? std::string("of this process")
+                                                     : Quoted(starting.working_directory)) +
+                 ": " + ErrnoMessage(error) + "; it must be a folder that may be entered";
+      break;
+    case protocol::kStepInterpreter:
+      message += ": " + ErrnoMessage(error) +
+                 "; it is there, but the program that runs it is not: see its first line (#!), "
+                 "which must not end in a carriage return either";
+      break;
+    case protocol::kStepExecute:
+      message += ": " + ErrnoMessage(error) + ExecuteAdvice(starting.program, error);
+      break;
+    case protocol::kStepNice:
+      message += " with nice " + std::to_string(starting.process.nice.value_or(0)) + ": " +
+                 ErrnoMessage(error) +
+                 "; less than this process's own takes the capability CAP_SYS_NICE";
+      break;
+    case protocol::kStepCpus:
+      message += " on the processors " + Numbers(starting.process.cpus) + ": " +
+                 ErrnoMessage(error) +
+                 "; each must be there, and one that this process may use (taskset -p)";
+      break;
+    case protocol::kStepLimit:
+      message += LimitText(starting.process, event.resource) + ": " + ErrnoMessage(error) +
+                 "; a hard limit over this process's own (ulimit -aH) takes the capability "
+                 "CAP_SYS_RESOURCE";
+      break;
+    default:
+      message += ": " + ErrnoMessage(error) +
+                 "; the system has no process, memory or descriptor left to give (ulimit -a)";
+  }
+  Error result;
+  result.code = ErrorCode::kStartFailed;
+  result.message = std::move(message);
+  return result;
+}
+
+}  // namespace snakepit

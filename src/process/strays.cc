@@ -1,0 +1,120 @@
+#include "src/process/strays.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <set>
+#include <vector>
+
+#include "src/base/fd.h"
+#include "src/process/pidfd.h"
+
+namespace snakepit {
+namespace {
+
+constexpr std::string_view kMarkVariable = "SNAKEPIT_GUARDIAN=";
+// A process in the middle of execve(2) shows no environment: what is found by none of two looks in
+// a row is not there.
+constexpr int kLooks = 2;
+
+struct ProcessState {
+  char state = 'X';
+  pid_t parent = 0;
+  pid_t session = -1;
+  long threads = 0;
+
+  // A process is a zombie as soon as its first thread has ended; until the last one has, it is the
+  // parent of its children.
+  bool alive() const { return state != 'X' && (state != 'Z' || threads > 1); }
+};
+
+ProcessState ReadProcessState(pid_t pid) {
+  ProcessState result;
+  const std::string text = ReadFile("/proc/" + std::to_string(pid) + "/stat").value_or("");
+  // proc(5). The name, in parentheses, may contain anything.
+  const size_t after_name = text.rfind(')');
+  if (after_name == std::string::npos ||
+      sscanf(text.c_str() + after_name,
+             ") %c %d %*d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld",
+             &result.state, &result.parent, &result.session, &result.threads) != 4) {
+    return {};
+  }
+  return result;
+}
+
+// This process and its ancestors.
+std::set<pid_t> Ancestry() {
+  std::set<pid_t> pids;
+  for (pid_t pid = getpid(); pid > 0 && pids.insert(pid).second;) {
+    pid = ReadProcessState(pid).parent;
+  }
+  return pids;
+}
+
+bool HasVariable(pid_t pid, const std::string& variable) {
+  const std::string environment =
+      '\0' + ReadFile("/proc/" + std::to_string(pid) + "/environ").value_or("");
+  return environment.find('\0' + variable + '\0') != std::string::npos;
+}
+
+struct Family {
+  pid_t session;
+  const std::string& mark;
+  std::set<pid_t> ancestry = Ancestry();
+
+  bool Has(pid_t pid) const {
+    const ProcessState process = ReadProcessState(pid);
+    if (!process.alive()) return false;
+    if (process.session == session) return true;
+    return ancestry.count(process.parent) > 0 && ancestry.count(pid) == 0 && HasVariable(pid, mark);
+  }
+};
+
+std::vector<pid_t> List(const Family& family) {
+  std::vector<pid_t> pids;
+  DIR* const processes = opendir("/proc");
+  if (processes == nullptr) return pids;
+  while (const dirent* entry = readdir(processes)) {
+    const pid_t pid = std::atoi(entry->d_name);
+    if (pid > 0 && family.Has(pid)) pids.push_back(pid);
+  }
+  closedir(processes);
+  return pids;
+}
+
+}  // namespace
+
+Result<std::string> NewGuardianMark() {
+  uint64_t random[2];
+  // So few bytes come whole, or not at all. getrandom(2)
+  ssize_t got = -1;
+  do {
+    got = getrandom(random, sizeof random, 0);
+  } while (got < 0 && errno == EINTR);
+  if (got != sizeof random) return Fail(ErrnoError("cannot make a mark for workers", errno));
+  char text[33];
+  snprintf(text, sizeof text, "%016lx%016lx", random[0], random[1]);
+  return std::string(kMarkVariable) + text;
+}
+
+void KillStrays(pid_t session, const std::string& mark, std::chrono::milliseconds timeout) {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  const Family family{session, mark};
+  for (int looks = 0; looks < kLooks && std::chrono::steady_clock::now() < deadline; ++looks) {
+    for (const pid_t pid : List(family)) {
+      looks = -1;
+      const UniqueFd pidfd = PidfdOpen(pid);
+      // Asked again, as only now the number cannot become another process's.
+      if (!pidfd.valid() || !family.Has(pid)) continue;
+      PidfdSignal(pidfd, SIGKILL);
+      AwaitPidfd(pidfd, timeout);
+    }
+  }
+}
+
+}  // namespace snakepit

@@ -1,0 +1,30 @@
+// What is left of a guardian's workers when it was killed and could not see them off. The workers
+// themselves die with it by their parent-death signal; what they started has none.
+#ifndef SNAKEPIT_SRC_PROCESS_STRAYS_H_
+#define SNAKEPIT_SRC_PROCESS_STRAYS_H_
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <string>
+
+#include "snakepit/error.h"
+
+namespace snakepit {
+
+// A variable for the environment of a guardian's workers that no other guardian's have, as
+// NAME=value. INTERNAL when the system has no random bytes to give.
+Result<std::string> NewGuardianMark();
+
+// Sends SIGKILL until none is left, or the time is over, to each process that
+// - is in `session`, or
+// - has `mark` in its environment, and for a parent this process or one of its ancestors: that is
+//   who takes in the orphans of a guardian. A process that was merely given a copy of the
+//   environment, by a scheduler of jobs for example, has that scheduler for a parent.
+// Who left the session and has another environment, or may not be looked at, is not found.
+// `session` must be that of a process which is not reaped yet.
+void KillStrays(pid_t session, const std::string& mark, std::chrono::milliseconds timeout);
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_SRC_PROCESS_STRAYS_H_

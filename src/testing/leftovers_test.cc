@@ -1,0 +1,298 @@
+// Nothing is left behind, whoever is killed and whatever the workers were doing, on either
+// transport; and the program that has the pool needs nothing beside itself.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "snakepit/pool.h"
+#include "src/base/fd.h"
+#include "src/process/guardian_testing.h"
+#include "src/testing/workers.h"
+
+namespace snakepit {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+// What is promised.
+constexpr seconds kAllIsGoneAfter{2};
+
+std::string Program() {
+  static const std::string path = fs::absolute("src/testing/whole_program");
+  return path;
+}
+
+// A folder that goes away with the test, short enough for the path of a socket.
+class TempFolder {
+ public:
+  TempFolder()
+      : path_([] {
+          char name[] = "/tmp/leftovers test-XXXXXX";
+          return fs::path(mkdtemp(name) == nullptr ? "" : name);
+        }()) {}
+  ~TempFolder() { fs::remove_all(path_); }
+  const fs::path& path() const { return path_; }
+
+ private:
+  const fs::path path_;
+};
+
+// A process of its own with a pool.
+class PoolProcess {
+ public:
+  PoolProcess(const std::string& behaviour, const std::string& transport,
+              const std::vector<std::string>& variables) {
+    auto pipe = OpenPipe();
+    pid_ = fork();
+    if (pid_ == 0) {
+      dup2(pipe->second.get(), STDOUT_FILENO);
+      std::vector<char*> environment;
+      for (const std::string& variable : variables) {
+        environment.push_back(const_cast<char*>(variable.c_str()));
+      }
+      environment.push_back(nullptr);
+      execle(Program().c_str(), "whole_program", "pool", behaviour.c_str(), transport.c_str(),
+             nullptr, environment.data());
+      _exit(127);
+    }
+    out_ = std::move(pipe->first);
+  }
+  ~PoolProcess() { Kill(); }
+
+  // Reads until `count` lines that contain the text have come.
+  void Await(std::string_view text, int count) {
+    while (count > 0) {
+      const std::string line = ReadLine(out_.get());
+      ASSERT_NE(line, "") << "no more lines, and none with: " << text;
+      count -= line.find(text) != std::string::npos;
+    }
+  }
+
+  pid_t FindGuardian() const {
+    const std::string command = std::string("snakepit-guardian\0", 18) + std::to_string(pid_);
+    for (const pid_t pid : ListProcesses()) {
+      const std::string found = ReadFile("/proc/" + std::to_string(pid) + "/cmdline").value_or("");
+      if (found.starts_with(command + '\0')) return pid;
+    }
+    return -1;
+  }
+
+  void Kill() {
+    if (pid_ < 0) return;
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    pid_ = -1;
+  }
+
+  pid_t pid() const { return pid_; }
+
+ private:
+  pid_t pid_ = -1;
+  UniqueFd out_;
+};
+
+template <typename Condition>
+bool Within(steady_clock::time_point deadline, Condition condition) {
+  while (!condition()) {
+    if (steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+struct Scene {
+  const char* behaviour;
+  const char* transport;
+  const char* line;  // that each worker makes the pool log when it is as far as it is to be
+  int processes;     // of each worker
+};
+
+class KilledPoolTest : public ::testing::TestWithParam<Scene> {};
+
+INSTANTIATE_TEST_SUITE_P(Scenes, KilledPoolTest,
+                         ::testing::Values(Scene{"serves", "stdio", "busy", 1},
+                                           Scene{"serves", "grpc", "busy", 1},
+                                           Scene{"starts", "stdio", "in start-up", 1},
+                                           Scene{"starts", "grpc", "in start-up", 1},
+                                           Scene{"lingers", "stdio", "busy", 4},
+                                           Scene{"lingers", "grpc", "busy", 4}),
+                         [](const auto& info) {
+                           return std::string(info.param.behaviour) + "_" + info.param.transport;
+                         });
+
+TEST_P(KilledPoolTest, NothingIsLeftAfterTwoSeconds) {
+  const Scene& scene = GetParam();
+  const TempFolder runtime;
+  const std::string mark = NewMark();
+  PoolProcess pool(scene.behaviour, scene.transport,
+                   {mark, "XDG_RUNTIME_DIR=" + runtime.path().string()});
+  pool.Await(scene.line, 2);
+  ASSERT_EQ(ListMarked(mark).size(), 1u + 2 * scene.processes);
+  const bool has_folder = std::string_view(scene.transport) == "grpc";
+  ASSERT_EQ(!fs::is_empty(runtime.path()), has_folder);
+  const pid_t guardian = pool.FindGuardian();
+  ASSERT_GT(guardian, 0);
+
+  const auto deadline = steady_clock::now() + kAllIsGoneAfter;
+  pool.Kill();
+  EXPECT_TRUE(Within(deadline, [&] { return ListMarked(mark).empty(); }));
+  EXPECT_TRUE(Within(deadline, [&] { return !testing::IsAlive(guardian); }));
+  EXPECT_TRUE(fs::is_empty(runtime.path()));
+}
+
+class TransportTest : public ::testing::TestWithParam<const char*> {};
+
+INSTANTIATE_TEST_SUITE_P(Transports, TransportTest, ::testing::Values("stdio", "grpc"),
+                         [](const auto& info) { return std::string(info.param); });
+
+// Nobody is left to act but the kernel, and then the next pool.
+TEST_P(TransportTest, WhatAPoolLeftThatWasKilledWithItsGuardianIsSweptByTheNext) {
+  const TempFolder runtime;
+  const std::string mark = NewMark();
+  const std::vector<std::string> variables = {mark, "XDG_RUNTIME_DIR=" + runtime.path().string()};
+  PoolProcess pool("serves", GetParam(), variables);
+  pool.Await("busy", 2);
+  const pid_t guardian = pool.FindGuardian();
+  ASSERT_GT(guardian, 0);
+  std::vector<fs::path> left;
+  for (const auto& entry : fs::directory_iterator(runtime.path())) left.push_back(entry.path());
+  const auto deadline = steady_clock::now() + kAllIsGoneAfter;
+  kill(pool.pid(), SIGSTOP);
+  kill(guardian, SIGKILL);
+  pool.Kill();
+  EXPECT_TRUE(Within(deadline, [&] { return ListMarked(mark).empty(); }));
+  for (const fs::path& path : left) EXPECT_FALSE(fs::is_empty(path));
+
+  PoolProcess next("serves", GetParam(), variables);
+  next.Await("busy", 2);
+  for (const fs::path& path : left) EXPECT_FALSE(fs::exists(path));
+  EXPECT_EQ(std::distance(fs::directory_iterator(runtime.path()), fs::directory_iterator()),
+            static_cast<ptrdiff_t>(left.size()));
+}
+
+Adapter WholeProgramWorker(const std::string& behaviour, const std::string& transport) {
+  Adapter adapter;
+  adapter.argv = {Program(), "worker", behaviour};
+  if (transport == "grpc") {
+    adapter.transport = GrpcTransport{};
+    adapter.argv.insert(adapter.argv.end(), {"--transport", "grpc", "--socket", "{socket}"});
+  }
+  return adapter;
+}
+
+std::vector<pid_t> ZombieChildren() {
+  std::vector<pid_t> zombies;
+  for (const pid_t pid : ListProcesses()) {
+    if (!testing::IsAlive(pid) && ParentOf(pid) == getpid()) zombies.push_back(pid);
+  }
+  return zombies;
+}
+
+TEST_P(TransportTest, AKilledGuardianIsReportedAndReplacedAndEverythingOfItsEnds) {
+  const std::string mark = NewMark();
+  testing::LogWatcher log;
+  PoolOptions options;
+  options.workers = 2;
+  options.log = log.sink();
+  options.adapter = WholeProgramWorker("lingers", GetParam());
+  options.adapter.environment["MARK"] = mark.substr(mark.find('=') + 1);
+  auto pool = Pool::Start(options);
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  const std::vector<pid_t> before = ListMarked(mark);
+  ASSERT_EQ(before.size(), 8u);
+  std::vector<UniqueFd> old;
+  for (const pid_t pid : before) old.push_back(OpenPidfd(pid));
+
+  const auto deadline = steady_clock::now() + kAllIsGoneAfter;
+  kill(ParentOf((*pool)->Workers()[0].pid), SIGKILL);
+  for (const UniqueFd& process : old) EXPECT_TRUE(AwaitEndOf(process));
+  EXPECT_LT(steady_clock::now(), deadline);
+  EXPECT_TRUE(log.WaitFor("the process that starts workers ended, and they with it"));
+  EXPECT_TRUE(log.WaitFor("is ready", 4)) << log.Text();
+  EXPECT_TRUE((*pool)->Execute("echo", {}));
+  EXPECT_EQ(ZombieChildren(), std::vector<pid_t>());
+  pool->reset();
+  EXPECT_EQ(ListMarked(mark), std::vector<pid_t>());
+  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);
+  EXPECT_EQ(errno, ECHILD);
+}
+
+TEST_P(TransportTest, WorkersInheritNoDescriptorOfTheProgram) {
+  const UniqueFd low(open("/dev/null", O_RDONLY));
+  const UniqueFd high(fcntl(low.get(), F_DUPFD, 300));
+  testing::LogWatcher log;
+  PoolOptions options;
+  options.workers = 4;  // each while the others have theirs
+  options.log = log.sink();
+  options.adapter = WholeProgramWorker("serves", GetParam());
+  auto pool = Pool::Start(options);
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  EXPECT_TRUE(log.WaitFor("descriptors 0 1 2", 4));
+  EXPECT_EQ(log.Text().find("descriptors 0 1 2 "), std::string::npos) << log.Text();
+}
+
+TEST_P(TransportTest, WorkersDieManyAtATimeAndNoZombieIsLeft) {
+  constexpr int kWorkers = 4;
+  testing::LogWatcher log;
+  PoolOptions options;
+  options.workers = kWorkers;
+  options.restart_backoff = std::chrono::milliseconds(1);
+  options.log = log.sink();
+  options.adapter = WholeProgramWorker("lingers", GetParam());
+  auto pool = Pool::Start(options);
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  const pid_t guardian = ParentOf((*pool)->Workers()[0].pid);
+  for (int round = 1; round <= 5; ++round) {
+    ASSERT_TRUE(log.WaitFor("is ready", kWorkers * round)) << log.Text();
+    for (const WorkerInfo& worker : (*pool)->Workers()) kill(worker.pid, SIGKILL);
+  }
+  ASSERT_TRUE(log.WaitFor("ended by signal 9", kWorkers * 5)) << log.Text();
+  const auto zombies = [&] {
+    const std::vector<pid_t> all = ListProcesses();
+    return std::count_if(all.begin(), all.end(), [&](pid_t pid) {
+      return ParentOf(pid) == guardian && !testing::IsAlive(pid);
+    });
+  };
+  // Orphans of a worker are reaped when they die, which is a moment after it.
+  EXPECT_TRUE(Within(steady_clock::now() + seconds(10), [&] { return zombies() == 0; }));
+  EXPECT_EQ(ZombieChildren(), std::vector<pid_t>());
+}
+
+// Without a variable, and without a file of the build or of the project.
+TEST_P(TransportTest, AProgramThatLinksTheLibraryRunsAloneAnywhere) {
+  const TempFolder folder;
+  const fs::path program = folder.path() / "a program";
+  fs::copy_file(Program(), program);
+  auto pipe = OpenPipe();
+  const pid_t pid = fork();
+  if (pid == 0) {
+    dup2(pipe->second.get(), STDOUT_FILENO);
+    char* no_variables[] = {nullptr};
+    if (chdir("/") != 0) _exit(126);
+    execle(program.c_str(), "x", "call", "serves", GetParam(), nullptr, no_variables);
+    _exit(127);
+  }
+  pipe->second.Reset();
+  const std::string output = ReadToEnd(pipe->first.get());
+  int status = -1;
+  ASSERT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0) << output;
+  EXPECT_NE(output.find(R"({"text":"hello"})"), std::string::npos) << output;
+}
+
+}  // namespace
+}  // namespace snakepit
