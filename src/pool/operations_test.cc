@@ -76,6 +76,7 @@ def grow(bytes):
 @worker.command("stop_yourself")
 def stop_yourself():
     os.kill(os.getpid(), signal.SIGSTOP)
+    threading.Event().wait()  # this thread may go on for a moment
 
 @worker.command("ignore")
 def ignore():
