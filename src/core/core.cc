@@ -304,12 +304,16 @@ bool Core::IsLessLoaded(const Worker& a, const Worker& b) {
 }
 
 int Core::LeastLoadedWorker() const {
-  int best = -1;
-  for (int w = 0; w < static_cast<int>(workers_.size()); ++w) {
-    if (!HasRoom(workers_[w])) continue;
-    if (best < 0 || IsLessLoaded(workers_[w], workers_[best])) best = w;
+  const Worker* best = nullptr;
+  int index = -1, best_index = -1;
+  for (const Worker& worker : workers_) {
+    ++index;
+    if (!HasRoom(worker)) continue;
+    if (best != nullptr && !IsLessLoaded(worker, *best)) continue;
+    best = &worker;
+    best_index = index;
   }
-  return best;
+  return best_index;
 }
 
 Core::Route Core::RouteOf(const Call& call) {
