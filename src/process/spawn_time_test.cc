@@ -105,19 +105,15 @@ TEST_F(SpawnTimeTest, DoesNotGrowWithTheMemoryOfThisProcess) {
   Times after;
   Times fork_before;
   Times fork_after;
-  for (int round = 0; round < kRounds; ++round) {
-    before.Add([this] { StartAll(); });
-    fork_before.Add(ForkAndReap);
-  }
+  for (int round = 0; round < kRounds; ++round) before.Add([this] { StartAll(); });
+  for (int round = 0; round < kRounds; ++round) fork_before.Add(ForkAndReap);
   void* const memory =
       mmap(nullptr, kMemoryBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(memory, MAP_FAILED);
   madvise(memory, kMemoryBytes, MADV_NOHUGEPAGE);  // huge pages have few entries to copy
   std::memset(memory, 1, kMemoryBytes);
-  for (int round = 0; round < kRounds; ++round) {
-    after.Add([this] { StartAll(); });
-    fork_after.Add(ForkAndReap);
-  }
+  for (int round = 0; round < kRounds; ++round) after.Add([this] { StartAll(); });
+  for (int round = 0; round < kRounds; ++round) fork_after.Add(ForkAndReap);
   munmap(memory, kMemoryBytes);
   ExpectNoGrowth(before, after, Median(fork_after.processor_us) - Median(fork_before.processor_us));
 }
@@ -141,6 +137,8 @@ TEST_F(SpawnTimeTest, DoesNotGrowWithTheLimitOfDescriptors) {
     before.Add([this] { StartAll(); });
     ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &many), 0);
     after.Add([this] { StartAll(); });
+  }
+  for (int round = 0; round < kRounds; ++round) {
     closing.Add([&] {
       for (rlim_t fd = kFewDescriptors; fd < many.rlim_cur; ++fd) close(static_cast<int>(fd));
     });
