@@ -13,6 +13,7 @@ With a capacity of 1 all handlers run on the main thread. While nothing comes, n
 
 import os
 import select
+import signal
 import sys
 import time
 from _queue import SimpleQueue
@@ -26,6 +27,8 @@ MOMENT_S = 0.002
 MAX_WAITING_CALLS = 1024
 # Replies that the standby has given to others to write; then it writes itself.
 MAX_UNWRITTEN_REPLIES = 1024
+
+_FOR_MAIN_THREAD = (signal.SIGTERM, signal.SIGALRM)
 
 # Whether the standby is told of input. Once: then the main thread has to ask again.
 _TELL = select.EPOLLIN | select.EPOLLONESHOT
@@ -101,7 +104,11 @@ class Threads:
         if self._capacity > 1:
             # Here, since the thread that imports it first is what it takes for the main one.
             import threading  # noqa: F401
+        # SIGTERM is to reach the main thread, whose handlers it is for: no other thread would wake
+        # that from a wait. Threads have the mask of the one that starts them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_MAIN_THREAD)
         start_new_thread(self._stand_by, ())
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         while not connection.stopping:
             try:
                 frame = read()

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 
+#include "src/process/cgroup.h"
 #include "src/process/process_settings.h"
 
 namespace snakepit {
@@ -62,6 +63,7 @@ Result<void> Validate(const Adapter& adapter) {
     return Bad("adapter.start_timeout", "1 ms to 24 h");
   }
   if (auto valid = Validate(adapter.process); !valid) return valid;
+  if (auto valid = Validate(adapter.cgroup); !valid) return valid;
   if (const auto* stdio = std::get_if<StdioTransport>(&adapter.transport)) {
     if (stdio->codecs.empty()) return Bad("adapter.transport.codecs", "one codec or more");
     return ValidateSize("adapter.transport.max_frame_bytes", stdio->max_frame_bytes);

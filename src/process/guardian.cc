@@ -11,6 +11,7 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -67,6 +68,10 @@ std::string Serialize(const SpawnSpec& spec, const std::string& mark) {
   protocol::SpecHeader header = {};
   header.argument_count = static_cast<uint32_t>(spec.argv.size());
   header.variable_count = static_cast<uint32_t>(spec.environment.size() + 1);
+  header.has_cgroup = spec.cgroup.has_value();
+  if (spec.cgroup) {
+    header.cgroup_setting_count = static_cast<uint32_t>(spec.cgroup->settings.size());
+  }
   WriteSettings(spec.process, &header);
   std::string bytes(reinterpret_cast<const char*>(&header), sizeof header);
   const auto append = [&bytes](const std::string& text) {
@@ -76,6 +81,12 @@ std::string Serialize(const SpawnSpec& spec, const std::string& mark) {
   for (const std::string& argument : spec.argv) append(argument);
   for (const std::string& variable : spec.environment) append(variable);
   append(mark);
+  if (spec.cgroup) {
+    for (const auto& [name, text] : spec.cgroup->settings) {
+      append(name);
+      append(text);
+    }
+  }
   return bytes;
 }
 
@@ -93,7 +104,7 @@ ResourceUse ToResourceUse(const protocol::Event& event) {
 // One packet, with descriptors; 0 or the errno.
 int SendOnce(int socket, const protocol::Request& request, const int* fds, size_t fd_count) {
   iovec part = {const_cast<protocol::Request*>(&request), sizeof request};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * protocol::kSpawnFdCount)] = {};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * protocol::kMaxSpawnFds)] = {};
   msghdr message = {};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
@@ -171,6 +182,7 @@ class Guardian::Link : public std::enable_shared_from_this<Link> {
 
   std::mutex starting_mutex_;
   std::unordered_map<uint64_t, Starting> starting_;  // by starting_mutex_
+  std::set<std::string> cgroup_parents_;             // by starting_mutex_
 };
 
 Result<void> Guardian::Link::Spawn(uint64_t id, const SpawnSpec& spec) {
@@ -182,17 +194,29 @@ Result<void> Guardian::Link::Spawn(uint64_t id, const SpawnSpec& spec) {
   if (!start_directory.valid()) {
     return Fail(ErrnoError("cannot open the working directory of this process", errno));
   }
+  UniqueFd cgroup_parent;
+  if (spec.cgroup) {
+    const char* const parent = spec.cgroup->parent.c_str();
+    cgroup_parent.Reset(open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!cgroup_parent.valid()) {
+      return Fail(ErrnoError("cannot open the cgroup " + spec.cgroup->parent, errno));
+    }
+  }
   {
     const std::lock_guard lock(starting_mutex_);
-    if (!starting_.try_emplace(id, Starting{spec.argv[0], spec.working_directory, spec.process})
+    if (spec.cgroup) cgroup_parents_.insert(spec.cgroup->parent);
+    if (!starting_
+             .try_emplace(id,
+                          Starting{spec.argv[0], spec.working_directory, spec.process, spec.cgroup})
              .second) {
       return Fail(ErrorCode::kInvalidArgument, "two workers have the same id");
     }
   }
-  const int fds[protocol::kSpawnFdCount] = {spec_file->get(), spec.stdin_fd, spec.stdout_fd,
-                                            spec.stderr_fd, start_directory.get()};
-  const int error =
-      Send(fd_, {.kind = protocol::kSpawn, .signal = 0, .id = id}, fds, protocol::kSpawnFdCount);
+  const int fds[protocol::kMaxSpawnFds] = {spec_file->get(),      spec.stdin_fd,
+                                           spec.stdout_fd,        spec.stderr_fd,
+                                           start_directory.get(), cgroup_parent.get()};
+  const int error = Send(fd_, {.kind = protocol::kSpawn, .signal = 0, .id = id}, fds,
+                         spec.cgroup ? protocol::kMaxSpawnFds : protocol::kSpawnFdCount);
   if (error == 0) return {};
   TakeStarting(id);
   switch (error) {
@@ -251,6 +275,10 @@ void Guardian::Link::HandleLoss() {
   // It ends by itself when it sees what this side saw, unless it is stopped or stuck.
   shutdown(fd_, SHUT_RDWR);
   process_.AwaitEnd(kEndTimeout);
+  {
+    const std::lock_guard lock(starting_mutex_);
+    for (const std::string& parent : cgroup_parents_) ClearCgroups(parent, pid_);
+  }
   events_.lost();
 }
 

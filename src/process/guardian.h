@@ -14,11 +14,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "snakepit/adapter.h"
 #include "snakepit/error.h"
+#include "src/process/cgroup.h"
 
 namespace asio {
 class io_context;
@@ -42,6 +44,8 @@ struct SpawnSpec {
   int stdout_fd = -1;
   int stderr_fd = -1;
   ProcessSettings process;
+  // Its cgroup is made for it, and removed after it with all that is in it.
+  std::optional<CgroupPlan> cgroup;
 };
 
 // What a worker used, together with those of its children that it waited for. getrusage(2).

@@ -105,6 +105,18 @@ char** NextStrings(char** text, const char* end, uint32_t count) {
   return strings;
 }
 
+void SetCgroup(const Cgroup& cgroup, char** settings) {
+  if (cgroup.parent_fd < 0) FailStart(kStepPrepare, EMFILE);
+  int error = MakeCgroup(cgroup);
+  if (error != 0) FailStart({kStepCgroup, error, kCgroupMade});
+  for (int i = 0; settings[2 * i] != nullptr; ++i) {
+    error = WriteCgroupFile(cgroup, settings[2 * i], settings[2 * i + 1]);
+    if (error != 0) FailStart({kStepCgroup, error, i});
+  }
+  error = EnterCgroup(cgroup);
+  if (error != 0) FailStart({kStepCgroup, error, kCgroupEntered});
+}
+
 void SetCpus(const SpecHeader& header) {
   if (header.sets_cpus == 0) return;
   if (sched_setaffinity(0, sizeof header.cpus, reinterpret_cast<const cpu_set_t*>(header.cpus)) !=
@@ -131,7 +143,7 @@ void SetLimits(const SpecHeader& header) {
 
 }  // namespace
 
-void BecomeWorker(const int* fds, int start_fd, pid_t guardian) {
+void BecomeWorker(const int* fds, const Cgroup& cgroup, int start_fd, pid_t guardian) {
   start_write_fd = start_fd;
   // Only the guardian may hold its socket: its end is how the pool learns that it is gone.
   close(kSocketFd);
@@ -154,8 +166,10 @@ void BecomeWorker(const int* fds, int start_fd, pid_t guardian) {
   const char* const working_directory = NextString(&text, end);
   char** const arguments = NextStrings(&text, end, header.argument_count);
   char** const variables = NextStrings(&text, end, header.variable_count);
+  char** const cgroup_settings = NextStrings(&text, end, 2 * header.cgroup_setting_count);
   if (header.argument_count == 0) FailStart(kStepPrepare, EPROTO);
 
+  if (header.has_cgroup != 0) SetCgroup(cgroup, cgroup_settings);
   SetCpus(header);
   if (header.nice != kInherited && setpriority(PRIO_PROCESS, 0, header.nice) != 0) {
     FailStart(kStepNice, errno);

@@ -5,18 +5,20 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "src/process/guardian_cgroup.h"
+
 namespace snakepit {
 
 // What a child that could not become a worker writes to its start_fd.
 struct SpawnFailure {
   int32_t step;
   int32_t error;
-  int32_t resource;  // kStepLimit
+  int32_t which;
 };
 
 // Executes the worker's program, which closes start_fd. `fds` is what came with the request, by
 // guardian_protocol::SpawnFd. It may block, for as long as a file system does.
-[[noreturn]] void BecomeWorker(const int* fds, int start_fd, pid_t guardian);
+[[noreturn]] void BecomeWorker(const int* fds, const Cgroup& cgroup, int start_fd, pid_t guardian);
 
 }  // namespace snakepit
 

@@ -24,6 +24,9 @@ namespace {
 
 using namespace snakepit::guardian_protocol;
 using snakepit::BecomeWorker;
+using snakepit::Cgroup;
+using snakepit::KillCgroup;
+using snakepit::RemoveCgroup;
 using snakepit::SpawnFailure;
 
 constexpr size_t kKernelSignalSetBytes = 8;
@@ -35,10 +38,18 @@ struct Worker {
   uint64_t id;
   pid_t pid;
   int start_fd;  // of a worker that starts: SpawnFailure or end of file; -1 afterwards
+  Cgroup cgroup;
 };
 
 struct Workers {
   Worker* at;
+  size_t count;
+  size_t capacity;
+};
+
+// Those that are to be removed, but were not empty yet.
+struct Cgroups {
+  Cgroup* at;
   size_t count;
   size_t capacity;
 };
@@ -51,6 +62,7 @@ struct EventQueue {
 };
 
 Workers workers;
+Cgroups old_cgroups;
 EventQueue events;
 pid_t guardian_pid;
 const char* runtime_directory = "";  // empty: none
@@ -100,7 +112,10 @@ void RemoveRuntimeDirectory() {
 // A process whose parent is gone becomes this one's child, as that was made a subreaper: killing
 // the children until there is none kills every descendant, in whatever group or session it is.
 [[noreturn]] void KillAllAndExit() {
-  for (size_t i = 0; i < workers.count; ++i) kill(-workers.at[i].pid, SIGKILL);
+  for (size_t i = 0; i < workers.count; ++i) {
+    kill(-workers.at[i].pid, SIGKILL);
+    KillCgroup(workers.at[i].cgroup);
+  }
   char children_path[64];
   snprintf(children_path, sizeof children_path, "/proc/self/task/%d/children", guardian_pid);
   const bool has_list = access(children_path, R_OK) == 0;
@@ -111,6 +126,8 @@ void RemoveRuntimeDirectory() {
       KillChildrenByScan();
     }
     if (waitpid(-1, nullptr, 0) < 0 && errno == ECHILD) {
+      for (size_t i = 0; i < workers.count; ++i) RemoveCgroup(workers.at[i].cgroup);
+      for (size_t i = 0; i < old_cgroups.count; ++i) RemoveCgroup(old_cgroups.at[i]);
       RemoveRuntimeDirectory();
       _exit(0);
     }
@@ -161,7 +178,7 @@ void QueueSpawnFailed(uint64_t id, const SpawnFailure& failure) {
   event.id = id;
   event.step = failure.step;
   event.error = failure.error;
-  event.resource = failure.resource;
+  event.which = failure.which;
   QueueEvent(event);
 }
 
@@ -181,12 +198,15 @@ Worker* FindByPid(pid_t pid) {
   return nullptr;
 }
 
-void StartWorker(uint64_t id, const int* fds) {
+// Takes the descriptor of the cgroup's folder, if there is one, over.
+void StartWorker(uint64_t id, int* fds, int fd_count) {
   // Forked, not vforked: a working directory on a network that hangs must not hang the guardian.
   int start_fds[2];
   if (pipe2(start_fds, O_CLOEXEC) != 0) return QueueSpawnFailed(id, {kStepPrepare, errno, 0});
+  Cgroup cgroup = {-1, guardian_pid, id};
+  if (fd_count > kCgroupFd) cgroup.parent_fd = fds[kCgroupFd];
   const pid_t pid = fork();
-  if (pid == 0) BecomeWorker(fds, start_fds[1], guardian_pid);
+  if (pid == 0) BecomeWorker(fds, cgroup, start_fds[1], guardian_pid);
   const int error = errno;
   close(start_fds[1]);
   if (pid < 0) {
@@ -197,7 +217,8 @@ void StartWorker(uint64_t id, const int* fds) {
   setpgid(pid, pid);
   workers.at =
       static_cast<Worker*>(Grow(workers.at, workers.count, &workers.capacity, sizeof(Worker)));
-  workers.at[workers.count++] = {id, pid, start_fds[0]};
+  workers.at[workers.count++] = {id, pid, start_fds[0], cgroup};
+  if (fd_count > kCgroupFd) fds[kCgroupFd] = -1;
 }
 
 // Reads how the start of a worker went, if that is known yet. false: it failed.
@@ -223,7 +244,28 @@ int64_t Microseconds(const timeval& time) {
   return static_cast<int64_t>(time.tv_sec) * 1'000'000 + time.tv_usec;
 }
 
-void RemoveWorker(Worker* worker) { *worker = workers.at[--workers.count]; }
+void RemoveOldCgroups() {
+  size_t kept = 0;
+  for (size_t i = 0; i < old_cgroups.count; ++i) {
+    if (RemoveCgroup(old_cgroups.at[i])) {
+      close(old_cgroups.at[i].parent_fd);
+    } else {
+      old_cgroups.at[kept++] = old_cgroups.at[i];
+    }
+  }
+  old_cgroups.count = kept;
+}
+
+// What is in its cgroup ends; when the last of it is reaped, the cgroup can be removed.
+void RemoveWorker(Worker* worker) {
+  if (worker->cgroup.parent_fd >= 0) {
+    KillCgroup(worker->cgroup);
+    old_cgroups.at = static_cast<Cgroup*>(
+        Grow(old_cgroups.at, old_cgroups.count, &old_cgroups.capacity, sizeof(Cgroup)));
+    old_cgroups.at[old_cgroups.count++] = worker->cgroup;
+  }
+  *worker = workers.at[--workers.count];
+}
 
 // A child of this process is a zombie: reaps it and, if it was a worker, ends its group and
 // reports.
@@ -250,9 +292,10 @@ void Reap(pid_t pid) {
 void ReapAll() {
   for (;;) {
     siginfo_t info = {};
-    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return;
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) break;
     Reap(info.si_pid);
   }
+  RemoveOldCgroups();
 }
 
 // ---- Requests from the pool --------------------------------------------------------------------
@@ -267,7 +310,7 @@ int TakeFds(msghdr* message, int* fds) {
     for (size_t at = 0; at + sizeof(int) <= bytes; at += sizeof(int)) {
       int fd;
       memcpy(&fd, CMSG_DATA(header) + at, sizeof fd);
-      if (count < kSpawnFdCount) {
+      if (count < kMaxSpawnFds) {
         fds[count++] = fd;
       } else {
         close(fd);
@@ -277,11 +320,11 @@ int TakeFds(msghdr* message, int* fds) {
   return count;
 }
 
-void HandleRequest(const Request& request, const int* fds, int fd_count) {
+void HandleRequest(const Request& request, int* fds, int fd_count) {
   if (request.kind == kSpawn) {
     // Fewer arrive when this process may not open as many.
     if (fd_count < kSpawnFdCount) return QueueSpawnFailed(request.id, {kStepPrepare, EMFILE, 0});
-    StartWorker(request.id, fds);
+    StartWorker(request.id, fds, fd_count);
   } else if (request.kind == kSignal) {
     const Worker* const worker = FindById(request.id);
     // A worker is in the table until it is reaped, so the number is still its own.
@@ -294,7 +337,7 @@ void ReceiveRequests() {
   while (QueuedEvents() < kMaxQueuedEvents) {
     Request request;
     iovec part = {&request, sizeof request};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kSpawnFdCount)];
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxSpawnFds)];
     msghdr message = {};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
@@ -304,7 +347,7 @@ void ReceiveRequests() {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == EAGAIN) return;
     if (got != sizeof request) KillAllAndExit();
-    int fds[kSpawnFdCount];
+    int fds[kMaxSpawnFds];
     const int fd_count = TakeFds(&message, fds);
     HandleRequest(request, fds, fd_count);
     for (int i = 0; i < fd_count; ++i) close(fds[i]);

@@ -30,6 +30,8 @@ enum SpawnFd {
   kStderrFd,          //
   kStartDirectoryFd,  // where the working directory of the spec starts from
   kSpawnFdCount,
+  kCgroupFd = kSpawnFdCount,  // the folder for its cgroup, if it is to have one
+  kMaxSpawnFds,
 };
 
 inline constexpr int32_t kInherited = INT32_MIN;
@@ -45,10 +47,12 @@ struct Limit {
 };
 
 // The file of kSpecFd: this, then NUL-terminated strings: the working directory (empty: stay), then
-// the arguments, then the variables.
+// the arguments, then the variables, then for its cgroup a file's name and its text in turn.
 struct SpecHeader {
   uint32_t argument_count;
   uint32_t variable_count;
+  uint32_t has_cgroup;
+  uint32_t cgroup_setting_count;
   int32_t umask;         // kInherited, or what to set
   int32_t nice;          // likewise
   uint32_t sets_cpus;    // 0: inherited
@@ -71,8 +75,11 @@ enum Step : int32_t {
   kStepInterpreter = 4,  // the program is there, but what its first line names is not
   kStepNice = 5,
   kStepCpus = 6,
-  kStepLimit = 7,  // Event::resource says which
+  kStepLimit = 7,   // Event::which is the resource
+  kStepCgroup = 8,  // Event::which is the setting, by its place from 0 on, or one of CgroupStep
 };
+
+enum CgroupStep : int32_t { kCgroupMade = -1, kCgroupEntered = -2 };
 
 // Guardian to pool.
 struct Event {
@@ -81,7 +88,7 @@ struct Event {
   uint64_t id;             //
   int32_t step;            // kSpawnFailed
   int32_t error;           // kSpawnFailed: errno
-  int32_t resource;        // kSpawnFailed in kStepLimit
+  int32_t which;           // kSpawnFailed
   int32_t wait_status;     // kExited: as wait(2) gives it
   int64_t user_time_us;    // kExited
   int64_t system_time_us;  // kExited

@@ -60,6 +60,16 @@ std::string LimitText(const ProcessSettings& settings, int number) {
   return "";
 }
 
+// " with pids.max of 10 for a cgroup in /sys/fs/cgroup/a", or just " with a cgroup in …".
+std::string CgroupText(const std::optional<CgroupPlan>& plan, int which) {
+  if (!plan) return "";
+  if (which < 0 || which >= static_cast<int>(plan->settings.size())) {
+    return " with a cgroup in " + plan->parent;
+  }
+  return " with " + plan->settings[which].first + " of " + plan->settings[which].second +
+         " for a cgroup in " + plan->parent;
+}
+
 }  // namespace
 
 Error StartError(const Starting& starting, const protocol::Event& event) {
@@ -91,9 +101,13 @@ Error StartError(const Starting& starting, const protocol::Event& event) {
                  "; each must be there, and one that this process may use (taskset -p)";
       break;
     case protocol::kStepLimit:
-      message += LimitText(starting.process, event.resource) + ": " + ErrnoMessage(error) +
+      message += LimitText(starting.process, event.which) + ": " + ErrnoMessage(error) +
                  "; a hard limit over this process's own (ulimit -aH) takes the capability "
                  "CAP_SYS_RESOURCE";
+      break;
+    case protocol::kStepCgroup:
+      message += CgroupText(starting.cgroup, event.which) + ": " + ErrnoMessage(error) +
+                 "; the folder must be delegated to the user of this process";
       break;
     default:
       message += ": " + ErrnoMessage(error) +

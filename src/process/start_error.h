@@ -2,10 +2,12 @@
 #ifndef SNAKEPIT_SRC_PROCESS_START_ERROR_H_
 #define SNAKEPIT_SRC_PROCESS_START_ERROR_H_
 
+#include <optional>
 #include <string>
 
 #include "snakepit/adapter.h"
 #include "snakepit/error.h"
+#include "src/process/cgroup.h"
 #include "src/process/guardian_protocol.h"
 
 namespace snakepit {
@@ -15,6 +17,7 @@ struct Starting {
   std::string program;
   std::string working_directory;
   ProcessSettings process;
+  std::optional<CgroupPlan> cgroup;
 };
 
 // START_FAILED: which step failed, why, and what would help. `event` is a kSpawnFailed.

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -270,6 +271,59 @@ TEST_P(TransportTest, WorkersDieManyAtATimeAndNoZombieIsLeft) {
   // Orphans of a worker are reaped when they die, which is a moment after it.
   EXPECT_TRUE(Within(steady_clock::now() + seconds(10), [&] { return zombies() == 0; }));
   EXPECT_EQ(ZombieChildren(), std::vector<pid_t>());
+}
+
+TEST_P(TransportTest, WhatIsSetForTheProcessReachesTheWorker) {
+  testing::LogWatcher log;
+  PoolOptions options;
+  options.workers = 1;
+  options.log = log.sink();
+  options.adapter = WholeProgramWorker("serves", GetParam());
+  options.adapter.process.nice = 9;
+  options.adapter.process.limits[Resource::kOpenFiles] = {.soft = 123, .hard = 456};
+  auto pool = Pool::Start(options);
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  const pid_t worker = (*pool)->Workers()[0].pid;
+  EXPECT_EQ(getpriority(PRIO_PROCESS, worker), 9);
+  rlimit files = {};
+  ASSERT_EQ(prlimit(worker, RLIMIT_NOFILE, nullptr, &files), 0);
+  EXPECT_EQ(files.rlim_cur, 123u);
+  EXPECT_EQ(files.rlim_max, 456u);
+}
+
+TEST_P(TransportTest, WhatCannotBeSetForTheProcessIsNamed) {
+  PoolOptions options;
+  options.adapter = WholeProgramWorker("serves", GetParam());
+  options.adapter.process.nice = 99;
+  auto pool = Pool::Start(options);
+  ASSERT_FALSE(pool);
+  EXPECT_EQ(pool.error().ToString(), "INVALID_ARGUMENT: adapter.process.nice must be -20 to 19");
+  options.adapter.process.nice = 0;
+  options.adapter.cgroup.pids_max = 0;
+  pool = Pool::Start(options);
+  ASSERT_FALSE(pool);
+  EXPECT_EQ(pool.error().ToString(), "INVALID_ARGUMENT: adapter.cgroup.pids_max must be over 0");
+}
+
+// Either the machine has them, or it is said that it has not, at once.
+TEST_P(TransportTest, CgroupLimitsHoldOrAreSaidNotToBeAvailable) {
+  PoolOptions options;
+  options.workers = 1;
+  options.adapter = WholeProgramWorker("serves", GetParam());
+  options.adapter.cgroup.pids_max = 50;
+  const auto begin = steady_clock::now();
+  auto pool = Pool::Start(options);
+  if (!pool) {
+    EXPECT_LT(steady_clock::now() - begin, seconds(10));
+    EXPECT_EQ(pool.error().code, ErrorCode::kStartFailed);
+    EXPECT_TRUE(pool.error().message.starts_with(
+        "worker 0 did not start: cgroup v2 limits are not available here: "))
+        << pool.error().message;
+    return;
+  }
+  const std::string pid = std::to_string((*pool)->Workers()[0].pid);
+  EXPECT_NE(ReadFile("/proc/" + pid + "/cgroup").value_or("").find("/snakepit-"),
+            std::string::npos);
 }
 
 // Without a variable, and without a file of the build or of the project.

@@ -1,5 +1,8 @@
 #include "src/transport/launch.h"
 
+#include <utility>
+
+#include "src/process/cgroup.h"
 #include "src/transport/grpc_launch.h"
 #include "src/transport/stdio_launch.h"
 
@@ -12,10 +15,18 @@ bool NeedsRuntimeDirectory(const Adapter& adapter) {
 }
 
 Result<std::unique_ptr<Launch>> Launch::Prepare(const Adapter& adapter, LaunchContext context) {
-  if (const auto* stdio = std::get_if<StdioTransport>(&adapter.transport)) {
-    return PrepareStdioLaunch(adapter, *stdio, std::move(context));
-  }
-  return PrepareGrpcLaunch(adapter, std::get<GrpcTransport>(adapter.transport), std::move(context));
+  auto cgroup = PlanCgroup(adapter.cgroup);
+  if (!cgroup) return Fail(std::move(cgroup.error()));
+  const auto* stdio = std::get_if<StdioTransport>(&adapter.transport);
+  auto launch = stdio != nullptr
+                    ? PrepareStdioLaunch(adapter, *stdio, std::move(context))
+                    : PrepareGrpcLaunch(adapter, std::get<GrpcTransport>(adapter.transport),
+                                        std::move(context));
+  if (!launch) return launch;
+  (*launch)->spec_.working_directory = adapter.working_directory;
+  (*launch)->spec_.process = adapter.process;
+  (*launch)->spec_.cgroup = std::move(*cgroup);
+  return launch;
 }
 
 }  // namespace snakepit

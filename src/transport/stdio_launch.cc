@@ -27,8 +27,6 @@ class StdioLaunch : public Launch {
     spec_.environment = WorkerEnvironment(
         adapter, {{"SNAKEPIT_WORKER_ID", id},
                   {"SNAKEPIT_MAX_FRAME_BYTES", std::to_string(options_.max_frame_bytes)}});
-    spec_.working_directory = adapter.working_directory;
-    spec_.process = adapter.process;
     spec_.stdin_fd = worker_stdin_.get();
     spec_.stdout_fd = worker_stdout_.get();
   }

@@ -82,6 +82,16 @@ struct ProcessSettings {
   std::vector<int> cpus;
 };
 
+// Limits of a worker together with all that it starts, which ends with it: in a cgroup of its own,
+// cgroups(7) version 2. That takes a cgroup that was delegated to the user of this process, and the
+// controller; else a start fails with START_FAILED, "cgroup v2 limits are not available here", and
+// why. None set: no cgroup.
+struct CgroupLimits {
+  std::optional<int64_t> memory_max_bytes;  // over 0; what needs more is killed. memory.max
+  std::optional<double> processors;         // 0.01 to 8192: so many kept busy at most. cpu.max
+  std::optional<int64_t> pids_max;          // over 0: processes and threads. pids.max
+};
+
 struct Adapter {
   // The command line, verbatim and without a shell; argv[0] is searched on PATH. In each argument
   // `{worker_id}` and, for gRPC, `{socket}` and `{port}` are filled in.
@@ -96,6 +106,7 @@ struct Adapter {
   // From the start of the process until it is ready; over 0.
   std::chrono::milliseconds start_timeout{20'000};
   ProcessSettings process;
+  CgroupLimits cgroup;
 };
 
 // The variables of this process that a worker inherits, if set. A name that ends in '*' stands for
