@@ -77,6 +77,7 @@ void Pool::Impl::Shutdown() {
     std::unique_lock lock(mutex_);
     core_.Stop(steady_clock::now());
     ApplyLocked();
+    changed_.notify_all();  // for a Restart that fails by it
     // The grace once to finish a call, and once to end.
     const auto limit = 2 * options_.stop_grace + kGuardianLimit;
     if (!changed_.wait_for(lock, limit, [this] { return core_.AllGone(); })) {
