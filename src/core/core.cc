@@ -93,7 +93,10 @@ void Core::CallEnded(CallId id, CallReport report, Time now) {
   if (is_present) {
     Worker& state = workers_[worker];
     if (--state.in_flight == 0) state.idle_since = now;
-    if (session != nullptr && session->process_number == process) session->established = true;
+    const bool has_begun = report != CallReport::kUnsent && report != CallReport::kRefused;
+    if (session != nullptr && session->process_number == process && has_begun) {
+      session->established = true;
+    }
     if (report == CallReport::kSucceeded || report == CallReport::kFailed) {
       state.has_served = true;
       if (IsOfItsSeat(worker)) SeatOf(state)->failures = 0;

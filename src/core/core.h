@@ -87,6 +87,7 @@ enum class Refusal { kClosed, kBreakerOpen, kQueueFull, kSessionBusy, kSessionLo
 // What a call's transport says when it is through with the call.
 enum class CallReport {
   kSucceeded,       // a result came
+  kUnsent,          // it did not get as far as the worker
   kFailed,          // an error came, or the end of a call that was given up; it is in step
   kFailedOverran,   // given up, and not ended within the cancel grace; it is in step
   kFailedUnusable,  // out of step

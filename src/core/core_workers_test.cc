@@ -299,6 +299,17 @@ TEST_F(BreakerTest, OneProbeIsStartedAndAnAnswerClosesIt) {
   EXPECT_EQ(spawned_.size(), 3u) << "the others start";
 }
 
+TEST_F(BreakerTest, ACallThatWasNotSentIsNoUsefulWork) {
+  Begin(1);
+  Open(0);
+  Pass(options_.breaker_cooldown);
+  Ready(ProcessOf(0));
+  End(Submit(), CallReport::kUnsent);
+  EXPECT_EQ(breaker(), BreakerState::kHalfOpen);
+  Exit(ProcessOf(0));
+  EXPECT_EQ(breaker(), BreakerState::kOpen);
+}
+
 TEST_F(BreakerTest, AProbeThatStaysReadyClosesItWithoutACall) {
   Begin(1);
   Open(0);

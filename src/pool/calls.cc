@@ -116,6 +116,7 @@ void Pool::Impl::CancelQueued(const PendingCall& call) {
 void Pool::Impl::ReportLocked(CallId id, AfterCall after, bool succeeded) {
   if (!core_.IsInFlight(id)) return;  // an exchange that threw was released as well
   CallReport report = succeeded ? CallReport::kSucceeded : CallReport::kFailed;
+  if (after == AfterCall::kUnsent) report = CallReport::kUnsent;
   if (after == AfterCall::kUnusable) report = CallReport::kFailedUnusable;
   if (after == AfterCall::kOverran) report = CallReport::kFailedOverran;
   if (after == AfterCall::kEnding) report = CallReport::kRefused;

@@ -22,6 +22,7 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 // What the connection is good for after a call.
 enum class AfterCall {
   kUsable,
+  kUnsent,     // likewise; the worker has seen nothing of the call
   kUnusable,   // the worker is out of step: give it up
   kEnding,     // the worker refused the call, which it did not execute, as it is ending
   kOverran,    // it ignored a cancellation for longer than the cancel grace; its other calls go on

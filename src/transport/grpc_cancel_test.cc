@@ -56,11 +56,11 @@ TEST_F(GrpcCancelTest, AStopBeforeTheCallSendsNothing) {
   for (const auto& outcome : {connection.Call(request), CallAsync(connection, request)}) {
     EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
     EXPECT_FALSE(outcome.result.error().may_have_run);
-    EXPECT_EQ(outcome.after, AfterCall::kUsable);
+    EXPECT_EQ(outcome.after, AfterCall::kUnsent);
   }
   const auto stream = connection.Stream(request, [](auto&) { return true; });
   EXPECT_EQ(stream.result.error().code, ErrorCode::kCancelled);
-  EXPECT_EQ(stream.after, AfterCall::kUsable);
+  EXPECT_EQ(stream.after, AfterCall::kUnsent);
   EXPECT_EQ(worker_.request_ids().size(), 0u);
   EXPECT_EQ(releases_.count(), 0u);
 }
@@ -320,7 +320,7 @@ TEST_F(GrpcCancelTest, AStopThatRacesTheResultGivesOneOutcome) {
       ++succeeded;
     } else {
       EXPECT_EQ(result.error().code, ErrorCode::kCancelled) << result.error().ToString();
-      EXPECT_EQ(after, result.error().may_have_run ? AfterCall::kAbandoned : AfterCall::kUsable);
+      EXPECT_EQ(after, result.error().may_have_run ? AfterCall::kAbandoned : AfterCall::kUnsent);
       if (after == AfterCall::kAbandoned) ++abandoned;
     }
   }

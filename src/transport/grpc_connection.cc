@@ -84,12 +84,12 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
 
   void CallAsync(const CallRequest& request,
                  std::function<void(CallOutcome<Value>)> done) override {
-    if (request.stop.stop_requested()) return done({Fail(NotBegun())});
+    if (request.stop.stop_requested()) return done({Fail(NotBegun()), AfterCall::kUnsent});
     if (link_->aborted()) return done(Lost<Value>());
     const Result<void> filled = InSession(request)
                                     ? Begin<SessionRequest>(&Async::ExecuteInSession, request, done)
                                     : Begin<ExecuteRequest>(&Async::Execute, request, done);
-    if (!filled) done({Fail(filled.error())});
+    if (!filled) done({Fail(filled.error()), AfterCall::kUnsent});
   }
 
   void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) override {
@@ -132,11 +132,11 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   // that is not to begin.
   template <typename T, typename Exchange>
   CallOutcome<T> Run(const CallRequest& request, const Exchange& exchange) {
-    if (request.stop.stop_requested()) return {Fail(NotBegun())};
+    if (request.stop.stop_requested()) return {Fail(NotBegun()), AfterCall::kUnsent};
     const uint64_t id = ++last_id_;
     const auto run = [&](auto message) -> CallOutcome<T> {
       if (auto filled = FillIn(request, id, &message); !filled) {
-        return {Fail(std::move(filled.error()))};
+        return {Fail(std::move(filled.error())), AfterCall::kUnsent};
       }
       grpc::ClientContext context;
       link_->SetUp(&context, request.deadline);

@@ -88,7 +88,7 @@ TEST_F(GrpcConnectionTest, ArgumentsThatCannotBeCarriedAreNotSent) {
   EXPECT_EQ(outcome.result.error().code, ErrorCode::kInvalidArgument);
   EXPECT_THAT(outcome.result.error().message, HasSubstr("args.t"));
   EXPECT_FALSE(outcome.result.error().may_have_run);
-  EXPECT_EQ(outcome.after, AfterCall::kUsable);
+  EXPECT_EQ(outcome.after, AfterCall::kUnsent);
   EXPECT_EQ(worker_.Count("Execute"), 0);
 }
 
@@ -129,7 +129,7 @@ TEST_F(GrpcConnectionTest, AMessageOverTheWorkersLimitIsNotSent) {
   for (const char* session : {"", "s1"}) {
     request.session_id = session;
     const auto outcome = connection.Call(request);
-    EXPECT_EQ(outcome.after, AfterCall::kUsable);
+    EXPECT_EQ(outcome.after, AfterCall::kUnsent);
     expect_refused(outcome.result.error());
     expect_refused(connection.Stream(request, [](auto&) { return true; }).result.error());
     expect_refused(CallAsync(connection, request).result.error());

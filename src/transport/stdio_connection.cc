@@ -52,12 +52,12 @@ void StdioConnection::OnStop(Waiter& me) {
 void StdioConnection::Run(Waiter& me) {
   const CallRequest& request = me.call.request();
   if (request.stop.stop_requested()) {
-    return me.call.Fail(NotBegun(), AfterCall::kUsable);
+    return me.call.Fail(NotBegun(), AfterCall::kUnsent);
   }
   me.id = ++last_id_;
   static thread_local std::string frame;
   if (auto encoded = Encode(me.id, request, me.call.is_stream(), &frame); !encoded) {
-    return me.call.Fail(std::move(encoded.error()), AfterCall::kUsable);
+    return me.call.Fail(std::move(encoded.error()), AfterCall::kUnsent);
   }
   // Made and ended without the lock, which its callback takes.
   std::optional<std::stop_callback<std::function<void()>>> on_stop;

@@ -50,12 +50,12 @@ void StdioConnection::Negotiate(Offer offer, SteadyTime deadline,
 
 void StdioConnection::CallAsync(const CallRequest& request,
                                 std::function<void(CallOutcome<Value>)> done) {
-  if (request.stop.stop_requested()) return done({Fail(NotBegun())});
+  if (request.stop.stop_requested()) return done({Fail(NotBegun()), AfterCall::kUnsent});
   auto async = std::make_unique<AsyncCall>(agreement_, request, std::move(done));
   const uint64_t id = ++last_id_;
   std::string frame;
   if (auto encoded = Encode(id, request, false, &frame); !encoded) {
-    return async->done({Fail(std::move(encoded.error())), AfterCall::kUsable});
+    return async->done({Fail(std::move(encoded.error())), AfterCall::kUnsent});
   }
   if (request.stop.stop_possible()) {
     async->on_stop.emplace(request.stop, [weak = weak_from_this(), io = &io_, id] {

@@ -455,7 +455,7 @@ TEST_F(StdioConnectionTest, AStopBeforeTheCallSendsNothing) {
   const CallOutcome<Value> outcome = connection_->Call(request);
   EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
   EXPECT_FALSE(outcome.result.error().may_have_run);
-  EXPECT_EQ(outcome.after, AfterCall::kUsable);
+  EXPECT_EQ(outcome.after, AfterCall::kUnsent);
   EXPECT_FALSE(peer_->HasMessage(milliseconds(0)));
 }
 

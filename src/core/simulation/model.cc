@@ -200,7 +200,7 @@ void Model::Dispatched(const Dispatch& dispatch) {
   session.is_established = false;
 }
 
-void Model::Ended(CallId id, bool answered, Time now) {
+void Model::Ended(CallId id, bool has_begun, Time now) {
   Call& call = *FindCall(id);
   Process* process = call.process_ended ? nullptr : Find(call.process);
   if (call.process == 0) {
@@ -211,7 +211,7 @@ void Model::Ended(CallId id, bool answered, Time now) {
   if (call.session >= 0) {
     Session& session = sessions[call.session];
     // Whatever the answer, the worker has what there is of the session.
-    if (process != nullptr && answered && session.owner == process->number) {
+    if (process != nullptr && has_begun && session.owner == process->number) {
       session.is_established = true;
     }
     --session.open_calls;

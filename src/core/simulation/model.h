@@ -86,8 +86,8 @@ class Model {
   Dispatch NextDispatch(Time now) const;
   void Dispatched(const Dispatch& dispatch);
 
-  // A call has ended, in whatever way; `answered`: by its worker's answer.
-  void Ended(CallId id, bool answered, Time now);
+  // A call has ended, in whatever way; `has_begun`: its worker is known to have had it.
+  void Ended(CallId id, bool has_begun, Time now);
   void EndSession(int session, Time now);
 
   // Whether the call is queued for a session whose state is gone, which it must not be.

@@ -25,6 +25,7 @@ template <typename T>
 requires std::is_integral_v<T> std::string Text(T number) { return std::to_string(number); }
 
 constexpr const char* kReportNames[] = {"it succeeded",
+                                        "it was not sent",
                                         "it failed",
                                         "it went on for too long",
                                         "the worker is out of step",
@@ -226,6 +227,9 @@ void World::EndCall(uint32_t a, uint32_t b) {
         case 5:
           report = CallReport::kRefused;
           break;
+        case 6:
+          report = CallReport::kUnsent;
+          break;
         default:
           break;
       }
@@ -256,7 +260,8 @@ void World::EndCallWith(Call call, CallReport report) {
     overran_ = process->number;
     Failed(*process);
   }
-  model_.Ended(call.id, /*answered=*/true, now_);
+  const bool has_begun = report != CallReport::kUnsent && report != CallReport::kRefused;
+  model_.Ended(call.id, has_begun, now_);
   core_.CallEnded(call.id, report, now_);
   Observe();
   overran_ = 0;
@@ -466,7 +471,7 @@ void World::On(const snakepit::EndCall& effect) {
     case Why::kWorkerLost:
       break;
   }
-  model_.Ended(call.id, /*answered=*/false, now_);
+  model_.Ended(call.id, /*has_begun=*/false, now_);
 }
 
 void World::On(const AskWorkerToEnd& effect) {
