@@ -104,7 +104,7 @@ void Core::CallEnded(CallId id, CallReport report, Time now) {
     }
     if (report == CallReport::kFailedOverran) Overran(worker, now);
     if (report == CallReport::kFailedUnusable) Handle(worker, WorkerEvent::kUnusable, now);
-    if (report == CallReport::kRefused) GiveSeatAway(worker, now);
+    if (report == CallReport::kRefused) Refused(worker, now);
     IdleIfSo(worker, now);
   }
   Settle(now);

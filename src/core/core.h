@@ -100,7 +100,8 @@ enum class HealthReport {
   kHealthy,
   kUnhealthy,
   kSilent,   // it did not answer in time: it is stopped, or hangs
-  kUnknown,  // it has no such thing, or is ending
+  kLost,     // its connection is closed
+  kUnknown,  // it has no such thing
 };
 
 enum class RestartState { kNone, kRunning, kDone, kFailed };
@@ -307,6 +308,7 @@ class Core {
   void ProcessFailed(int worker, Time now);
   void Overran(int worker, Time now);
   void GiveSeatAway(int worker, Time now);
+  void Refused(int worker, Time now);
   void CloseBreaker(Time now);
   void ProbeNext(Time now);
   std::chrono::milliseconds BackOff(int failures);

@@ -169,6 +169,15 @@ void Core::GiveSeatAway(int worker, Time now) {
   Retire(worker, now);
 }
 
+// It is ending, though nobody here has asked it to: what waits for it waits in vain.
+void Core::Refused(int worker, Time now) {
+  GiveSeatAway(worker, now);
+  std::set<CallId>& waiting = workers_[worker].waiting;
+  while (!waiting.empty()) {
+    EndQueued(calls_.find(*waiting.begin()), EndCall::Why::kSessionLost, now);
+  }
+}
+
 // --- The life cycle ----------------------------------------------------------------------------
 
 void Core::Handle(int worker, WorkerEvent event, Time now) {
@@ -379,6 +388,10 @@ void Core::HealthReported(ProcessNumber process, HealthReport report, Time now) 
       break;
     case HealthReport::kSilent:
       Handle(worker, WorkerEvent::kUnusable, now);
+      break;
+    case HealthReport::kLost:
+      // One that has calls may be finishing them, and their transport tells what becomes of them.
+      if (state.in_flight == 0) Handle(worker, WorkerEvent::kConnectionLost, now);
       break;
   }
   IdleIfSo(worker, now);

@@ -385,6 +385,20 @@ TEST_F(HealthTest, ASilentWorkerIsKilledAndReplacedAndItsCallsAreLost) {
   EXPECT_EQ(StateOf(WorkerOf(call)), WorkerState::kStarting);
 }
 
+TEST_F(HealthTest, AnIdleWorkerWhoseConnectionIsFoundClosedIsReplaced) {
+  Begin(1);
+  const CallId call = Submit();
+  Round();
+  HealthReported(ProcessOf(0), HealthReport::kLost);
+  EXPECT_EQ(StateOf(0), WorkerState::kReady) << "its call's transport tells";
+  End(call);
+  Round();
+  HealthReported(ProcessOf(0), HealthReport::kLost);
+  EXPECT_EQ(StateOf(0), WorkerState::kStopping);
+  Pass(Core::kExitGrace);
+  EXPECT_EQ(killed_, std::vector<int>{0});
+}
+
 TEST_F(HealthTest, AWorkerThatIsNotWellGetsNoCallsUntilItIsWellAgain) {
   Begin(1);
   const CallId running = Submit();
@@ -710,6 +724,17 @@ TEST_F(ReplacementTest, AWorkerThatRefusesACallAsItIsEndingGetsNoMore) {
   Exit(old, {});
   EXPECT_EQ(Processes(), 1);
   EXPECT_EQ(core_->counts().crashes, 1);
+}
+
+TEST_F(ReplacementTest, WhatWaitsForAWorkerThatRefusesIsOfALostSession) {
+  options_.affinity = Affinity::kStrictQueue;
+  Begin(1);
+  const CallId a = Submit("s"), b = Submit("s"), c = Submit("s");
+  End(a);
+  End(b, CallReport::kRefused);
+  ASSERT_NE(Ended(c), nullptr);
+  EXPECT_EQ(Ended(c)->why, EndCall::Why::kSessionLost);
+  EXPECT_EQ(asked_to_end_.size(), 1u);
 }
 
 TEST_F(ReplacementTest, WithoutOtherCallsItIsKilledAtOnce) {

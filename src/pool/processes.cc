@@ -303,22 +303,24 @@ void Pool::Impl::OnChecked(Process& process, const Result<WorkerHealth>& health)
   } else if (health.error().code == ErrorCode::kDeadlineExceeded ||
              health.error().code == ErrorCode::kProtocolError) {
     report = HealthReport::kSilent;
+  } else if (health.error().code == ErrorCode::kWorkerLost) {
+    report = HealthReport::kLost;
   }
   std::string news;
   {
     std::lock_guard lock(mutex_);
     const WorkerState before = StateLocked(process);
-    if (report == HealthReport::kSilent && process.given_up.empty()) {
-      process.given_up = health.error().code == ErrorCode::kProtocolError
-                             ? "its answer to a health check was none: " + health.error().message
-                             : "it did not answer a health check within " +
-                                   std::to_string(options_.health_timeout.count()) +
-                                   " ms: it was stopped, or hung";
-    }
     core_.HealthReported(process.number, report, steady_clock::now());
     ApplyLocked();
     const WorkerState after = StateLocked(process);
     if (after != before) {
+      if (after == WorkerState::kKilled) {
+        process.given_up = health.error().code == ErrorCode::kProtocolError
+                               ? "its answer to a health check was none: " + health.error().message
+                               : "it did not answer a health check within " +
+                                     std::to_string(options_.health_timeout.count()) +
+                                     " ms: it was stopped, or hung";
+      }
       if (after == WorkerState::kUnready) news = " says that it is not well: it gets no calls";
       if (after == WorkerState::kReady) news = " is well again";
       if (after == WorkerState::kKilled) news = " is given up: " + process.given_up;

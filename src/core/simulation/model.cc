@@ -97,7 +97,7 @@ bool Model::IsOfLostSession(const Call& call) const {
 bool Model::IsToFinish(const Call& call) const {
   if (call.session < 0 || !IsStrict() || stopped) return false;
   const Process* owner = Find(sessions[call.session].owner);
-  return owner != nullptr && owner->state == WorkerState::kDraining;
+  return owner != nullptr && owner->state == WorkerState::kDraining && !owner->is_ending;
 }
 
 // --- Calls -------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ struct Process {
   bool is_asked = false;
   bool is_killed = false;
   bool is_closed = false;  // its connection is
+  bool is_ending = false;  // it has refused a call
   bool has_served = false;
 
   bool Serves() const { return state == WorkerState::kReady || state == WorkerState::kUnready; }

@@ -31,7 +31,7 @@ constexpr const char* kReportNames[] = {"it succeeded",
                                         "the worker is out of step",
                                         "the worker is ending",
                                         "the connection is lost"};
-constexpr const char* kHealthNames[] = {"well", "not well", "silent", "unknown"};
+constexpr const char* kHealthNames[] = {"well", "not well", "silent", "lost", "unknown"};
 constexpr const char* kRefusalNames[] = {"closed", "breaker open", "queue full", "session busy",
                                          "session lost"};
 constexpr const char* kWhyNames[] = {"queue timeout", "deadline",     "cancelled",  "shutdown",
@@ -122,7 +122,7 @@ void World::Take(const Step& step) {
     case Op::kReportHealth:
       if (Process* p = pick([](const Process& q) { return q.is_checked; })) {
         constexpr HealthReport kReports[] = {HealthReport::kHealthy,   HealthReport::kHealthy,
-                                             HealthReport::kHealthy,   HealthReport::kUnhealthy,
+                                             HealthReport::kLost,      HealthReport::kUnhealthy,
                                              HealthReport::kUnhealthy, HealthReport::kUnhealthy,
                                              HealthReport::kSilent,    HealthReport::kUnknown};
         ReportHealth(*p, kReports[b % 8]);
@@ -260,6 +260,7 @@ void World::EndCallWith(Call call, CallReport report) {
     overran_ = process->number;
     Failed(*process);
   }
+  if (process != nullptr && report == CallReport::kRefused) process->is_ending = true;
   const bool has_begun = report != CallReport::kUnsent && report != CallReport::kRefused;
   model_.Ended(call.id, has_begun, now_);
   core_.CallEnded(call.id, report, now_);
@@ -328,6 +329,7 @@ void World::ReportHealth(Process& process, HealthReport report) {
   process.is_checked = false;
   const bool served = process.Serves();
   const ProcessNumber number = process.number;
+  if (report == HealthReport::kLost && process.in_flight == 0) process.is_closed = true;
   core_.HealthReported(number, report, now_);
   Observe();
   if (report == HealthReport::kSilent && served) {
