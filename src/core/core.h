@@ -193,7 +193,8 @@ class Core {
   void HealthReported(ProcessNumber process, HealthReport report, Time now);
   void MemoryMeasured(ProcessNumber process, int64_t rss_bytes, Time now);
 
-  // Begins to replace every worker that is there now; restart_state() tells how it goes on.
+  // Begins to replace every worker that is there now, unless that is under way; restart_state()
+  // tells how it goes on.
   tl::expected<void, Refusal> Restart(Time now);
   // Wants so many workers from now on, over 0. Refused when it is closed.
   tl::expected<void, Refusal> Resize(int workers, Time now);

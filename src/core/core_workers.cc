@@ -476,6 +476,7 @@ void Core::RecycleTimerFired(int worker, Time now) {
 tl::expected<void, Refusal> Core::Restart(Time now) {
   if (closed_) return tl::unexpected(Refusal::kClosed);
   if (breaker_.state() != BreakerState::kClosed) return tl::unexpected(Refusal::kBreakerOpen);
+  if (restart_ == RestartState::kRunning) return {};  // joined
   restart_ = RestartState::kRunning;
   restart_up_to_ = last_process_;
   for (Seat& seat : seats_) seat.replace_not_before = now;

@@ -252,6 +252,18 @@ TEST_P(OperationsTest, ARestartEndsWithItsTimeLimitOrThePool) {
   EXPECT_EQ(pool_->Restart(milliseconds(0)).error().code, ErrorCode::kInvalidArgument);
 }
 
+TEST_P(OperationsTest, AShutdownEndsARestartThatWaitsForAWorkerToBackOff) {
+  options_.restart_backoff = options_.max_restart_backoff = seconds(600);
+  Begin(1);
+  kill(PidOf(0), SIGKILL);
+  ASSERT_TRUE(Await([this] { return pool_->Workers()[0].state == WorkerState::kBackingOff; }));
+  auto restart = std::async([this] { return pool_->Restart(); });
+  ASSERT_TRUE(log_.WaitFor("every worker is replaced"));
+  pool_->Shutdown();
+  ASSERT_EQ(restart.wait_for(kLimit), std::future_status::ready);
+  EXPECT_EQ(restart.get().error().code, ErrorCode::kUnavailable);
+}
+
 // Breakage 10 of pools in the field: the old worker was stopped before the new one was ready.
 TEST_P(OperationsTest, WorkersAreRecycledAfterSoManyCallsAndNoCallFails) {
   options_.recycle.max_calls = 50;

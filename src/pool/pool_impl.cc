@@ -77,7 +77,6 @@ void Pool::Impl::Shutdown() {
     std::unique_lock lock(mutex_);
     core_.Stop(steady_clock::now());
     ApplyLocked();
-    changed_.notify_all();  // for a Restart that fails by it
     // The grace once to finish a call, and once to end.
     const auto limit = 2 * options_.stop_grace + kGuardianLimit;
     if (!changed_.wait_for(lock, limit, [this] { return core_.AllGone(); })) {
@@ -103,7 +102,7 @@ void Pool::Impl::Shutdown() {
 bool Pool::Impl::Drain(std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
   core_.Close();
-  changed_.notify_all();
+  TellRestartWaitersLocked();
   return changed_.wait_for(lock, timeout, [this] { return calls_.empty(); });
 }
 
@@ -124,18 +123,29 @@ Result<void> Pool::Impl::Restart(std::chrono::milliseconds timeout) {
     return Fail(RefusalLocked(begun.error()));
   }
   asio::post(io_, [this] { Log(LogLevel::kInfo, "every worker is replaced, one by one"); });
+  RestartWaiter waiter{.start_failures = start_failures_};
+  restart_waiters_.push_back(&waiter);
   ApplyLocked();
   const bool ended = changed_.wait_for(
-      lock, timeout, [this] { return core_.restart_state() != RestartState::kRunning; });
+      lock, timeout, [&waiter] { return waiter.state != RestartState::kRunning; });
   if (!ended) {
+    std::erase(restart_waiters_, &waiter);
     return Fail(ErrorCode::kDeadlineExceeded, Prefix() + "not every worker was replaced within " +
                                                   std::to_string(timeout.count()) +
                                                   " ms; it goes on: " + QueueStateLocked());
   }
-  if (core_.restart_state() == RestartState::kDone) return {};
+  if (waiter.state == RestartState::kDone) return {};
   if (core_.closed()) return Fail(RefusalLocked(Refusal::kClosed));
-  if (last_start_error_) return Fail(*last_start_error_);
+  if (start_failures_ > waiter.start_failures) return Fail(*last_start_error_);
   return Fail(RefusalLocked(Refusal::kBreakerOpen));
+}
+
+// A restart that has ended is over for all who wait for it, whatever begins before they wake up.
+void Pool::Impl::TellRestartWaitersLocked() {
+  if (restart_waiters_.empty() || core_.restart_state() == RestartState::kRunning) return;
+  for (RestartWaiter* waiter : restart_waiters_) waiter->state = core_.restart_state();
+  restart_waiters_.clear();
+  changed_.notify_all();
 }
 
 Result<void> Pool::Impl::Resize(int workers) {
@@ -274,6 +284,7 @@ void Pool::Impl::ApplyLocked() {
     std::visit([this](const auto& e) { Apply(e); }, effect);
   }
   LogBreakerLocked();
+  TellRestartWaitersLocked();
   UpdateWakeLocked();
 }
 

@@ -60,6 +60,12 @@ class Pool::Impl {
  private:
   struct AsyncCall;
 
+  // A thread in Restart.
+  struct RestartWaiter {
+    RestartState state = RestartState::kRunning;
+    int64_t start_failures = 0;  // before it
+  };
+
   // A process of a worker, from the decision to start it until nobody asks for it any more.
   struct Process {
     int worker_id = 0;
@@ -141,6 +147,7 @@ class Pool::Impl {
   void Apply(const CheckWorker& effect);
   void Apply(const MeasureWorker& effect);
   void Apply(const EndWorkerSession& effect);
+  void TellRestartWaitersLocked();
   void UpdateWakeLocked();
   std::chrono::milliseconds OldestQueuedLocked() const;
   void ArmTimer();
@@ -190,6 +197,8 @@ class Pool::Impl {
   bool thread_ends_ = false;          // nothing that is posted from now on will run
   std::optional<Error> start_error_;  // the first
   std::optional<Error> last_start_error_;
+  int64_t start_failures_ = 0;
+  std::vector<RestartWaiter*> restart_waiters_;  // of the restart that is under way
   BreakerState logged_breaker_ = BreakerState::kClosed;
   int64_t accepted_ = 0;
   int64_t succeeded_ = 0;

@@ -263,6 +263,7 @@ void Pool::Impl::ReportStartFailure(Process& process, Error error) {
   error.message = Prefix() + error.message;
   std::lock_guard lock(mutex_);
   last_start_error_ = error;
+  ++start_failures_;
   if (!start_error_) start_error_ = std::move(error);
   changed_.notify_all();
 }

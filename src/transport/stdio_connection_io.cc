@@ -171,9 +171,11 @@ void StdioConnection::ExpireLocked(SteadyTime now) {
 void StdioConnection::IoTurn() {
   Lock lock(mutex_);
   turn_posted_ = false;
-  ExpireLocked(steady_clock::now());
   if (reader_ == Reader::kNobody && IoHasWorkLocked()) reader_ = Reader::kIo;
   if (reader_ == Reader::kIo) ReadOnIo(lock);
+  // After what is there has been read: this thread may have been held up until now.
+  ExpireLocked(steady_clock::now());
+  if (reader_ == Reader::kIo && !IoHasWorkLocked()) PassReadingOnLocked();
   if (reader_ == Reader::kIo) {
     WaitOnIo();
   } else {

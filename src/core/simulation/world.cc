@@ -148,9 +148,10 @@ void World::Take(const Step& step) {
       return Stale(a, b);
     case Op::kRestart: {
       const bool refused = model_.closed || core_.breaker().state() != BreakerState::kClosed;
+      const bool joins = core_.restart_state() == RestartState::kRunning;
       Tell("the user restarts the workers");
       Require(core_.Restart(now_).has_value() != refused, "a restart is refused, or is not");
-      if (!refused) restart_up_to_ = last_process_;
+      if (!refused && !joins) restart_up_to_ = last_process_;
       return Observe();
     }
     case Op::kResize:
