@@ -33,14 +33,20 @@ using std::chrono::steady_clock;
 constexpr seconds kLimit{30};
 
 // Of the Python SDK. DIR is a folder of the test: a file `broken` in it lets no worker start, the
-// file `unwell` holds the pid of one that is not well, `journal` gets a line an execution.
+// file `unwell` holds the pid of one that is not well, `journal` gets a line an execution. While
+// there is a file `slow`, a start goes on.
 constexpr char kWorker[] = R"(
-import os, signal, sys, threading
+import os, signal, sys, threading, time
 from snakepit_bridge import Worker
 
 DIR = os.environ["DIR"]
 if os.path.exists(DIR + "/broken"):
     sys.exit("the model is broken")
+
+if os.path.exists(DIR + "/slow"):
+    print("starts slowly", file=sys.stderr, flush=True)
+while os.path.exists(DIR + "/slow"):
+    time.sleep(0.01)
 
 class Health:
     def __bool__(self):
@@ -358,6 +364,20 @@ TEST_P(OperationsTest, AStoppedWorkerIsFoundKilledAndReplacedIdleOrBusy) {
       << result.error().message;
   EXPECT_LT(steady_clock::now() - start, kLimit) << "it was the call's deadline";
   EXPECT_FALSE(testing::IsAlive(info.worker_pid));
+  ASSERT_TRUE(AwaitFullStrength()) << log_.Text();
+  ServedBy();
+}
+
+// What began to talk to the worker may still do so when the process is no more.
+TEST_P(OperationsTest, AGuardianThatIsKilledWhileAWorkerStartsIsReplaced) {
+  options_.restart_backoff = milliseconds(1);
+  Begin(2);
+  Write("slow", "");
+  kill(PidOf(0), SIGKILL);
+  ASSERT_TRUE(log_.WaitFor("starts slowly")) << log_.Text();
+  kill(testing::ParentOf(PidOf(1)), SIGKILL);
+  ASSERT_TRUE(log_.WaitFor("the process that starts workers ended")) << log_.Text();
+  Remove("slow");
   ASSERT_TRUE(AwaitFullStrength()) << log_.Text();
   ServedBy();
 }

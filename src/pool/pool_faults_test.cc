@@ -375,15 +375,6 @@ TEST(Faults, ACallThatReachesAWorkerWhileItsExitIsHandledEndsAsLost) {
   EXPECT_TRUE((*pool)->Execute("ping", {}));
 }
 
-pid_t ParentOf(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string stat;
-  std::getline(file, stat);
-  int parent = 0;
-  std::sscanf(stat.c_str() + stat.rfind(')'), ") %*c %d", &parent);
-  return parent;
-}
-
 TEST(Faults, AGuardianThatIsKilledIsReplacedAndItsWorkersWithIt) {
   for (auto kind : {testing::WorkerKind::kBundledStdioJson, testing::WorkerKind::kBundledGrpc}) {
     SCOPED_TRACE(testing::WorkerKindName(kind));
@@ -392,7 +383,7 @@ TEST(Faults, AGuardianThatIsKilledIsReplacedAndItsWorkersWithIt) {
     ASSERT_TRUE(pool) << pool.error().ToString();
     for (int round = 1; round <= 3; ++round) {
       const pid_t worker = (*pool)->Workers()[0].pid;
-      kill(ParentOf(worker), SIGKILL);
+      kill(testing::ParentOf(worker), SIGKILL);
       ASSERT_TRUE(log.WaitFor("is ready", 2 + 2 * round)) << log.Text();
       EXPECT_FALSE(testing::IsAlive(worker));
       EXPECT_TRUE((*pool)->Execute("ping", {}));
@@ -600,7 +591,7 @@ TEST(Shutdown, AGuardianThatDoesNotAnswerIsGivenUp) {
   auto pool = Pool::Start(options);
   ASSERT_TRUE(pool) << pool.error().ToString();
   const pid_t worker = (*pool)->Workers()[0].pid;
-  const pid_t guardian = ParentOf(worker);
+  const pid_t guardian = testing::ParentOf(worker);
   kill(guardian, SIGSTOP);
   (*pool)->Shutdown();
   EXPECT_TRUE(testing::WaitUntilGone(worker));
@@ -630,7 +621,7 @@ TEST(Shutdown, NoWorkerOutlivesAPoolThatIsKilled) {
       workers.push_back(pid);
     }
     ASSERT_EQ(workers.size(), 2u);
-    const pid_t guardian = ParentOf(workers[0]);
+    const pid_t guardian = testing::ParentOf(workers[0]);
     kill(pool, SIGKILL);
     int status = 0;
     waitpid(pool, &status, 0);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <fstream>
 #include <utility>
 
@@ -144,6 +145,15 @@ bool WaitUntilGone(pid_t pid) {
   if (!process.valid()) return true;
   pollfd entry{.fd = process.get(), .events = POLLIN, .revents = 0};
   return poll(&entry, 1, 10'000) == 1;
+}
+
+pid_t ParentOf(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string stat;
+  if (!std::getline(file, stat)) return 0;
+  int parent = 0;
+  std::sscanf(stat.c_str() + stat.rfind(')'), ") %*c %d", &parent);
+  return parent;
 }
 
 bool IsAlive(pid_t pid) {

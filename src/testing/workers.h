@@ -70,6 +70,9 @@ class LogWatcher {
 // Returns when the process has ended (it need not be this one's child); false after 10 s.
 bool WaitUntilGone(pid_t pid);
 
+// 0: there is no such process.
+pid_t ParentOf(pid_t pid);
+
 // Whether there is such a process, a zombie not counted.
 bool IsAlive(pid_t pid);
 
