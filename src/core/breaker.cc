@@ -3,12 +3,8 @@
 namespace snakepit {
 namespace {
 
-// Adds the end to those of the window; whether they are over the limit now.
-bool IsOneTooMany(std::deque<Breaker::Time>* ends, std::chrono::milliseconds window, int64_t limit,
-                  Breaker::Time now) {
-  ends->push_back(now);
-  while (now - ends->front() > window) ends->pop_front();
-  return static_cast<int64_t>(ends->size()) > limit;
+void Prune(std::deque<Breaker::Time>* ends, std::chrono::milliseconds window, Breaker::Time now) {
+  while (!ends->empty() && now - ends->front() > window) ends->pop_front();
 }
 
 }  // namespace
@@ -20,12 +16,15 @@ std::string_view BreakerStateName(BreakerState state) {
 
 void Breaker::ProcessEnded(bool useful, int workers, Time now) {
   if (state_ != BreakerState::kClosed) return;
-  const bool too_many_futile =
-      !useful && IsOneTooMany(&futile_, options_.restart_burst_window,
-                              int64_t{options_.restart_burst} * workers, now);
-  const bool too_many = IsOneTooMany(&all_, options_.restart_sustained_window,
-                                     int64_t{options_.restart_sustained} * workers, now);
-  if (too_many_futile || too_many) Open(now);
+  if (!useful) futile_.push_back(now);
+  all_.push_back(now);
+  Prune(&futile_, options_.restart_burst_window, now);
+  Prune(&all_, options_.restart_sustained_window, now);
+  const auto most = [workers](int limit) { return static_cast<size_t>(limit) * workers; };
+  if (futile_.size() > most(options_.restart_burst) ||
+      all_.size() > most(options_.restart_sustained)) {
+    Open(now);
+  }
 }
 
 void Breaker::Open(Time now) {

@@ -20,8 +20,8 @@ class Breaker {
 
   BreakerState state() const { return state_; }
   int64_t times_opened() const { return times_opened_; }
-  // Of the ends since it was closed last, those within the window before the latest: what opened
-  // it.
+  // What opened it: the ends within the windows before it did, those without useful work in
+  // restart_burst_window, and all in restart_sustained_window.
   size_t futile_ends() const { return futile_.size(); }
   size_t ends() const { return all_.size(); }
 

@@ -351,7 +351,10 @@ std::optional<Core::Route> Core::RouteBySession(const Call& call,
     return Route{Route::Kind::kDispatch, session.worker};
   }
   // A call that was accepted before its session had a worker waits for it in this mode, too.
-  if (options_.affinity == Affinity::kStrictFailFast && call.waits_for < 0) {
+  // The pool's own check of a legacy worker is over in a moment.
+  const bool is_only_checked =
+      owner.state == WorkerState::kReady && owner.in_flight < owner.capacity;
+  if (options_.affinity == Affinity::kStrictFailFast && call.waits_for < 0 && !is_only_checked) {
     return Route{Route::Kind::kSessionBusy};
   }
   return Route{Route::Kind::kWait, session.worker};

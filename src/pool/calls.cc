@@ -351,10 +351,11 @@ std::string Pool::Impl::QueueStateLocked() const {
 
 std::string Pool::Impl::BreakerTextLocked() const {
   const Breaker& breaker = core_.breaker();
-  std::string text = "workers are not started any more for now, as " +
-                     std::to_string(breaker.ends()) + " ended since they were last (" +
-                     std::to_string(breaker.futile_ends()) +
-                     " of them one after the other without having answered a call)";
+  std::string text = "workers are not started any more for now, as too many ended: " +
+                     std::to_string(breaker.futile_ends()) + " within " +
+                     Milliseconds(options_.restart_burst_window) +
+                     " without having answered a call, " + std::to_string(breaker.ends()) +
+                     " within " + Milliseconds(options_.restart_sustained_window) + " in all";
   if (breaker.state() == BreakerState::kHalfOpen) {
     text += "; one is being tried";
   } else if (breaker.timer()) {

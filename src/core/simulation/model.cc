@@ -113,8 +113,11 @@ std::optional<Refusal> Model::RefusalOf(const Call& call, BreakerState breaker, 
     }
     const Session& session = Use(call.session, now);
     routed.is_first = !(session.is_established && OwnerServes(session));
+    const Process* owner = Find(session.owner);
+    const bool is_only_checked = owner != nullptr && owner->state == WorkerState::kReady &&
+                                 owner->in_flight < owner->capacity;
     if (options_.affinity == Affinity::kStrictFailFast && session.owner != 0 &&
-        RouteOf(routed) == nullptr) {
+        RouteOf(routed) == nullptr && !is_only_checked) {
       return Refusal::kSessionBusy;
     }
   }

@@ -57,7 +57,8 @@ struct PoolOptions {
   std::string name;
   // How many workers the pool keeps: 1 to 1,000. 0 stands for twice the usable processors.
   int workers = 0;
-  // Calls that wait for a worker; one more is refused with QUEUE_FULL. 0: none may wait.
+  // Calls that wait for a worker; one more is refused with QUEUE_FULL. 0: none may wait, not even
+  // for the end of a health check of a worker that takes no calls meanwhile.
   size_t max_queued_calls = 1000;
   // The arguments of the calls that wait, together, as they are in memory; a call that would be
   // over it is refused with QUEUE_FULL. Those of Execute are in memory only while it runs.
@@ -283,9 +284,9 @@ class Pool {
   // UNAVAILABLE when the pool takes no more calls.
   Result<void> Resize(int workers);
 
+  PoolStats Stats() const;
   // The workers of the ids 0 to workers - 1, in that order, and then those that are being replaced
   // or are surplus, and successors that are not ready yet.
-  PoolStats Stats() const;
   std::vector<WorkerInfo> Workers() const;
 
   // Takes no more calls, and returns when all accepted ones have ended: true, or false when that
