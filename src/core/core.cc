@@ -111,10 +111,8 @@ void Core::CallEnded(CallId id, CallReport report, Time now) {
 }
 
 void Core::EndLost(Calls::iterator call, Time now) {
-  effects_.emplace_back(EndCall{.call = call->first,
-                                .why = EndCall::Why::kWorkerLost,
-                                .process = call->second.process,
-                                .exit = call->second.exit});
+  effects_.emplace_back(
+      EndCall{.call = call->first, .why = EndCall::Why::kWorkerLost, .exit = call->second.exit});
   Erase(call, now);
 }
 
@@ -275,10 +273,10 @@ void Core::ArmSessionTimer() {
     SetTimer(&session_timer_, kSessionTimer, sessions_.NextExpiry());
 }
 
-// The worker has left the state `before`: its queued calls may have to go elsewhere, or nowhere.
-void Core::WaitingLeave(int worker, WorkerState before, Time now) {
+// The worker is in another state: its queued calls may have to go elsewhere, or nowhere.
+void Core::WaitingLeave(int worker, Time now) {
   Worker& state = workers_[worker];
-  if (state.waiting.empty() || before == state.state) return;
+  if (state.waiting.empty()) return;
   const bool strict = options_.affinity != Affinity::kHint;
   // A worker that is replaced in order serves those that were accepted for it.
   if (strict && (Serves(state) || state.state == WorkerState::kDraining)) return;

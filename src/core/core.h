@@ -51,8 +51,7 @@ struct EndCall {
   };
   CallId call;
   Why why;
-  ProcessNumber process = 0;       // that was lost
-  std::optional<ExitStatus> exit;  // how it ended
+  std::optional<ExitStatus> exit;  // how the worker that was lost ended
 };
 // It is idle, or not ready yet: close its stdin, or send SIGTERM.
 struct AskWorkerToEnd {
@@ -289,7 +288,7 @@ class Core {
   bool Serves(const SessionTable::Session& session) const;
   bool IsLost(const SessionTable::Session& session) const;
   void ArmSessionTimer();
-  void WaitingLeave(int worker, WorkerState before, Time now);
+  void WaitingLeave(int worker, Time now);
 
   // Workers, in core_workers.cc.
   static bool Serves(const Worker& worker) {

@@ -193,8 +193,8 @@ void Core::Handle(int worker, WorkerEvent event, Time now) {
     SetTimer(&state.timer, kWorkerTimer + worker, std::nullopt);
     state.state = next;
     if (!Serves(state)) SetTimer(&state.recycle_timer, kRecycleTimer + worker, std::nullopt);
+    WaitingLeave(worker, now);
   }
-  WaitingLeave(worker, before, now);
   Act(worker, action, now);
 }
 
@@ -445,7 +445,6 @@ void Core::MarkDue(Worker* worker) {
 // it may be. Not set at each call, which would cost each of them.
 void Core::RecycleTimerFired(int worker, Time now) {
   Worker& state = workers_[worker];
-  if (state.recycle_timer && *state.recycle_timer > now) return;
   state.recycle_timer.reset();
   if (state.is_due) {
     any_due_ = true;  // its last replacement failed

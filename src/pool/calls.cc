@@ -12,10 +12,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-std::string Milliseconds(std::chrono::milliseconds time) {
-  return std::to_string(time.count()) + " ms";
-}
-
 }  // namespace
 
 Result<CallRequest> Pool::Impl::MakeRequest(std::string_view session_id, std::string_view command,
@@ -359,9 +355,8 @@ std::string Pool::Impl::BreakerTextLocked() const {
   if (breaker.state() == BreakerState::kHalfOpen) {
     text += "; one is being tried";
   } else if (breaker.timer()) {
-    text += "; one is tried in " +
-            Milliseconds(std::chrono::ceil<std::chrono::milliseconds>(
-                std::max(*breaker.timer() - steady_clock::now(), steady_clock::duration(0))));
+    text += "; one is tried in " + Milliseconds(std::max(*breaker.timer() - steady_clock::now(),
+                                                         steady_clock::duration(0)));
   }
   if (last_start_error_) text += "; the last start that failed: " + last_start_error_->message;
   return text;

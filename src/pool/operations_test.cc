@@ -109,21 +109,9 @@ class OperationsTest : public ::testing::TestWithParam<const char*> {
   }
 
   Adapter WorkerOf(const std::string& transport) const {
-    Adapter adapter;
-    adapter.argv = {"/usr/bin/python3", "-B", "-c", kWorker};
-    // Bazel runs a test in the folder that holds its files by the names of the project.
-    adapter.environment["PYTHONPATH"] = (std::filesystem::current_path() / "python").string();
+    Adapter adapter = testing::PythonWorker(kWorker, transport);
     adapter.environment["DIR"] = folder_;
     adapter.environment["CAPACITY"] = std::to_string(capacity_);
-    if (transport == "Grpc") {
-      for (const char* argument : {"--transport", "grpc", "--socket", "{socket}"}) {
-        adapter.argv.push_back(argument);
-      }
-      adapter.transport = GrpcTransport{};
-    } else {
-      adapter.transport =
-          StdioTransport{.codecs = {transport == "StdioJson" ? Codec::kJson : Codec::kMessagePack}};
-    }
     return adapter;
   }
 

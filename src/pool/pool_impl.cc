@@ -8,7 +8,6 @@
 #include <random>
 #include <utility>
 
-#include "src/base/fd.h"
 #include "src/pool/options.h"
 #include "src/process/proc_figures.h"
 
@@ -114,9 +113,9 @@ void Pool::Impl::EndSession(std::string_view session_id) {
 
 Result<void> Pool::Impl::Restart(std::chrono::milliseconds timeout) {
   if (timeout.count() < 1 || timeout > kLongestTimeout) {
-    return Fail(ErrorCode::kInvalidArgument, Prefix() +
-                                                 "the timeout of a restart is 1 ms to 24 h, not " +
-                                                 std::to_string(timeout.count()) + " ms");
+    return Fail(
+        ErrorCode::kInvalidArgument,
+        Prefix() + "the timeout of a restart is 1 ms to 24 h, not " + Milliseconds(timeout));
   }
   std::unique_lock lock(mutex_);
   if (auto begun = core_.Restart(steady_clock::now()); !begun) {
@@ -164,8 +163,9 @@ Result<void> Pool::Impl::Resize(int workers) {
 
 Result<WorkerHealth> Pool::Impl::CheckHealth(int worker_id, std::chrono::milliseconds timeout) {
   if (timeout.count() < 1 || timeout > kLongestTimeout) {
-    return Fail(ErrorCode::kInvalidArgument, "the timeout of a health check is 1 ms to 24 h, not " +
-                                                 std::to_string(timeout.count()) + " ms");
+    return Fail(
+        ErrorCode::kInvalidArgument,
+        Prefix() + "the timeout of a health check is 1 ms to 24 h, not " + Milliseconds(timeout));
   }
   const SteadyTime deadline = steady_clock::now() + timeout;
   auto promise = std::make_shared<std::promise<Result<WorkerHealth>>>();
@@ -180,8 +180,8 @@ Result<WorkerHealth> Pool::Impl::CheckHealth(int worker_id, std::chrono::millise
     const WorkerState state = worker.state;
     if (state != WorkerState::kReady && state != WorkerState::kUnready) {
       Error error{.code = ErrorCode::kUnavailable,
-                  .message = "worker " + std::to_string(worker_id) + " is not ready, but " +
-                             std::string(WorkerStateName(state))};
+                  .message = Prefix() + "worker " + std::to_string(worker_id) +
+                             " is not ready, but " + std::string(WorkerStateName(state))};
       error.worker_id = worker_id;
       return Fail(std::move(error));
     }
@@ -246,10 +246,9 @@ std::vector<WorkerInfo> Pool::Impl::Workers() const {
     for (const Core::Seat& seat : core_.seats()) order.push_back(seat.worker);
     for (int w = 0; w < static_cast<int>(core_.workers().size()); ++w) {
       const Core::Worker& worker = core_.workers()[w];
-      if (worker.state == WorkerState::kGone || std::count(order.begin(), order.end(), w) > 0) {
-        continue;
-      }
-      order.push_back(w);
+      const bool has_seat = static_cast<size_t>(worker.id) < core_.seats().size() &&
+                            core_.seats()[worker.id].worker == w;
+      if (worker.state != WorkerState::kGone && !has_seat) order.push_back(w);
     }
     for (int w : order) {
       const Core::Worker& worker = core_.workers()[w];

@@ -32,6 +32,12 @@
 
 namespace snakepit {
 
+// "200 ms", in whole ones.
+inline std::string Milliseconds(std::chrono::nanoseconds time) {
+  return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count()) +
+         " ms";
+}
+
 class Pool::Impl {
  public:
   // `options` are valid and whole (pool/options.h).
@@ -158,9 +164,11 @@ class Pool::Impl {
   void OnSpawnFailed(ProcessNumber number, Error error);
   void OnConnected(Process& process, Result<std::shared_ptr<Connection>> connection);
   void OnExited(ProcessNumber number, ExitStatus status, const ResourceUse& use);
+  void EndProcessLocked(ProcessNumber number, ExitStatus status);
   void GiveUpGuardian(std::string_view why);
   void AskToEnd(Process& process);
   void ReportStartFailure(Process& process, Error error);
+  bool KnowsHealth(const Agreement& agreement) const;
   void Check(std::shared_ptr<Process> process);
   void OnChecked(Process& process, const Result<WorkerHealth>& health);
   void Measure(Process& process);

@@ -15,11 +15,6 @@ using std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kStartTimeoutMargin{100};
 
-std::string Milliseconds(std::chrono::nanoseconds time) {
-  return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count()) +
-         " ms";
-}
-
 }  // namespace
 
 // Starts a guardian unless there is one.
@@ -70,11 +65,7 @@ void Pool::Impl::StartProcess(Process& process) {
     std::lock_guard lock(mutex_);
     if (StateLocked(process) != WorkerState::kStarting) {
       // Given up, or asked to end, before there was a process. No signal would reach it later.
-      core_.Exited(process.number, ExitStatus{.signal = SIGKILL}, steady_clock::now());
-      ApplyLocked();
-      processes_.erase(process.number);
-      changed_.notify_all();
-      return;
+      return EndProcessLocked(process.number, ExitStatus{.signal = SIGKILL});
     }
   }
   auto log_line = [this, id = process.worker_id](std::string_view line) {
@@ -128,25 +119,19 @@ void Pool::Impl::OnSpawnFailed(ProcessNumber number, Error error) {
   process->launch.reset();
   if (process->stderr_reader) process->stderr_reader->Close();
   std::lock_guard lock(mutex_);
-  core_.Exited(number, ExitStatus{.code = 127}, steady_clock::now());
-  ApplyLocked();
-  processes_.erase(number);
-  changed_.notify_all();
+  EndProcessLocked(number, ExitStatus{.code = 127});
 }
 
 void Pool::Impl::OnConnected(Process& process, Result<std::shared_ptr<Connection>> connection) {
   if (connection) {
     const auto time = steady_clock::now() - process.started_at;
     const Agreement& agreement = (*connection)->agreement();
-    // A legacy worker on stdio answers nothing while it has a call. PROTOCOL.md 2.3.2.
-    const bool checks_while_busy =
-        agreement.version >= 2 || std::holds_alternative<GrpcTransport>(options_.adapter.transport);
     {
       std::lock_guard lock(mutex_);
       process.connection = std::move(*connection);
       process.start_time = std::chrono::duration_cast<std::chrono::microseconds>(time);
       process.protocol_version = agreement.version;
-      core_.Ready(process.number, agreement.capacity, checks_while_busy, steady_clock::now());
+      core_.Ready(process.number, agreement.capacity, KnowsHealth(agreement), steady_clock::now());
       ApplyLocked();
       changed_.notify_all();
     }
@@ -213,6 +198,10 @@ void Pool::Impl::OnExited(ProcessNumber number, ExitStatus status, const Resourc
 
   lock.lock();
   // Not before: until now the core may have given it a call, which the aborted connection ends.
+  EndProcessLocked(number, status);
+}
+
+void Pool::Impl::EndProcessLocked(ProcessNumber number, ExitStatus status) {
   core_.Exited(number, status, steady_clock::now());
   ApplyLocked();
   processes_.erase(number);
@@ -270,11 +259,16 @@ void Pool::Impl::ReportStartFailure(Process& process, Error error) {
 
 // --- Health ------------------------------------------------------------------------------------
 
+// All but a legacy worker on stdio, which answers nothing while it has a call. PROTOCOL.md 2.3.2.
+bool Pool::Impl::KnowsHealth(const Agreement& agreement) const {
+  return agreement.version >= 2 ||
+         std::holds_alternative<GrpcTransport>(options_.adapter.transport);
+}
+
 void Pool::Impl::Check(std::shared_ptr<Process> process) {
   const SteadyTime deadline = steady_clock::now() + options_.health_timeout;
   Connection& connection = *process->connection;
-  if (connection.agreement().version >= 2 ||
-      std::holds_alternative<GrpcTransport>(options_.adapter.transport)) {
+  if (KnowsHealth(connection.agreement())) {
     return connection.CheckHealth(deadline, [this, process](const Result<WorkerHealth>& health) {
       OnChecked(*process, health);
     });
@@ -321,10 +315,10 @@ void Pool::Impl::OnChecked(Process& process, const Result<WorkerHealth>& health)
                                : "it did not answer a health check within " +
                                      std::to_string(options_.health_timeout.count()) +
                                      " ms: it was stopped, or hung";
+        news = " is given up: " + process.given_up;
       }
       if (after == WorkerState::kUnready) news = " says that it is not well: it gets no calls";
       if (after == WorkerState::kReady) news = " is well again";
-      if (after == WorkerState::kKilled) news = " is given up: " + process.given_up;
     }
     changed_.notify_all();
   }

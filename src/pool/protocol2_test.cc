@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <filesystem>
 #include <future>
 #include <memory>
 #include <stop_token>
@@ -75,21 +74,8 @@ worker.main()
 class Protocol2Test : public ::testing::TestWithParam<const char*> {
  protected:
   void Begin() {
-    const std::string transport = GetParam();
     options_.workers = 1;
-    options_.adapter.argv = {"/usr/bin/python3", "-B", "-c", kWorker};
-    // Bazel runs a test in the folder that holds its files by the names of the project.
-    options_.adapter.environment["PYTHONPATH"] =
-        (std::filesystem::current_path() / "python").string();
-    if (transport == "Grpc") {
-      for (const char* argument : {"--transport", "grpc", "--socket", "{socket}"}) {
-        options_.adapter.argv.push_back(argument);
-      }
-      options_.adapter.transport = GrpcTransport{};
-    } else {
-      options_.adapter.transport =
-          StdioTransport{.codecs = {transport == "StdioJson" ? Codec::kJson : Codec::kMessagePack}};
-    }
+    options_.adapter = testing::PythonWorker(kWorker, GetParam());
     options_.log = log_.sink();
     auto pool = Pool::Start(options_);
     ASSERT_TRUE(pool) << pool.error().ToString() << "\n" << pool.error().stderr_tail;

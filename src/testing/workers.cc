@@ -38,6 +38,17 @@ Adapter Script(std::string script, std::vector<std::string> arguments) {
   return adapter;
 }
 
+// What the end of the name says: Json, Msgpack or Grpc.
+void ServeOver(std::string_view name, Adapter* adapter) {
+  if (name.ends_with("Grpc")) {
+    adapter->argv.insert(adapter->argv.end(), {"--transport", "grpc", "--socket", "{socket}"});
+    adapter->transport = GrpcTransport{};
+  } else {
+    const Codec codec = name.ends_with("Json") ? Codec::kJson : Codec::kMessagePack;
+    adapter->transport = StdioTransport{.codecs = {codec}};
+  }
+}
+
 }  // namespace
 
 std::string_view WorkerKindName(WorkerKind kind) {
@@ -83,13 +94,15 @@ Adapter FixtureOfKind(FixtureKind kind, int capacity) {
     adapter.argv = {Here() + "/src/worker/testing/fixture_worker"};
   }
   adapter.environment["FIXTURE_CAPACITY"] = std::to_string(capacity);
-  if (name.ends_with("Grpc")) {
-    adapter.argv.insert(adapter.argv.end(), {"--transport", "grpc", "--socket", "{socket}"});
-    adapter.transport = GrpcTransport{};
-  } else {
-    const Codec codec = name.ends_with("Json") ? Codec::kJson : Codec::kMessagePack;
-    adapter.transport = StdioTransport{.codecs = {codec}};
-  }
+  ServeOver(name, &adapter);
+  return adapter;
+}
+
+Adapter PythonWorker(std::string program, std::string_view transport) {
+  Adapter adapter;
+  adapter.argv = {kPython, "-B", "-c", std::move(program)};
+  adapter.environment["PYTHONPATH"] = Here() + "/python";
+  ServeOver(transport, &adapter);
   return adapter;
 }
 

@@ -39,6 +39,10 @@ inline constexpr FixtureKind kFixtureKinds[] = {
 std::string_view FixtureKindName(FixtureKind kind);
 Adapter FixtureOfKind(FixtureKind kind, int capacity = 1);
 
+// A worker of the Python SDK whose program is given. `transport`: "StdioJson", "StdioMsgpack" or
+// "Grpc".
+Adapter PythonWorker(std::string program, std::string_view transport);
+
 // A script of src/testing/legacy on stdio.
 Adapter LegacyStdioWorker(std::string script, std::vector<std::string> arguments,
                           StdioTransport transport);

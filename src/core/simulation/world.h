@@ -11,6 +11,9 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "src/core/core.h"
@@ -23,6 +26,14 @@ namespace snakepit::simulation {
 struct Violation {
   std::string what;
 };
+
+[[noreturn]] inline void Violate(std::string what) { throw Violation{std::move(what)}; }
+
+inline void Require(bool holds, const char* what) {
+  if (!holds) [[unlikely]] {
+    Violate(what);
+  }
+}
 
 class World {
  public:
@@ -75,8 +86,21 @@ class World {
   void On(const EndWorkerSession& effect);
   Process& Living(ProcessNumber number);
   bool IsAtRest() const;
+  // A line of texts and integers.
   template <typename... Parts>
-  void Tell(const Parts&... parts);
+  void Tell(const Parts&... parts) {
+    if (story_ == nullptr) [[likely]] {
+      return;
+    }
+    std::string text;
+    ((text += Text(parts)), ...);
+    TellText(text);
+  }
+  void TellText(const std::string& text);
+  static std::string Text(std::string_view text) { return std::string(text); }
+  template <typename T>
+  requires std::is_integral_v<T>
+  static std::string Text(T number) { return std::to_string(number); }
 
   const PoolOptions options_;
   Core core_;

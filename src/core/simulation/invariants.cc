@@ -1,0 +1,230 @@
+// World: what the core does, and whether that may be.
+#include <algorithm>
+#include <variant>
+
+#include "src/core/simulation/world.h"
+
+namespace snakepit::simulation {
+namespace {
+
+constexpr const char* kWhyNames[] = {"queue timeout", "deadline",     "cancelled",  "shutdown",
+                                     "breaker open",  "session lost", "worker lost"};
+
+}  // namespace
+
+// --- Effects -----------------------------------------------------------------------------------
+
+Process& World::Living(ProcessNumber number) {
+  Process* process = model_.Find(number);
+  Require(process != nullptr, "an effect concerns a process that is not there");
+  return *process;
+}
+
+void World::On(const SpawnWorker& effect) {
+  Tell("-> process ", effect.process, " of worker ", effect.worker_id, " is to be started");
+  Require(!model_.stopped, "a process is started though the pool ends");
+  Require(effect.process > last_process_, "the number of a process is not new");
+  Require(effect.worker_id >= 0 && effect.worker_id < wanted_, "a process of no wanted worker");
+  const BreakerState breaker = core_.breaker().state();
+  Require(breaker != BreakerState::kOpen, "a process is started though the breaker is open");
+  const Core::Seat& known = core_.seats()[effect.worker_id];
+  const bool is_successor =
+      known.successor >= 0 && core_.workers()[known.successor].process == effect.process;
+  if (breaker == BreakerState::kHalfOpen) {
+    Require(model_.Find(probe_) == nullptr, "the half-open breaker has two probes");
+    probe_ = effect.process;
+  } else if (!is_successor) {
+    Require(now_ >= seats_[effect.worker_id].not_before, "a worker was not backed off from");
+  }
+  last_process_ = effect.process;
+  model_.processes.push_back({.number = effect.process, .id = effect.worker_id});
+}
+
+void World::On(const DispatchCall& effect) {
+  Tell("-> call ", effect.call, " goes to process ", effect.process);
+  const Model::Dispatch wanted = model_.NextDispatch(now_);
+  Process& process = Living(effect.process);
+  Call* const call = model_.FindCall(effect.call);
+  Require(call != nullptr, "a call is dispatched that has ended");
+  Require(call->process == 0, "a call is dispatched twice");
+  Require(process.is_ready && !process.is_asked && !process.is_killed && !process.is_closed,
+          "a call goes to a worker that is not ready");
+  Require(process.HasSpareCapacity(), "a worker gets more calls than it takes");
+  Require(wanted.call == effect.call, "a call is dispatched out of its turn");
+  Require(wanted.process == effect.process, "a call goes to the wrong worker");
+  Require(wanted.session_moved == effect.session_moved, "the move of a session is not told");
+  model_.Dispatched(wanted);
+}
+
+void World::On(const snakepit::EndCall& effect) {
+  using Why = snakepit::EndCall::Why;
+  Tell("-> call ", effect.call, " is ended: ", kWhyNames[static_cast<int>(effect.why)]);
+  Call* const found = model_.FindCall(effect.call);
+  Require(found != nullptr, "a call ends twice");
+  const Call call = *found;
+  if (effect.why == Why::kWorkerLost) {
+    Require(call.is_lost && call.process_ended, "a call is lost whose process has not ended");
+    Require(effect.exit.has_value(), "a loss is not explained");
+  } else {
+    Require(call.process == 0, "a call ends as queued that is in flight");
+  }
+  switch (effect.why) {
+    case Why::kQueueTimeout:
+      Require(now_ >= call.queue_deadline, "a queue timeout comes too early");
+      break;
+    case Why::kDeadlineExceeded:
+      Require(now_ >= call.deadline, "a deadline passes too early");
+      break;
+    case Why::kCancelled:
+      Require(cancelled_ == call.id, "a call is cancelled that nobody gave up");
+      cancelled_ = 0;
+      break;
+    case Why::kShutdown:
+      Require(model_.stopped, "a call ends by a shutdown that was none");
+      break;
+    case Why::kBreakerOpen:
+      Require(core_.breaker().state() != BreakerState::kClosed && !model_.AnyServes(),
+              "a call ends for an open breaker though a worker serves");
+      break;
+    case Why::kSessionLost:
+      Require(model_.IsOfLostSession(call), "a call ends for a session that is not lost");
+      break;
+    case Why::kWorkerLost:
+      break;
+  }
+  model_.Ended(call.id, /*has_begun=*/false, now_);
+}
+
+void World::On(const AskWorkerToEnd& effect) {
+  Tell("-> process ", effect.process, " is asked to end");
+  Process& process = Living(effect.process);
+  Require(!process.is_asked && !process.is_killed, "a process is asked to end twice");
+  Require(process.in_flight == 0, "a process is asked to end that has a call");
+  process.is_asked = true;
+}
+
+void World::On(const KillWorker& effect) {
+  Tell("-> process ", effect.process, " is killed");
+  Process& process = Living(effect.process);
+  Require(!process.is_killed, "a process is killed twice");
+  process.is_killed = true;
+}
+
+void World::On(const ReportStartTimeout& effect) {
+  Require(!Living(effect.process).is_asked, "a process that was asked to end has not started");
+}
+
+void World::On(const CheckWorker& effect) {
+  Tell("-> process ", effect.process, " is asked for its health");
+  Process& process = Living(effect.process);
+  Require(!process.is_checked, "a worker is checked twice at a time");
+  Require(process.checks_while_busy || process.in_flight == 0, "a busy worker is checked in vain");
+  process.is_checked = true;
+}
+
+void World::On(const MeasureWorker& effect) { Living(effect.process).is_measured = true; }
+
+void World::On(const EndWorkerSession& effect) {
+  Require(Living(effect.process).is_ready, "a worker that is not ready is told of a session");
+}
+
+// --- Invariants --------------------------------------------------------------------------------
+
+void World::Observe() {
+  ++events_;
+  core_.TakeEffects(&effects_);
+  for (const Effect& effect : effects_) {
+    if (const auto* spawn = std::get_if<SpawnWorker>(&effect)) On(*spawn);
+  }
+  LookAtWorkers();
+  for (const Effect& effect : effects_) {
+    if (!std::holds_alternative<SpawnWorker>(effect)) {
+      std::visit([this](const auto& e) { On(e); }, effect);
+    }
+  }
+  LookAtCalls();
+}
+
+void World::LookAtWorkers() {
+  const auto& workers = core_.workers();
+  const BreakerState breaker = core_.breaker().state();
+  if (breaker != breaker_) {
+    Tell("-> the breaker is ", BreakerStateName(breaker));
+    if (breaker != BreakerState::kHalfOpen) probe_ = 0;
+    breaker_ = breaker;
+  }
+  Require(static_cast<int>(core_.seats().size()) == wanted_, "the pool has not the wanted size");
+  int successors = 0;
+  for (int id = 0; id < wanted_; ++id) {
+    const Core::Seat& seat = core_.seats()[id];
+    const Core::Worker& worker = workers[seat.worker];
+    Require(worker.id == id, "a worker has another id than its seat");
+    Require(model_.stopped || (!worker.is_surplus && worker.state != WorkerState::kGone),
+            "a wanted worker neither lives, starts nor backs off");
+    if (seat.successor >= 0) {
+      ++successors;
+      Require(workers[seat.successor].id == id, "a successor has another id than its seat");
+    }
+  }
+  Require(successors <= 1, "two workers are replaced at a time");
+  size_t living = 0;
+  for (int w = 0; w < static_cast<int>(workers.size()); ++w) {
+    const Core::Worker& worker = workers[w];
+    if (worker.state == WorkerState::kGone) continue;
+    const bool has_seat = worker.id < wanted_ && (core_.seats()[worker.id].worker == w ||
+                                                  core_.seats()[worker.id].successor == w);
+    Require(has_seat || worker.is_surplus || model_.stopped, "a worker that nobody wants lives on");
+    if (worker.state == WorkerState::kBackingOff) {
+      Require(worker.timer || breaker != BreakerState::kClosed, "a worker backs off for ever");
+      continue;
+    }
+    ++living;
+    Process& process = Living(worker.process);
+    Require(!worker.was_ready || process.capacity == worker.capacity, "a capacity is not as told");
+    if (process.Serves() && worker.state == WorkerState::kDraining && !model_.stopped &&
+        worker.id < wanted_ && overran_ != worker.process) {
+      const Core::Worker& successor = workers[core_.seats()[worker.id].worker];
+      Require(successor.state == WorkerState::kReady,
+              "a worker drains before its successor is ready");
+    }
+    process.state = worker.state;
+    process.order = w;
+    const bool waits = worker.state == WorkerState::kStarting ||
+                       worker.state == WorkerState::kStopping ||
+                       (worker.state == WorkerState::kDraining && model_.stopped);
+    Require(!waits || worker.timer, "a worker may stay in a state for ever");
+    Require(worker.state != WorkerState::kKilled || process.is_killed ||
+                std::any_of(effects_.begin(), effects_.end(),
+                            [](const Effect& e) { return std::holds_alternative<KillWorker>(e); }),
+            "a worker counts as killed that was not");
+  }
+  Require(living == model_.processes.size(), "a process is forgotten");
+  if (core_.restart_state() == RestartState::kDone) {
+    for (const Process& process : model_.processes) {
+      Require(process.number > restart_up_to_, "a restart ends before the last old process");
+    }
+  }
+}
+
+void World::LookAtCalls() {
+  const Model::Dispatch next = model_.NextDispatch(now_);
+  Require(next.call == 0, "a call waits though a worker has room for it");
+  const bool is_out = breaker_ != BreakerState::kClosed && !model_.AnyServes();
+  for (Call& call : model_.calls) {
+    call.is_fresh = false;
+    if (call.process != 0) continue;
+    Require(!model_.IsOfLostSession(call), "a call waits for a session that is lost");
+    Require(!is_out || model_.IsToFinish(call), "a call waits though the breaker is open");
+  }
+  Require(core_.calls() == model_.calls.size(), "the number of calls is wrong");
+  Require(core_.queued() == model_.queued(), "the number of queued calls is wrong");
+  Require(core_.queued_bytes() == model_.queued_bytes(), "the bytes of queued calls are wrong");
+  for (const Process& process : model_.processes) {
+    Require(process.in_flight == core_.workers()[process.order].in_flight,
+            "the number of calls in flight is wrong");
+  }
+  const auto [least, most] = model_.SessionsBetween(now_);
+  Require(core_.sessions() >= least && core_.sessions() <= most, "the number of sessions is wrong");
+}
+
+}  // namespace snakepit::simulation
