@@ -131,7 +131,11 @@ void Pool::Impl::OnConnected(Process& process, Result<std::shared_ptr<Connection
       process.connection = std::move(*connection);
       process.start_time = std::chrono::duration_cast<std::chrono::microseconds>(time);
       process.protocol_version = agreement.version;
-      core_.Ready(process.number, agreement.capacity, KnowsHealth(agreement), steady_clock::now());
+      // One of version 1 may not be able to answer while it has a call, though it is well: on stdio
+      // it never is (PROTOCOL.md 2.3.2), and its gRPC server may have the one thread. The call's
+      // own deadline tells whether it hangs.
+      core_.Ready(process.number, agreement.capacity, /*checks_while_busy=*/agreement.version >= 2,
+                  steady_clock::now());
       ApplyLocked();
       changed_.notify_all();
     }
@@ -259,7 +263,7 @@ void Pool::Impl::ReportStartFailure(Process& process, Error error) {
 
 // --- Health ------------------------------------------------------------------------------------
 
-// All but a legacy worker on stdio, which answers nothing while it has a call. PROTOCOL.md 2.3.2.
+// All but a legacy worker on stdio.
 bool Pool::Impl::KnowsHealth(const Agreement& agreement) const {
   return agreement.version >= 2 ||
          std::holds_alternative<GrpcTransport>(options_.adapter.transport);
@@ -298,6 +302,8 @@ void Pool::Impl::OnChecked(Process& process, const Result<WorkerHealth>& health)
   } else if (health.error().code == ErrorCode::kDeadlineExceeded ||
              health.error().code == ErrorCode::kProtocolError) {
     report = HealthReport::kSilent;
+  } else if (health.error().code == ErrorCode::kHandlerFailed) {
+    report = HealthReport::kUnhealthy;
   } else if (health.error().code == ErrorCode::kWorkerLost) {
     report = HealthReport::kLost;
   }
