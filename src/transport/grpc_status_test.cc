@@ -1,9 +1,15 @@
 // What a gRPC status means for a call and for its worker. PROTOCOL.md 4.4.5.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "src/transport/grpc_fixture.h"
@@ -41,6 +47,19 @@ class GrpcStatusTest : public testing::GrpcConnectionTest {
     const CallRequest request = Releasable("status", args);
     return {MeaningOf(connection.Call(request)), MeaningOf(CallAsync(connection, request)),
             MeaningOf(connection.Stream(request, [](auto&) { return true; }))};
+  }
+
+  // A caller whose call is to end with its connection.
+  static std::thread LosesACall(Connection& connection, int number) {
+    return std::thread([&connection, number] {
+      const CallRequest request = Request("ignore");
+      const Meaning meaning =
+          number % 2 == 0 ? MeaningOf(connection.Call(request))
+                          : MeaningOf(connection.Stream(request, [](auto&) { return true; }));
+      EXPECT_EQ(meaning.code, ErrorCode::kWorkerLost) << meaning.message;
+      EXPECT_EQ(meaning.after, AfterCall::kLost);
+      EXPECT_TRUE(meaning.may_have_run);
+    });
   }
 
   void ExpectHandlerFailed(Connection& connection, const Value& args, const std::string& message) {
@@ -198,18 +217,83 @@ TEST_F(GrpcStatusTest, ATextOverTheLimitIsNamedAndTheNextCallGoesOn) {
 TEST_F(GrpcStatusTest, AWorkerThatGoesIsLostToEachCall) {
   Connection& connection = Connect();
   std::vector<std::thread> callers;
-  for (int i = 0; i < 6; ++i) {
-    callers.emplace_back([&, i] {
-      const CallRequest request = Request("ignore");
-      AfterCall after = AfterCall::kUsable;
-      if (i % 2 == 0) after = connection.Call(request).after;
-      if (i % 2 == 1) after = connection.Stream(request, [](auto&) { return true; }).after;
-      EXPECT_EQ(after, AfterCall::kLost);
-    });
-  }
+  for (int i = 0; i < 6; ++i) callers.push_back(LosesACall(connection, i));
   ASSERT_TRUE(worker_.WaitForRunning(6));
   worker_.Stop();
   for (std::thread& caller : callers) caller.join();
+}
+
+// A TCP connection to the worker that can be cut.
+class Relay {
+ public:
+  explicit Relay(int port) : listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address = Loopback(0);
+    socklen_t size = sizeof(address);
+    if (bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0) abort();
+    if (listen(listener_, 1) != 0) abort();
+    if (getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0) abort();
+    port_ = ntohs(address.sin_port);
+    thread_ = std::thread([this, port] {
+      const int client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+      const int worker = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      const sockaddr_in there = Loopback(port);
+      if (connect(worker, reinterpret_cast<const sockaddr*>(&there), sizeof(there)) != 0) abort();
+      std::thread back([&] { Pump(worker, client); });
+      client_ = client;
+      Pump(client, worker);
+      back.join();
+      close(client);
+      close(worker);
+    });
+  }
+  ~Relay() {
+    thread_.join();
+    close(listener_);
+  }
+
+  int port() const { return port_; }
+  void Cut() { shutdown(client_, SHUT_RDWR); }
+
+ private:
+  static sockaddr_in Loopback(int port) {
+    sockaddr_in address{.sin_family = AF_INET, .sin_port = htons(static_cast<uint16_t>(port))};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return address;
+  }
+
+  static void Pump(int from, int to) {
+    char buffer[4096];
+    for (ssize_t n; (n = read(from, buffer, sizeof(buffer))) > 0;) {
+      if (send(to, buffer, static_cast<size_t>(n), MSG_NOSIGNAL) < 0) break;
+    }
+    shutdown(to, SHUT_RDWR);
+  }
+
+  const int listener_;
+  int port_ = 0;
+  std::atomic<int> client_ = -1;
+  std::thread thread_;
+};
+
+class CutConnectionTest : public GrpcStatusTest {
+ protected:
+  std::string Serve() override {
+    const std::string target = worker_.Serve();
+    relay_.emplace(std::stoi(target.substr(target.rfind(':') + 1)));
+    return "127.0.0.1:" + std::to_string(relay_->port());
+  }
+
+  std::optional<Relay> relay_;
+};
+
+TEST_F(CutConnectionTest, IsLostToEachCallThoughTheWorkerLives) {
+  Connection& connection = Connect();
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 16; ++i) callers.push_back(LosesACall(connection, i));
+  ASSERT_TRUE(worker_.WaitForRunning(16));
+  relay_->Cut();
+  for (std::thread& caller : callers) caller.join();
+  worker_.Release();
 }
 
 }  // namespace
