@@ -73,11 +73,12 @@ void StdioConnection::CheckHealth(SteadyTime deadline,
     return done(Fail(ErrorCode::kUnimplemented,
                      "a worker of protocol version 1 on stdio has no health but `ping`"));
   }
-  const auto answered = [self = shared_from_this(), before = replies_.load(),
+  const auto answered = [weak = weak_from_this(), before = replies_.load(),
                          done = std::move(done)](CallOutcome<Value> outcome) {
     if (outcome.result) return done(HealthOf(*outcome.result));
     Error& error = outcome.result.error();
-    if (error.code == ErrorCode::kDeadlineExceeded && self->replies_ != before) {
+    const auto self = weak.lock();
+    if (error.code == ErrorCode::kDeadlineExceeded && self && self->replies_ != before) {
       return done(Fail(ErrorCode::kUnavailable, kBusyWithCalls));
     }
     done(Fail(std::move(error)));
