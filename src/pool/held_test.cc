@@ -2,15 +2,13 @@
 // or a stopped guardian does, calls and Shutdown have their time limits, and the log says why.
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <memory>
 #include <string>
 
 #include "snakepit/pool.h"
+#include "src/testing/debugger.h"
 #include "src/testing/workers.h"
 
 namespace snakepit {
@@ -19,6 +17,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
+using testing::Debugger;
 
 constexpr char kWorker[] = R"(
 import ctypes, os, time
@@ -39,33 +38,6 @@ def hang():
 if __name__ == "__main__":
     worker.main()
 )";
-
-// Holds a process as a debugger does whose user has gone to lunch: its exit is told to the debugger
-// alone, which does not ask.
-class Debugger {
- public:
-  explicit Debugger(pid_t pid) : child_(fork()) {
-    if (child_ == 0) {
-      if (ptrace(PTRACE_SEIZE, pid, nullptr, nullptr) != 0) _exit(1);
-      raise(SIGSTOP);
-      pause();
-      _exit(0);
-    }
-    int status = 0;
-    waitpid(child_, &status, WUNTRACED);
-    holds_ = WIFSTOPPED(status);
-    kill(child_, SIGCONT);
-  }
-  ~Debugger() {
-    kill(child_, SIGKILL);
-    waitpid(child_, nullptr, 0);
-  }
-  bool holds() const { return holds_; }
-
- private:
-  const pid_t child_;
-  bool holds_ = false;
-};
 
 class HeldTest : public ::testing::TestWithParam<const char*> {
  protected:
@@ -89,7 +61,7 @@ INSTANTIATE_TEST_SUITE_P(Transports, HeldTest, ::testing::Values("StdioMsgpack",
 
 TEST_P(HeldTest, ALostCallDoesNotWaitForADebugger) {
   Begin();
-  const Debugger debugger(WorkerPid());
+  const Debugger debugger(WorkerPid(), Debugger::Holds::kItsExit);
   ASSERT_TRUE(debugger.holds());
   const auto begin = steady_clock::now();
   const auto result = pool_->Execute("die", {}, {.timeout = milliseconds(1000)});
@@ -109,7 +81,7 @@ TEST_P(HeldTest, ALostCallDoesNotWaitForADebugger) {
 
 TEST_P(HeldTest, ShutdownDoesNotWaitForADebugger) {
   Begin();
-  const Debugger debugger(WorkerPid());
+  const Debugger debugger(WorkerPid(), Debugger::Holds::kItsExit);
   ASSERT_TRUE(debugger.holds());
   kill(WorkerPid(), SIGSTOP);
   const auto begin = steady_clock::now();

@@ -3,11 +3,10 @@
 #include <signal.h>
 
 #include <asio/post.hpp>
-#include <atomic>
 #include <chrono>
-#include <thread>
 
 #include "src/process/guardian_testing.h"
+#include "src/testing/debugger.h"
 
 namespace snakepit {
 namespace {
@@ -16,24 +15,6 @@ using std::chrono::steady_clock;
 
 // Over what the socket of a guardian takes.
 constexpr int kMoreThanFit = 5'000;
-
-// Stops a process again and again, as long as this lives.
-class Stopper {
- public:
-  explicit Stopper(pid_t pid)
-      : thread_([this, pid] {
-          while (!ends_) kill(pid, SIGSTOP);
-        }) {}
-  ~Stopper() { End(); }
-  void End() {
-    ends_ = true;
-    if (thread_.joinable()) thread_.join();
-  }
-
- private:
-  std::atomic<bool> ends_ = false;
-  std::thread thread_;
-};
 
 TEST_F(GuardianTest, RequestsDoNotWaitForAStoppedGuardian) {
   kill(guardian_->pid(), SIGSTOP);
@@ -60,7 +41,8 @@ TEST_F(GuardianTest, AStoppedGuardianIsContinued) {
 TEST_F(GuardianTest, AGuardianThatAnswersNothingIsGivenUp) {
   const UniqueFd out = SpawnPiped(1, Spec({"hold"}));
   ASSERT_EQ(ReadLine(out.get()), "ready");
-  Stopper stopper(guardian_->pid());
+  testing::Debugger debugger(guardian_->pid(), testing::Debugger::Holds::kAll);
+  ASSERT_TRUE(debugger.holds());
   guardian_->Signal(1, SIGUSR1);
   RunUntil([&] { return guardian_->is_lost(); });
   EXPECT_EQ(lost_, 0) << "its end has yet to come";
@@ -68,7 +50,7 @@ TEST_F(GuardianTest, AGuardianThatAnswersNothingIsGivenUp) {
   asio::post(io_, [&ran] { ran = true; });
   RunUntil([&] { return ran; });
   EXPECT_EQ(lost_, 0) << "the loop does not wait for its end";
-  stopper.End();
+  debugger.LetGo();
   RunUntil([&] { return lost_ > 0; });
   EXPECT_EQ(ListMarked(mark_), std::vector<pid_t>());
 }
