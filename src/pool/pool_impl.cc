@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <asio/post.hpp>
 #include <csignal>
+#include <exception>
 #include <future>
 #include <random>
 #include <utility>
@@ -39,6 +40,16 @@ class BlockedSignals {
 
 }  // namespace
 
+std::string DescribeException() {
+  try {
+    throw;
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "what is no std::exception";
+  }
+}
+
 Pool::Impl::Impl(PoolOptions options)
     : options_(std::move(options)),
       work_(asio::make_work_guard(io_)),
@@ -50,7 +61,7 @@ Result<void> Pool::Impl::Start() {
   std::unique_lock lock(mutex_);
   {
     const BlockedSignals blocked;
-    thread_ = std::thread([this] { io_.run(); });
+    thread_ = std::thread([this] { RunIo(); });
   }
   core_.Start(steady_clock::now());
   ApplyLocked();
@@ -62,6 +73,26 @@ Result<void> Pool::Impl::Start() {
   KillAll();
   Shutdown();
   return Fail(std::move(error));
+}
+
+// What is thrown is handled where it is known what it has spoilt. This is for what was not
+// foreseen: no exception ends the program, and every call has its outcome.
+void Pool::Impl::RunIo() {
+  for (;;) {
+    try {
+      io_.run();
+      return;
+    } catch (...) {
+      OnFault(DescribeException());
+    }
+  }
+}
+
+// Nobody knows what was left undone: with its worker each call ends.
+void Pool::Impl::OnFault(std::string_view what) {
+  Log(LogLevel::kError, "the pool's own thread threw " + std::string(what) +
+                            ": a fault of the pool; every worker is replaced");
+  KillAll();
 }
 
 void Pool::Impl::KillAll() {

@@ -340,7 +340,11 @@ std::string Pool::Impl::Prefix() const {
 }
 
 void Pool::Impl::Log(LogLevel level, std::string_view text) const {
-  if (options_.log) options_.log(level, Prefix() + std::string(text));
+  if (!options_.log) return;
+  try {
+    options_.log(level, Prefix() + std::string(text));
+  } catch (...) {  // there is nowhere to tell it
+  }
 }
 
 // On the io_context's thread, or with the lock.
