@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "src/transport/abandoned_calls.h"
+#include "src/transport/apart.h"
 #include "src/transport/grpc_link.h"
 #include "src/transport/grpc_messages.h"
 
@@ -62,6 +63,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
       : link_(std::move(link)),
         agreement_(std::move(agreement)),
         max_request_bytes_(std::min(agreement_.max_frame_bytes, peer.options.max_message_bytes)),
+        max_decoded_bytes_(peer.max_decoded_bytes),
         abandoned_(std::make_shared<AbandonedCalls>(link_, peer.cancel_grace)) {}
 
   const Agreement& agreement() const override { return agreement_; }
@@ -150,9 +152,13 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     return outcome;
   }
 
+  DecodeLimits LimitsOf(const CallRequest& request) const {
+    return {.max_bytes = max_decoded_bytes_, .deadline = request.deadline, .stop = request.stop};
+  }
+
   CallOutcome<Value> Finish(const grpc::Status& status, const ExecuteResponse& response,
                             const CallRequest& request) const {
-    if (status.ok()) return {DecodeResponse(response, agreement_.version)};
+    if (status.ok()) return {DecodeResponse(response, agreement_.version, LimitsOf(request))};
     if (link_->aborted()) {
       return {Fail(MayHaveRun(std::move(Lost<Value>().result.error()))), AfterCall::kLost};
     }
@@ -175,9 +181,10 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     // When this side ends the stream. In version 1 there is no telling when the worker is through
     // with it.
     const AfterCall given_up = agreement_.version == 1 ? AfterCall::kUsable : AfterCall::kAbandoned;
+    const DecodeLimits limits = LimitsOf(request);
     while (!ended && !error && reader.Read(&response)) {
       ended = response.is_final();
-      auto value = DecodeChunk(response, chunks, agreement_.version);
+      auto value = DecodeChunk(response, chunks, agreement_.version, limits);
       if (!value) {
         error = std::move(value.error());
       } else if (*value) {
@@ -206,9 +213,19 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     link_->Start(method, link_->calls(), rpc,
                  [self = shared_from_this(), id, rpc, cancel, request, done](grpc::Status status) {
                    cancel->reset();
-                   auto outcome = self->Finish(status, rpc->response, request);
-                   if (outcome.after == AfterCall::kAbandoned) self->Abandon(id, request);
-                   done(std::move(outcome));
+                   auto outcome = std::make_shared<CallOutcome<Value>>();
+                   const auto finish = [self, rpc, request, status, outcome] {
+                     *outcome = self->Finish(status, rpc->response, request);
+                   };
+                   const auto report = [self, id, request, done, outcome] {
+                     if (outcome->after == AfterCall::kAbandoned) self->Abandon(id, request);
+                     done(std::move(*outcome));
+                   };
+                   if (rpc->response.ByteSizeLong() > kLargeMessage) {
+                     return RunApart(self->link_->io(), finish, report);
+                   }
+                   finish();
+                   report();
                  });
     cancel->emplace(request.stop, &rpc->context);
     return {};
@@ -241,6 +258,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   const std::shared_ptr<GrpcLink> link_;
   const Agreement agreement_;
   const size_t max_request_bytes_;
+  const size_t max_decoded_bytes_;
   const std::shared_ptr<AbandonedCalls> abandoned_;
   std::atomic<uint64_t> last_id_ = 0;
 };
