@@ -1,4 +1,5 @@
 // Pool::Impl: calls, from submission to their one outcome.
+#include <algorithm>
 #include <asio/post.hpp>
 #include <exception>
 #include <utility>
@@ -21,6 +22,9 @@ CallOutcome<T> Thrown(const std::exception& error) {
                        .message = std::string("the call failed in the pool: ") + error.what()})),
       AfterCall::kUnusable};
 }
+
+// Between two looks of a waiting thread at the core's clock.
+constexpr std::chrono::milliseconds kTick{10};
 
 }  // namespace
 
@@ -56,12 +60,13 @@ Result<void> Pool::Impl::SubmitLocked(const CallRequest& request, size_t bytes,
     return Fail(ErrorCode::kCancelled, "the caller had given the call up before it was made");
   }
   const SteadyTime now = steady_clock::now();
-  auto id =
-      core_.Submit({.session_id = request.session_id,
-                    .queue_deadline = now + options.queue_timeout.value_or(options_.queue_timeout),
-                    .deadline = request.deadline,
-                    .bytes = bytes},
-                   now);
+  const SteadyTime queue_deadline = now + options.queue_timeout.value_or(options_.queue_timeout);
+  pending->expiry = std::min(queue_deadline, request.deadline);
+  auto id = core_.Submit({.session_id = request.session_id,
+                          .queue_deadline = queue_deadline,
+                          .deadline = request.deadline,
+                          .bytes = bytes},
+                         now);
   if (!id) {
     ++refused_;
     ApplyLocked();  // it may have made the core forget a session
@@ -74,17 +79,30 @@ Result<void> Pool::Impl::SubmitLocked(const CallRequest& request, size_t bytes,
   return {};
 }
 
+// Waits for the core, which has until `limit`. From then on this thread moves the core's clock on
+// itself, as the pool's own may be held up, by a callback say.
+template <typename Predicate>
+void Pool::Impl::AwaitCore(std::unique_lock<std::mutex>& lock, PendingCall& call, SteadyTime limit,
+                           Predicate is_over) {
+  while (!call.changed.wait_until(lock, limit, is_over)) {
+    const SteadyTime now = steady_clock::now();
+    core_.Tick(now);
+    ApplyLocked();
+    limit = now + kTick;
+  }
+}
+
 // Returns when the call has a worker or has ended.
 void Pool::Impl::AwaitWorker(std::unique_lock<std::mutex>& lock, PendingCall& call,
                              std::stop_token stop) {
   const auto is_over = [&call] { return call.process != nullptr || call.ended; };
   if (is_over()) return;
-  if (!stop.stop_possible()) return call.changed.wait(lock, is_over);
+  if (!stop.stop_possible()) return AwaitCore(lock, call, call.expiry, is_over);
   lock.unlock();
   {
     const StopCallback on_stop(std::move(stop), [this, &call] { CancelQueued(call); });
     lock.lock();
-    call.changed.wait(lock, is_over);
+    AwaitCore(lock, call, call.expiry, is_over);
     lock.unlock();
   }
   lock.lock();
@@ -119,9 +137,15 @@ void Pool::Impl::CancelQueued(const PendingCall& call) {
   ApplyLocked();
 }
 
-void Pool::Impl::ReportLocked(CallId id, AfterCall after, bool succeeded) {
+void Pool::Impl::ReportLocked(CallId id, AfterCall after, const Error* error) {
   if (!core_.IsInFlight(id)) return;  // an exchange that threw was released as well
-  CallReport report = succeeded ? CallReport::kSucceeded : CallReport::kFailed;
+  CallReport report = error == nullptr ? CallReport::kSucceeded : CallReport::kFailed;
+  if (after == AfterCall::kUnusable && error != nullptr) {
+    const auto call = calls_.find(id);
+    if (call != calls_.end() && !error->message.empty()) {
+      call->second->process->fault = error->message;
+    }
+  }
   if (after == AfterCall::kUnsent) report = CallReport::kUnsent;
   if (after == AfterCall::kUnusable) report = CallReport::kFailedUnusable;
   if (after == AfterCall::kOverran) report = CallReport::kFailedOverran;
@@ -149,7 +173,8 @@ void Pool::Impl::MakeLossOfRefusal(const CallRequest& request, const Process& pr
 void Pool::Impl::OnReleased(CallId id, AfterCall after) {
   std::lock_guard lock(mutex_);
   if (auto call = calls_.find(id); call != calls_.end()) call->second->released = true;
-  ReportLocked(id, after, /*succeeded=*/false);
+  const Error given_up;
+  ReportLocked(id, after, &given_up);
   changed_.notify_all();
 }
 
@@ -182,10 +207,12 @@ Result<T> Pool::Impl::Run(CallRequest& request, const CallOptions& options,
     result = std::move(outcome.result);
     lock.lock();
     if (outcome.after != AfterCall::kAbandoned) {
-      ReportLocked(call.id, outcome.after, result.has_value());
+      ReportLocked(call.id, outcome.after, result ? nullptr : &result.error());
     }
     if (outcome.after == AfterCall::kLost) {
-      call.changed.wait(lock, [&call] { return call.ended.has_value(); });
+      AwaitCore(lock, call,
+                std::min(request.deadline, steady_clock::now() + Core::kExitReportLimit),
+                [&call] { return call.ended.has_value(); });
     }
   }
   if (call.ended) {
@@ -224,13 +251,15 @@ Result<int64_t> Pool::Impl::ExecuteStream(std::string_view session_id, std::stri
       MakeRequest(session_id, command, args, options, options_.stream_timeout);
   if (!request) return Fail(std::move(request.error()));
   std::exception_ptr thrown;
-  const ChunkCallback guarded = [&on_chunk, &thrown](const Chunk& chunk) {
+  const ChunkCallback guarded = [this, &on_chunk, &thrown](const Chunk& chunk) {
+    bool goes_on = false;
     try {
-      return on_chunk(chunk);
-    } catch (...) {
+      goes_on = on_chunk(chunk);
+    } catch (...) {  // gives the stream up
       thrown = std::current_exception();
-      return false;  // gives the stream up
     }
+    EndIfForked();
+    return goes_on;
   };
   Result<int64_t> result = Run<int64_t>(*request, options, [&](Connection& connection) {
     return connection.Stream(*request, guarded);
@@ -271,6 +300,7 @@ void Pool::Impl::Submit(std::string_view command, Value args,
     asio::post(
         io_, [this, done = std::move(call->done), error = std::move(submitted.error())]() mutable {
           Tell(done, Fail(std::move(error)));
+          EndIfForked();
         });
     return;
   }
@@ -302,7 +332,8 @@ void Pool::Impl::OnAsyncOutcome(AsyncCall* call, CallOutcome<Value> outcome) {
     std::lock_guard lock(mutex_);
     // A lost call ends by an effect, perhaps of this very step; not before this has returned.
     if (outcome.after != AfterCall::kAbandoned) {
-      ReportLocked(call->pending.id, outcome.after, outcome.result.has_value());
+      ReportLocked(call->pending.id, outcome.after,
+                   outcome.result ? nullptr : &outcome.result.error());
     }
   }
   if (!lost) EndAsync(call, std::move(outcome.result));
@@ -325,6 +356,7 @@ void Pool::Impl::EndAsync(AsyncCall* call, Result<Value> result) {
   }
   if (call->info != nullptr) *call->info = info;
   Tell(call->done, std::move(result));
+  EndIfForked();
   std::lock_guard lock(mutex_);
   calls_.erase(call->pending.id);  // not before: Drain waits for it
   changed_.notify_all();
@@ -449,9 +481,12 @@ Error Pool::Impl::EndedLocked(const EndCall& end, const PendingCall& call) const
   const Process& process = *call.process;
   Error error;
   error.code = ErrorCode::kWorkerLost;
-  error.message = Prefix() + NameOf(process) + " ended by " +
-                  Describe(end.exit.value_or(ExitStatus{})) + " while it had the call";
+  error.message =
+      Prefix() + NameOf(process) +
+      (end.exit ? " ended by " + Describe(*end.exit) : std::string(" closed its connection")) +
+      " while it had the call";
   if (!process.given_up.empty()) error.message += "; it was killed, as " + process.given_up;
+  if (!end.exit) error.message += "; how its process ends was not known in time";
   error.exit = end.exit;
   error.stderr_tail = process.stderr_tail;
   error.may_have_run = true;

@@ -1,5 +1,10 @@
 // Pool: worker processes in any language, kept alive, and calls, streams and sessions routed to
 // them. All methods but the destructor may be called from any thread at any time.
+//
+// A pool belongs to the process that started it. In a process that is forked from that one, every
+// method fails at once with UNAVAILABLE, or returns nothing, and touches no descriptor; the
+// destructor only forgets. Such a process can start a pool of its own. One that is forked within a
+// callback of a pool must end within it, by _exit(2) or execve(2): it is aborted if it returns.
 #ifndef SNAKEPIT_POOL_H_
 #define SNAKEPIT_POOL_H_
 
@@ -47,6 +52,10 @@ struct RecycleOptions {
   int64_t max_rss_growth_bytes = 0;
   int64_t warm_up_calls = 20;
   std::chrono::milliseconds max_idle{0};  // without a call, since its last one
+  // Of all workers together, the budget of the pool: while they have more, the largest of those
+  // that have had their warm_up_calls is replaced. Not drawn: it is as given. The processes that a
+  // worker starts are not counted; CgroupLimits are for these.
+  int64_t max_total_rss_bytes = 0;
 };
 
 // Times are at most 24 h, but session_ttl at most 365 days.
@@ -57,6 +66,10 @@ struct PoolOptions {
   std::string name;
   // How many workers the pool keeps: 1 to 1,000. 0 stands for twice the usable processors.
   int workers = 0;
+  // How many workers may be starting at a time, over 0; the others wait for their turn. Starts are
+  // the most expensive thing that workers do (a model is loaded, say). 0 stands for the usable
+  // processors, and at least 2.
+  int max_starting = 0;
   // Calls that wait for a worker; one more is refused with QUEUE_FULL. 0: none may wait, not even
   // for the end of a health check of a worker that takes no calls meanwhile.
   size_t max_queued_calls = 1000;
@@ -223,12 +236,12 @@ using ChunkCallback = std::function<bool(const Chunk&)>;
 
 class Pool {
  public:
-  // Starts all workers at once and returns when all are ready. The first that fails to start fails
-  // the whole, at once: INVALID_ARGUMENT, START_FAILED or START_TIMEOUT, with the reason (errno,
-  // exit code or signal, the end of its stderr); nothing is left running.
+  // Starts the workers, max_starting at a time, and returns when all are ready. The first that
+  // fails to start fails the whole, at once: INVALID_ARGUMENT, START_FAILED or START_TIMEOUT, with
+  // the reason (errno, exit code or signal, the end of its stderr); nothing is left running.
   static Result<std::unique_ptr<Pool>> Start(PoolOptions options);
 
-  // As Shutdown(). No other thread may be in a method of the pool.
+  // As Shutdown(), but in a forked process. No other thread may be in a method of the pool.
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -284,6 +297,7 @@ class Pool {
   // UNAVAILABLE when the pool takes no more calls.
   Result<void> Resize(int workers);
 
+  // In a forked process: nothing but last_start_error, which says so.
   PoolStats Stats() const;
   // The workers of the ids 0 to workers - 1, in that order, and then those that are being replaced
   // or are surplus, and successors that are not ready yet.
@@ -295,8 +309,10 @@ class Pool {
 
   // Takes no more calls, fails the queued ones with CANCELLED, asks the workers to end (they may
   // finish the call they have) and kills, with everything they started, those that take longer than
-  // stop_grace. Returns when no process is left. Further calls of it do nothing. Not to be called
-  // from a callback of the pool.
+  // stop_grace. Returns when no process is left, or when those that are cannot be ended, as a
+  // debugger or the kernel holds them: at the latest 20 s after twice the stop_grace, if no
+  // callback of the user is running then. Further calls of it do nothing. Not to be called from a
+  // callback of the pool.
   void Shutdown();
 
  private:
