@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <exception>
 #include <future>
+#include <new>
 #include <random>
 #include <utility>
 
@@ -103,16 +104,19 @@ void Pool::Impl::RunIo() {
       io_.run();
       return;
     } catch (...) {
-      OnFault(DescribeException());
+      OnFault();
     }
   }
 }
 
 // Nobody knows what was left undone: with its worker each call ends.
-void Pool::Impl::OnFault(std::string_view what) {
-  Log(LogLevel::kError, "the pool's own thread threw " + std::string(what) +
-                            ": a fault of the pool; every worker is replaced");
-  KillAll();
+void Pool::Impl::OnFault() {
+  try {
+    Log(LogLevel::kError, "the pool's own thread threw " + DescribeException() +
+                              ": a fault of the pool; every worker is replaced");
+    KillAll();
+  } catch (const std::bad_alloc&) {  // not even for that
+  }
 }
 
 void Pool::Impl::KillAll() {

@@ -164,7 +164,7 @@ class Pool::Impl {
 
   // The pool's own thread.
   void RunIo();
-  void OnFault(std::string_view what);
+  void OnFault();
 
   // Effects.
   void ApplyLocked();

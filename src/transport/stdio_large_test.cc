@@ -24,7 +24,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-constexpr size_t kMuch = 4 << 20;
+constexpr size_t kMuch = 3 << 20;
 
 // The frame of a result: an array of so many empty arrays. Each is a byte, and 40 in memory.
 std::string ResultFrame(int64_t id, size_t arrays, std::string_view last = "\x90") {

@@ -28,7 +28,7 @@ constexpr std::chrono::steady_clock::time_point kPast{};
 
 std::string Encoded(Codec codec, const Value& value) {
   std::string out;
-  EXPECT_TRUE(Encode(codec, 2, value, &out));
+  EXPECT_TRUE(Encode(codec, 2, value, &out, "value", kMaxNesting + 1));
   return out;
 }
 
