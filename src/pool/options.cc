@@ -15,6 +15,7 @@ namespace {
 
 constexpr int kMaxRestarts = 1'000'000;
 constexpr size_t kMinMessageBytes = 1024;
+constexpr size_t kMinDecodedBytes = size_t{64} << 10;
 constexpr size_t kMaxMessageBytes = (size_t{1} << 31) - 1;
 
 constexpr std::chrono::milliseconds kLongestTtl = std::chrono::hours(365 * 24);
@@ -61,6 +62,9 @@ Result<void> Validate(const Adapter& adapter) {
   }
   if (!IsTime(adapter.start_timeout, 1, kLongestTimeout)) {
     return Bad("adapter.start_timeout", "1 ms to 24 h");
+  }
+  if (adapter.max_decoded_bytes != 0 && adapter.max_decoded_bytes < kMinDecodedBytes) {
+    return Bad("adapter.max_decoded_bytes", "0 or at least 64 KiB");
   }
   if (auto valid = Validate(adapter.process); !valid) return valid;
   if (auto valid = Validate(adapter.cgroup); !valid) return valid;

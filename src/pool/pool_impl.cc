@@ -7,7 +7,9 @@
 #include <asio/post.hpp>
 #include <csignal>
 #include <cstdlib>
+#include <exception>
 #include <future>
+#include <new>
 #include <random>
 #include <utility>
 
@@ -59,6 +61,16 @@ std::pair<LogLevel, std::string_view> ReplaceText(ReplaceReason why) {
 
 }  // namespace
 
+std::string DescribeException() {
+  try {
+    throw;
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "what is no std::exception";
+  }
+}
+
 Pool::Impl::Impl(PoolOptions options)
     : options_(std::move(options)),
       work_(asio::make_work_guard(io_)),
@@ -70,7 +82,7 @@ Result<void> Pool::Impl::Start() {
   std::unique_lock lock(mutex_);
   {
     const BlockedSignals blocked;
-    thread_ = std::thread([this] { io_.run(); });
+    thread_ = std::thread([this] { RunIo(); });
   }
   core_.Start(steady_clock::now());
   ApplyLocked();
@@ -82,6 +94,29 @@ Result<void> Pool::Impl::Start() {
   KillAll();
   Shutdown();
   return Fail(std::move(error));
+}
+
+// What is thrown is handled where it is known what it has spoilt. This is for what was not
+// foreseen: no exception ends the program, and every call has its outcome.
+void Pool::Impl::RunIo() {
+  for (;;) {
+    try {
+      io_.run();
+      return;
+    } catch (...) {
+      OnFault();
+    }
+  }
+}
+
+// Nobody knows what was left undone: with its worker each call ends.
+void Pool::Impl::OnFault() {
+  try {
+    Log(LogLevel::kError, "the pool's own thread threw " + DescribeException() +
+                              ": a fault of the pool; every worker is replaced");
+    KillAll();
+  } catch (const std::bad_alloc&) {  // not even for that
+  }
 }
 
 void Pool::Impl::KillAll() {

@@ -33,6 +33,9 @@
 
 namespace snakepit {
 
+// What has been thrown and is being handled: "std::bad_alloc".
+std::string DescribeException();
+
 // "200 ms", in whole ones.
 inline std::string Milliseconds(std::chrono::nanoseconds time) {
   return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count()) +
@@ -150,12 +153,18 @@ class Pool::Impl {
                          CallOutcome<T>* outcome) const;
   void OnReleased(CallId id, AfterCall after);
   void StartAsync(AsyncCall* call);
+  void OnAsyncOutcome(AsyncCall* call, CallOutcome<Value> outcome);
   void EndAsync(AsyncCall* call, Result<Value> result);
+  void Tell(const std::function<void(Result<Value>)>& done, Result<Value> result) const;
   static CallInfo InfoOf(const PendingCall& call);
   Error RefusalLocked(Refusal refusal) const;
   Error EndedLocked(const EndCall& end, const PendingCall& call) const;
   std::string QueueStateLocked() const;
   std::string BreakerTextLocked() const;
+
+  // The pool's own thread.
+  void RunIo();
+  void OnFault();
 
   // Effects.
   void ApplyLocked();

@@ -413,7 +413,10 @@ std::string Pool::Impl::Prefix() const {
 
 void Pool::Impl::Log(LogLevel level, std::string_view text) const {
   if (!options_.log) return;
-  options_.log(level, Prefix() + std::string(text));
+  try {
+    options_.log(level, Prefix() + std::string(text));
+  } catch (...) {  // there is nowhere to tell it
+  }
   EndIfForked();
 }
 

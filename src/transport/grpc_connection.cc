@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "src/transport/abandoned_calls.h"
+#include "src/transport/apart.h"
 #include "src/transport/grpc_link.h"
 #include "src/transport/grpc_messages.h"
 
@@ -60,6 +61,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
       : link_(std::move(link)),
         agreement_(std::move(agreement)),
         max_request_bytes_(std::min(agreement_.max_frame_bytes, peer.options.max_message_bytes)),
+        max_decoded_bytes_(peer.max_decoded_bytes),
         abandoned_(std::make_shared<AbandonedCalls>(link_, peer.cancel_grace)) {}
 
   const Agreement& agreement() const override { return agreement_; }
@@ -69,7 +71,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
       Reply reply;
       const grpc::Status status =
           ExecuteFor(link_->service(), message).Call(&context, message, &reply);
-      return status.ok() ? Decode(reply) : Failed(status, request);
+      return status.ok() ? Decode(reply, request) : Failed(status, request);
     });
   }
 
@@ -155,11 +157,15 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     return outcome;
   }
 
+  DecodeLimits LimitsOf(const CallRequest& request) const {
+    return {.max_bytes = max_decoded_bytes_, .deadline = request.deadline, .stop = request.stop};
+  }
+
   // Of an RPC that ended with OK.
-  CallOutcome<Value> Decode(const Reply& reply) {
+  CallOutcome<Value> Decode(const Reply& reply, const CallRequest& request) {
     CountReply();
     if (auto readable = reply.Check(); !readable) return {Fail(std::move(readable.error()))};
-    return {DecodeResponse(reply.message, agreement_.version)};
+    return {DecodeResponse(reply.message, agreement_.version, LimitsOf(request))};
   }
 
   // Of any other; `is_loss` counts when this side did not cancel it.
@@ -197,10 +203,11 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     // When this side ends the stream. In version 1 there is no telling when the worker is through
     // with it.
     const AfterCall given_up = agreement_.version == 1 ? AfterCall::kUsable : AfterCall::kAbandoned;
+    const DecodeLimits limits = LimitsOf(request);
     while (!ended && !error && reader.Read(&reply)) {
       CountReply();
       auto value = reply.Check().and_then(
-          [&] { return DecodeChunk(reply.message, chunks, agreement_.version); });
+          [&] { return DecodeChunk(reply.message, chunks, agreement_.version, limits); });
       ended = reply.unreadable.empty() && reply.message.is_final();
       if (!value) {
         error = std::move(value.error());
@@ -235,8 +242,17 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     link_->Start(method, link_->calls(), rpc,
                  [self = shared_from_this(), id, rpc, cancel, request, done](grpc::Status status) {
                    cancel->reset();
-                   if (status.ok()) return done(self->Decode(rpc->reply));
-                   self->FailAsync(status, id, request, done);
+                   if (!status.ok()) return self->FailAsync(status, id, request, done);
+                   auto outcome = std::make_shared<CallOutcome<Value>>();
+                   const auto decode = [self, rpc, request, outcome] {
+                     *outcome = self->Decode(rpc->reply, request);
+                   };
+                   const auto report = [done, outcome] { done(std::move(*outcome)); };
+                   if (rpc->reply.message.ByteSizeLong() > kLargeMessage) {
+                     return RunApart(self->link_->io(), decode, report);
+                   }
+                   decode();
+                   report();
                  });
     cancel->emplace(request.stop, &rpc->context);
     return {};
@@ -283,6 +299,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   const std::shared_ptr<GrpcLink> link_;
   const Agreement agreement_;
   const size_t max_request_bytes_;
+  const size_t max_decoded_bytes_;
   const std::shared_ptr<AbandonedCalls> abandoned_;
   std::atomic<uint64_t> last_id_ = 0;
   std::atomic<uint64_t> replies_ = 0;  // chunks, and ends of calls

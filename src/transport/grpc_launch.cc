@@ -21,6 +21,7 @@
 #include "src/transport/grpc_connection.h"
 #include "src/transport/launch_spec.h"
 #include "src/transport/output_reader.h"
+#include "src/value/decode_budget.h"
 
 namespace snakepit {
 namespace {
@@ -176,6 +177,7 @@ class GrpcLaunch : public Launch {
   GrpcLaunch(const Adapter& adapter, const GrpcTransport& options, LaunchContext context,
              std::string token, ReservedPort port, FdPair stdout_pipe, UniqueFd null)
       : options_(options),
+        max_decoded_bytes_(DecodedLimit(adapter.max_decoded_bytes, options.max_message_bytes)),
         context_(std::move(context)),
         token_(std::move(token)),
         port_(std::move(port)),
@@ -233,6 +235,7 @@ class GrpcLaunch : public Launch {
                                  .worker_id = WorkerIdText(context_.worker_id),
                                  .token = token_,
                                  .options = options_,
+                                 .max_decoded_bytes = max_decoded_bytes_,
                                  .cancel_grace = context_.cancel_grace},
                                 deadline, ready);
         },
@@ -249,6 +252,7 @@ class GrpcLaunch : public Launch {
 
  private:
   const GrpcTransport options_;
+  const size_t max_decoded_bytes_;
   const LaunchContext context_;
   const std::string token_;
   const ReservedPort port_;

@@ -30,8 +30,8 @@ std::shared_ptr<grpc::Channel> MakeChannel(const GrpcPeer& peer) {
 }
 
 // How much later than an RPC the channel may learn that their connection is lost: gRPC tells both
-// in one go, but each on a thread of its own. A third of the calls in flight was seen to be ahead of
-// the channel, by 0.3 ms at most.
+// in one go, but each on a thread of its own. A third of the calls in flight was seen to be ahead
+// of the channel, by 0.3 ms at most.
 constexpr std::chrono::milliseconds kLossLag{50};
 
 // With which an RPC ends whose connection is lost; handlers end theirs so, too.

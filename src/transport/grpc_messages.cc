@@ -73,11 +73,26 @@ Error InBandError(const Message& message, int version) {
   return error;
 }
 
-Result<Value> DecodeTyped(const std::string& bytes, std::string_view field) {
-  auto value = DecodeMsgpack(bytes);
-  if (value) return std::move(*value);
-  return Fail(MayHaveRun({.code = ErrorCode::kProtocolError,
-                          .message = std::string(field) + ": " + value.error().message}));
+// What cannot be decoded: as it is no MessagePack, or within the limits.
+Error Undecoded(Error error, std::string_view field) {
+  if (error.code == ErrorCode::kInvalidArgument) error.code = ErrorCode::kProtocolError;
+  error.message = std::string(field) + ": " + error.message;
+  return MayHaveRun(std::move(error));
+}
+
+Result<Value> DecodeTyped(const std::string& bytes, std::string_view field,
+                          const DecodeLimits& limits) {
+  auto value = DecodeMsgpack(bytes, MapKeys::kText, kMaxNesting, limits);
+  if (!value) value = Fail(Undecoded(std::move(value.error()), field));
+  return value;
+}
+
+// Of a worker of version 1.
+Result<Value> DecodeLegacy(const ProtoMap& map, std::string_view field,
+                           const DecodeLimits& limits) {
+  auto value = DecodeMap(map, limits);
+  if (!value) value = Fail(Undecoded(std::move(value.error()), field));
+  return value;
 }
 
 template <typename Message>
@@ -160,28 +175,30 @@ Result<void> Fill(const CallRequest& request, int version, std::string request_i
   return FillMessage(request, version, std::move(request_id), max_bytes, message);
 }
 
-Result<Value> DecodeResponse(const ExecuteResponse& response, int version) {
+Result<Value> DecodeResponse(const ExecuteResponse& response, int version,
+                             const DecodeLimits& limits) {
   if (!response.success()) return Fail(InBandError(response, version));
-  if (version > 1) return DecodeTyped(response.typed_result(), "typed_result");
-  Value result = DecodeMap(response.result());
-  if (auto error = LegacyResultError(result)) return Fail(std::move(*error));
+  if (version > 1) return DecodeTyped(response.typed_result(), "typed_result", limits);
+  Result<Value> result = DecodeLegacy(response.result(), "result", limits);
+  if (!result) return result;
+  if (auto error = LegacyResultError(*result)) return Fail(std::move(*error));
   return result;
 }
 
 Result<std::optional<Value>> DecodeChunk(const StreamResponse& response, int64_t chunks,
-                                         int version) {
+                                         int version, const DecodeLimits& limits) {
   if (!response.error().empty() || (version > 1 && !response.code().empty())) {
     return Fail(InBandError(response, version));
   }
   if (version > 1) {
     if (response.is_final() && response.typed_chunk().empty()) return std::nullopt;
-    return DecodeTyped(response.typed_chunk(), "typed_chunk");
+    return DecodeTyped(response.typed_chunk(), "typed_chunk", limits);
   }
   if (response.is_final() && response.chunk().empty()) return std::nullopt;
-  Value chunk = DecodeMap(response.chunk());
+  Result<Value> chunk = DecodeLegacy(response.chunk(), "chunk", limits);
   // The one result of a command that does not stream may be a legacy error.
-  if (response.is_final() && chunks == 0) {
-    if (auto error = LegacyResultError(chunk)) return Fail(std::move(*error));
+  if (chunk && response.is_final() && chunks == 0) {
+    if (auto error = LegacyResultError(*chunk)) return Fail(std::move(*error));
   }
   return chunk;
 }

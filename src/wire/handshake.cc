@@ -56,7 +56,7 @@ Result<int> AgreedVersion(const Value& reply, std::string_view payload) {
   if (version == nullptr) return 1;
   const int64_t* number = version->get_if<int64_t>();
   if (number == nullptr || *number < 1 || *number > kProtocolVersion) {
-    return ProtocolError("the worker speaks version " + version->ToJson() +
+    return ProtocolError("the worker speaks version " + BriefJson(*version) +
                              " of the protocol, this pool versions 1 to " +
                              std::to_string(kProtocolVersion),
                          payload);
@@ -128,9 +128,11 @@ void EncodeOfferFrame(const Offer& offer, std::string* out) {
 }
 
 Result<Agreement> DecodeOfferReply(std::string_view payload, const Offer& offer) {
-  const Result<Value> json = DecodeJson(payload);
+  // Whatever it holds beside what is looked for.
+  const DecodeLimits limits{.max_bytes = size_t{16} << 20};
+  const Result<Value> json = DecodeJson(payload, kMaxNesting, JsonDialect::kPlain, limits);
   if (!json) {
-    const Result<Value> msgpack = DecodeMsgpack(payload, MapKeys::kLegacy);
+    const Result<Value> msgpack = DecodeMsgpack(payload, MapKeys::kLegacy, kMaxNesting, limits);
     if (msgpack && msgpack->is_map()) return LegacyAgreement(Codec::kMessagePack, offer, payload);
     return Fail(ErrorCode::kProtocolError, "handshake: " + json.error().message);
   }

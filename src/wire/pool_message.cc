@@ -23,8 +23,11 @@ class PoolMessageReader {
 
   PoolMessageReader(int version, std::string_view payload) : version_(version), payload_(payload) {}
 
-  Outcome Read(Codec codec) {
-    Result<void> decoded = DecodeMembers(codec, version_, payload_, members_);
+  Outcome Read(Codec codec, const DecodeLimits& limits) {
+    Result<void> decoded = DecodeMembers(codec, version_, payload_, members_, limits);
+    if (!decoded && decoded.error().code != ErrorCode::kInvalidArgument) {
+      return TooLarge(codec, decoded.error());
+    }
     const bool is_request = version_ < 2 || !Get(kType).value;
     if (!decoded) return Bad("malformed message: " + decoded.error().message, is_request);
     if (is_request) return ReadRequest();
@@ -51,6 +54,18 @@ class PoolMessageReader {
     bad.error.code = ErrorCode::kInvalidArgument;
     bad.error.message = std::move(message);
     return tl::unexpected<BadMessage>(std::move(bad));
+  }
+
+  // Its arguments are what is large: the id may come after them.
+  tl::unexpected<BadMessage> TooLarge(Codec codec, const Error& error) {
+    constexpr size_t kEnoughForTheRest = size_t{1} << 20;
+    for (Member& member : members_) member.value.reset();
+    (void)DecodeMembers(codec, version_, payload_, members_, {.max_bytes = kEnoughForTheRest},
+                        Values::kPassedOver);
+    auto bad = Bad("the message of " + std::to_string(payload_.size()) + " bytes: " + error.message,
+                   version_ < 2 || !Get(kType).value);
+    bad.value().error.code = ErrorCode::kMessageTooLarge;
+    return bad;
   }
 
   tl::unexpected<BadMessage> Malformed(std::string_view what, bool is_request) {
@@ -225,8 +240,9 @@ std::string_view CutUtf8(std::string_view text, size_t size) {
 }  // namespace
 
 tl::expected<PoolMessage, BadMessage> DecodePoolMessage(Codec codec, int version,
-                                                        std::string_view payload) {
-  return PoolMessageReader(version, payload).Read(codec);
+                                                        std::string_view payload,
+                                                        const DecodeLimits& limits) {
+  return PoolMessageReader(version, payload).Read(codec, limits);
 }
 
 Result<void> EncodeResultFrame(Codec codec, int version, int64_t id, const Value& result,

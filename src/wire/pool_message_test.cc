@@ -243,7 +243,8 @@ RC_GTEST_PROP(PoolMessagePropertyTest, WhatThePoolSendsTheWorkerReads, ()) {
                           .session_id = session_id,
                           .timeout_ms = timeout_ms};
     std::string frame;
-    RC_ASSERT(EncodeRequestFrame(codec, request, SIZE_MAX >> 40, &frame).has_value());
+    RC_ASSERT(
+        EncodeRequestFrame(codec, request, {.max_bytes = SIZE_MAX >> 40}, &frame).has_value());
     const auto message = DecodePoolMessage(codec, 2, PayloadOf(frame));
     RC_ASSERT(message.has_value());
     RC_ASSERT(message->kind == PoolMessage::Kind::kRequest);

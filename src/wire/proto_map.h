@@ -10,6 +10,7 @@
 
 #include "snakepit/error.h"
 #include "snakepit/value.h"
+#include "src/value/decode_budget.h"
 
 namespace snakepit {
 
@@ -21,8 +22,8 @@ using ProtoMap = google::protobuf::Map<std::string, std::string>;
 Result<void> EncodeMap(const Value& map_or_null, ProtoMap* out, std::string_view root = "args");
 
 // From the worker: a member that is not UTF-8 is bytes, one that is JSON is that value, any other
-// is text. Always a map.
-Value DecodeMap(const ProtoMap& map);
+// is text. Always a map. The errors are those of DecodeBudget, and OutOfMemory.
+Result<Value> DecodeMap(const ProtoMap& map, const DecodeLimits& limits = {});
 
 }  // namespace snakepit
 

@@ -81,7 +81,8 @@ void AppendJsonFrame(const Value& message, std::string* out) {
 Result<Opening> DecodeOpening(std::string_view payload) {
   if (BeginsMsgpackMap(payload)) return Opening{.codec = Codec::kMessagePack};
   // What is no JSON either gets its answer from DecodePoolMessage.
-  const Result<Value> message = DecodeJson(payload);
+  const DecodeLimits limits{.max_bytes = size_t{16} << 20};
+  const Result<Value> message = DecodeJson(payload, kMaxNesting, JsonDialect::kPlain, limits);
   if (!message || message->TextAt("type") != "protocol_negotiation") return Opening{};
   Result<PoolOffer> offer = DecodeOffer(*message, payload);
   if (!offer) return Fail(std::move(offer.error()));

@@ -77,6 +77,13 @@ void SetHeader(Response* response, const std::string& request_id) {
   response->set_timestamp(NanosecondsSinceEpoch());
 }
 
+// Arguments over the limits, and for which there is no memory, are too large.
+Error UndecodedArgs(std::string_view field, const Error& error) {
+  return CallError(
+      error.code == ErrorCode::kInvalidArgument ? error.code : ErrorCode::kMessageTooLarge,
+      std::string(field) + " cannot be decoded: " + error.message, false);
+}
+
 // The error of a call, its message cut so that the reply stays within the limit.
 template <typename Response>
 void SetError(Response* response, const Error& error, size_t limit) {
@@ -103,6 +110,7 @@ class GrpcServer::Service : public SnakepitBridge::CallbackService {
   Service(WorkerCore& core, size_t max_message_bytes)
       : core_(core),
         max_message_bytes_(max_message_bytes),
+        decode_limits_{.max_bytes = DecodedLimit(0, max_message_bytes)},
         pool_limit_(max_message_bytes),
         executor_(core.options.capacity) {}
 
@@ -237,15 +245,15 @@ class GrpcServer::Service : public SnakepitBridge::CallbackService {
   template <typename Request, typename Run>
   auto RunHandler(const Request& request, RpcCall& call, Run run) -> decltype(run()) {
     if (call.typed) {
-      Result<Value> args = DecodeMsgpack(request.typed_args());
+      Result<Value> args =
+          DecodeMsgpack(request.typed_args(), MapKeys::kText, kMaxNesting, decode_limits_);
       if (args && !args->is_map()) args = Fail(ErrorCode::kInvalidArgument, "they are no map");
-      if (!args) {
-        return Fail(CallError(ErrorCode::kInvalidArgument,
-                              "typed_args cannot be decoded: " + args.error().message, false));
-      }
+      if (!args) return Fail(UndecodedArgs("typed_args", args.error()));
       call.args = *std::move(args);
     } else {
-      call.args = DecodeMap(request.args());
+      Result<Value> args = DecodeMap(request.args(), decode_limits_);
+      if (!args) return Fail(UndecodedArgs("args", args.error()));
+      call.args = *std::move(args);
     }
     std::multiset<std::string>::iterator active;
     {
@@ -324,7 +332,8 @@ class GrpcServer::Service : public SnakepitBridge::CallbackService {
 
   WorkerCore& core_;
   const size_t max_message_bytes_;
-  std::atomic<size_t> pool_limit_;  // what the pool reads, as it said
+  const DecodeLimits decode_limits_;  // of the arguments of a call
+  std::atomic<size_t> pool_limit_;    // what the pool reads, as it said
   std::atomic<bool> draining_{false};
 
   std::mutex mutex_;

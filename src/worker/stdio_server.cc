@@ -86,6 +86,7 @@ StdioServer::StdioServer(WorkerCore& core, UniqueFd input, UniqueFd output, size
       max_frame_bytes_(max_frame_bytes),
       writer_(std::move(output)),
       reader_(max_frame_bytes, 0),
+      decode_limits_{.max_bytes = DecodedLimit(0, max_frame_bytes)},
       send_limit_(max_frame_bytes),
       executor_(core.options.capacity) {}
 
@@ -121,7 +122,8 @@ void StdioServer::Terminate() {
 void StdioServer::ReadLoop() {
   while (const auto payload = NextPayload()) {
     if (!open_ && Negotiate(*payload)) continue;
-    auto message = DecodePoolMessage(agreement_.codec, agreement_.version, *payload);
+    auto message =
+        DecodePoolMessage(agreement_.codec, agreement_.version, *payload, decode_limits_);
     open_ = open_ || message.has_value();
     // Before another thread can read a `cancel` for it.
     const bool is_new = message && message->kind == PoolMessage::Kind::kRequest;

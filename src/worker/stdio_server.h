@@ -101,6 +101,7 @@ class StdioServer {
   AdaptiveWait wait_;
   bool open_ = false;  // whether the agreement is settled; then it never changes
   Agreement agreement_;
+  const DecodeLimits decode_limits_;  // of a message of the pool
   size_t send_limit_;
 
   ReadingRole role_;

@@ -107,6 +107,12 @@ struct Adapter {
   std::chrono::milliseconds start_timeout{20'000};
   ProcessSettings process;
   CgroupLimits cgroup;
+  // What the values in one message of the worker may take in memory, in bytes: 64 KiB or more. One
+  // that takes more ends its call with MESSAGE_TOO_LARGE, before the memory is taken; the worker
+  // goes on. 0: eight times the largest message, but at least 512 MiB. An element of an array takes
+  // 16 bytes, a member of a map 80, and a text, array or map inside 24 to 48 more: an array of
+  // 1,000,000 nulls, of 1 MB in MessagePack, takes 16 MB.
+  size_t max_decoded_bytes = 0;
 };
 
 // The variables of this process that a worker inherits, if set. A name that ends in '*' stands for

@@ -119,7 +119,7 @@ struct PoolOptions {
   // opens again.
   std::chrono::milliseconds breaker_cooldown{10'000};
   // What the pool has to tell, and each line that a worker writes to stderr. Called from the
-  // pool's own thread; must not call the pool, must not throw, and should not block.
+  // pool's own thread; must not call the pool, and should not block. What it throws is dropped.
   std::function<void(LogLevel, std::string_view)> log;
 };
 
@@ -269,9 +269,9 @@ class Pool {
                                          const CallOptions& options = {});
 
   // Runs a command without waiting for it. `done` is called exactly once, from the pool's own
-  // thread, should not block and must not throw; it may call Submit, but no method that waits. A
-  // refusal comes by `done` too: after Shutdown on the caller's thread. `options.info`, if any,
-  // must live until then.
+  // thread, should not block, and may call Submit, but no method that waits. What it throws is
+  // logged, and dropped. A refusal comes by `done` too: after Shutdown on the caller's thread.
+  // `options.info`, if any, must live until then.
   void Submit(std::string_view command, Value args, std::function<void(Result<Value>)> done,
               const CallOptions& options = {});
 
