@@ -54,7 +54,7 @@ class Peer {
   PoolMessage Read() {
     const auto payload = ReadPayload();
     if (!payload) return {.kind = Kind::kUnknown};
-    auto message = DecodePoolMessage(agreement.codec, agreement.version, *payload);
+    auto message = DecodePoolMessage(agreement, *payload);
     EXPECT_TRUE(message) << message.error().error.message;
     return message ? std::move(*message) : PoolMessage{.kind = Kind::kUnknown};
   }

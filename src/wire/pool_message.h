@@ -12,6 +12,7 @@
 #include "snakepit/adapter.h"
 #include "snakepit/error.h"
 #include "snakepit/value.h"
+#include "src/wire/handshake.h"
 
 namespace snakepit {
 
@@ -38,9 +39,9 @@ struct BadMessage {
   Error error;  // INVALID_ARGUMENT
 };
 
-// Decodes the payload of a frame from the pool. In version 1 every map is a request, and members of
-// version 2 are ignored.
-tl::expected<PoolMessage, BadMessage> DecodePoolMessage(Codec codec, int version,
+// Decodes the payload of a frame from the pool, by the codec, the version and the features agreed.
+// In version 1 every map is a request, and members of version 2 are ignored.
+tl::expected<PoolMessage, BadMessage> DecodePoolMessage(const Agreement& agreement,
                                                         std::string_view payload);
 
 // Append whole frames. MESSAGE_TOO_LARGE when the payload is over max_frame_bytes, HANDLER_FAILED
