@@ -133,7 +133,9 @@ void CheckReply(Codec codec, int version, std::string_view payload) {
 }
 
 void CheckPoolMessage(Codec codec, int version, std::string_view payload) {
-  const auto message = DecodePoolMessage(codec, version, payload);
+  const Agreement agreement = {
+      .codec = codec, .version = version, .stream = version >= 2, .session = version >= 2};
+  const auto message = DecodePoolMessage(agreement, payload);
   std::string frame;
   if (!message) {
     SNAKEPIT_CHECK(message.error().error.code == ErrorCode::kInvalidArgument);
@@ -163,7 +165,7 @@ void CheckPoolMessage(Codec codec, int version, std::string_view payload) {
                            .timeout_ms = message->timeout_ms};
   SNAKEPIT_CHECK(EncodeRequestFrame(codec, request, {.max_bytes = UINT32_MAX}, &frame).has_value());
   const auto again =
-      DecodePoolMessage(codec, version, std::string_view(frame).substr(kFrameHeaderBytes));
+      DecodePoolMessage(agreement, std::string_view(frame).substr(kFrameHeaderBytes));
   SNAKEPIT_CHECK(again.has_value() && again->kind == PoolMessage::Kind::kRequest);
   SNAKEPIT_CHECK(again->id == message->id && again->command == message->command);
   SNAKEPIT_CHECK(again->args == message->args && again->stream == message->stream);

@@ -55,7 +55,7 @@ class StdioPeer {
   PoolMessage Read() {
     const auto payload = ReadPayload();
     if (!payload) return {.kind = PoolMessage::Kind::kUnknown};
-    auto message = DecodePoolMessage(agreement.codec, agreement.version, *payload);
+    auto message = DecodePoolMessage(agreement, *payload);
     EXPECT_TRUE(message) << message.error().error.message;
     return message ? std::move(*message) : PoolMessage{.kind = PoolMessage::Kind::kUnknown};
   }

@@ -2,24 +2,16 @@
 
 #include <algorithm>
 #include <cassert>
-#include <ctime>
 
 #include "src/base/quote.h"
 #include "src/value/json.h"
 #include "src/wire/codec.h"
 #include "src/wire/frame.h"
 #include "src/wire/msgpack.h"
+#include "src/wire/timestamp.h"
 
 namespace snakepit {
 namespace {
-
-std::string TimestampNow() {
-  const std::time_t now = std::time(nullptr);
-  std::tm utc{};
-  gmtime_r(&now, &utc);
-  char text[sizeof "2026-01-01T00:00:00Z"];
-  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc)};
-}
 
 bool Offers(const Offer& offer, Codec codec) {
   return std::find(offer.codecs.begin(), offer.codecs.end(), codec) != offer.codecs.end();

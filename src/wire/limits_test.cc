@@ -277,8 +277,9 @@ TEST(RequestLimitsTest, ArgumentsOverTheLimitAreRefusedWithTheirId) {
     std::string frame;
     ASSERT_TRUE(EncodeRequestFrame(codec, {.id = 7, .command = "c", .args = &args, .version = 2},
                                    {.max_bytes = UINT32_MAX}, &frame));
-    const auto message = DecodePoolMessage(
-        codec, 2, std::string_view(frame).substr(kFrameHeaderBytes), {.max_bytes = 10'000});
+    const auto message =
+        DecodePoolMessage(Agreement{.codec = codec, .version = 2},
+                          std::string_view(frame).substr(kFrameHeaderBytes), {.max_bytes = 10'000});
     ASSERT_FALSE(message);
     EXPECT_EQ(message.error().id, 7);
     EXPECT_EQ(message.error().error.code, ErrorCode::kMessageTooLarge);

@@ -138,10 +138,18 @@ class Decoder {
   }
 
   bool DecodeText(size_t length, Value* out) {
+    const size_t start = at_;
     std::string_view text;
-    if (!TakeText(length, &text)) return false;
-    if (!budget_.Take(sizeof(std::string) + TextHeapBytes(length))) return false;
-    *out = text;
+    if (!TakeBytes(length, &text)) return false;
+    if (IsUtf8(text)) {
+      if (!budget_.Take(sizeof(std::string) + TextHeapBytes(length))) return false;
+      *out = text;
+    } else if (keys_ == MapKeys::kLegacy) {
+      if (!budget_.Take(sizeof(Bytes) + TextHeapBytes(length))) return false;
+      *out = Bytes{std::string(text)};  // PROTOCOL.md 2.2.8
+    } else {
+      return Fault("a str is not UTF-8", start);
+    }
     return true;
   }
 
@@ -319,7 +327,7 @@ class Decoder {
 
   bool ConvertLegacyKey(Value key, size_t start, std::string* out) {
     if (auto* bytes = key.get_if<Bytes>()) {
-      if (!IsUtf8(bytes->data)) return Fault("a map's key is a bin that is not UTF-8", start);
+      if (!IsUtf8(bytes->data)) return Fault("a map's key is bytes that are not UTF-8", start);
       *out = std::move(bytes->data);
     } else if (const auto* int64 = key.get_if<int64_t>()) {
       *out = std::to_string(*int64);

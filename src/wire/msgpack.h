@@ -17,14 +17,14 @@
 
 namespace snakepit {
 
-// Which keys a map may have.
+// Which keys a map may have, and what becomes of a str that is not UTF-8.
 enum class MapKeys {
-  kText,    // text alone: version 2. PROTOCOL.md 6.12.1
-  kLegacy,  // a bin of UTF-8, or an integer, too, which become text: version 1. PROTOCOL.md 2.7.5
+  kText,    // text alone; an error: version 2. PROTOCOL.md 6.12.1
+  kLegacy,  // a bin of UTF-8, or an integer, too, which become text; bytes: version 1. 2.2.8, 2.7.5
 };
 
 // Decodes exactly one MessagePack object: every type but the extensions.
-// - str must be UTF-8, and is text; bin is bytes; a float of 32 bits becomes a double.
+// - str is text; bin is bytes; a float of 32 bits becomes a double.
 // - A key that may not be is an error. Of equal keys the last counts.
 // What is reserved in memory follows the bytes that are there, not the lengths claimed.
 // The error is an INVALID_ARGUMENT of one line: what is wrong, at which byte, and the first bytes.

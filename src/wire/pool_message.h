@@ -13,6 +13,7 @@
 #include "snakepit/error.h"
 #include "snakepit/value.h"
 #include "src/value/decode_budget.h"
+#include "src/wire/handshake.h"
 
 namespace snakepit {
 
@@ -39,9 +40,9 @@ struct BadMessage {
   Error error;  // INVALID_ARGUMENT; MESSAGE_TOO_LARGE: over the limits, or there is no memory
 };
 
-// Decodes the payload of a frame from the pool. In version 1 every map is a request, and members of
-// version 2 are ignored.
-tl::expected<PoolMessage, BadMessage> DecodePoolMessage(Codec codec, int version,
+// Decodes the payload of a frame from the pool, by the codec, the version and the features agreed.
+// In version 1 every map is a request, and members of version 2 are ignored.
+tl::expected<PoolMessage, BadMessage> DecodePoolMessage(const Agreement& agreement,
                                                         std::string_view payload,
                                                         const DecodeLimits& limits = {});
 

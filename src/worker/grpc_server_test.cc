@@ -99,7 +99,10 @@ class GrpcServerTest : public ::testing::Test {
     EXPECT_EQ(*started, folder_ + "/a socket");
     channel_ = NewChannel();
     stub_ = SnakepitBridge::NewStub(channel_);
-    thread_ = std::thread([this] { server_->Run(); });
+    thread_ = std::thread([this] {
+      PoolWatch nobody;
+      server_->Run(nobody);
+    });
   }
 
   std::shared_ptr<grpc::Channel> NewChannel() {
