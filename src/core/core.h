@@ -136,7 +136,7 @@ enum class HealthReport {
   kUnhealthy,
   kSilent,   // it did not answer in time: it is stopped, or hangs
   kLost,     // its connection is closed
-  kUnknown,  // it has no such thing
+  kUnknown,  // it lives: it has no such thing, or says, or shows, that it is too busy to answer
 };
 
 enum class RestartState { kNone, kRunning, kDone, kFailed };

@@ -481,12 +481,15 @@ Error Pool::Impl::EndedLocked(const EndCall& end, const PendingCall& call) const
   const Process& process = *call.process;
   Error error;
   error.code = ErrorCode::kWorkerLost;
-  error.message =
-      Prefix() + NameOf(process) +
-      (end.exit ? " ended by " + Describe(*end.exit) : std::string(" closed its connection")) +
-      " while it had the call";
-  if (!process.given_up.empty()) error.message += "; it was killed, as " + process.given_up;
-  if (!end.exit) error.message += "; how its process ends was not known in time";
+  error.message = Prefix() + NameOf(process);
+  if (end.exit) {
+    error.message += " ended by " + Describe(*end.exit) + " while it had the call" +
+                     ReasonText(*end.exit, process.given_up);
+  } else {
+    error.message += " closed its connection while it had the call; ";
+    if (!process.given_up.empty()) error.message += "it was killed, as " + process.given_up + "; ";
+    error.message += "how its process ends was not known in time";
+  }
   error.exit = end.exit;
   error.stderr_tail = process.stderr_tail;
   error.may_have_run = true;

@@ -127,6 +127,17 @@ TEST_P(HeldTest, AKillAtTheEndOfThePoolIsExplained) {
   EXPECT_TRUE(log_.WaitFor("is killed: it did not end within 100 ms after it was asked to"));
 }
 
+TEST_P(HeldTest, AKillBySomebodyElseIsSaidToBe) {
+  Begin();
+  const pid_t guardian = testing::ParentOf(WorkerPid());
+  kill(WorkerPid(), SIGKILL);
+  EXPECT_TRUE(log_.WaitFor("ended by signal 9 (Killed); the pool did not send it"));
+  ASSERT_TRUE(log_.WaitFor(" is ready after", 2));  // once more
+  ASSERT_GT(guardian, 1);
+  kill(guardian, SIGKILL);
+  EXPECT_TRUE(log_.WaitFor("signal 9 (Killed), as the process that starts workers ended"));
+}
+
 TEST_P(HeldTest, ARecyclingIsExplained) {
   options_.recycle.max_calls = 1;
   Begin();

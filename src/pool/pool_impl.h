@@ -190,6 +190,7 @@ class Pool::Impl {
   void OnSpawnFailed(ProcessNumber number, Error error);
   void OnConnected(Process& process, Result<std::shared_ptr<Connection>> connection);
   void OnExited(ProcessNumber number, ExitStatus status, const ResourceUse& use);
+  static std::string ReasonText(const ExitStatus& status, const std::string& given_up);
   void SignalLocked(Process& process, int signal);
   std::string KillText(const Process& process, KillReason why) const;
   void Disown(Process& process);

@@ -148,7 +148,11 @@ void Pool::Impl::OnConnected(Process& process, Result<std::shared_ptr<Connection
       process.connection = std::move(*connection);
       process.start_time = std::chrono::duration_cast<std::chrono::microseconds>(time);
       process.protocol_version = agreement.version;
-      core_.Ready(process.number, agreement.capacity, KnowsHealth(agreement), steady_clock::now());
+      // One of version 1 may not be able to answer while it has a call, though it is well: on stdio
+      // it never is (PROTOCOL.md 2.3.2), and its gRPC server may have the one thread. The call's
+      // own deadline tells whether it hangs.
+      core_.Ready(process.number, agreement.capacity, /*checks_while_busy=*/agreement.version >= 2,
+                  steady_clock::now());
       ApplyLocked();
       changed_.notify_all();
     }
@@ -195,9 +199,8 @@ void Pool::Impl::OnExited(ProcessNumber number, ExitStatus status, const Resourc
   lock.unlock();
 
   const auto cpu_time = use.user_time + use.system_time;
-  const std::string ended = name + " ended by " + Describe(status) +
-                            (given_up.empty() ? "" : ", as " + given_up) + "; it used " +
-                            Milliseconds(cpu_time) + " of processor time and " +
+  const std::string ended = name + " ended by " + Describe(status) + ReasonText(status, given_up) +
+                            "; it used " + Milliseconds(cpu_time) + " of processor time and " +
                             std::to_string(use.max_rss_bytes >> 20) + " MiB";
   if (failed && !was_asked && !process->start_failure_reported) {
     Error error{
@@ -234,7 +237,9 @@ void Pool::Impl::GiveUpGuardian(std::string_view why) {
     // Destroyed, and with it the workers, on this thread's next turn, outside the lock.
     asio::post(io_, [old = std::shared_ptr<Guardian>(std::move(guardian_))] {});
     for (const auto& [number, process] : processes_) {
-      if (process->is_spawned) numbers.push_back(number);
+      if (!process->is_spawned) continue;
+      process->given_up = why;
+      numbers.push_back(number);
     }
   }
   for (ProcessNumber number : numbers) OnExited(number, ExitStatus{.signal = SIGKILL}, {});
@@ -258,6 +263,13 @@ void Pool::Impl::AskToEnd(Process& process) {
   if (process.launch->EndsBySigterm()) SignalLocked(process, SIGTERM);
 }
 
+// What comes after how a process ended: why it was killed, or that it was not this pool.
+std::string Pool::Impl::ReasonText(const ExitStatus& status, const std::string& given_up) {
+  if (status.signal != SIGKILL) return "";
+  if (!given_up.empty()) return ", as " + given_up;
+  return "; the pool did not send it (the kernel does when memory runs out: see its log)";
+}
+
 // What comes after "is killed: " and after "as ".
 std::string Pool::Impl::KillText(const Process& process, KillReason why) const {
   const std::string detail = process.fault.empty() ? "" : ": " + process.fault;
@@ -272,8 +284,9 @@ std::string Pool::Impl::KillText(const Process& process, KillReason why) const {
       return "it went on for over " + Milliseconds(options_.cancel_grace) +
              " with a call that was given up";
     case KillReason::kConnectionClosed:
-      return "it closed its connection, and did not end within " +
-             Milliseconds(std::min(Core::kExitGrace, options_.stop_grace));
+      return "it did not end within " +
+             Milliseconds(std::min(Core::kExitGrace, options_.stop_grace)) +
+             " after it had closed its connection";
     case KillReason::kIgnoredEnd:
       return "it did not end within " + Milliseconds(options_.stop_grace) +
              " after it was asked to";
@@ -318,7 +331,7 @@ void Pool::Impl::ReportStartFailure(Process& process, Error error) {
 
 // --- Health ------------------------------------------------------------------------------------
 
-// All but a legacy worker on stdio, which answers nothing while it has a call. PROTOCOL.md 2.3.2.
+// All but a legacy worker on stdio.
 bool Pool::Impl::KnowsHealth(const Agreement& agreement) const {
   return agreement.version >= 2 ||
          std::holds_alternative<GrpcTransport>(options_.adapter.transport);
@@ -357,6 +370,8 @@ void Pool::Impl::OnChecked(Process& process, const Result<WorkerHealth>& health)
   } else if (health.error().code == ErrorCode::kDeadlineExceeded ||
              health.error().code == ErrorCode::kProtocolError) {
     report = HealthReport::kSilent;
+  } else if (health.error().code == ErrorCode::kHandlerFailed) {
+    report = HealthReport::kUnhealthy;
   } else if (health.error().code == ErrorCode::kWorkerLost) {
     report = HealthReport::kLost;
   }

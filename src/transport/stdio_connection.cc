@@ -306,6 +306,7 @@ Result<Reply> StdioConnection::Decode(const TakenPayload& payload,
 
 // Hands a reply to the call that it is for.
 void StdioConnection::Deliver(Mail mail) {
+  replies_.fetch_add(1, std::memory_order_relaxed);
   Result<Reply>& reply = mail.reply;
   const auto out_of_step = [this](std::string what) {
     FailAllLocked({.code = ErrorCode::kProtocolError, .message = "the worker " + std::move(what)},

@@ -87,11 +87,13 @@ struct PoolOptions {
   // its deadline passed, before the worker is replaced. PROTOCOL.md 6.6.
   std::chrono::milliseconds cancel_grace{2'000};
   // How often each worker is asked whether it is well; 0: never. One that does not answer within
-  // health_timeout is killed and replaced, and its calls end with WORKER_LOST. One that says it is
-  // not well gets no calls until it says otherwise, and is replaced when it said so three times. So
-  // a handler must not keep its worker from answering for longer (a C function that holds Python's
-  // global lock, say).
-  // A worker of protocol version 1 on stdio can be asked only while it has no call.
+  // health_timeout, and from which no chunk and no result came meanwhile, is killed and replaced,
+  // and its calls end with WORKER_LOST. One that says it is not well, or answers with an error,
+  // gets no calls until it says otherwise, and is replaced when it said so three times; one that
+  // says it is too busy to answer is left alone. So a handler must not keep its worker from
+  // answering for longer (a C function that holds Python's global lock, say). A worker of protocol
+  // version 1 is asked only while it has no call, and gets none meanwhile: that it hangs with a
+  // call is seen at the deadline of the call.
   std::chrono::milliseconds health_interval{30'000};
   std::chrono::milliseconds health_timeout{10'000};
   Affinity affinity = Affinity::kHint;
@@ -278,8 +280,9 @@ class Pool {
   void EndSession(std::string_view session_id);
 
   // Asks a worker (0 to workers - 1) how it is, also while it is busy: INVALID_ARGUMENT when there
-  // is no such worker, UNAVAILABLE while it is not ready, UNIMPLEMENTED for one of protocol version
-  // 1 on stdio, DEADLINE_EXCEEDED, WORKER_LOST. Not to be called from a callback of the pool.
+  // is no such worker, UNAVAILABLE while it is not ready or too busy to answer, UNIMPLEMENTED for
+  // one of protocol version 1 on stdio, DEADLINE_EXCEEDED, HANDLER_FAILED when it answers with an
+  // error, PROTOCOL_ERROR, WORKER_LOST. Not to be called from a callback of the pool.
   Result<WorkerHealth> CheckHealth(int worker_id,
                                    std::chrono::milliseconds timeout = std::chrono::seconds(5));
 
