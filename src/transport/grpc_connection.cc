@@ -243,19 +243,26 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
                  [self = shared_from_this(), id, rpc, cancel, request, done](grpc::Status status) {
                    cancel->reset();
                    if (!status.ok()) return self->FailAsync(status, id, request, done);
-                   auto outcome = std::make_shared<CallOutcome<Value>>();
-                   const auto decode = [self, rpc, request, outcome] {
-                     *outcome = self->Decode(rpc->reply, request);
-                   };
-                   const auto report = [done, outcome] { done(std::move(*outcome)); };
-                   if (rpc->reply.message.ByteSizeLong() > kLargeMessage) {
-                     return RunApart(self->link_->io(), decode, report);
-                   }
-                   decode();
-                   report();
+                   self->DecodeAsync(rpc, request, done);
                  });
     cancel->emplace(request.stop, &rpc->context);
     return {};
+  }
+
+  // A large reply is decoded apart.
+  template <typename Rpc>
+  void DecodeAsync(const std::shared_ptr<Rpc>& rpc, const CallRequest& request,
+                   const std::function<void(CallOutcome<Value>)>& done) {
+    if (rpc->reply.message.ByteSizeLong() <= kLargeMessage) {
+      return done(Decode(rpc->reply, request));
+    }
+    auto outcome = std::make_shared<CallOutcome<Value>>();
+    RunApart(
+        link_->io(),
+        [self = shared_from_this(), rpc, request, outcome] {
+          *outcome = self->Decode(rpc->reply, request);
+        },
+        [done, outcome] { done(std::move(*outcome)); });
   }
 
   void FailAsync(const grpc::Status& status, uint64_t id, const CallRequest& request,

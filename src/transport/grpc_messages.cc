@@ -96,17 +96,20 @@ Result<Value> DecodeLegacy(const ProtoMap& map, std::string_view field,
 }
 
 template <typename Message>
-Result<void> FillArgs(const CallRequest& request, int version, Message* message) {
+Result<void> FillArgs(const CallRequest& request, int version, size_t max_bytes, Message* message) {
+  const EncodeLimits limits{
+      .max_bytes = max_bytes, .deadline = request.deadline, .stop = request.stop};
   if (version == 1) {
-    return request.args == nullptr ? Result<void>()
-                                   : EncodeMap(*request.args, message->mutable_args());
+    return request.args == nullptr
+               ? Result<void>()
+               : EncodeMap(*request.args, message->mutable_args(), "args", limits);
   }
   // A request without typed_args would be one of version 1.
   if (request.args == nullptr || request.args->is_null()) {
     AppendMsgpackMapHeader(0, message->mutable_typed_args());
     return {};
   }
-  return EncodeMsgpack(*request.args, message->mutable_typed_args(), "args");
+  return EncodeMsgpack(*request.args, message->mutable_typed_args(), "args", kMaxNesting, limits);
 }
 
 template <typename Message>
@@ -116,7 +119,7 @@ Result<void> FillMessage(const CallRequest& request, int version, std::string re
   message->set_timeout_ms(
       static_cast<int32_t>(std::min<int64_t>(MillisecondsUntil(request.deadline), INT32_MAX)));
   message->set_request_id(std::move(request_id));
-  if (auto filled = FillArgs(request, version, message); !filled) return filled;
+  if (auto filled = FillArgs(request, version, max_bytes, message); !filled) return filled;
   if (version == 1) return {};  // the channel has the limit
   if (const size_t bytes = message->ByteSizeLong(); bytes > max_bytes) {
     return Fail(ErrorCode::kMessageTooLarge, "the request has " + std::to_string(bytes) +

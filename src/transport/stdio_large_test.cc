@@ -1,14 +1,12 @@
 // Replies that take long to decode, or much memory, on a connection that others use, too.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <asio/post.hpp>
-#include <atomic>
+#include <functional>
 #include <future>
 #include <memory>
 #include <stop_token>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,7 +18,6 @@
 namespace snakepit {
 namespace {
 
-using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
@@ -71,6 +68,32 @@ class StdioLargeTest : public StdioFixture {
     return steady_clock::now() - begin;
   }
 
+  // The outcome of a call whose large answer has been sent when `then` runs.
+  CallOutcome<Value> Answered(bool async, CallRequest request, const std::function<void()>& then) {
+    request.released = [](AfterCall) {};
+    auto call = Begin(async, std::move(request));
+    peer_->Send(ResultFrame(peer_->Read().id, kMuch));
+    then();
+    CallOutcome<Value> outcome = call.get();
+    if (outcome.after == AfterCall::kAbandoned) {
+      EXPECT_EQ(peer_->Read().kind, PoolMessage::Kind::kCancel);
+    }
+    return outcome;
+  }
+
+  // Whether a call ends with that code after its answer has come. What is to end it may be too
+  // early, or too late: then another one is made.
+  bool EndsWhileDecoded(ErrorCode code, const std::function<CallOutcome<Value>()>& call) {
+    for (int i = 0; i < 30; ++i) {
+      const CallOutcome<Value> outcome = call();
+      if (outcome.result) continue;
+      EXPECT_EQ(outcome.result.error().code, code);
+      EXPECT_TRUE(outcome.result.error().may_have_run);
+      if (outcome.after == AfterCall::kUsable) return true;
+    }
+    return false;
+  }
+
   void ExpectServes() {
     auto call = CallOnThread(Request("next"));
     peer_->Result(peer_->Read().id, 1);
@@ -80,24 +103,14 @@ class StdioLargeTest : public StdioFixture {
   }
 };
 
-// Nearly all of the time goes into decoding: a deadline after a small part of it comes meanwhile.
+// Nearly all of the time goes into decoding: a deadline after a part of it comes meanwhile.
 TEST_F(StdioLargeTest, ADeadlineEndsTheDecodingOfAReply) {
   Connect(4);
   for (const bool async : {false, true}) {
     SCOPED_TRACE(async);
-    const auto whole = std::min(TimeOfLargeCall(async, kMuch), TimeOfLargeCall(async, kMuch));
-    auto call = Begin(async, Request("large", In(whole / 6)));
-    const PoolMessage request = peer_->Read();
-    peer_->Send(ResultFrame(request.id, kMuch));
-    const CallOutcome<Value> outcome = call.get();
-    ASSERT_FALSE(outcome.result);
-    EXPECT_EQ(outcome.result.error().code, ErrorCode::kDeadlineExceeded);
-    EXPECT_TRUE(outcome.result.error().may_have_run);
-    if (outcome.after == AfterCall::kAbandoned) {  // the machine was too busy for it to come
-      EXPECT_EQ(peer_->Read().kind, PoolMessage::Kind::kCancel);
-    } else {
-      EXPECT_EQ(outcome.after, AfterCall::kUsable);
-    }
+    EXPECT_TRUE(EndsWhileDecoded(ErrorCode::kDeadlineExceeded, [this, async] {
+      return Answered(async, Request("large", In(TimeOfLargeCall(async, kMuch) / 3)), [] {});
+    }));
     ExpectServes();
   }
 }
@@ -106,44 +119,37 @@ TEST_F(StdioLargeTest, AStopEndsTheDecodingOfAReply) {
   Connect(4);
   for (const bool async : {false, true}) {
     SCOPED_TRACE(async);
-    std::stop_source source;
-    CallRequest request = Request("large");
-    request.stop = source.get_token();
-    auto call = Begin(async, request);
-    const int64_t id = peer_->Read().id;
-    const std::string frame = ResultFrame(id, kMuch);
-    // The last byte only when the stop may come, before or after it is read.
-    peer_->Send(std::string_view(frame).substr(0, frame.size() - 1));
-    std::thread stopper([&source] { source.request_stop(); });
-    peer_->Send(std::string_view(frame).substr(frame.size() - 1));
-    stopper.join();
-    const CallOutcome<Value> outcome = call.get();
-    ASSERT_FALSE(outcome.result);
-    EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
-    if (outcome.after == AfterCall::kAbandoned) {
-      EXPECT_EQ(peer_->Read().kind, PoolMessage::Kind::kCancel);
-    }
+    EXPECT_TRUE(EndsWhileDecoded(ErrorCode::kCancelled, [this, async] {
+      std::stop_source source;
+      CallRequest request = Request("large");
+      request.stop = source.get_token();
+      return Answered(async, request, [&source] { source.request_stop(); });
+    }));
     ExpectServes();
   }
 }
 
-// Whoever reads does not decode for others, nor keeps them from reading while it decodes.
+// Whoever reads does not decode for others, nor keeps them from reading while it decodes. (On a
+// busy machine the thread of the small call may be late for once.)
 TEST_F(StdioLargeTest, TheReplyOfAnotherCallDoesNotWaitForTheDecodingOfALargeOne) {
   Connect(4);
   for (const bool large_async : {false, true}) {
     for (const bool small_async : {false, true}) {
-      SCOPED_TRACE(testing::Message() << large_async << small_async);
-      auto large = Begin(large_async, Request("large"));
-      const int64_t large_id = peer_->Read().id;
-      auto small = Begin(small_async, Request("small"));
-      const int64_t small_id = peer_->Read().id;
-      std::string small_frame;
-      ASSERT_TRUE(EncodeResultFrame(peer_->agreement.codec, 2, small_id, 1, kMaxTestFrameBytes,
-                                    &small_frame));
-      peer_->Send(ResultFrame(large_id, kMuch) + small_frame);
-      EXPECT_TRUE(small.get().result);
-      EXPECT_NE(large.wait_for(seconds(0)), std::future_status::ready);
-      EXPECT_TRUE(large.get().result);
+      bool was_first = false;
+      for (int i = 0; i < 5 && !was_first; ++i) {
+        auto large = Begin(large_async, Request("large"));
+        const int64_t large_id = peer_->Read().id;
+        auto small = Begin(small_async, Request("small"));
+        const int64_t small_id = peer_->Read().id;
+        std::string small_frame;
+        ASSERT_TRUE(EncodeResultFrame(peer_->agreement.codec, 2, small_id, 1, kMaxTestFrameBytes,
+                                      &small_frame));
+        peer_->Send(ResultFrame(large_id, kMuch) + small_frame);
+        EXPECT_TRUE(small.get().result);
+        was_first = large.wait_for(seconds(0)) != std::future_status::ready;
+        EXPECT_TRUE(large.get().result);
+      }
+      EXPECT_TRUE(was_first) << large_async << small_async;
     }
   }
 }

@@ -26,7 +26,8 @@ bool DecodeMember(const std::string& bytes, DecodeBudget* budget, Value* out) {
 
 }  // namespace
 
-Result<void> EncodeMap(const Value& map_or_null, ProtoMap* out, std::string_view root) {
+Result<void> EncodeMap(const Value& map_or_null, ProtoMap* out, std::string_view root,
+                       const EncodeLimits& limits) {
   out->clear();
   if (map_or_null.is_null()) return {};
   const Value::Map* map = map_or_null.get_if<Value::Map>();
@@ -45,7 +46,8 @@ Result<void> EncodeMap(const Value& map_or_null, ProtoMap* out, std::string_view
     }
     FailurePath path;
     path.AddKey(key);
-    Result<void> encoded = EncodeJson(value, &member, path.ToString(root), kMemberNesting);
+    Result<void> encoded = EncodeJson(value, &member, path.ToString(root), kMemberNesting,
+                                      JsonDialect::kPlain, limits);
     if (!encoded) return encoded;
   }
   return {};
