@@ -62,6 +62,15 @@ Result<void> Validate(const Adapter& adapter) {
   if (!IsTime(adapter.start_timeout, 1, kLongestTimeout)) {
     return Bad("adapter.start_timeout", "1 ms to 24 h");
   }
+  if (!IsTime(adapter.end.leader_grace, 0, kLongestLeaderGrace)) {
+    return Bad("adapter.end.leader_grace", "0 to 2,000 ms");
+  }
+  if (!adapter.end.command.empty() && adapter.end.command.front().empty()) {
+    return Bad("adapter.end.command", "a command line, or without an argument");
+  }
+  for (const std::string& argument : adapter.end.command) {
+    if (HasNul(argument)) return Bad("adapter.end.command", "free of NUL characters");
+  }
   if (auto valid = Validate(adapter.process); !valid) return valid;
   if (auto valid = Validate(adapter.cgroup); !valid) return valid;
   if (const auto* stdio = std::get_if<StdioTransport>(&adapter.transport)) {

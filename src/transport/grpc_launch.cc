@@ -189,15 +189,18 @@ class GrpcLaunch : public Launch {
     ready_file_ = base + ".ready";
     std::optional<GrpcAddress> address;
     for (const std::string& argument : adapter.argv) {
-      std::string filled = FillIn(argument, "{worker_id}", id);
-      if (filled.find("{socket}") != std::string::npos) {
+      if (argument.find("{socket}") != std::string::npos) {
         address = GrpcAddress{.socket_path = socket_path_};
-      } else if (filled.find("{port}") != std::string::npos) {
+      } else if (argument.find("{port}") != std::string::npos) {
         address = GrpcAddress{.port = port_.port()};
       }
-      filled = FillIn(std::move(filled), "{socket}", socket_path_);
-      spec_.argv.push_back(FillIn(std::move(filled), "{port}", std::to_string(port_.port())));
     }
+    const Placeholders placeholders = {{"{worker_id}", id},
+                                       {"{instance}", context_.instance},
+                                       {"{socket}", socket_path_},
+                                       {"{port}", std::to_string(port_.port())}};
+    spec_.argv = FillIn(adapter.argv, placeholders);
+    spec_.end_command = FillIn(adapter.end.command, placeholders);
     spec_.environment = WorkerEnvironment(
         adapter,
         {{"SNAKEPIT_WORKER_ID", id},
