@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "src/base/held_signal.h"
+#include "src/base/threads.h"
 #include "src/process/guardian_protocol.h"
 #include "src/process/pidfd.h"
 #include "src/process/strays.h"
@@ -174,6 +175,7 @@ Result<GuardianProcess> GuardianProcess::Start(int runtime_directory_fd) {
   if (launched.error != 0) {
     Error error = ErrnoError("cannot start the guardian process from memory", launched.error);
     if (launched.error == EACCES) error.message += "; does the sysctl vm.memfd_noexec forbid it?";
+    error.message += ProcessLimitAdvice(launched.error);
     return Fail(std::move(error));
   }
   guardian.pid_ = launched.pid;
