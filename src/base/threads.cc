@@ -3,12 +3,12 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/resource.h>
 
 #include <mutex>
 #include <vector>
 
+#include "src/base/blocked_signals.h"
 #include "src/base/fd.h"
 
 namespace snakepit {
@@ -32,11 +32,7 @@ Result<void> TryThreads(int count) {
   pthread_attr_setstacksize(&attributes, PTHREAD_STACK_MIN);
   std::vector<pthread_t> threads;
   threads.reserve(count);
-  // A signal is for the program's own threads to handle.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const BlockedSignals blocked;
   int error = 0;
   {
     const std::lock_guard lock(gate);
@@ -47,7 +43,6 @@ Result<void> TryThreads(int count) {
     }
   }
   for (const pthread_t thread : threads) pthread_join(thread, nullptr);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   pthread_attr_destroy(&attributes);
   if (error == 0) return {};
   Error result = ErrnoError("this process can start " + std::to_string(threads.size()) + " of " +

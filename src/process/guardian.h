@@ -77,11 +77,11 @@ class Guardian {
     // The worker ended and is reaped; what was left of its process group has been sent SIGKILL,
     // and what left that is on its way out; unless it has a leader_grace.
     std::function<void(uint64_t id, ExitStatus status, ResourceUse use)> exited;
-    // The guardian itself ended unexpectedly, and with it all workers; nothing more is called, and
-    // Spawn fails from now on. No end command runs. What the workers started is ended as well,
-    // except for a process that has an environment without SNAKEPIT_GUARDIAN, and left the
-    // guardian's session or has a pool that ignores SIGCHLD or waits for every child; and except
-    // for one that this process may not look at or end.
+    // The guardian itself ended unexpectedly, or answered nothing for 6 s and was ended, and with
+    // it all workers; nothing more is called, and Spawn fails from now on. No end command runs.
+    // What the workers started is ended as well, except for a process that has an environment
+    // without SNAKEPIT_GUARDIAN, and left the guardian's session or has a pool that ignores SIGCHLD
+    // or waits for every child; and except for one that this process may not look at or end.
     std::function<void()> lost;
     // The end command of the worker that had the pid did not succeed. May be empty.
     std::function<void(pid_t pid, std::string why)> end_command_failed;
@@ -104,19 +104,25 @@ class Guardian {
   Guardian(const Guardian&) = delete;
   Guardian& operator=(const Guardian&) = delete;
 
-  // Asks for a worker; what became of it comes as an event. `id` is the caller's choice and unique
-  // for the life of the guardian. From any thread. INVALID_ARGUMENT when the spec cannot be right;
-  // START_FAILED when this process has changed its user or groups since the guardian started;
-  // INTERNAL when the guardian is lost, or out of a resource: then no event follows.
+  // Asks for a worker, and does not wait; what became of it comes as an event. `id` is the caller's
+  // choice and unique for the life of the guardian. From any thread. INVALID_ARGUMENT when the spec
+  // cannot be right; START_FAILED when this process has changed its user or groups since the
+  // guardian started; INTERNAL when the guardian is lost, or out of a resource: then no event
+  // follows.
   Result<void> Spawn(uint64_t id, const SpawnSpec& spec);
 
   // Sends a signal to the worker's process group, or SIGKILL to the worker alone when it has a
   // leader_grace; does nothing when the worker has ended, or never was. In order with Spawn calls
-  // of the same thread: a worker that is still starting gets it too. From any thread.
+  // of the same thread: a worker that is still starting gets it too. From any thread; does not
+  // wait.
   void Signal(uint64_t id, int signal);
 
-  // The folder in place of that given to Start, if that was removed. From any thread.
+  // The folder in place of that given to Start, if that was removed. From any thread; does not
+  // wait.
   void SetRuntimeDirectory(int fd);
+
+  // Whether Events::lost is to follow: what the guardian left is being ended. From any thread.
+  bool is_lost() const;
 
   // The guardian's own process, for diagnosis.
   pid_t pid() const;

@@ -349,6 +349,9 @@ void ReceiveRequests() {
     for (int i = 0; i < fd_count; ++i) {
       if (fds[i] >= 0) close(fds[i]);
     }
+    Event received = {};
+    received.kind = kReceived;
+    QueueEvent(received);
   }
 }
 

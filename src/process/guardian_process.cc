@@ -183,10 +183,14 @@ Result<GuardianProcess> GuardianProcess::Start(int runtime_directory_fd) {
   return guardian;
 }
 
+void GuardianProcess::Continue() const {
+  if (pidfd_.valid()) PidfdSignal(pidfd_, SIGCONT);
+}
+
 void GuardianProcess::AwaitEnd(std::chrono::milliseconds timeout,
                                const std::function<void()>& before_reaping) {
   if (!pidfd_.valid()) return;
-  PidfdSignal(pidfd_, SIGCONT);  // a stopped one has work to do
+  Continue();  // a stopped one has work to do
   if (!AwaitPidfd(pidfd_, timeout)) {
     PidfdSignal(pidfd_, SIGKILL);
     AwaitPidfd(pidfd_, kKillTimeout);

@@ -22,7 +22,7 @@ enum RequestKind : uint32_t {
   kRuntimeDirectory = 3,  // with a descriptor, which becomes kRuntimeDirectoryFd
 };
 
-// Pool to guardian.
+// Pool to guardian. Each is answered by kReceived as soon as it has been read.
 struct Request {
   uint32_t kind;
   int32_t signal;            // kSignal
@@ -76,6 +76,7 @@ enum EventKind : uint32_t {
   kSpawnFailed = 2,
   kExited = 3,
   kEndCommandFailed = 4,
+  kReceived = 5,  // a request: the guardian is neither stopped nor stuck
 };
 
 // Which step of a spawn failed.
