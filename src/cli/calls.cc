@@ -64,8 +64,13 @@ class CallRun {
     std::vector<Summary> summaries(threads);
     {
       std::vector<std::jthread> callers;
-      for (Summary& summary : summaries) {
-        callers.emplace_back([this, &summary] { CallRepeatedly(summary); });
+      try {
+        for (Summary& summary : summaries) {
+          callers.emplace_back([this, &summary] { CallRepeatedly(summary); });
+        }
+      } catch (...) {  // no thread: those that are there make no more calls
+        begun_ = arguments_.repeat;
+        throw;
       }
     }
     Summary all;

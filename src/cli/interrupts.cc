@@ -35,6 +35,7 @@ void Interrupts::BlockSignals() {
   const sigset_t set = StopSignals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGPIPE, SIG_IGN);  // a write says EPIPE instead
+  std::signal(SIGXFSZ, SIG_IGN);  // and EFBIG
 }
 
 Interrupts::Interrupts(int out_fd) {

@@ -4,9 +4,11 @@
 
 #include <cstdlib>
 #include <string>
+#include <system_error>
 #include <variant>
 #include <vector>
 
+#include "src/base/threads.h"
 #include "src/cli/arguments.h"
 #include "src/cli/calls.h"
 #include "src/cli/demo.h"
@@ -49,5 +51,12 @@ int main(int argc, char** argv) {
   // `bazel run` starts a program in a folder of its own and says where the user is: relative paths
   // are meant from there.
   if (const char* directory = std::getenv("BUILD_WORKING_DIRECTORY")) (void)!chdir(directory);
-  return snakepit::Run({argv + 1, argv + argc});
+  try {
+    return snakepit::Run({argv + 1, argv + argc});
+  } catch (const std::system_error& error) {  // of the start of a thread
+    snakepit::WriteAll(STDERR_FILENO,
+                       std::string("error: INTERNAL: cannot start a thread: ") + error.what() +
+                           snakepit::ProcessLimitAdvice(error.code().value()) + "\n");
+    return 1;
+  }
 }

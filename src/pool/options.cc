@@ -66,6 +66,15 @@ Result<void> Validate(const Adapter& adapter) {
   if (adapter.max_decoded_bytes != 0 && adapter.max_decoded_bytes < kMinDecodedBytes) {
     return Bad("adapter.max_decoded_bytes", "0 or at least 64 KiB");
   }
+  if (!IsTime(adapter.end.leader_grace, 0, kLongestLeaderGrace)) {
+    return Bad("adapter.end.leader_grace", "0 to 2,000 ms");
+  }
+  if (!adapter.end.command.empty() && adapter.end.command.front().empty()) {
+    return Bad("adapter.end.command", "a command line, or without an argument");
+  }
+  for (const std::string& argument : adapter.end.command) {
+    if (HasNul(argument)) return Bad("adapter.end.command", "free of NUL characters");
+  }
   if (auto valid = Validate(adapter.process); !valid) return valid;
   if (auto valid = Validate(adapter.cgroup); !valid) return valid;
   if (const auto* stdio = std::get_if<StdioTransport>(&adapter.transport)) {

@@ -206,6 +206,7 @@ class Pool::Impl {
   std::shared_ptr<Process> FindLocked(ProcessNumber number) const;
   WorkerState StateLocked(const Process& process) const;
   Result<void> EnsureGuardian();
+  Result<void> EnsureRuntimeDirectory(bool has_guardian);
 
   // From any thread.
   void KillAll();

@@ -20,6 +20,24 @@ bool IsInherited(std::string_view name) {
                      });
 }
 
+// `count` random bytes in hexadecimal, of at most 256.
+template <size_t count>
+Result<std::string> RandomDigits(std::string_view failure) {
+  unsigned char bytes[count];
+  // So few bytes come whole, or not at all. getrandom(2).
+  ssize_t got = -1;
+  do {
+    got = getrandom(bytes, sizeof bytes, 0);
+  } while (got < 0 && errno == EINTR);
+  if (got != sizeof bytes) return Fail(ErrnoError(failure, errno));
+  std::string digits;
+  for (const unsigned char byte : bytes) {
+    digits += "0123456789abcdef"[byte >> 4];
+    digits += "0123456789abcdef"[byte & 15];
+  }
+  return digits;
+}
+
 }  // namespace
 
 std::vector<std::string> WorkerEnvironment(const Adapter& adapter,
@@ -39,28 +57,25 @@ std::vector<std::string> WorkerEnvironment(const Adapter& adapter,
   return lines;
 }
 
-Result<std::string> NewToken() {
-  unsigned char bytes[32];
-  // So few bytes come whole, or not at all. getrandom(2).
-  ssize_t got = -1;
-  do {
-    got = getrandom(bytes, sizeof bytes, 0);
-  } while (got < 0 && errno == EINTR);
-  if (got != sizeof bytes) return Fail(ErrnoError("cannot make a token for a worker", errno));
-  std::string token;
-  for (const unsigned char byte : bytes) {
-    token += "0123456789abcdef"[byte >> 4];
-    token += "0123456789abcdef"[byte & 15];
-  }
-  return token;
+Result<std::string> NewToken() { return RandomDigits<32>("cannot make a token for a worker"); }
+
+Result<std::string> NewInstance() {
+  auto digits = RandomDigits<12>("cannot make a name for a worker");
+  if (digits) digits->insert(0, "snakepit-");
+  return digits;
 }
 
-std::string FillIn(std::string text, std::string_view placeholder, std::string_view value) {
-  for (size_t at = text.find(placeholder); at != std::string::npos;
-       at = text.find(placeholder, at + value.size())) {
-    text.replace(at, placeholder.size(), value);
+std::vector<std::string> FillIn(std::vector<std::string> arguments,
+                                const Placeholders& placeholders) {
+  for (std::string& text : arguments) {
+    for (const auto& [placeholder, value] : placeholders) {
+      for (size_t at = text.find(placeholder); at != std::string::npos;
+           at = text.find(placeholder, at + value.size())) {
+        text.replace(at, placeholder.size(), value);
+      }
+    }
   }
-  return text;
+  return arguments;
 }
 
 }  // namespace snakepit

@@ -54,9 +54,10 @@ TEST(NewToken, IsLongAndNeverTheSame) {
 }
 
 TEST(FillIn, ReplacesEveryPlaceholder) {
-  EXPECT_EQ(FillIn("--a={port} --b={port}", "{port}", "80"), "--a=80 --b=80");
-  EXPECT_EQ(FillIn("{port}", "{port}", "{port}"), "{port}");
-  EXPECT_EQ(FillIn("nothing", "{port}", "80"), "nothing");
+  using Texts = std::vector<std::string>;
+  EXPECT_EQ(FillIn({"--a={port} --b={port}{id}", "nothing"}, {{"{port}", "80"}, {"{id}", "x"}}),
+            Texts({"--a=80 --b=80x", "nothing"}));
+  EXPECT_EQ(FillIn({"{port}"}, {{"{port}", "{port}"}}), Texts({"{port}"}));
 }
 
 TEST(AnnouncedAddress, KnowsTheLinesOfWorkers) {

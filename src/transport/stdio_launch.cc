@@ -23,9 +23,9 @@ class StdioLaunch : public Launch {
     channel_ = std::make_shared<FrameChannel>(std::move(input.first), std::move(output.first),
                                               options_.max_frame_bytes);
     const std::string id = WorkerIdText(context_.worker_id);
-    for (const std::string& argument : adapter.argv) {
-      spec_.argv.push_back(FillIn(argument, "{worker_id}", id));
-    }
+    const Placeholders placeholders = {{"{worker_id}", id}, {"{instance}", context_.instance}};
+    spec_.argv = FillIn(adapter.argv, placeholders);
+    spec_.end_command = FillIn(adapter.end.command, placeholders);
     spec_.environment = WorkerEnvironment(
         adapter, {{"SNAKEPIT_WORKER_ID", id},
                   {"SNAKEPIT_MAX_FRAME_BYTES", std::to_string(options_.max_frame_bytes)}});
