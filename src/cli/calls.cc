@@ -41,6 +41,7 @@ Result<Adapter> MakeAdapter(const CallArguments& arguments) {
 Result<PoolOptions> MakePoolOptions(const CallArguments& arguments, Output& output) {
   Result<Adapter> adapter = MakeAdapter(arguments);
   if (!adapter) return Fail(std::move(adapter.error()));
+  arguments.variables.AddTo(*adapter);
   PoolOptions options{.adapter = std::move(*adapter), .workers = arguments.workers};
   options.adapter.start_timeout = arguments.start_timeout;
   options.stop_grace = kStopGrace;

@@ -52,6 +52,7 @@ Result<void> Pool::Impl::Start() {
     const BlockedSignals blocked;
     thread_ = std::thread([this] { io_.run(); });
   }
+  LogNotInherited();
   core_.Start(steady_clock::now());
   ApplyLocked();
   changed_.wait(lock, [this] { return start_error_ || core_.AllReady(); });

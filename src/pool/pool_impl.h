@@ -180,6 +180,7 @@ class Pool::Impl {
   // From any thread.
   void KillAll();
   void LogBreakerLocked();
+  void LogNotInherited();
   void Log(LogLevel level, std::string_view text) const;
   std::string Prefix() const;
   std::string NameOf(const Process& process) const;

@@ -5,8 +5,10 @@
 #include <utility>
 
 #include "src/base/fd.h"
+#include "src/base/quote.h"
 #include "src/pool/pool_impl.h"
 #include "src/process/proc_figures.h"
+#include "src/transport/launch_spec.h"
 
 namespace snakepit {
 namespace {
@@ -341,6 +343,19 @@ std::string Pool::Impl::Prefix() const {
 
 void Pool::Impl::Log(LogLevel level, std::string_view text) const {
   if (options_.log) options_.log(level, Prefix() + std::string(text));
+}
+
+// Names alone: a value may be a secret.
+void Pool::Impl::LogNotInherited() {
+  if (!options_.log) return;
+  std::string names;
+  for (const std::string& name : NotInherited(options_.adapter)) {
+    names += (names.empty() ? "" : ", ") + OneLine(name);
+  }
+  if (names.empty()) return;
+  asio::post(io_, [this, text = "variables that workers do not inherit: " + names] {
+    Log(LogLevel::kDebug, text);
+  });
 }
 
 // On the io_context's thread, or with the lock.
