@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -101,24 +102,37 @@ class CallRun {
   }
 
   Result<void> Stream() {
-    const auto print = [this](const Chunk& chunk) {
-      Print(chunk.value);
-      return !interrupts_.requested();
+    const auto limit = arguments_.timeout.value_or(PoolOptions().stream_timeout);
+    const auto deadline = steady_clock::now() + limit;
+    bool is_read = true;
+    const auto print = [&](const Chunk& chunk) {
+      is_read = Print(chunk.value, deadline);
+      return is_read && !interrupts_.requested();
     };
     const Result<int64_t> result =
         arguments_.session.empty()
             ? pool_.ExecuteStream(arguments_.command, arguments_.args, print, options_)
             : pool_.ExecuteInSessionStream(arguments_.session, arguments_.command, arguments_.args,
                                            print, options_);
+    if (!is_read) {
+      return Fail(Error{.code = ErrorCode::kDeadlineExceeded,
+                        .message = "nobody read its chunks from stdout within its limit of " +
+                                   std::to_string(limit.count()) + " ms",
+                        .may_have_run = true});
+    }
     if (!result) return Fail(result.error());
     return {};
   }
 
-  void Print(const Value& value) {
-    const int error = output_.Result(value);
-    if (error == 0 || interrupts_.requested()) return;
+  // A stream goes on while its chunks are printed, and so does its time: false when that is over. A
+  // result waits for its reader as long as that takes, or until a stop is asked for.
+  bool Print(const Value& value, std::optional<steady_clock::time_point> deadline = {}) {
+    const int error = output_.Result(value, deadline);
+    if (error == ETIMEDOUT) return false;
+    if (error == 0 || interrupts_.requested()) return true;
     if (error != EPIPE) output_.Line("error: cannot write to stdout: " + ErrnoMessage(error));
     interrupts_.Request(error == EPIPE ? kOutputGoneExitCode : 1);
+    return true;
   }
 
   const CallArguments& arguments_;
