@@ -235,6 +235,33 @@ class WorkerTest(CliTestCase):
         self.assertEqual(os.listdir(self.folder), [os.path.basename(path)])
         return process.returncode, out, err
 
+    def test_a_worker_with_another_codec_is_told_by_its_flag(self):
+        msgpack = ("v2_bridge.py", "--protocol", "msgpack")
+        for flags, worker, other in (
+            (["--codec", "json"], msgpack, "msgpack"),
+            (["--codec", "msgpack"], ["v1_bridge.py"], "json"),
+            (["--codec", "msgpack"], ["js_bridge.py"], "json"),
+            (["--codec", "json", "--no-handshake"], msgpack, "msgpack"),
+        ):
+            with self.subTest(flags=flags, worker=worker):
+                code, _, err = self.run_cli("exec", "ping", *flags, *legacy(*worker))
+                self.assertEqual(code, 1)
+                self.assertRegex(err, f"\n  hint: .*--codec {other}")
+
+    def test_a_worker_that_serves_another_service_is_told_so(self):
+        script = (
+            "import grpc, sys\n"
+            "from concurrent import futures\n"
+            "server = grpc.server(futures.ThreadPoolExecutor())\n"
+            "server.add_insecure_port('unix:' + sys.argv[1])\n"
+            "server.start()\n"
+            "server.wait_for_termination()\n"
+        )
+        worker = ("--", PYTHON, "-c", script, "{socket}")
+        code, _, err = self.run_cli("exec", "ping", "--transport", "grpc", *worker)
+        self.assertEqual(code, 1)
+        self.assertRegex(err, "^error: START_FAILED: .*not the service snakepit.SnakepitBridge")
+
     def test_a_worker_that_exits_at_once(self):
         for workers in ("1", "3"):
             err = self.failure(
