@@ -58,6 +58,7 @@ class KillMatrixTest : public testing::TestWithParam<Row> {
     const bool in_worker = row.mutant && row.mutant->kind == Mutant::Kind::kWorker;
     RunOptions options;
     options.subject.transport = row.transport;
+    options.subject.expected_version = 2;
     options.subject.argv = {"/usr/bin/python3",
                             "-B",
                             std::getenv("MUTANT_WORKER"),

@@ -264,6 +264,8 @@ std::vector<WorkerInfo> Pool::Impl::Workers() const {
       if (auto process = FindLocked(worker.process)) {
         info.pid = process->pid;
         info.protocol_version = process->protocol_version;
+        info.streams = process->streams;
+        info.sessions = process->sessions;
         info.start_time = process->start_time;
       }
       infos.push_back(info);

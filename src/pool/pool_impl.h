@@ -82,6 +82,8 @@ class Pool::Impl {
     SteadyTime started_at;
     std::chrono::microseconds start_time{0};
     int protocol_version = 1;
+    bool streams = false;  // as in WorkerInfo
+    bool sessions = false;
     std::string given_up;     // why the pool killed it; empty: it did not, or not for a fault
     std::string stderr_tail;  // once it has ended
     // Only used on the io_context's thread.

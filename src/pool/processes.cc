@@ -133,6 +133,9 @@ void Pool::Impl::OnConnected(Process& process, Result<std::shared_ptr<Connection
       process.connection = std::move(*connection);
       process.start_time = std::chrono::duration_cast<std::chrono::microseconds>(time);
       process.protocol_version = agreement.version;
+      const bool is_grpc = std::holds_alternative<GrpcTransport>(options_.adapter.transport);
+      process.streams = agreement.version >= 2 ? agreement.stream : is_grpc;
+      process.sessions = agreement.session;
       core_.Ready(process.number, agreement.capacity, KnowsHealth(agreement), steady_clock::now());
       ApplyLocked();
       changed_.notify_all();
