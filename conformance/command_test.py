@@ -69,11 +69,6 @@ class CommandTest(unittest.TestCase):
         done = run("run", "--expect-version", "2", *args, *worker())
         self.expect(done, 0, "PASS    ver/expected", "2 passed")
 
-    def test_a_red_case_of_version_1_names_a_clause_of_version_1(self):
-        # The worker without a handshake speaks version 1, and has this bug.
-        args = ["run", "--codec", "json", "--no-handshake", "--case", "err/unknown-command"]
-        self.expect(run(*args, *worker("unknown-is-success")), 1, "PROTOCOL.md 5.2.4")
-
     def test_a_worker_gets_the_variables_that_env_names(self):
         script = "import os, sys; sys.exit(os.environ.get('A', '') + os.environ.get('B', ''))"
         args = ["run", "--case", "ping/roundtrip", "--env", "A=x y", "--env", "B"]

@@ -7,6 +7,7 @@
 #include "conformance/cases/secrets.h"
 #include "conformance/cases/streaming.h"
 #include "conformance/harness/raw_grpc.h"
+#include "conformance/harness/raw_stdio.h"
 
 namespace snakepit::conformance {
 namespace {
@@ -23,19 +24,8 @@ Verdict ExpectedVersion(Testbed& testbed) {
                        "it agreed to protocol version " + std::to_string(version));
 }
 
-// The texts of an array; others than texts are left out.
-std::vector<std::string> Texts(const Value* value) {
-  std::vector<std::string> texts;
-  const Value::Array* array = value == nullptr ? nullptr : value->get_if<Value::Array>();
-  if (array == nullptr) return texts;
-  for (const Value& item : *array) {
-    if (const auto* text = item.get_if<std::string>()) texts.push_back(*text);
-  }
-  return texts;
-}
-
-// The commands that the worker says it has: over gRPC by GetInfo, on stdio by the command `info`.
-// Starts the pool.
+// The commands that the worker says it has: over gRPC by GetInfo, on stdio by the query `info` of
+// version 2 or else by the command `info`. Starts the pool.
 std::variant<std::vector<std::string>, Verdict> ListedCommands(Testbed& testbed) {
   if (std::holds_alternative<GrpcTransport>(testbed.adapter().transport)) {
     const auto taken = StartAndTakeSecrets(testbed);
@@ -46,9 +36,14 @@ std::variant<std::vector<std::string>, Verdict> ListedCommands(Testbed& testbed)
   if (auto started = testbed.StartPool(1); !started) {
     return Verdict{Status::kNotRun, "the worker starts", started.error().ToString()};
   }
+  if (testbed.Workers()[0].protocol_version >= 2) {
+    auto listed = QuerySupportedCommands(testbed.adapter(), testbed.Patience());
+    if (listed) return std::move(*listed);
+    return Verdict::Fail("the worker answers the query `info`", listed.error().ToString());
+  }
   const Reply reply = testbed.Call("info");
   const Value* info = reply.result ? reply.result->Find("bridge_info") : nullptr;
-  return Texts(info == nullptr ? nullptr : info->Find("supported_commands"));
+  return TextsOf(info == nullptr ? nullptr : info->Find("supported_commands"));
 }
 
 // What is known of a command: README.md and PROTOCOL.md 7.

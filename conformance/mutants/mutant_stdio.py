@@ -9,7 +9,14 @@ import threading
 from base64 import b64decode, b64encode
 from math import isfinite
 
-from mutant_commands import CAPACITY, Call, Failure, agreed_features, version
+from mutant_commands import (
+    CAPACITY,
+    COMMANDS,
+    Call,
+    Failure,
+    agreed_features,
+    version,
+)
 
 
 def tagged(value):
@@ -102,6 +109,9 @@ class Connection:
                 self.commands.end_session(message["session_id"])
             elif kind == "health":
                 self.start(self.answer_health, message["id"])
+            elif kind == "info":
+                info = {"supported_commands": list(COMMANDS)}
+                self.write({"id": message["id"], "success": True, "result": info})
             elif kind is None:
                 self.begin(message)
         for thread in list(self.threads):
