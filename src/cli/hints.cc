@@ -69,7 +69,7 @@ std::string AfterStartTimeout(const CallArguments& call) {
 
 std::string AfterProtocolError(const Error& error, const CallArguments& call) {
   if (call.transport == TransportKind::kGrpc) {
-    return "does the worker serve the service SnakepitBridge of proto/snakepit.proto?";
+    return "see how the worker makes its replies: they are to be as proto/snakepit.proto says";
   }
   if (const auto hint = CodecHint(error, call.codec, call.handshake); !hint.empty()) return hint;
   return "on stdio a worker's stdout carries nothing but frames: have it print to stderr";

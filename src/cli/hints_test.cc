@@ -93,6 +93,12 @@ TEST(Hints, AnotherCodecIsToldByItsFlag) {
   ExpectHas(Hint(ErrorCode::kStartTimeout, call), "--codec msgpack");
 }
 
+TEST(Hints, AReplyOverGrpcIsAsTheServiceHasIt) {
+  CallArguments call = OwnWorker();
+  call.transport = TransportKind::kGrpc;
+  ExpectHas(Hint(ErrorCode::kProtocolError, call), "proto/snakepit.proto");
+}
+
 TEST(Hints, AfterALossItIsToldWhetherToRepeat) {
   Error error{.code = ErrorCode::kWorkerLost, .may_have_run = true};
   ExpectHas(HintFor(error, OwnWorker()), "only if that is safe");

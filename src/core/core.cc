@@ -17,7 +17,7 @@ Core::Core(const PoolOptions& options, uint64_t seed)
 void Core::Start(Time now) {
   for (int id = 0; id < options_.workers; ++id) {
     seats_.push_back({.worker = AddWorker(id)});
-    Handle(seats_[id].worker, WorkerEvent::kStart, now);
+    StartOrHold(seats_[id].worker, now);
   }
   if (options_.health_interval.count() > 0) {
     SetTimer(&health_timer_, kHealthTimer, now + options_.health_interval);
@@ -79,15 +79,13 @@ void Core::CallEnded(CallId id, CallReport report, Time now) {
   auto call = calls_.find(id);
   const ProcessNumber process = call->second.process;
   const int worker = call->second.worker;
-  const bool is_present = workers_[worker].process == process && !call->second.exit;
+  const bool is_present = workers_[worker].process == process && !call->second.process_gone;
   if (report == CallReport::kLost) {
-    if (call->second.exit) {
-      EndLost(call, now);
-    } else {
-      call->second.lost = true;
-      ConnectionLost(process, now);
-    }
-    return;
+    if (!is_present) return EndLost(call, now);
+    call->second.lost = true;
+    call->second.lost_until = std::min(call->second.deadline, now + kExitReportLimit);
+    timers_.emplace(call->second.lost_until, id);
+    return ConnectionLost(process, now);
   }
   SessionTable::Session* const session = Erase(call, now);
   if (is_present) {
@@ -103,7 +101,7 @@ void Core::CallEnded(CallId id, CallReport report, Time now) {
       if (process == probe_) CloseBreaker(now);
     }
     if (report == CallReport::kFailedOverran) Overran(worker, now);
-    if (report == CallReport::kFailedUnusable) Handle(worker, WorkerEvent::kUnusable, now);
+    if (report == CallReport::kFailedUnusable) GiveUp(worker, KillReason::kOutOfStep, now);
     if (report == CallReport::kRefused) Refused(worker, now);
     IdleIfSo(worker, now);
   }
@@ -111,6 +109,8 @@ void Core::CallEnded(CallId id, CallReport report, Time now) {
 }
 
 void Core::EndLost(Calls::iterator call, Time now) {
+  if (call->second.lost) timers_.erase(Timer(call->second.lost_until, call->first));
+  if (!call->second.process_gone) --workers_[call->second.worker].in_flight;
   effects_.emplace_back(
       EndCall{.call = call->first, .why = EndCall::Why::kWorkerLost, .exit = call->second.exit});
   Erase(call, now);
@@ -365,7 +365,9 @@ void Core::Dispatch(CallId id, Call& call, int worker) {
   ++state.in_flight;
   ++state.calls_started;
   state.last_dispatch = ++dispatches_;
-  if (state.limits.max_calls > 0 && state.calls_started >= state.limits.max_calls) MarkDue(&state);
+  if (state.limits.max_calls > 0 && state.calls_started >= state.limits.max_calls) {
+    MarkDue(&state, ReplaceReason::kMaxCalls);
+  }
   bool moved = false;
   if (call.session_number != 0) {
     SessionTable::Session& session = SessionOf(call);
@@ -471,7 +473,11 @@ void Core::Tick(Time now) {
     } else {
       const auto call = calls_.find(id);
       if (call == calls_.end()) Fault("the timer of a call outlived it");
-      QueuedCallExpired(call, now);
+      if (call->second.lost) {
+        EndLost(call, now);
+      } else {
+        QueuedCallExpired(call, now);
+      }
     }
     Settle(now);
   }

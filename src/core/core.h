@@ -51,14 +51,49 @@ struct EndCall {
   };
   CallId call;
   Why why;
-  std::optional<ExitStatus> exit;  // how the worker that was lost ended
+  std::optional<ExitStatus> exit;  // how the worker that was lost ended; nothing: not known in time
 };
 // It is idle, or not ready yet: close its stdin, or send SIGTERM.
 struct AskWorkerToEnd {
   ProcessNumber process;
 };
+// Why a process is killed.
+enum class KillReason {
+  kNotStarted,  // it was not ready in time, or cannot be used; ReportStartTimeout, or who told
+                // the core so, has the details
+  kSilent,      // it answered no health check
+  kOutOfStep,   // it sent what the protocol does not allow
+  kOverran,     // it went on with a call that was given up, and had no other call
+  kConnectionClosed,  // it closed its connection, and did not end within kExitGrace
+  kIgnoredEnd,        // it was asked to end, and did not within the stop grace
+  kHadCalls,          // the pool ends, and its calls did not within the stop grace
+};
 struct KillWorker {
   ProcessNumber process;
+  KillReason why;
+};
+// It was killed, and its exit was not reported within kKillLimit: a debugger or the kernel holds
+// it, say. Nothing more is expected of it: it is as if it had ended.
+struct DisownProcess {
+  ProcessNumber process;
+};
+// Why a worker that serves is replaced, or ended for good.
+enum class ReplaceReason {
+  kMaxAge,  // RecycleOptions, up to kTotalRss
+  kMaxCalls,
+  kRssGrowth,
+  kMaxIdle,
+  kTotalRss,
+  kUnhealthy,  // it said so often enough that it is not well
+  kRestart,    // the user restarts all
+  kSurplus,    // the user wants fewer
+  kOverran,    // it went on with a call that was given up; its other calls go on
+  kEnding,     // it refused a call, as it is ending
+};
+// For the log alone: the replacing of that process, which serves, has begun.
+struct ReplaceWorker {
+  ProcessNumber process;
+  ReplaceReason why;
 };
 // It was not ready within the start time limit. KillWorker follows.
 struct ReportStartTimeout {
@@ -77,8 +112,9 @@ struct EndWorkerSession {
   ProcessNumber process;
   std::string session_id;
 };
-using Effect = std::variant<SpawnWorker, DispatchCall, EndCall, AskWorkerToEnd, KillWorker,
-                            ReportStartTimeout, CheckWorker, MeasureWorker, EndWorkerSession>;
+using Effect =
+    std::variant<SpawnWorker, DispatchCall, EndCall, AskWorkerToEnd, KillWorker, DisownProcess,
+                 ReplaceWorker, ReportStartTimeout, CheckWorker, MeasureWorker, EndWorkerSession>;
 
 // Why a call, or a restart, is not accepted.
 enum class Refusal { kClosed, kBreakerOpen, kQueueFull, kSessionBusy, kSessionLost };
@@ -100,7 +136,7 @@ enum class HealthReport {
   kUnhealthy,
   kSilent,   // it did not answer in time: it is stopped, or hangs
   kLost,     // its connection is closed
-  kUnknown,  // it has no such thing
+  kUnknown,  // it lives: it has no such thing, or says, or shows, that it is too busy to answer
 };
 
 enum class RestartState { kNone, kRunning, kDone, kFailed };
@@ -112,6 +148,12 @@ class Core {
   // A worker that closed its connection has this long to exit by itself, for its exit status to
   // tell why, before it is killed.
   static constexpr std::chrono::milliseconds kExitGrace{200};
+  // A process that was sent SIGKILL has this long to be gone. More takes only one that a debugger
+  // or the kernel holds: then the worker goes on without it.
+  static constexpr std::chrono::milliseconds kKillLimit{5'000};
+  // A call whose connection closed waits this long, but not past its deadline, for the exit of its
+  // process to explain the loss.
+  static constexpr std::chrono::milliseconds kExitReportLimit{2'000};
   // A worker that says so many times in a row that it is not well is replaced.
   static constexpr int kUnhealthyLimit = 3;
 
@@ -131,16 +173,19 @@ class Core {
     int capacity = 1;           // calls at a time, as the latest process that was ready said
     int in_flight = 0;          // from here on: of this process
     bool was_ready = false;
-    bool has_served = false;         // whether it has answered a call
-    bool was_asked_to_end = false;   // so that its end is no failure
-    bool checks_while_busy = false;  // whether it can be asked for its health while it has calls
-    bool is_checked = false;         // a health check is under way
-    bool is_due = false;             // it is to be replaced
+    bool has_served = false;           // whether it has answered a call
+    bool was_asked_to_end = false;     // so that its end is no failure
+    bool checks_while_busy = false;    // whether it can be asked for its health while it has calls
+    bool is_checked = false;           // a health check is under way
+    bool is_measured = false;          // its memory is being looked at
+    std::optional<ReplaceReason> due;  // it is to be replaced
+    KillReason kill_reason = {};       // why it is killed, or will be when its grace is over
     int unhealthy_in_a_row = 0;
     int64_t calls_started = 0;
     uint64_t last_dispatch = 0;
     Time ready_since{};
     Time idle_since{};
+    int64_t rss_bytes = 0;           // as measured last; 0: not yet
     int64_t rss_baseline_bytes = 0;  // 0: not warm yet
     RecycleOptions limits;           // as drawn for it
     std::optional<Time> timer;       // of its state
@@ -249,7 +294,9 @@ class Core {
     int waits_for = -1;  // the worker in whose `waiting` it is; -1: it is in queue_, or not queued
     ProcessNumber process = 0;
     bool lost = false;               // its connection closed; waits for the exit status
-    std::optional<ExitStatus> exit;  // of its process, which ended with the call in flight
+    Time lost_until{};               // how long it waits
+    bool process_gone = false;       // its process ended, or was disowned, with the call in flight
+    std::optional<ExitStatus> exit;  // how that ended
   };
   using Calls = std::unordered_map<CallId, Call>;
   // The id of a call, or one of those below.
@@ -299,22 +346,27 @@ class Core {
   Seat* SeatOf(const Worker& worker);
   bool IsOfItsSeat(int worker);
   bool IsOut() const;
+  void ProcessGone(int worker, std::optional<ExitStatus> exit, WorkerEvent event, Time now);
   void Handle(int worker, WorkerEvent event, Time now);
+  void GiveUp(int worker, KillReason why, Time now);
   void Act(int worker, WorkerAction action, Time now);
   void IdleIfSo(int worker, Time now);
   int AddWorker(int id);
   void Retire(int worker, Time now);
+  bool MayStart() const;
   void StartOrHold(int worker, Time now);
+  void StartHeld(Time now);
   void ProcessFailed(int worker, Time now);
   void Overran(int worker, Time now);
-  void GiveSeatAway(int worker, Time now);
+  void GiveSeatAway(int worker, ReplaceReason why, Time now);
   void Refused(int worker, Time now);
   void CloseBreaker(Time now);
   void ProbeNext(Time now);
   std::chrono::milliseconds BackOff(int failures);
   void DrawLimits(Worker* worker);
   void RecycleTimerFired(int worker, Time now);
-  void MarkDue(Worker* worker);
+  void MarkDue(Worker* worker, ReplaceReason why);
+  void LookAtTotalMemory();
   void ReplaceNext(Time now);
   void HealthRound();
   void WorkerTimerFired(int worker, Time now);
@@ -332,6 +384,8 @@ class Core {
   ProcessNumber probe_ = 0;  // of the half-open breaker
   int replaced_ = -1;        // the worker that is being replaced: one at a time
   bool any_due_ = false;     // or there may be
+  int starting_ = 0;         // workers that are
+  bool any_held_ = false;    // a worker's start waits for that of another, or there may be such
   RestartState restart_ = RestartState::kNone;
   ProcessNumber restart_up_to_ = 0;  // the last of the processes that it replaces
   Counts counts_;

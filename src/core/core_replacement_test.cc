@@ -162,7 +162,7 @@ TEST_F(ReplacementTest, OneIsReplacedAtATimeAndNotAllAtTheSameAge) {
   EXPECT_TRUE(spawned_.empty());
   Pass(milliseconds(400));
   const size_t due_before = std::count_if(core_->workers().begin(), core_->workers().end(),
-                                          [](const auto& w) { return w.is_due; });
+                                          [](const auto& w) { return w.due.has_value(); });
   EXPECT_GT(due_before, 0u);
   EXPECT_LT(due_before, 10u);
   for (int i = 0; i < 10; ++i) {

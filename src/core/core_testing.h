@@ -21,7 +21,10 @@ using std::chrono::milliseconds;
 // Runs a core on a virtual clock and keeps its effects apart by kind.
 class CoreTest : public testing::Test {
  protected:
-  CoreTest() { options_.health_interval = milliseconds(0); }
+  CoreTest() {
+    options_.health_interval = milliseconds(0);
+    options_.max_starting = 1000;
+  }
 
   void Begin(int workers) { BeginOf(std::vector<int>(workers, 1)); }
 
@@ -175,6 +178,9 @@ class CoreTest : public testing::Test {
   std::vector<EndCall> ended_;
   std::vector<int> asked_to_end_;
   std::vector<int> killed_;
+  std::vector<KillReason> kill_reasons_;  // of killed_
+  std::vector<ProcessNumber> disowned_;
+  std::vector<ReplaceWorker> replaced_;
   std::vector<int> start_timeouts_;
   std::vector<ProcessNumber> checked_;
   std::vector<ProcessNumber> measured_;
@@ -193,7 +199,12 @@ class CoreTest : public testing::Test {
       if (auto* e = std::get_if<EndCall>(&effect)) ended_.push_back(*e);
       if (auto* e = std::get_if<AskWorkerToEnd>(&effect))
         asked_to_end_.push_back(ids_.at(e->process));
-      if (auto* e = std::get_if<KillWorker>(&effect)) killed_.push_back(ids_.at(e->process));
+      if (auto* e = std::get_if<KillWorker>(&effect)) {
+        killed_.push_back(ids_.at(e->process));
+        kill_reasons_.push_back(e->why);
+      }
+      if (auto* e = std::get_if<DisownProcess>(&effect)) disowned_.push_back(e->process);
+      if (auto* e = std::get_if<ReplaceWorker>(&effect)) replaced_.push_back(*e);
       if (auto* e = std::get_if<ReportStartTimeout>(&effect))
         start_timeouts_.push_back(ids_.at(e->process));
       if (auto* e = std::get_if<CheckWorker>(&effect)) checked_.push_back(e->process);

@@ -80,7 +80,7 @@ void Core::Ready(ProcessNumber process, int capacity, bool checks_while_busy, Ti
 void Core::Unusable(ProcessNumber process, Time now) {
   const int worker = WorkerOf(process);
   if (worker < 0) return;
-  Handle(worker, WorkerEvent::kUnusable, now);
+  GiveUp(worker, KillReason::kNotStarted, now);
   Settle(now);
 }
 
@@ -94,21 +94,27 @@ void Core::ConnectionLost(ProcessNumber process, Time now) {
 void Core::Exited(ProcessNumber process, ExitStatus status, Time now) {
   const int worker = WorkerOf(process);
   if (worker < 0) return;
+  ProcessGone(worker, status, WorkerEvent::kExited, now);
+  Settle(now);
+}
+
+// It has ended, as `exit` says, or is disowned.
+void Core::ProcessGone(int worker, std::optional<ExitStatus> exit, WorkerEvent event, Time now) {
+  Worker& state = workers_[worker];
   // The calls that the process had in flight: those known to be lost end now, the others when their
   // transport has noticed; each learns how the process ended.
   for (auto next = calls_.begin(); next != calls_.end();) {
     auto call = next++;
-    if (call->second.worker != worker || call->second.process != process) continue;
-    call->second.exit = status;
+    if (call->second.worker != worker || call->second.process != state.process) continue;
+    call->second.process_gone = true;
+    call->second.exit = exit;
     if (call->second.lost) EndLost(call, now);
   }
-  Worker& state = workers_[worker];
   state.in_flight = 0;
   state.is_checked = false;
   if (!stopping_ && !state.was_asked_to_end) ProcessFailed(worker, now);
-  if (process == probe_) probe_ = 0;
-  Handle(worker, WorkerEvent::kExited, now);
-  Settle(now);
+  if (state.process == probe_) probe_ = 0;
+  Handle(worker, event, now);
 }
 
 // A process has ended, or is given up, that nobody had asked to end.
@@ -149,14 +155,15 @@ void Core::ProcessFailed(int worker, Time now) {
 // suffer for that: where there are some, it is replaced at once and ends after them.
 void Core::Overran(int worker, Time now) {
   Worker& state = workers_[worker];
-  if (state.in_flight == 0) return Handle(worker, WorkerEvent::kUnusable, now);
-  GiveSeatAway(worker, now);
+  if (state.in_flight == 0) return GiveUp(worker, KillReason::kOverran, now);
+  GiveSeatAway(worker, ReplaceReason::kOverran, now);
 }
 
 // Has a worker that is no good any more replaced at once; it finishes its calls, and ends.
-void Core::GiveSeatAway(int worker, Time now) {
+void Core::GiveSeatAway(int worker, ReplaceReason why, Time now) {
   Worker& state = workers_[worker];
   if (!Serves(state) || !IsOfItsSeat(worker)) return;
+  effects_.emplace_back(ReplaceWorker{.process = state.process, .why = why});
   ProcessFailed(worker, now);
   state.was_asked_to_end = true;  // its end is no second failure
   if (Seat& seat = seats_[state.id]; seat.worker == worker) {
@@ -171,7 +178,7 @@ void Core::GiveSeatAway(int worker, Time now) {
 
 // It is ending, though nobody here has asked it to: what waits for it waits in vain.
 void Core::Refused(int worker, Time now) {
-  GiveSeatAway(worker, now);
+  GiveSeatAway(worker, ReplaceReason::kEnding, now);
   std::set<CallId>& waiting = workers_[worker].waiting;
   while (!waiting.empty()) {
     EndQueued(calls_.find(*waiting.begin()), EndCall::Why::kSessionLost, now);
@@ -191,6 +198,7 @@ void Core::Handle(int worker, WorkerEvent event, Time now) {
   if (next != before) {
     // A timer belongs to its state.
     SetTimer(&state.timer, kWorkerTimer + worker, std::nullopt);
+    starting_ += (next == WorkerState::kStarting) - (before == WorkerState::kStarting);
     state.state = next;
     if (!Serves(state)) SetTimer(&state.recycle_timer, kRecycleTimer + worker, std::nullopt);
     WaitingLeave(worker, now);
@@ -215,29 +223,34 @@ void Core::Act(int worker, WorkerAction action, Time now) {
         ++seats_[state.id].restarts;
       }
       state.process = ++last_process_;
-      state.was_ready = state.has_served = state.was_asked_to_end = state.is_due = false;
+      state.was_ready = state.has_served = state.was_asked_to_end = state.is_measured = false;
+      state.due.reset();
       state.unhealthy_in_a_row = 0;
       state.calls_started = 0;
       state.last_dispatch = 0;
-      state.rss_baseline_bytes = 0;
+      state.rss_bytes = state.rss_baseline_bytes = 0;
       effects_.emplace_back(SpawnWorker{.worker_id = state.id, .process = state.process});
       set_timer(options_.adapter.start_timeout);
       return;
     case WorkerAction::kFinish:
       return IdleIfSo(worker, now);
     case WorkerAction::kHurry:
+      state.kill_reason = KillReason::kHadCalls;
       set_timer(options_.stop_grace);
       return IdleIfSo(worker, now);
     case WorkerAction::kAskToEnd:
       state.was_asked_to_end = true;
+      state.kill_reason = KillReason::kIgnoredEnd;
       effects_.emplace_back(AskWorkerToEnd{.process = state.process});
       set_timer(options_.stop_grace);
       return;
     case WorkerAction::kAwaitExit:
+      state.kill_reason = KillReason::kConnectionClosed;
       set_timer(std::min(kExitGrace, options_.stop_grace));
       return;
     case WorkerAction::kKill:
-      effects_.emplace_back(KillWorker{.process = state.process});
+      effects_.emplace_back(KillWorker{.process = state.process, .why = state.kill_reason});
+      set_timer(kKillLimit);
       return;
     case WorkerAction::kBackOff:
       if (stopping_ || state.is_surplus) return Handle(worker, WorkerEvent::kRetire, now);
@@ -247,6 +260,16 @@ void Core::Act(int worker, WorkerAction action, Time now) {
       if (worker == replaced_) replaced_ = -1;
       return;
   }
+}
+
+// No use is left for its process.
+void Core::GiveUp(int worker, KillReason why, Time now) {
+  // It keeps an earlier reason, where it is on its way to its end already.
+  if (Serves(workers_[worker]) || workers_[worker].state == WorkerState::kStarting ||
+      workers_[worker].state == WorkerState::kDraining) {
+    workers_[worker].kill_reason = why;
+  }
+  Handle(worker, WorkerEvent::kUnusable, now);
 }
 
 void Core::IdleIfSo(int worker, Time now) {
@@ -294,7 +317,10 @@ void Core::WorkerTimerFired(int worker, Time now) {
       return StartOrHold(worker, now);
     case WorkerState::kStarting:
       effects_.emplace_back(ReportStartTimeout{.process = workers_[worker].process});
-      return Handle(worker, WorkerEvent::kUnusable, now);
+      return GiveUp(worker, KillReason::kNotStarted, now);
+    case WorkerState::kKilled:
+      effects_.emplace_back(DisownProcess{.process = workers_[worker].process});
+      return ProcessGone(worker, std::nullopt, WorkerEvent::kGraceOver, now);
     default:
       return Handle(worker, WorkerEvent::kGraceOver, now);
   }
@@ -309,6 +335,7 @@ void Core::Settle(Time now) {
     }
   }
   DispatchQueued(now);
+  if (any_held_) StartHeld(now);
   if (any_due_ || restart_ == RestartState::kRunning) ReplaceNext(now);
   SetTimer(&breaker_timer_, kBreakerTimer, stopping_ ? std::nullopt : breaker_.timer());
 }
@@ -329,14 +356,32 @@ bool Core::IsOut() const {
          std::none_of(workers_.begin(), workers_.end(), [](const Worker& w) { return Serves(w); });
 }
 
-// Starts a worker that backs off, unless it has to wait for the breaker.
+// Whether fewer workers are starting than may at a time.
+bool Core::MayStart() const { return starting_ < options_.max_starting; }
+
+// Starts a worker that backs off, unless it has to wait for the breaker, or for the starts of
+// others: then it backs off without a timer.
 void Core::StartOrHold(int worker, Time now) {
-  if (breaker_.state() == BreakerState::kClosed) Handle(worker, WorkerEvent::kStart, now);
+  if (breaker_.state() == BreakerState::kClosed && MayStart()) {
+    Handle(worker, WorkerEvent::kStart, now);
+  } else {
+    any_held_ = true;
+  }
+}
+
+// Starts those that StartOrHold has held, as many as may be.
+void Core::StartHeld(Time now) {
+  if (stopping_ || breaker_.state() != BreakerState::kClosed || !MayStart()) return;
+  any_held_ = false;
+  for (const Seat& seat : seats_) {
+    const Worker& worker = workers_[seat.worker];
+    if (worker.state == WorkerState::kBackingOff && !worker.timer) StartOrHold(seat.worker, now);
+  }
 }
 
 // Starts one of the workers that wait for the half-open breaker.
 void Core::ProbeNext(Time now) {
-  if (stopping_) return;
+  if (stopping_ || !MayStart()) return;
   for (const Seat& seat : seats_) {
     if (workers_[seat.worker].state != WorkerState::kBackingOff) continue;
     Handle(seat.worker, WorkerEvent::kStart, now);
@@ -349,11 +394,7 @@ void Core::ProbeNext(Time now) {
 void Core::CloseBreaker(Time now) {
   breaker_.Close();
   probe_ = 0;
-  if (stopping_) return;
-  for (const Seat& seat : seats_) {
-    const Worker& worker = workers_[seat.worker];
-    if (worker.state == WorkerState::kBackingOff && !worker.timer) StartOrHold(seat.worker, now);
-  }
+  StartHeld(now);
 }
 
 // --- Health ------------------------------------------------------------------------------------
@@ -361,7 +402,10 @@ void Core::CloseBreaker(Time now) {
 void Core::HealthRound() {
   for (Worker& worker : workers_) {
     if (!Serves(worker) && worker.state != WorkerState::kDraining) continue;
-    if (worker.limits.max_rss_growth_bytes > 0 && Serves(worker)) {
+    const bool is_limited =
+        worker.limits.max_rss_growth_bytes > 0 || options_.recycle.max_total_rss_bytes > 0;
+    if (is_limited && Serves(worker)) {
+      worker.is_measured = true;
       effects_.emplace_back(MeasureWorker{.process = worker.process});
     }
     if (worker.is_checked || (!worker.checks_while_busy && worker.in_flight > 0)) continue;
@@ -384,10 +428,12 @@ void Core::HealthReported(ProcessNumber process, HealthReport report, Time now) 
       break;
     case HealthReport::kUnhealthy:
       Handle(worker, WorkerEvent::kUnhealthy, now);
-      if (++state.unhealthy_in_a_row >= kUnhealthyLimit && Serves(state)) MarkDue(&state);
+      if (++state.unhealthy_in_a_row >= kUnhealthyLimit && Serves(state)) {
+        MarkDue(&state, ReplaceReason::kUnhealthy);
+      }
       break;
     case HealthReport::kSilent:
-      Handle(worker, WorkerEvent::kUnusable, now);
+      GiveUp(worker, KillReason::kSilent, now);
       break;
     case HealthReport::kLost:
       // One that has calls may be finishing them, and their transport tells what becomes of them.
@@ -402,15 +448,36 @@ void Core::MemoryMeasured(ProcessNumber process, int64_t rss_bytes, Time now) {
   const int worker = WorkerOf(process);
   if (worker < 0 || !Serves(workers_[worker])) return;
   Worker& state = workers_[worker];
+  state.is_measured = false;
+  state.rss_bytes = rss_bytes;
   if (state.rss_baseline_bytes == 0) {
     // What its first calls leave, not what they have while they run.
     const int64_t calls_ended = state.calls_started - state.in_flight;
     if (calls_ended >= state.limits.warm_up_calls) state.rss_baseline_bytes = rss_bytes;
-    return;
+  } else if (state.limits.max_rss_growth_bytes > 0 &&
+             rss_bytes - state.rss_baseline_bytes > state.limits.max_rss_growth_bytes) {
+    MarkDue(&state, ReplaceReason::kRssGrowth);
   }
-  if (rss_bytes - state.rss_baseline_bytes <= state.limits.max_rss_growth_bytes) return;
-  MarkDue(&state);
+  LookAtTotalMemory();
   Settle(now);
+}
+
+// Has the largest worker replaced when all have been measured and have too much together. Not
+// another one while one is, or is to be: the figures will be others after it.
+void Core::LookAtTotalMemory() {
+  if (options_.recycle.max_total_rss_bytes == 0 || any_due_ || replaced_ >= 0) return;
+  int64_t total = 0;
+  Worker* largest = nullptr;
+  for (Worker& worker : workers_) {
+    if (!Serves(worker)) continue;
+    if (worker.is_measured) return;
+    total += worker.rss_bytes;
+    // One that is not warm has nothing yet that a fresh one would not have.
+    if (worker.rss_baseline_bytes == 0 || worker.is_surplus) continue;
+    if (largest == nullptr || worker.rss_bytes > largest->rss_bytes) largest = &worker;
+  }
+  if (largest == nullptr || total <= options_.recycle.max_total_rss_bytes) return;
+  MarkDue(largest, ReplaceReason::kTotalRss);
 }
 
 // --- Replacement -------------------------------------------------------------------------------
@@ -436,8 +503,8 @@ void Core::DrawLimits(Worker* worker) {
                     .max_idle = std::chrono::milliseconds(Draw(given.max_idle.count()))};
 }
 
-void Core::MarkDue(Worker* worker) {
-  worker->is_due = true;
+void Core::MarkDue(Worker* worker, ReplaceReason why) {
+  if (!worker->due) worker->due = why;
   any_due_ = true;
 }
 
@@ -446,20 +513,20 @@ void Core::MarkDue(Worker* worker) {
 void Core::RecycleTimerFired(int worker, Time now) {
   Worker& state = workers_[worker];
   state.recycle_timer.reset();
-  if (state.is_due) {
+  if (state.due) {
     any_due_ = true;  // its last replacement failed
     return;
   }
   std::optional<Time> next;
-  const auto look = [&](std::chrono::milliseconds limit, Time since) {
+  const auto look = [&](std::chrono::milliseconds limit, Time since, ReplaceReason why) {
     if (limit.count() == 0) return;
     if (now - since >= limit) {
-      MarkDue(&state);
+      MarkDue(&state, why);
     } else {
       next = next ? std::min(*next, since + limit) : since + limit;
     }
   };
-  look(state.limits.max_age, state.ready_since);
+  look(state.limits.max_age, state.ready_since, ReplaceReason::kMaxAge);
   if (state.calls_started == 0 || state.in_flight > 0) {
     // There is nothing to get rid of, or it is not idle.
     if (state.limits.max_idle.count() > 0) {
@@ -467,9 +534,9 @@ void Core::RecycleTimerFired(int worker, Time now) {
       next = next ? std::min(*next, later) : later;
     }
   } else {
-    look(state.limits.max_idle, state.idle_since);
+    look(state.limits.max_idle, state.idle_since, ReplaceReason::kMaxIdle);
   }
-  if (!state.is_due) SetTimer(&state.recycle_timer, kRecycleTimer + worker, next);
+  if (!state.due) SetTimer(&state.recycle_timer, kRecycleTimer + worker, next);
 }
 
 tl::expected<void, Refusal> Core::Restart(Time now) {
@@ -488,19 +555,23 @@ tl::expected<void, Refusal> Core::Restart(Time now) {
 void Core::ReplaceNext(Time now) {
   const bool restarts = restart_ == RestartState::kRunning;
   if (replaced_ >= 0 || closed_ || breaker_.state() != BreakerState::kClosed) return;
+  if (!MayStart()) return;
   bool any_due = false;
   const Seat* next = nullptr;
   for (const Seat& seat : seats_) {
     const Worker& worker = workers_[seat.worker];
     if (!Serves(worker)) continue;
-    if (!worker.is_due && !(restarts && worker.process <= restart_up_to_)) continue;
-    any_due = any_due || worker.is_due;
+    if (!worker.due && !(restarts && worker.process <= restart_up_to_)) continue;
+    any_due = any_due || worker.due;
     if (seat.replace_not_before > now) continue;
     if (next == nullptr || worker.process < workers_[next->worker].process) next = &seat;
   }
   if (next != nullptr) {
     replaced_ = next->worker;
-    const int id = workers_[replaced_].id;
+    const Worker& old = workers_[replaced_];
+    effects_.emplace_back(
+        ReplaceWorker{.process = old.process, .why = old.due.value_or(ReplaceReason::kRestart)});
+    const int id = old.id;
     const int successor = AddWorker(id);
     workers_[successor].capacity = workers_[replaced_].capacity;
     seats_[id].successor = successor;
@@ -526,7 +597,13 @@ tl::expected<void, Refusal> Core::Resize(int workers, Time now) {
     if (seats_.back().successor >= 0) surplus.push_back(seats_.back().successor);
     seats_.pop_back();
   }
-  for (int worker : surplus) Retire(worker, now);
+  for (int worker : surplus) {
+    if (Serves(workers_[worker])) {
+      effects_.emplace_back(
+          ReplaceWorker{.process = workers_[worker].process, .why = ReplaceReason::kSurplus});
+    }
+    Retire(worker, now);
+  }
   while (static_cast<int>(seats_.size()) < workers) {
     const int id = static_cast<int>(seats_.size());
     const int worker = AddWorker(id);

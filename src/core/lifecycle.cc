@@ -114,7 +114,7 @@ constexpr std::array<Row, kWorkerStates> kTable = {{
         Ignore(S::kKilled),
         Ignore(S::kKilled),
         Ignore(S::kKilled),
-        Forbidden(S::kKilled),
+        {S::kBackingOff, A::kBackOff},
     }},
     {{
         // kGone

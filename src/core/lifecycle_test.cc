@@ -98,7 +98,7 @@ constexpr Cell kWanted[] = {
     {S::kKilled, E::kIdle, S::kKilled, A::kNothing},
     {S::kKilled, E::kRetire, S::kKilled, A::kNothing},
     {S::kKilled, E::kStop, S::kKilled, A::kNothing},
-    {S::kKilled, E::kGraceOver, S::kKilled, A::kForbidden},
+    {S::kKilled, E::kGraceOver, S::kBackingOff, A::kBackOff},
     {S::kGone, E::kStart, S::kGone, A::kForbidden},
     {S::kGone, E::kReady, S::kGone, A::kForbidden},
     {S::kGone, E::kHealthy, S::kGone, A::kForbidden},

@@ -1,4 +1,5 @@
 // Pool::Impl: calls, from submission to their one outcome.
+#include <algorithm>
 #include <asio/post.hpp>
 #include <exception>
 #include <utility>
@@ -11,6 +12,9 @@ namespace snakepit {
 namespace {
 
 using std::chrono::steady_clock;
+
+// Between two looks of a waiting thread at the core's clock.
+constexpr std::chrono::milliseconds kTick{10};
 
 }  // namespace
 
@@ -46,12 +50,13 @@ Result<void> Pool::Impl::SubmitLocked(const CallRequest& request, size_t bytes,
     return Fail(ErrorCode::kCancelled, "the caller had given the call up before it was made");
   }
   const SteadyTime now = steady_clock::now();
-  auto id =
-      core_.Submit({.session_id = request.session_id,
-                    .queue_deadline = now + options.queue_timeout.value_or(options_.queue_timeout),
-                    .deadline = request.deadline,
-                    .bytes = bytes},
-                   now);
+  const SteadyTime queue_deadline = now + options.queue_timeout.value_or(options_.queue_timeout);
+  pending->expiry = std::min(queue_deadline, request.deadline);
+  auto id = core_.Submit({.session_id = request.session_id,
+                          .queue_deadline = queue_deadline,
+                          .deadline = request.deadline,
+                          .bytes = bytes},
+                         now);
   if (!id) {
     ++refused_;
     ApplyLocked();  // it may have made the core forget a session
@@ -64,17 +69,30 @@ Result<void> Pool::Impl::SubmitLocked(const CallRequest& request, size_t bytes,
   return {};
 }
 
+// Waits for the core, which has until `limit`. From then on this thread moves the core's clock on
+// itself, as the pool's own may be held up, by a callback say.
+template <typename Predicate>
+void Pool::Impl::AwaitCore(std::unique_lock<std::mutex>& lock, PendingCall& call, SteadyTime limit,
+                           Predicate is_over) {
+  while (!call.changed.wait_until(lock, limit, is_over)) {
+    const SteadyTime now = steady_clock::now();
+    core_.Tick(now);
+    ApplyLocked();
+    limit = now + kTick;
+  }
+}
+
 // Returns when the call has a worker or has ended.
 void Pool::Impl::AwaitWorker(std::unique_lock<std::mutex>& lock, PendingCall& call,
                              std::stop_token stop) {
   const auto is_over = [&call] { return call.process != nullptr || call.ended; };
   if (is_over()) return;
-  if (!stop.stop_possible()) return call.changed.wait(lock, is_over);
+  if (!stop.stop_possible()) return AwaitCore(lock, call, call.expiry, is_over);
   lock.unlock();
   {
     const StopCallback on_stop(std::move(stop), [this, &call] { CancelQueued(call); });
     lock.lock();
-    call.changed.wait(lock, is_over);
+    AwaitCore(lock, call, call.expiry, is_over);
     lock.unlock();
   }
   lock.lock();
@@ -109,9 +127,15 @@ void Pool::Impl::CancelQueued(const PendingCall& call) {
   ApplyLocked();
 }
 
-void Pool::Impl::ReportLocked(CallId id, AfterCall after, bool succeeded) {
+void Pool::Impl::ReportLocked(CallId id, AfterCall after, const Error* error) {
   if (!core_.IsInFlight(id)) return;  // an exchange that threw was released as well
-  CallReport report = succeeded ? CallReport::kSucceeded : CallReport::kFailed;
+  CallReport report = error == nullptr ? CallReport::kSucceeded : CallReport::kFailed;
+  if (after == AfterCall::kUnusable && error != nullptr) {
+    const auto call = calls_.find(id);
+    if (call != calls_.end() && !error->message.empty()) {
+      call->second->process->fault = error->message;
+    }
+  }
   if (after == AfterCall::kUnsent) report = CallReport::kUnsent;
   if (after == AfterCall::kUnusable) report = CallReport::kFailedUnusable;
   if (after == AfterCall::kOverran) report = CallReport::kFailedOverran;
@@ -139,7 +163,8 @@ void Pool::Impl::MakeLossOfRefusal(const CallRequest& request, const Process& pr
 void Pool::Impl::OnReleased(CallId id, AfterCall after) {
   std::lock_guard lock(mutex_);
   if (auto call = calls_.find(id); call != calls_.end()) call->second->released = true;
-  ReportLocked(id, after, /*succeeded=*/false);
+  const Error given_up;
+  ReportLocked(id, after, &given_up);
   changed_.notify_all();
 }
 
@@ -170,10 +195,12 @@ Result<T> Pool::Impl::Run(CallRequest& request, const CallOptions& options,
     result = std::move(outcome.result);
     lock.lock();
     if (outcome.after != AfterCall::kAbandoned) {
-      ReportLocked(call.id, outcome.after, result.has_value());
+      ReportLocked(call.id, outcome.after, result ? nullptr : &result.error());
     }
     if (outcome.after == AfterCall::kLost) {
-      call.changed.wait(lock, [&call] { return call.ended.has_value(); });
+      AwaitCore(lock, call,
+                std::min(request.deadline, steady_clock::now() + Core::kExitReportLimit),
+                [&call] { return call.ended.has_value(); });
     }
   }
   if (call.ended) {
@@ -212,13 +239,15 @@ Result<int64_t> Pool::Impl::ExecuteStream(std::string_view session_id, std::stri
       MakeRequest(session_id, command, args, options, options_.stream_timeout);
   if (!request) return Fail(std::move(request.error()));
   std::exception_ptr thrown;
-  const ChunkCallback guarded = [&on_chunk, &thrown](const Chunk& chunk) {
+  const ChunkCallback guarded = [this, &on_chunk, &thrown](const Chunk& chunk) {
+    bool goes_on = false;
     try {
-      return on_chunk(chunk);
-    } catch (...) {
+      goes_on = on_chunk(chunk);
+    } catch (...) {  // gives the stream up
       thrown = std::current_exception();
-      return false;  // gives the stream up
     }
+    EndIfForked();
+    return goes_on;
   };
   Result<int64_t> result = Run<int64_t>(*request, options, [&](Connection& connection) {
     return connection.Stream(*request, guarded);
@@ -256,9 +285,11 @@ void Pool::Impl::Submit(std::string_view command, Value args,
     submitted = Fail(std::move(request.error()));
   }
   if (!thread_ends_) {
-    asio::post(io_, [done = std::move(call->done), error = std::move(submitted.error())]() mutable {
-      done(Fail(std::move(error)));
-    });
+    asio::post(
+        io_, [this, done = std::move(call->done), error = std::move(submitted.error())]() mutable {
+          done(Fail(std::move(error)));
+          EndIfForked();
+        });
     return;
   }
   lock.unlock();
@@ -279,7 +310,8 @@ void Pool::Impl::StartAsync(AsyncCall* call) {
           std::lock_guard lock(mutex_);
           // A lost call ends by an effect, perhaps of this very step; not before this has returned.
           if (outcome.after != AfterCall::kAbandoned) {
-            ReportLocked(call->pending.id, outcome.after, outcome.result.has_value());
+            ReportLocked(call->pending.id, outcome.after,
+                         outcome.result ? nullptr : &outcome.result.error());
           }
         }
         if (!lost) EndAsync(call, std::move(outcome.result));
@@ -303,6 +335,7 @@ void Pool::Impl::EndAsync(AsyncCall* call, Result<Value> result) {
   }
   if (call->info != nullptr) *call->info = info;
   call->done(std::move(result));
+  EndIfForked();
   std::lock_guard lock(mutex_);
   calls_.erase(call->pending.id);  // not before: Drain waits for it
   changed_.notify_all();
@@ -417,9 +450,15 @@ Error Pool::Impl::EndedLocked(const EndCall& end, const PendingCall& call) const
   const Process& process = *call.process;
   Error error;
   error.code = ErrorCode::kWorkerLost;
-  error.message = Prefix() + NameOf(process) + " ended by " +
-                  Describe(end.exit.value_or(ExitStatus{})) + " while it had the call";
-  if (!process.given_up.empty()) error.message += "; it was killed, as " + process.given_up;
+  error.message = Prefix() + NameOf(process);
+  if (end.exit) {
+    error.message += " ended by " + Describe(*end.exit) + " while it had the call" +
+                     ReasonText(*end.exit, process.given_up);
+  } else {
+    error.message += " closed its connection while it had the call; ";
+    if (!process.given_up.empty()) error.message += "it was killed, as " + process.given_up + "; ";
+    error.message += "how its process ends was not known in time";
+  }
   error.exit = end.exit;
   error.stderr_tail = process.stderr_tail;
   error.may_have_run = true;

@@ -87,6 +87,8 @@ Result<PoolOptions> Complete(PoolOptions options) {
   if (auto valid = Validate(options.adapter); !valid) return Fail(std::move(valid.error()));
   if (options.workers == 0) options.workers = std::min(kMaxWorkers, 2 * UsableProcessors());
   if (options.workers < 0 || options.workers > kMaxWorkers) return Bad("workers", "0 to 1,000");
+  if (options.max_starting == 0) options.max_starting = std::max(2, UsableProcessors());
+  if (options.max_starting < 0) return Bad("max_starting", "0 or more");
   if (!IsTime(options.queue_timeout, 0, kLongestTimeout)) {
     return Bad("queue_timeout", "0 ms to 24 h");
   }
@@ -120,8 +122,15 @@ Result<PoolOptions> Complete(PoolOptions options) {
   if (recycle.max_calls < 0) return Bad("recycle.max_calls", "0 or more");
   if (recycle.warm_up_calls < 0) return Bad("recycle.warm_up_calls", "0 or more");
   if (recycle.max_rss_growth_bytes < 0) return Bad("recycle.max_rss_growth_bytes", "0 or more");
-  if (recycle.max_rss_growth_bytes > 0 && options.health_interval.count() == 0) {
-    return Bad("health_interval", "over 0 ms where recycle.max_rss_growth_bytes is");
+  if (recycle.max_total_rss_bytes < 0) return Bad("recycle.max_total_rss_bytes", "0 or more");
+  if (options.health_interval.count() == 0) {
+    constexpr std::string_view kRule = "over 0 ms where recycle.";
+    if (recycle.max_rss_growth_bytes > 0) {
+      return Bad("health_interval", std::string(kRule) + "max_rss_growth_bytes is");
+    }
+    if (recycle.max_total_rss_bytes > 0) {
+      return Bad("health_interval", std::string(kRule) + "max_total_rss_bytes is");
+    }
   }
   if (!IsTime(options.max_restart_backoff, 1, kLongestTimeout)) {
     return Bad("max_restart_backoff", "1 ms to 24 h");

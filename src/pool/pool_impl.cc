@@ -1,13 +1,17 @@
 // Pool::Impl: effects, figures, and the life of the pool itself.
 #include "src/pool/pool_impl.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <asio/post.hpp>
 #include <csignal>
+#include <cstdlib>
 #include <future>
 #include <random>
 #include <utility>
 
+#include "src/base/blocked_signals.h"
 #include "src/pool/options.h"
 #include "src/process/proc_figures.h"
 
@@ -16,26 +20,42 @@ namespace {
 
 using std::chrono::steady_clock;
 
-// How long the guardian may take to kill a worker and to report it.
-constexpr std::chrono::milliseconds kGuardianLimit{2'000};
 // How much later than its deadline the answer of a health check is awaited.
 constexpr std::chrono::milliseconds kHealthMargin{1'000};
 
-// For the start of a thread: a signal is for the program's own threads to handle.
-class BlockedSignals {
- public:
-  BlockedSignals() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
+// Why a worker is replaced, for the log.
+std::pair<LogLevel, std::string_view> ReplaceText(ReplaceReason why) {
+  switch (why) {
+    case ReplaceReason::kMaxAge:
+      return {LogLevel::kInfo, " is replaced: it is as old as recycle.max_age allows"};
+    case ReplaceReason::kMaxCalls:
+      return {LogLevel::kInfo,
+              " is replaced: it has had as many calls as recycle.max_calls allows"};
+    case ReplaceReason::kRssGrowth:
+      return {LogLevel::kInfo,
+              " is replaced: its memory has grown by more than recycle.max_rss_growth_bytes"};
+    case ReplaceReason::kMaxIdle:
+      return {LogLevel::kInfo, " is replaced: it was idle for as long as recycle.max_idle allows"};
+    case ReplaceReason::kTotalRss:
+      return {LogLevel::kInfo,
+              " is replaced: all workers together have more memory than "
+              "recycle.max_total_rss_bytes, and it has most"};
+    case ReplaceReason::kUnhealthy:
+      return {LogLevel::kWarning, " is replaced: it said three times that it is not well"};
+    case ReplaceReason::kRestart:
+      return {LogLevel::kInfo, " is replaced: all workers are restarted"};
+    case ReplaceReason::kSurplus:
+      return {LogLevel::kInfo, " is to end: the pool is to have fewer workers"};
+    case ReplaceReason::kOverran:
+      return {LogLevel::kWarning,
+              " is replaced: it went on for too long with a call that was given up; it finishes "
+              "its other calls"};
+    case ReplaceReason::kEnding:
+      return {LogLevel::kWarning,
+              " is replaced: it is ending, though the pool had not asked it to"};
   }
-  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  BlockedSignals(const BlockedSignals&) = delete;
-  BlockedSignals& operator=(const BlockedSignals&) = delete;
-
- private:
-  sigset_t before_;
-};
+  return {LogLevel::kInfo, " is replaced"};
+}
 
 }  // namespace
 
@@ -67,8 +87,22 @@ Result<void> Pool::Impl::Start() {
 
 void Pool::Impl::KillAll() {
   std::lock_guard lock(mutex_);
-  if (!guardian_) return;
-  for (const auto& [number, process] : processes_) guardian_->Signal(number, SIGKILL);
+  for (const auto& [number, process] : processes_) SignalLocked(*process, SIGKILL);
+}
+
+Error Pool::Impl::ForkedError() const {
+  return {.code = ErrorCode::kUnavailable,
+          .message = Prefix() + "this process did not start the pool: it was forked from the one " +
+                     "that did (pid " + std::to_string(home_.pid()) +
+                     "), whose workers are not its own; it can start a pool of its own"};
+}
+
+void Pool::Impl::EndForked() {
+  constexpr std::string_view kText =
+      "snakepit: a callback of a pool forked this process, which returned from the callback "
+      "instead of ending: it is aborted, as the pool is its parent's\n";
+  (void)!write(STDERR_FILENO, kText.data(), kText.size());
+  std::abort();
 }
 
 void Pool::Impl::Shutdown() {
@@ -77,14 +111,9 @@ void Pool::Impl::Shutdown() {
     std::unique_lock lock(mutex_);
     core_.Stop(steady_clock::now());
     ApplyLocked();
-    // The grace once to finish a call, and once to end.
-    const auto limit = 2 * options_.stop_grace + kGuardianLimit;
-    if (!changed_.wait_for(lock, limit, [this] { return core_.AllGone(); })) {
-      asio::post(io_,
-                 [this] { GiveUpGuardian("the process that starts workers does not answer"); });
-    }
+    // The core has a limit for each step of it.
     changed_.wait(lock, [this] { return core_.AllGone() && core_.calls() == 0 && calls_.empty(); });
-    std::unique_ptr<Guardian> guardian = std::move(guardian_);
+    std::shared_ptr<Guardian> guardian = std::move(guardian_);
     lock.unlock();
     guardian.reset();  // and with it whatever the workers left behind
     lock.lock();
@@ -329,7 +358,29 @@ void Pool::Impl::Apply(const AskWorkerToEnd& effect) {
 }
 
 void Pool::Impl::Apply(const KillWorker& effect) {
-  if (guardian_) guardian_->Signal(effect.process, SIGKILL);
+  Process& process = *processes_.at(effect.process);
+  process.given_up = KillText(process, effect.why);
+  SignalLocked(process, SIGKILL);
+  // Of one that did not start, the log has an error of its own.
+  const LogLevel level =
+      effect.why == KillReason::kNotStarted ? LogLevel::kDebug : LogLevel::kWarning;
+  asio::post(io_, [this, level, text = NameOf(process) + " is killed: " + process.given_up] {
+    Log(level, text);
+  });
+}
+
+void Pool::Impl::Apply(const DisownProcess& effect) {
+  auto process = processes_.at(effect.process);
+  processes_.erase(effect.process);
+  asio::post(io_, [this, process = std::move(process)] { Disown(*process); });
+}
+
+void Pool::Impl::Apply(const ReplaceWorker& effect) {
+  const auto [level, why] = ReplaceText(effect.why);
+  asio::post(
+      io_, [this, level = level, text = NameOf(*processes_.at(effect.process)) + std::string(why)] {
+        Log(level, text);
+      });
 }
 
 void Pool::Impl::Apply(const ReportStartTimeout& effect) {

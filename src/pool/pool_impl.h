@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "snakepit/pool.h"
+#include "src/base/home_process.h"
 #include "src/core/core.h"
 #include "src/pool/runtime_directory.h"
 #include "src/process/guardian.h"
@@ -43,6 +44,12 @@ class Pool::Impl {
   // `options` are valid and whole (pool/options.h).
   explicit Impl(PoolOptions options);
   ~Impl() { Shutdown(); }
+
+  // False in a process that was forked from the pool's: there no other method may be called, nor
+  // the destructor. The locks may be held for ever, and the descriptors are the parent's.
+  bool IsHere() const { return home_.IsHere(); }
+  // For such a process: UNAVAILABLE, and why.
+  Error ForkedError() const;
 
   // As Pool::Start.
   Result<void> Start();
@@ -84,7 +91,10 @@ class Pool::Impl {
     int protocol_version = 1;
     bool streams = false;  // as in WorkerInfo
     bool sessions = false;
-    std::string given_up;     // why the pool killed it; empty: it did not, or not for a fault
+    bool is_spawned = false;  // the guardian has been told to start it
+    int owed_signal = 0;      // what it is to be told next; 0: nothing
+    std::string fault;        // what a call, or a health check, found wrong with it
+    std::string given_up;     // why the pool killed it; empty: it did not
     std::string stderr_tail;  // once it has ended
     // Only used on the io_context's thread.
     std::unique_ptr<Launch> launch;
@@ -100,6 +110,7 @@ class Pool::Impl {
   // A call that the core has accepted and whose caller has not got its outcome. Guarded by mutex_.
   struct PendingCall {
     CallId id = 0;                     // 0: not submitted yet
+    SteadyTime expiry;                 // until when it may be queued
     std::condition_variable changed;   // for the thread that waits for it
     AsyncCall* async = nullptr;        // null: a thread waits
     std::shared_ptr<Process> process;  // null: not dispatched yet
@@ -128,10 +139,14 @@ class Pool::Impl {
                                   std::chrono::milliseconds default_timeout) const;
   Result<void> SubmitLocked(const CallRequest& request, size_t bytes, const CallOptions& options,
                             PendingCall* pending);
+  template <typename Predicate>
+  void AwaitCore(std::unique_lock<std::mutex>& lock, PendingCall& call, SteadyTime limit,
+                 Predicate is_over);
   void AwaitWorker(std::unique_lock<std::mutex>& lock, PendingCall& call, std::stop_token stop);
   void AwaitEndOfSession(std::unique_lock<std::mutex>& lock, const CallRequest& request);
   void CancelQueued(const PendingCall& call);
-  void ReportLocked(CallId id, AfterCall after, bool succeeded);
+  // `error`, if not null: the outcome of the call.
+  void ReportLocked(CallId id, AfterCall after, const Error* error);
   template <typename T>
   void MakeLossOfRefusal(const CallRequest& request, const Process& process,
                          CallOutcome<T>* outcome) const;
@@ -151,6 +166,8 @@ class Pool::Impl {
   void Apply(const EndCall& effect);
   void Apply(const AskWorkerToEnd& effect);
   void Apply(const KillWorker& effect);
+  void Apply(const DisownProcess& effect);
+  void Apply(const ReplaceWorker& effect);
   void Apply(const ReportStartTimeout& effect);
   void Apply(const CheckWorker& effect);
   void Apply(const MeasureWorker& effect);
@@ -166,6 +183,10 @@ class Pool::Impl {
   void OnSpawnFailed(ProcessNumber number, Error error);
   void OnConnected(Process& process, Result<std::shared_ptr<Connection>> connection);
   void OnExited(ProcessNumber number, ExitStatus status, const ResourceUse& use);
+  static std::string ReasonText(const ExitStatus& status, const std::string& given_up);
+  void SignalLocked(Process& process, int signal);
+  std::string KillText(const Process& process, KillReason why) const;
+  void Disown(Process& process);
   void EndProcessLocked(ProcessNumber number, ExitStatus status);
   void GiveUpGuardian(std::string_view why);
   void AskToEnd(Process& process);
@@ -181,12 +202,21 @@ class Pool::Impl {
 
   // From any thread.
   void KillAll();
+  // After a callback of the user: in a process that it forked, and that came back out of it,
+  // nothing may go on.
+  void EndIfForked() const {
+    if (!IsHere()) [[unlikely]] {
+      EndForked();
+    }
+  }
+  [[noreturn]] static void EndForked();
   void LogBreakerLocked();
   void LogNotInherited();
   void Log(LogLevel level, std::string_view text) const;
   std::string Prefix() const;
   std::string NameOf(const Process& process) const;
 
+  const HomeProcess home_;
   const PoolOptions options_;
   asio::io_context io_;
   asio::executor_work_guard<asio::io_context::executor_type> work_;
@@ -198,10 +228,11 @@ class Pool::Impl {
   mutable std::mutex mutex_;
   std::condition_variable changed_;  // a worker or a call has come to an end, or a start failed
   Core core_;
-  std::unique_ptr<Guardian> guardian_;
+  std::shared_ptr<Guardian> guardian_;
   std::unordered_map<ProcessNumber, std::shared_ptr<Process>> processes_;  // that have not ended
   std::unordered_map<CallId, PendingCall*> calls_;
   std::multiset<std::string, std::less<>> ending_sessions_;  // of which workers are yet to be told
+  std::vector<std::shared_ptr<Process>> held_starts_;        // until a lost guardian's end is known
   std::vector<Effect> effects_;
   std::optional<Core::Time> armed_;
   bool started_ = false;              // Start has returned the pool

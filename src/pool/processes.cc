@@ -65,6 +65,10 @@ WorkerState Pool::Impl::StateLocked(const Process& process) const {
 void Pool::Impl::StartProcess(Process& process) {
   {
     std::lock_guard lock(mutex_);
+    if (guardian_ && guardian_->is_lost()) {
+      held_starts_.push_back(FindLocked(process.number));
+      return;
+    }
     if (StateLocked(process) != WorkerState::kStarting) {
       // Given up, or asked to end, before there was a process. No signal would reach it later.
       return EndProcessLocked(process.number, ExitStatus{.signal = SIGKILL});
@@ -91,9 +95,22 @@ void Pool::Impl::StartProcess(Process& process) {
   process.stderr_reader = OutputReader::Start(io_, std::move(pipe->first), log_line);
   std::unique_lock lock(mutex_);
   process.started_at = steady_clock::now();
-  Result<void> spawned = guardian_->Spawn(process.number, spec);
+  const std::shared_ptr<Guardian> guardian = guardian_;
   lock.unlock();
-  if (!spawned) OnSpawnFailed(process.number, std::move(spawned.error()));
+  Result<void> spawned = guardian->Spawn(process.number, spec);
+  if (!spawned) return OnSpawnFailed(process.number, std::move(spawned.error()));
+  lock.lock();
+  process.is_spawned = true;
+  if (process.owed_signal != 0) SignalLocked(process, process.owed_signal);
+}
+
+// A process that is yet to be spawned gets it then.
+void Pool::Impl::SignalLocked(Process& process, int signal) {
+  if (process.is_spawned) {
+    if (guardian_) guardian_->Signal(process.number, signal);
+  } else if (process.owed_signal != SIGKILL) {
+    process.owed_signal = signal;
+  }
 }
 
 void Pool::Impl::OnSpawned(ProcessNumber number, pid_t pid) {
@@ -136,7 +153,11 @@ void Pool::Impl::OnConnected(Process& process, Result<std::shared_ptr<Connection
       const bool is_grpc = std::holds_alternative<GrpcTransport>(options_.adapter.transport);
       process.streams = agreement.version >= 2 ? agreement.stream : is_grpc;
       process.sessions = agreement.session;
-      core_.Ready(process.number, agreement.capacity, KnowsHealth(agreement), steady_clock::now());
+      // One of version 1 may not be able to answer while it has a call, though it is well: on stdio
+      // it never is (PROTOCOL.md 2.3.2), and its gRPC server may have the one thread. The call's
+      // own deadline tells whether it hangs.
+      core_.Ready(process.number, agreement.capacity, /*checks_while_busy=*/agreement.version >= 2,
+                  steady_clock::now());
       ApplyLocked();
       changed_.notify_all();
     }
@@ -183,9 +204,8 @@ void Pool::Impl::OnExited(ProcessNumber number, ExitStatus status, const Resourc
   lock.unlock();
 
   const auto cpu_time = use.user_time + use.system_time;
-  const std::string ended = name + " ended by " + Describe(status) +
-                            (given_up.empty() ? "" : ", as " + given_up) + "; it used " +
-                            Milliseconds(cpu_time) + " of processor time and " +
+  const std::string ended = name + " ended by " + Describe(status) + ReasonText(status, given_up) +
+                            "; it used " + Milliseconds(cpu_time) + " of processor time and " +
                             std::to_string(use.max_rss_bytes >> 20) + " MiB";
   if (failed && !was_asked && !process->start_failure_reported) {
     Error error{
@@ -222,11 +242,18 @@ void Pool::Impl::GiveUpGuardian(std::string_view why) {
     // Destroyed, and with it the workers, on this thread's next turn, outside the lock.
     asio::post(io_, [old = std::shared_ptr<Guardian>(std::move(guardian_))] {});
     for (const auto& [number, process] : processes_) {
-      // Who has no launch has not been started yet.
-      if (process->launch) numbers.push_back(number);
+      if (!process->is_spawned) continue;
+      process->given_up = why;
+      numbers.push_back(number);
     }
   }
   for (ProcessNumber number : numbers) OnExited(number, ExitStatus{.signal = SIGKILL}, {});
+  std::vector<std::shared_ptr<Process>> held;
+  {
+    std::lock_guard lock(mutex_);
+    held.swap(held_starts_);
+  }
+  for (const auto& process : held) StartProcess(*process);
 }
 
 void Pool::Impl::AskToEnd(Process& process) {
@@ -238,7 +265,52 @@ void Pool::Impl::AskToEnd(Process& process) {
     process.launch->Abort();  // its handshake is over, and its stdin with it
   }
   std::lock_guard lock(mutex_);
-  if (guardian_ && process.launch->EndsBySigterm()) guardian_->Signal(process.number, SIGTERM);
+  if (process.launch->EndsBySigterm()) SignalLocked(process, SIGTERM);
+}
+
+// What comes after how a process ended: why it was killed, or that it was not this pool.
+std::string Pool::Impl::ReasonText(const ExitStatus& status, const std::string& given_up) {
+  if (status.signal != SIGKILL) return "";
+  if (!given_up.empty()) return ", as " + given_up;
+  return "; the pool did not send it (the kernel does when memory runs out: see its log)";
+}
+
+// What comes after "is killed: " and after "as ".
+std::string Pool::Impl::KillText(const Process& process, KillReason why) const {
+  const std::string detail = process.fault.empty() ? "" : ": " + process.fault;
+  switch (why) {
+    case KillReason::kNotStarted:
+      return "it did not start";
+    case KillReason::kSilent:
+      return process.fault;
+    case KillReason::kOutOfStep:
+      return "it sent what the protocol does not allow" + detail;
+    case KillReason::kOverran:
+      return "it went on for over " + Milliseconds(options_.cancel_grace) +
+             " with a call that was given up";
+    case KillReason::kConnectionClosed:
+      return "it did not end within " +
+             Milliseconds(std::min(Core::kExitGrace, options_.stop_grace)) +
+             " after it had closed its connection";
+    case KillReason::kIgnoredEnd:
+      return "it did not end within " + Milliseconds(options_.stop_grace) +
+             " after it was asked to";
+    case KillReason::kHadCalls:
+      return "the pool ends, and its calls did not within " + Milliseconds(options_.stop_grace);
+  }
+  return "";
+}
+
+// The guardian may report its exit later, which nobody hears of then.
+void Pool::Impl::Disown(Process& process) {
+  if (process.connection) process.connection->Abort();
+  if (process.launch) process.launch->Abort();
+  process.launch.reset();
+  if (process.stderr_reader) process.stderr_reader->Close();
+  Log(LogLevel::kError, NameOf(process) + " was killed " + Milliseconds(Core::kKillLimit) +
+                            " ago, as " + process.given_up +
+                            ", and has not ended: a debugger or the kernel may hold it; the pool "
+                            "goes on without it");
 }
 
 void Pool::Impl::ReportStartFailure(Process& process, Error error) {
@@ -264,7 +336,7 @@ void Pool::Impl::ReportStartFailure(Process& process, Error error) {
 
 // --- Health ------------------------------------------------------------------------------------
 
-// All but a legacy worker on stdio, which answers nothing while it has a call. PROTOCOL.md 2.3.2.
+// All but a legacy worker on stdio.
 bool Pool::Impl::KnowsHealth(const Agreement& agreement) const {
   return agreement.version >= 2 ||
          std::holds_alternative<GrpcTransport>(options_.adapter.transport);
@@ -303,6 +375,8 @@ void Pool::Impl::OnChecked(Process& process, const Result<WorkerHealth>& health)
   } else if (health.error().code == ErrorCode::kDeadlineExceeded ||
              health.error().code == ErrorCode::kProtocolError) {
     report = HealthReport::kSilent;
+  } else if (health.error().code == ErrorCode::kHandlerFailed) {
+    report = HealthReport::kUnhealthy;
   } else if (health.error().code == ErrorCode::kWorkerLost) {
     report = HealthReport::kLost;
   }
@@ -310,18 +384,16 @@ void Pool::Impl::OnChecked(Process& process, const Result<WorkerHealth>& health)
   {
     std::lock_guard lock(mutex_);
     const WorkerState before = StateLocked(process);
+    if (report == HealthReport::kSilent) {
+      process.fault = health.error().code == ErrorCode::kProtocolError
+                          ? "its answer to a health check was none: " + health.error().message
+                          : "it did not answer a health check within " +
+                                Milliseconds(options_.health_timeout) + ": it was stopped, or hung";
+    }
     core_.HealthReported(process.number, report, steady_clock::now());
     ApplyLocked();
     const WorkerState after = StateLocked(process);
     if (after != before) {
-      if (after == WorkerState::kKilled) {
-        process.given_up = health.error().code == ErrorCode::kProtocolError
-                               ? "its answer to a health check was none: " + health.error().message
-                               : "it did not answer a health check within " +
-                                     std::to_string(options_.health_timeout.count()) +
-                                     " ms: it was stopped, or hung";
-        news = " is given up: " + process.given_up;
-      }
       if (after == WorkerState::kUnready) news = " says that it is not well: it gets no calls";
       if (after == WorkerState::kReady) news = " is well again";
     }
@@ -345,7 +417,9 @@ std::string Pool::Impl::Prefix() const {
 }
 
 void Pool::Impl::Log(LogLevel level, std::string_view text) const {
-  if (options_.log) options_.log(level, Prefix() + std::string(text));
+  if (!options_.log) return;
+  options_.log(level, Prefix() + std::string(text));
+  EndIfForked();
 }
 
 // Names alone: a value may be a secret.

@@ -2,26 +2,32 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
-#include <cstring>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <thread>
 #include <unordered_map>
 #include <utility>
 
+#include "src/base/blocked_signals.h"
 #include "src/base/fd.h"
 #include "src/base/quote.h"
 #include "src/process/guardian_process.h"
 #include "src/process/guardian_protocol.h"
 #include "src/process/process_settings.h"
+#include "src/process/request_queue.h"
 #include "src/process/start_error.h"
 
 namespace snakepit {
@@ -29,8 +35,12 @@ namespace {
 
 namespace protocol = guardian_protocol;
 
-// The guardian answers at once; one that does not for so long is stopped or stuck.
-constexpr std::chrono::milliseconds kSendTimeout{5'000};
+// The guardian answers at once. One that does not for so long may have been stopped by a signal,
+// which SIGCONT ends; one that goes on so is stuck, and given up.
+constexpr std::chrono::milliseconds kContinueAfter{2'000};
+constexpr std::chrono::milliseconds kAnswerLimit{6'000};
+// Before what the socket did not take is tried again, where no event tells.
+constexpr std::chrono::milliseconds kRetryWait{5};
 // For killing everything; then the guardian itself is killed.
 constexpr std::chrono::milliseconds kEndTimeout{8'000};
 // Events that are handled in one go, before other work of the io_context has its turn.
@@ -101,42 +111,6 @@ ResourceUse ToResourceUse(const protocol::Event& event) {
           .max_rss_bytes = event.max_rss_bytes};
 }
 
-// One packet, with descriptors; 0 or the errno.
-int SendOnce(int socket, const protocol::Request& request, const int* fds, size_t fd_count) {
-  iovec part = {const_cast<protocol::Request*>(&request), sizeof request};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * protocol::kMaxSpawnFds)] = {};
-  msghdr message = {};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  if (fd_count > 0) {
-    message.msg_control = control;
-    message.msg_controllen = CMSG_SPACE(sizeof(int) * fd_count);
-    cmsghdr* const header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
-    std::memcpy(CMSG_DATA(header), fds, sizeof(int) * fd_count);
-  }
-  return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? errno : 0;
-}
-
-// The same, waiting for room; ETIMEDOUT when there is none in time.
-int Send(int socket, const protocol::Request& request, const int* fds, size_t fd_count) {
-  const auto deadline = std::chrono::steady_clock::now() + kSendTimeout;
-  for (;;) {
-    const int error = SendOnce(socket, request, fds, fd_count);
-    const bool full = error == EAGAIN || error == ENOBUFS;
-    // ETOOMANYREFS: the guardian has yet to take the descriptors that are under way.
-    const bool wait = full || error == ETOOMANYREFS;
-    if (!wait && error != EINTR) return error;
-    if (std::chrono::steady_clock::now() >= deadline) return ETIMEDOUT;
-    if (!wait) continue;
-    // Neither ENOBUFS nor ETOOMANYREFS has an event to wait for.
-    pollfd writable = {socket, POLLOUT, 0};
-    poll(&writable, error == EAGAIN ? 1 : 0, error == EAGAIN ? 100 : 1);
-  }
-}
-
 }  // namespace
 
 // What outlives the Guardian while one of its events is running.
@@ -148,7 +122,11 @@ class Guardian::Link : public std::enable_shared_from_this<Link> {
         mark_(process_.mark()),
         pid_(process_.pid()),
         fd_(process_.ReleaseSocket()),
-        descriptor_(io, fd_) {}
+        requests_(fd_),
+        io_(io),
+        descriptor_(io, fd_),
+        answer_timer_(io),
+        retry_timer_(io) {}
 
   void Listen() {
     descriptor_.async_wait(asio::posix::stream_descriptor::wait_read,
@@ -161,24 +139,39 @@ class Guardian::Link : public std::enable_shared_from_this<Link> {
   Result<void> Spawn(uint64_t id, const SpawnSpec& spec);
   void Signal(uint64_t id, int signal);
   void Close();
+  bool is_lost() const { return is_lost_; }
   pid_t pid() const { return pid_; }
 
  private:
+  int Send(const protocol::Request& request, const int* fds, size_t fd_count);
+  void Flush();
+  void LookForAnswer();
   void HandleReadable();
+  bool ReadEvents();
   void Dispatch(const protocol::Event& event);
   Starting TakeStarting(uint64_t id);
   void HandleLoss();
+  void AwaitLoss();
+  void TellLoss();
 
   // Held while events are called, so that none is once Close has it; recursive, as an event may
   // destroy the Guardian.
   std::recursive_mutex dispatch_mutex_;
   bool closed_ = false;  // by dispatch_mutex_
   const Events events_;
-  GuardianProcess process_;  // by dispatch_mutex_
+  // By dispatch_mutex_; from a loss on only used by loss_waiter_, until that is joined.
+  GuardianProcess process_;
+  std::atomic<bool> is_lost_ = false;
+  std::thread loss_waiter_;  // by dispatch_mutex_
   const std::string mark_;
   const pid_t pid_;
   const int fd_;  // descriptor_'s
+  RequestQueue requests_;
+  asio::io_context& io_;
   asio::posix::stream_descriptor descriptor_;
+  asio::steady_timer answer_timer_;  // by dispatch_mutex_, as the next two are
+  asio::steady_timer retry_timer_;
+  bool is_continued_ = false;  // since its last answer
 
   std::mutex starting_mutex_;
   std::unordered_map<uint64_t, Starting> starting_;  // by starting_mutex_
@@ -215,7 +208,7 @@ Result<void> Guardian::Link::Spawn(uint64_t id, const SpawnSpec& spec) {
   const int fds[protocol::kMaxSpawnFds] = {spec_file->get(),      spec.stdin_fd,
                                            spec.stdout_fd,        spec.stderr_fd,
                                            start_directory.get(), cgroup_parent.get()};
-  const int error = Send(fd_, {.kind = protocol::kSpawn, .signal = 0, .id = id}, fds,
+  const int error = Send({.kind = protocol::kSpawn, .signal = 0, .id = id}, fds,
                          spec.cgroup ? protocol::kMaxSpawnFds : protocol::kSpawnFdCount);
   if (error == 0) return {};
   TakeStarting(id);
@@ -233,24 +226,80 @@ Result<void> Guardian::Link::Spawn(uint64_t id, const SpawnSpec& spec) {
 }
 
 void Guardian::Link::Signal(uint64_t id, int signal) {
-  const int error = Send(fd_, {.kind = protocol::kSignal, .signal = signal, .id = id}, nullptr, 0);
-  // A guardian that cannot be told to kill is worse than none: this makes it a lost one.
-  if (error == ETIMEDOUT) shutdown(fd_, SHUT_RDWR);
+  // One that is gone has nothing left to signal.
+  (void)Send({.kind = protocol::kSignal, .signal = signal, .id = id}, nullptr, 0);
+}
+
+int Guardian::Link::Send(const protocol::Request& request, const int* fds, size_t fd_count) {
+  const int error = requests_.Send(request, fds, fd_count);
+  if (error == 0) {
+    asio::post(io_, [weak = weak_from_this()] {
+      const std::shared_ptr<Link> self = weak.lock();
+      if (!self) return;
+      self->Flush();
+      self->LookForAnswer();
+    });
+  }
+  return error;
+}
+
+// On the io_context's thread, as all that follows but Close and AwaitLoss.
+void Guardian::Link::Flush() {
+  const std::lock_guard lock(dispatch_mutex_);
+  if (closed_ || is_lost_) return;
+  const auto again = [weak = weak_from_this()](const asio::error_code& error) {
+    const std::shared_ptr<Link> self = weak.lock();
+    if (self && !error) self->Flush();
+  };
+  const int error = requests_.Flush();
+  if (error == EAGAIN) {
+    descriptor_.async_wait(asio::posix::stream_descriptor::wait_write, again);
+  } else if (error != 0) {
+    retry_timer_.expires_after(kRetryWait);
+    retry_timer_.async_wait(again);
+  }
+}
+
+// Sees to it that a guardian that answers nothing is noticed.
+void Guardian::Link::LookForAnswer() {
+  const std::lock_guard lock(dispatch_mutex_);
+  if (closed_ || is_lost_) return;
+  // This thread may have been held up, and the answer have come.
+  if (!ReadEvents()) return;
+  const auto since = requests_.unanswered_since();
+  if (!since) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - *since < kContinueAfter) is_continued_ = false;
+  if (now - *since >= kAnswerLimit) return HandleLoss();
+  if (now - *since >= kContinueAfter && !std::exchange(is_continued_, true)) process_.Continue();
+  answer_timer_.expires_at(*since + (is_continued_ ? kAnswerLimit : kContinueAfter));
+  answer_timer_.async_wait([weak = weak_from_this()](const asio::error_code& error) {
+    const std::shared_ptr<Link> self = weak.lock();
+    if (self && !error) self->LookForAnswer();
+  });
 }
 
 void Guardian::Link::HandleReadable() {
   const std::lock_guard lock(dispatch_mutex_);
+  if (!closed_ && !is_lost_ && ReadEvents()) Listen();
+}
+
+// What has come; false when nothing more is to be expected.
+bool Guardian::Link::ReadEvents() {
   for (int i = 0; i < kEventsPerTurn; ++i) {
-    if (closed_) return;
     protocol::Event event;
     const ssize_t got = recv(fd_, &event, sizeof event, MSG_DONTWAIT);
     // ECONNRESET, said once, comes before the last events.
     if (got < 0 && (errno == EINTR || errno == ECONNRESET)) continue;
     if (got < 0 && errno == EAGAIN) break;
-    if (got != sizeof event) return HandleLoss();
+    if (got != sizeof event) {
+      HandleLoss();
+      return false;
+    }
     Dispatch(event);
+    if (closed_) return false;
   }
-  if (!closed_) Listen();
+  return true;
 }
 
 void Guardian::Link::Dispatch(const protocol::Event& event) {
@@ -262,6 +311,8 @@ void Guardian::Link::Dispatch(const protocol::Event& event) {
       return events_.spawn_failed(event.id, StartError(TakeStarting(event.id), event));
     case protocol::kExited:
       return events_.exited(event.id, ToExitStatus(event.wait_status), ToResourceUse(event));
+    case protocol::kReceived:
+      return requests_.Answered();
   }
 }
 
@@ -272,14 +323,34 @@ Starting Guardian::Link::TakeStarting(uint64_t id) {
 }
 
 void Guardian::Link::HandleLoss() {
-  // It ends by itself when it sees what this side saw, unless it is stopped or stuck.
+  if (is_lost_.exchange(true)) return;
+  // It ends by itself when it sees what this side saw, unless it is stopped or stuck. That may
+  // take its time, in which this thread has other work.
   shutdown(fd_, SHUT_RDWR);
+  answer_timer_.cancel();
+  try {
+    const BlockedSignals blocked;
+    loss_waiter_ = std::thread([this, work = asio::make_work_guard(io_)] { AwaitLoss(); });
+  } catch (const std::system_error&) {  // there is no thread to be had
+    AwaitLoss();
+  }
+}
+
+// On a thread of its own, which Close joins.
+void Guardian::Link::AwaitLoss() {
   process_.AwaitEnd(kEndTimeout);
   {
     const std::lock_guard lock(starting_mutex_);
     for (const std::string& parent : cgroup_parents_) ClearCgroups(parent, pid_);
   }
-  events_.lost();
+  asio::post(io_, [weak = weak_from_this()] {
+    if (const std::shared_ptr<Link> self = weak.lock()) self->TellLoss();
+  });
+}
+
+void Guardian::Link::TellLoss() {
+  const std::lock_guard lock(dispatch_mutex_);
+  if (!closed_) events_.lost();
 }
 
 void Guardian::Link::Close() {
@@ -289,6 +360,9 @@ void Guardian::Link::Close() {
   shutdown(fd_, SHUT_RDWR);
   asio::error_code ignored;
   descriptor_.close(ignored);
+  answer_timer_.cancel();
+  retry_timer_.cancel();
+  if (loss_waiter_.joinable()) loss_waiter_.join();
   process_.AwaitEnd(kEndTimeout);
 }
 
@@ -308,6 +382,8 @@ Result<std::unique_ptr<Guardian>> Guardian::Start(asio::io_context& io, Events e
 Result<void> Guardian::Spawn(uint64_t id, const SpawnSpec& spec) { return link_->Spawn(id, spec); }
 
 void Guardian::Signal(uint64_t id, int signal) { link_->Signal(id, signal); }
+
+bool Guardian::is_lost() const { return link_->is_lost(); }
 
 pid_t Guardian::pid() const { return link_->pid(); }
 

@@ -67,10 +67,10 @@ class Guardian {
     std::function<void(uint64_t id, Error error)> spawn_failed;
     // The worker ended and is reaped; what was left of its process group has been sent SIGKILL.
     std::function<void(uint64_t id, ExitStatus status, ResourceUse use)> exited;
-    // The guardian itself ended unexpectedly, and with it all workers; nothing more is called, and
-    // Spawn fails from now on. What the workers started is ended as well, except for a process that
-    // left the guardian's session and has an environment without SNAKEPIT_GUARDIAN, or that this
-    // process may not look at or end.
+    // The guardian itself ended unexpectedly, or answered nothing for 6 s and was ended, and with
+    // it all workers; nothing more is called, and Spawn fails from now on. What the workers started
+    // is ended as well, except for a process that left the guardian's session and has an
+    // environment without SNAKEPIT_GUARDIAN, or that this process may not look at or end.
     std::function<void()> lost;
   };
 
@@ -90,15 +90,19 @@ class Guardian {
   Guardian(const Guardian&) = delete;
   Guardian& operator=(const Guardian&) = delete;
 
-  // Asks for a worker; what became of it comes as an event. `id` is the caller's choice and unique
-  // for the life of the guardian. From any thread. INVALID_ARGUMENT when the spec cannot be right;
-  // INTERNAL when the guardian is lost, or out of a resource: then no event follows.
+  // Asks for a worker, and does not wait; what became of it comes as an event. `id` is the caller's
+  // choice and unique for the life of the guardian. From any thread. INVALID_ARGUMENT when the spec
+  // cannot be right; INTERNAL when the guardian is lost, or out of a resource: then no event
+  // follows.
   Result<void> Spawn(uint64_t id, const SpawnSpec& spec);
 
   // Sends a signal to the worker's process group; does nothing when the worker has ended, or never
   // was. In order with Spawn calls of the same thread: a worker that is still starting gets it too.
-  // From any thread.
+  // From any thread; does not wait.
   void Signal(uint64_t id, int signal);
+
+  // Whether Events::lost is to follow: what the guardian left is being ended. From any thread.
+  bool is_lost() const;
 
   // The guardian's own process, for diagnosis.
   pid_t pid() const;

@@ -351,6 +351,9 @@ void ReceiveRequests() {
     const int fd_count = TakeFds(&message, fds);
     HandleRequest(request, fds, fd_count);
     for (int i = 0; i < fd_count; ++i) close(fds[i]);
+    Event received = {};
+    received.kind = kReceived;
+    QueueEvent(received);
   }
 }
 

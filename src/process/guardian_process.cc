@@ -142,9 +142,13 @@ Result<GuardianProcess> GuardianProcess::Start(std::string runtime_directory) {
   return guardian;
 }
 
+void GuardianProcess::Continue() const {
+  if (pidfd_.valid()) PidfdSignal(pidfd_, SIGCONT);
+}
+
 void GuardianProcess::AwaitEnd(std::chrono::milliseconds timeout) {
   if (!pidfd_.valid()) return;
-  PidfdSignal(pidfd_, SIGCONT);  // a stopped one has work to do
+  Continue();  // a stopped one has work to do
   if (!AwaitPidfd(pidfd_, timeout)) {
     PidfdSignal(pidfd_, SIGKILL);
     AwaitPidfd(pidfd_, kKillTimeout);

@@ -30,6 +30,9 @@ class GuardianProcess {
   // Gives up this process's end of the socket; the guardian ends when it is closed.
   [[nodiscard]] int ReleaseSocket() { return socket_.Release(); }
 
+  // Ends what may have stopped the guardian: SIGSTOP, say.
+  void Continue() const;
+
   // Returns when the guardian is gone and reaped; to be called when it has no reason to live, or
   // has died. Kills it after the time limit. When it did not end in order, kills what it left of
   // the workers, too. A second call does nothing.

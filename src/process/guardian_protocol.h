@@ -16,7 +16,7 @@ enum RequestKind : uint32_t {
   kSignal = 2,  // to the whole process group of the worker
 };
 
-// Pool to guardian.
+// Pool to guardian. Each is answered by kReceived as soon as it has been read.
 struct Request {
   uint32_t kind;
   int32_t signal;
@@ -65,6 +65,7 @@ enum EventKind : uint32_t {
   kSpawned = 1,
   kSpawnFailed = 2,
   kExited = 3,
+  kReceived = 4,  // a request: the guardian is neither stopped nor stuck
 };
 
 // Which step of a spawn failed.

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <asio/post.hpp>
-#include <string_view>
-#include <unordered_set>
 #include <utility>
 
 namespace snakepit {
@@ -41,25 +39,38 @@ void AbandonedCalls::Ask() {
   // It is what the worker says at the end of the grace that counts.
   const SteadyTime deadline = std::max(calls_.front().end, steady_clock::now() + kLastWait);
   link_->AskHealth(deadline, [self = shared_from_this()](const grpc::Status& status,
-                                                         const HealthResponse& response) {
-    self->OnAnswer(status, response);
+                                                         const GrpcReply<HealthResponse>& reply) {
+    self->OnAnswer(status, reply);
   });
 }
 
-void AbandonedCalls::OnAnswer(const grpc::Status& status, const HealthResponse& response) {
-  asking_ = false;
-  if (status.error_code() == grpc::StatusCode::UNAVAILABLE || link_->aborted()) {
-    return ReleaseAll(AfterCall::kLost);
+void AbandonedCalls::OnAnswer(const grpc::Status& status, const GrpcReply<HealthResponse>& reply) {
+  if (link_->aborted()) return ReleaseAll(AfterCall::kLost);
+  if (status.ok()) {
+    std::optional<std::unordered_set<std::string>> active;
+    if (reply.Check()) {
+      const auto& ids = reply.message.active_request_ids();
+      active.emplace(ids.begin(), ids.end());
+    }
+    return Release(active);
   }
-  std::unordered_set<std::string_view> active;
-  for (const std::string& id : response.active_request_ids()) active.insert(id);
+  link_->IsLoss(status, [self = shared_from_this(), code = status.error_code()](bool is_loss) {
+    if (is_loss && code == grpc::StatusCode::UNAVAILABLE) {
+      return self->ReleaseAll(AfterCall::kLost);
+    }
+    self->Release(std::nullopt);
+  });
+}
+
+void AbandonedCalls::Release(const std::optional<std::unordered_set<std::string>>& active) {
+  asking_ = false;
   const SteadyTime now = steady_clock::now();
   std::vector<Call> kept;
   std::vector<std::pair<Released, AfterCall>> ended;
   for (size_t i = 0; i < calls_.size(); ++i) {
     Call& call = calls_[i];
     // The worker may have answered before it had a call that was added after the question.
-    if (status.ok() && i < asked_ && !active.contains(call.request_id)) {
+    if (active && i < asked_ && !active->contains(call.request_id)) {
       ended.emplace_back(std::move(call.released), AfterCall::kUsable);
     } else if (now >= call.end) {
       ended.emplace_back(std::move(call.released), AfterCall::kOverran);
@@ -83,6 +94,7 @@ void AbandonedCalls::AskLater() {
 }
 
 void AbandonedCalls::ReleaseAll(AfterCall after) {
+  asking_ = false;
   timer_.reset();
   asked_ = 0;
   for (const Call& call : std::exchange(calls_, {})) call.released(after);

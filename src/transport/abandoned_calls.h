@@ -7,7 +7,9 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "src/transport/connection.h"
@@ -41,7 +43,9 @@ class AbandonedCalls : public std::enable_shared_from_this<AbandonedCalls> {
   };
 
   void Ask();
-  void OnAnswer(const grpc::Status& status, const HealthResponse& response);
+  void OnAnswer(const grpc::Status& status, const GrpcReply<HealthResponse>& reply);
+  // With the calls that the worker says it has, unless it did not answer.
+  void Release(const std::optional<std::unordered_set<std::string>>& active);
   void AskLater();
   void ReleaseAll(AfterCall after);
 

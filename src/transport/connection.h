@@ -75,8 +75,10 @@ class Connection {
                          std::function<void(CallOutcome<Value>)> done) = 0;
 
   // Asks the worker how it is, whatever calls are in flight. `done` runs once, on the io_context's
-  // thread: DEADLINE_EXCEEDED, WORKER_LOST, PROTOCOL_ERROR; UNIMPLEMENTED for a worker of version 1
-  // on stdio, which has no health but `ping`. To be called on that thread.
+  // thread: DEADLINE_EXCEEDED when nothing came from the worker in that time; UNAVAILABLE when it
+  // said that it is too busy, or a chunk or the end of a call came instead; HANDLER_FAILED when it
+  // answered with an error; WORKER_LOST, PROTOCOL_ERROR; UNIMPLEMENTED for a worker of version 1 on
+  // stdio, which has no health but `ping`. To be called on that thread.
   virtual void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) = 0;
 
   // No more calls of the session will come. Nothing is sent to a worker without sessions. `told`
@@ -106,6 +108,10 @@ Error NotBegun();
 // The caller gave the call up; its chunk callback gave the stream up.
 Error GivenUp(const CallRequest& request);
 Error StreamGivenUp();
+
+// Of a worker that let the time for an answer to a health check pass, but that gave calls theirs.
+inline constexpr char kBusyWithCalls[] =
+    "the worker did not answer a health check in time, but its calls go on: it is busy";
 
 // For an error of a call that the worker may have executed.
 Error MayHaveRun(Error error);

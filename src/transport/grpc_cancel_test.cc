@@ -180,6 +180,23 @@ TEST_F(GrpcCancelTest, AWorkerWhoseHealthIsSilentBeyondTheGraceIsUnusable) {
   EXPECT_THAT(releases_.WaitFor(1), ElementsAre(AfterCall::kOverran));
 }
 
+TEST_F(GrpcCancelTest, AWorkerThatSaysThatItIsBusyIsAskedOn) {
+  Connection& connection = Connect();
+  for (const auto code : {grpc::StatusCode::UNAVAILABLE, grpc::StatusCode::RESOURCE_EXHAUSTED}) {
+    worker_.SetHealthStatus({code, "one at a time"});
+    Releases releases;
+    CallRequest request = Request("hold");
+    request.released = releases.sink();
+    request.deadline = steady_clock::now() + milliseconds(50);
+    const int asked = worker_.Count("Health");
+    ASSERT_EQ(connection.Call(request).after, AfterCall::kAbandoned);
+    ASSERT_TRUE(worker_.WaitForCount("Health", asked + 3));
+    EXPECT_EQ(releases.count(), 0u);
+    worker_.SetHealthStatus(grpc::Status::OK);
+    EXPECT_THAT(releases.WaitFor(1), ElementsAre(AfterCall::kUsable));
+  }
+}
+
 TEST_F(GrpcCancelTest, AnAnswerFromBeforeTheCallDoesNotCount) {
   Connection& connection = Connect();
   // The first is given up, and Health is asked for it: the answer, without the second, is held.

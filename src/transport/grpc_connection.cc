@@ -1,7 +1,7 @@
 #include "src/transport/grpc_connection.h"
 
 #include <algorithm>
-#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
 #include <atomic>
 #include <optional>
 #include <stop_token>
@@ -13,8 +13,6 @@
 
 namespace snakepit {
 namespace {
-
-using Async = SnakepitBridge::StubInterface::async_interface;
 
 // Cancels an RPC when a stop is asked for.
 class CancelOnStop {
@@ -31,25 +29,25 @@ class CancelOnStop {
   std::optional<std::stop_callback<Cancel>> callback_;
 };
 
-// One name for a method with a session and without one.
-grpc::Status Execute(GrpcLink::Stub& stub, grpc::ClientContext* context,
-                     const ExecuteRequest& message, ExecuteResponse* response) {
-  return stub.Execute(context, message, response);
+// The methods for a call with a session and for one without.
+const auto& ExecuteFor(const GrpcService& service, const ExecuteRequest&) {
+  return service.execute;
 }
-grpc::Status Execute(GrpcLink::Stub& stub, grpc::ClientContext* context,
-                     const SessionRequest& message, ExecuteResponse* response) {
-  return stub.ExecuteInSession(context, message, response);
+const auto& ExecuteFor(const GrpcService& service, const SessionRequest&) {
+  return service.execute_in_session;
+}
+const auto& StreamFor(const GrpcService& service, const ExecuteRequest&) {
+  return service.execute_stream;
+}
+const auto& StreamFor(const GrpcService& service, const SessionRequest&) {
+  return service.execute_in_session_stream;
 }
 
-using Reader = grpc::ClientReader<StreamResponse>;
-std::unique_ptr<Reader> ExecuteStream(GrpcLink::Stub& stub, grpc::ClientContext* context,
-                                      const ExecuteRequest& message) {
-  return stub.ExecuteStream(context, message);
-}
-std::unique_ptr<Reader> ExecuteStream(GrpcLink::Stub& stub, grpc::ClientContext* context,
-                                      const SessionRequest& message) {
-  return stub.ExecuteInSessionStream(context, message);
-}
+using Reply = GrpcReply<ExecuteResponse>;
+using Reader = grpc::ClientReader<GrpcReply<StreamResponse>>;
+
+// Between two questions for GetInfo.
+constexpr std::chrono::milliseconds kInfoWait{20};
 
 template <typename T>
 CallOutcome<T> Lost() {
@@ -68,16 +66,18 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
 
   CallOutcome<Value> Call(const CallRequest& request) override {
     return Run<Value>(request, [&](grpc::ClientContext& context, const auto& message) {
-      ExecuteResponse response;
-      const grpc::Status status = Execute(link_->stub(), &context, message, &response);
-      return Finish(status, response, request);
+      Reply reply;
+      const grpc::Status status =
+          ExecuteFor(link_->service(), message).Call(&context, message, &reply);
+      return status.ok() ? Decode(reply) : Failed(status, request);
     });
   }
 
   CallOutcome<int64_t> Stream(const CallRequest& request, const ChunkCallback& on_chunk) override {
     if (agreement_.version > 1 && !agreement_.stream) return AsStream(Call(request), on_chunk);
     return Run<int64_t>(request, [&](grpc::ClientContext& context, const auto& message) {
-      const std::unique_ptr<Reader> reader = ExecuteStream(link_->stub(), &context, message);
+      const std::unique_ptr<Reader> reader =
+          StreamFor(link_->service(), message).Stream(&context, message);
       return ReadStream(*reader, context, request, on_chunk);
     });
   }
@@ -86,17 +86,22 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
                  std::function<void(CallOutcome<Value>)> done) override {
     if (request.stop.stop_requested()) return done({Fail(NotBegun()), AfterCall::kUnsent});
     if (link_->aborted()) return done(Lost<Value>());
-    const Result<void> filled = InSession(request)
-                                    ? Begin<SessionRequest>(&Async::ExecuteInSession, request, done)
-                                    : Begin<ExecuteRequest>(&Async::Execute, request, done);
+    const Result<void> filled = InSession(request) ? Begin<SessionRequest>(request, done)
+                                                   : Begin<ExecuteRequest>(request, done);
     if (!filled) done({Fail(filled.error()), AfterCall::kUnsent});
   }
 
   void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) override {
-    link_->AskHealth(deadline, [self = shared_from_this(), done = std::move(done)](
-                                   const grpc::Status& status, const HealthResponse& response) {
-      done(self->HealthFrom(status, response));
-    });
+    const auto ended = [self = shared_from_this(), deadline, before = replies_.load(),
+                        done = std::move(done)](const grpc::Status& status,
+                                                const GrpcReply<HealthResponse>& reply) {
+      if (status.ok()) return done(self->HealthFrom(reply));
+      if (self->link_->aborted()) return done(Fail(ErrorCode::kWorkerLost, "the worker has ended"));
+      if (IsDeadlineOf(status, deadline)) return done(self->Unanswered(before));
+      self->link_->IsLoss(
+          status, [status, done](bool is_loss) { done(Fail(JudgeHealth(status, is_loss))); });
+    };
+    link_->AskHealth(deadline, ended);
   }
 
   void EndSession(const std::string& session_id, std::function<void()> told) override {
@@ -106,7 +111,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     rpc->request.set_session_id(session_id);
     rpc->request.set_request_id(std::to_string(++last_id_));
     rpc->request.set_end_session(true);
-    link_->Start(&Async::ExecuteInSession, link_->asks(), rpc,
+    link_->Start(link_->service().execute_in_session, link_->asks(), rpc,
                  [told = std::move(told)](const grpc::Status&) { told(); });
   }
 
@@ -150,14 +155,31 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     return outcome;
   }
 
-  CallOutcome<Value> Finish(const grpc::Status& status, const ExecuteResponse& response,
-                            const CallRequest& request) const {
-    if (status.ok()) return {DecodeResponse(response, agreement_.version)};
+  // Of an RPC that ended with OK.
+  CallOutcome<Value> Decode(const Reply& reply) {
+    CountReply();
+    if (auto readable = reply.Check(); !readable) return {Fail(std::move(readable.error()))};
+    return {DecodeResponse(reply.message, agreement_.version)};
+  }
+
+  // Of any other; `is_loss` counts when this side did not cancel it.
+  CallOutcome<Value> Failed(const grpc::Status& status, bool is_loss, const CallRequest& request) {
+    CountReply();
     if (link_->aborted()) {
       return {Fail(MayHaveRun(std::move(Lost<Value>().result.error()))), AfterCall::kLost};
     }
-    StatusMeaning meaning = Judge(status, request, agreement_.version);
+    StatusMeaning meaning = Judge(status, is_loss, request, agreement_.version);
     return {Fail(std::move(meaning.error)), meaning.after};
+  }
+
+  bool IsCancelledHere(const CallRequest& request) const {
+    return link_->aborted() || request.stop.stop_requested();
+  }
+
+  // On a thread that waits for its call.
+  CallOutcome<Value> Failed(const grpc::Status& status, const CallRequest& request) {
+    const bool is_loss = !IsCancelledHere(request) && link_->AwaitIsLoss(status);
+    return Failed(status, is_loss, request);
   }
 
   // The caller has its outcome, kAbandoned: the worker's end of the call is awaited.
@@ -168,16 +190,18 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   // PROTOCOL.md 4.5.
   CallOutcome<int64_t> ReadStream(Reader& reader, grpc::ClientContext& context,
                                   const CallRequest& request, const ChunkCallback& on_chunk) {
-    StreamResponse response;
+    GrpcReply<StreamResponse> reply;
     int64_t chunks = 0;
     std::optional<Error> error;
     bool ended = false;
     // When this side ends the stream. In version 1 there is no telling when the worker is through
     // with it.
     const AfterCall given_up = agreement_.version == 1 ? AfterCall::kUsable : AfterCall::kAbandoned;
-    while (!ended && !error && reader.Read(&response)) {
-      ended = response.is_final();
-      auto value = DecodeChunk(response, chunks, agreement_.version);
+    while (!ended && !error && reader.Read(&reply)) {
+      CountReply();
+      auto value = reply.Check().and_then(
+          [&] { return DecodeChunk(reply.message, chunks, agreement_.version); });
+      ended = reply.unreadable.empty() && reply.message.is_final();
       if (!value) {
         error = std::move(value.error());
       } else if (*value) {
@@ -189,42 +213,60 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     if (ended || error) context.TryCancel();
     const grpc::Status status = reader.Finish();
     if (error) return {Fail(std::move(*error)), ended ? AfterCall::kUsable : given_up};
-    if (ended || status.ok()) return {chunks};
-    CallOutcome<Value> outcome = Finish(status, ExecuteResponse(), request);
+    if (ended || (status.ok() && agreement_.version == 1)) return {chunks};
+    if (status.ok()) {
+      return {Fail(MayHaveRun({.code = ErrorCode::kProtocolError,
+                               .message = "the worker ended the stream with the gRPC status OK and "
+                                          "without a final message"}))};
+    }
+    CallOutcome<Value> outcome = Failed(status, request);
     return {Fail(std::move(outcome.result.error())), outcome.after};
   }
 
   // An asynchronous call: from its request to its outcome.
   template <typename Message>
-  Result<void> Begin(GrpcLink::AsyncMethod<Message, ExecuteResponse> method,
-                     const CallRequest& request,
+  Result<void> Begin(const CallRequest& request,
                      const std::function<void(CallOutcome<Value>)>& done) {
     const uint64_t id = ++last_id_;
     auto rpc = link_->NewRpc<Message, ExecuteResponse>(request.deadline);
     if (auto filled = FillIn(request, id, &rpc->request); !filled) return filled;
     auto cancel = std::make_shared<std::optional<CancelOnStop>>();
+    const auto& method = ExecuteFor(link_->service(), rpc->request);
     link_->Start(method, link_->calls(), rpc,
                  [self = shared_from_this(), id, rpc, cancel, request, done](grpc::Status status) {
                    cancel->reset();
-                   auto outcome = self->Finish(status, rpc->response, request);
-                   if (outcome.after == AfterCall::kAbandoned) self->Abandon(id, request);
-                   done(std::move(outcome));
+                   if (status.ok()) return done(self->Decode(rpc->reply));
+                   self->FailAsync(status, id, request, done);
                  });
     cancel->emplace(request.stop, &rpc->context);
     return {};
   }
 
-  Result<WorkerHealth> HealthFrom(const grpc::Status& status,
-                                  const HealthResponse& response) const {
-    if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
-      return Fail(ErrorCode::kDeadlineExceeded, "the worker did not answer Health in time");
+  void FailAsync(const grpc::Status& status, uint64_t id, const CallRequest& request,
+                 const std::function<void(CallOutcome<Value>)>& done) {
+    const auto end = [self = shared_from_this(), status, id, request, done](bool is_loss) {
+      auto outcome = self->Failed(status, is_loss, request);
+      if (outcome.after == AfterCall::kAbandoned) self->Abandon(id, request);
+      done(std::move(outcome));
+    };
+    if (IsCancelledHere(request)) return end(false);
+    link_->IsLoss(status, end);
+  }
+
+  // Something that a call has given: the worker lives.
+  void CountReply() { replies_.fetch_add(1, std::memory_order_relaxed); }
+
+  // Health, asked when `before` replies had come, was not answered in time.
+  Result<WorkerHealth> Unanswered(uint64_t before) const {
+    if (replies_ != before) return Fail(ErrorCode::kUnavailable, kBusyWithCalls);
+    return Fail(ErrorCode::kDeadlineExceeded, "the worker did not answer Health in time");
+  }
+
+  Result<WorkerHealth> HealthFrom(const GrpcReply<HealthResponse>& reply) const {
+    if (auto readable = reply.Check(); !readable) {
+      return Fail(ErrorCode::kProtocolError, "Health: " + readable.error().message);
     }
-    if (link_->aborted() || status.error_code() == grpc::StatusCode::UNAVAILABLE) {
-      return Fail(ErrorCode::kWorkerLost, "the worker has ended");
-    }
-    if (!status.ok()) {
-      return Fail(ErrorCode::kProtocolError, "Health failed: " + Describe(status));
-    }
+    const HealthResponse& response = reply.message;
     return WorkerHealth{
         .healthy = response.healthy(),
         .worker_id = response.worker_id(),
@@ -243,6 +285,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   const size_t max_request_bytes_;
   const std::shared_ptr<AbandonedCalls> abandoned_;
   std::atomic<uint64_t> last_id_ = 0;
+  std::atomic<uint64_t> replies_ = 0;  // chunks, and ends of calls
 };
 
 // From a channel to a connection.
@@ -260,49 +303,75 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
     auto rpc = link_->NewRpc<HealthRequest, HealthResponse>(deadline_);
     rpc->context.set_wait_for_ready(true);
     rpc->request.set_worker_id(peer_.worker_id);
-    link_->Start(&Async::Health, contexts_, rpc,
+    link_->Start(link_->service().health, contexts_, rpc,
                  [self = shared_from_this(), rpc](const grpc::Status& status) {
-                   self->OnHealth(status, rpc->response);
+                   self->OnHealth(status, rpc->reply);
                  });
   }
 
   void Cancel() { contexts_.Abort(); }
 
  private:
-  void OnHealth(const grpc::Status& status, const HealthResponse& response) {
+  void OnHealth(const grpc::Status& status, const GrpcReply<HealthResponse>& reply) {
     if (!status.ok()) return Failed("Health", status);
-    if (!response.healthy()) {
+    if (auto readable = reply.Check(); !readable) return Unreadable("Health", readable.error());
+    if (!reply.message.healthy()) {
       return ready_(Fail(ErrorCode::kStartFailed, "the worker says that it is not healthy"));
     }
+    AskInfo();
+  }
+
+  void AskInfo() {
     auto rpc = link_->NewRpc<InfoRequest, InfoResponse>(deadline_);
     rpc->request = MakeInfoRequest(peer_.options.max_message_bytes);
-    link_->Start(&Async::GetInfo, contexts_, rpc,
+    link_->Start(link_->service().get_info, contexts_, rpc,
                  [self = shared_from_this(), rpc](const grpc::Status& status) {
-                   self->OnInfo(status, rpc->response);
+                   if (status.ok()) return self->OnInfo(rpc->reply);
+                   self->link_->IsLoss(
+                       status, [self, status](bool is_loss) { self->OnNoInfo(status, is_loss); });
                  });
   }
 
-  void OnInfo(const grpc::Status& status, const InfoResponse& response) {
+  void OnInfo(const GrpcReply<InfoResponse>& reply) {
+    if (auto readable = reply.Check(); !readable) return Unreadable("GetInfo", readable.error());
+    Agree(reply.message);
+  }
+
+  void OnNoInfo(const grpc::Status& status, bool is_loss) {
+    // It may not have noticed yet that Health is through. This is no answer.
+    if (IsRefusedAsBusy(status)) {
+      auto timer = std::make_shared<asio::steady_timer>(link_->io(), kInfoWait);
+      return timer->async_wait(
+          [self = shared_from_this(), timer](asio::error_code) { self->AskInfo(); });
+    }
     switch (status.error_code()) {
       case grpc::StatusCode::DEADLINE_EXCEEDED:
       case grpc::StatusCode::CANCELLED:
       case grpc::StatusCode::UNAUTHENTICATED:
         return Failed("GetInfo", status);
       case grpc::StatusCode::UNAVAILABLE:
+        if (!is_loss) break;
         return ready_(Fail(ErrorCode::kWorkerLost,
                            "the worker closed its connection (" + status.error_message() + ")"));
       default:
         break;
     }
     // A worker whose GetInfo fails speaks version 1. PROTOCOL.md 6.11.2.
-    Result<Agreement> agreement =
-        AgreementFrom(status.ok() ? response : InfoResponse(), peer_.options.max_message_bytes);
+    Agree(InfoResponse());
+  }
+
+  void Agree(const InfoResponse& response) {
+    Result<Agreement> agreement = AgreementFrom(response, peer_.options.max_message_bytes);
     if (!agreement) return ready_(Fail(std::move(agreement.error())));
     ready_(std::make_shared<GrpcConnection>(link_, peer_, std::move(*agreement)));
   }
 
+  void Unreadable(const std::string& method, const Error& error) {
+    ready_(Fail(ErrorCode::kProtocolError, method + ": " + error.message));
+  }
+
   void Failed(const std::string& method, const grpc::Status& status) {
-    if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+    if (IsDeadlineOf(status, deadline_)) {
       return ready_(Fail(ErrorCode::kStartTimeout, "the worker did not answer " + method));
     }
     std::string text = method + " failed: " + Describe(status);

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <limits>
 #include <set>
 #include <string>
@@ -155,37 +156,6 @@ TEST_F(GrpcConnectionTest, WhatIsOverThePoolsLimitIsTooLarge) {
   EXPECT_EQ(worker_.running(), 0);
 }
 
-TEST_F(GrpcConnectionTest, AStatusOfTheWorkerHasItsCode) {
-  struct Case {
-    grpc::StatusCode status;
-    ErrorCode code;
-    AfterCall after;
-  };
-  const Case cases[] = {
-      {grpc::StatusCode::RESOURCE_EXHAUSTED, ErrorCode::kMessageTooLarge, AfterCall::kAbandoned},
-      {grpc::StatusCode::UNIMPLEMENTED, ErrorCode::kUnimplemented, AfterCall::kUsable},
-      {grpc::StatusCode::INVALID_ARGUMENT, ErrorCode::kInvalidArgument, AfterCall::kUsable},
-      // gRPC says it of a broken connection, too; a handler's failure is told otherwise.
-      {grpc::StatusCode::UNKNOWN, ErrorCode::kProtocolError, AfterCall::kUnusable},
-      {grpc::StatusCode::INTERNAL, ErrorCode::kProtocolError, AfterCall::kUnusable},
-      {grpc::StatusCode::UNAVAILABLE, ErrorCode::kWorkerLost, AfterCall::kLost},
-      {grpc::StatusCode::CANCELLED, ErrorCode::kWorkerLost, AfterCall::kLost},
-  };
-  Connection& connection = Connect();
-  for (const Case& c : cases) {
-    const Value args = Value::Map{{"status", static_cast<int>(c.status)}};
-    const auto call = connection.Call(Releasable("status", args));
-    ASSERT_FALSE(call.result);
-    EXPECT_EQ(call.result.error().code, c.code) << c.status;
-    EXPECT_EQ(call.after, c.after) << c.status;
-    const auto stream = connection.Stream(Releasable("status", args), [](auto&) { return true; });
-    ASSERT_FALSE(stream.result);
-    EXPECT_EQ(stream.result.error().code, c.code) << c.status;
-    EXPECT_EQ(stream.after, c.after) << c.status;
-  }
-  EXPECT_THAT(releases_.WaitFor(2), ElementsAre(AfterCall::kUsable, AfterCall::kUsable));
-}
-
 TEST_F(GrpcConnectionTest, CallsOfASessionSayWhich) {
   Connection& connection = Connect();
   CallRequest request = Request("echo");
@@ -250,15 +220,6 @@ TEST_F(GrpcConnectionTest, Version1GoesOnAsItWas) {
   EXPECT_EQ(chunks[1].value, Value(Value::Map{{"n", 1}}));
 }
 
-TEST_F(GrpcConnectionTest, AHandlerOfVersion1MayLetAnExceptionPass) {
-  SetVersion1();
-  const Value args = Value::Map{{"status", static_cast<int>(grpc::StatusCode::UNKNOWN)}};
-  const auto call = Connect().Call(Request("status", args));
-  ASSERT_FALSE(call.result);
-  EXPECT_EQ(call.result.error().code, ErrorCode::kHandlerFailed);
-  EXPECT_EQ(call.after, AfterCall::kUsable);
-}
-
 TEST_F(GrpcConnectionTest, AWorkerOfVersion1ThatIsGivenUpIsSoToSpeakAsEver) {
   SetVersion1();
   Connection& connection = Connect();
@@ -320,9 +281,18 @@ TEST_F(GrpcConnectionTest, ALastChunkMayBeAnEmptyMap) {
   EXPECT_EQ(chunks[0].value, Value(Value::Map{}));
 }
 
-TEST_F(GrpcConnectionTest, AStreamMayEndWithoutAFinalMessage) {
-  Connection& connection = Connect();
-  EXPECT_EQ(*connection.Stream(Request("nothing"), [](auto&) { return true; }).result, 0);
+TEST_F(GrpcConnectionTest, AStreamOfVersion1MayEndWithoutAFinalMessage) {
+  SetVersion1();
+  EXPECT_EQ(*Connect().Stream(Request("nothing"), [](auto&) { return true; }).result, 0);
+}
+
+TEST_F(GrpcConnectionTest, AStreamOfVersion2HasAFinalMessage) {
+  const auto outcome = Connect().Stream(Request("nothing"), [](auto&) { return true; });
+  ASSERT_FALSE(outcome.result);
+  EXPECT_EQ(outcome.result.error().code, ErrorCode::kProtocolError);
+  EXPECT_THAT(outcome.result.error().message, HasSubstr("without a final message"));
+  EXPECT_TRUE(outcome.result.error().may_have_run);
+  EXPECT_EQ(outcome.after, AfterCall::kUsable);
 }
 
 TEST_F(GrpcConnectionTest, AnErrorEndsAStreamAfterItsChunks) {
@@ -457,6 +427,34 @@ TEST_F(GrpcConnectionTest, AHealthThatDoesNotComeIsNamed) {
             ErrorCode::kDeadlineExceeded);
   worker_.Stop();
   EXPECT_EQ(CheckHealth(connection).error().code, ErrorCode::kWorkerLost);
+}
+
+TEST_F(GrpcConnectionTest, AWorkerThatSaysThatItIsBusyIsNeitherHungNorLost) {
+  Connection& connection = Connect();
+  for (const auto code : {grpc::StatusCode::RESOURCE_EXHAUSTED, grpc::StatusCode::UNAVAILABLE,
+                          grpc::StatusCode::DEADLINE_EXCEEDED, grpc::StatusCode::CANCELLED}) {
+    worker_.SetHealthStatus({code, "one at a time"});
+    const Result<WorkerHealth> health = CheckHealth(connection);
+    ASSERT_FALSE(health);
+    EXPECT_EQ(health.error().code, ErrorCode::kUnavailable) << code;
+    EXPECT_THAT(health.error().message, HasSubstr("one at a time"));
+  }
+  worker_.SetHealthStatus({grpc::StatusCode::UNKNOWN, "no model"});
+  EXPECT_EQ(CheckHealth(connection).error().code, ErrorCode::kHandlerFailed);
+}
+
+TEST_F(GrpcConnectionTest, AWorkerThatSendsChunksIsNotHung) {
+  Connection& connection = Connect();
+  worker_.Hold("Health", true);
+  std::atomic<bool> checked = false;
+  std::thread caller(
+      [&] { connection.Stream(Releasable("count"), [&](auto&) { return !checked.load(); }); });
+  EXPECT_EQ(CheckHealth(connection, steady_clock::now() + milliseconds(2000)).error().code,
+            ErrorCode::kUnavailable);
+  checked = true;
+  caller.join();
+  worker_.Hold("Health", false);
+  releases_.WaitFor(1);
 }
 
 TEST_F(GrpcConnectionTest, AnAbortEndsAHealthInProgress) {

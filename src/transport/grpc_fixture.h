@@ -92,8 +92,11 @@ class GrpcConnectionTest : public ::testing::Test {
   }
   void SetVersion1() { worker_.info.Clear(); }
 
+  // Has the worker serve, and returns where.
+  virtual std::string Serve() { return worker_.Serve(); }
+
   Result<std::shared_ptr<Connection>> Start(SteadyTime deadline = Soon()) {
-    peer_.target = worker_.Serve();
+    peer_.target = Serve();
     std::promise<Result<std::shared_ptr<Connection>>> ready;
     cancel_start_ = ConnectGrpc(io_, peer_, deadline, [&ready](auto connection) {
       ready.set_value(std::move(connection));

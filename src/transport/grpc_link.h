@@ -16,9 +16,9 @@
 #include <type_traits>
 #include <utility>
 
-#include "proto/snakepit.grpc.pb.h"
 #include "src/transport/connection.h"
 #include "src/transport/grpc_connection.h"
+#include "src/transport/grpc_service.h"
 
 namespace snakepit {
 
@@ -61,24 +61,22 @@ class RpcContexts {
 
 class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
  public:
-  using Stub = SnakepitBridge::Stub;
-
-  template <typename Request, typename Response>
-  using AsyncMethod = void (SnakepitBridge::StubInterface::async_interface::*)(
-      grpc::ClientContext*, const Request*, Response*, std::function<void(grpc::Status)>);
+  // The largest metadata of a reply that are read, in bytes. The text of a status is a part of
+  // them. gRPC gives a connection with larger ones up, and with it all RPCs that are on it.
+  static constexpr int kMaxMetadataBytes = 1 << 20;
 
   // An RPC that no thread waits for.
   template <typename Request, typename Response>
   struct Rpc {
     grpc::ClientContext context;
     Request request;
-    Response response;
+    GrpcReply<Response> reply;
   };
 
   GrpcLink(asio::io_context& io, const GrpcPeer& peer);
 
   asio::io_context& io() const { return io_; }
-  Stub& stub() const { return *stub_; }
+  const GrpcService& service() const { return service_; }
   // What the pool calls the worker.
   const std::string& worker_id() const { return worker_id_; }
 
@@ -93,6 +91,13 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
   // To be done with a context before its RPC begins.
   void SetUp(grpc::ClientContext* context, SteadyTime deadline) const;
 
+  // Whether an RPC ended so, which this side did not cancel, as its connection was lost; else the
+  // worker chose to say so. A status does not tell: gRPC has the same ones for both. The first may
+  // wait for a moment, and is not for the io_context's thread; the second is, and `done` runs
+  // there, perhaps in here.
+  bool AwaitIsLoss(const grpc::Status& status) const;
+  void IsLoss(const grpc::Status& status, std::function<void(bool)> done);
+
   template <typename Request, typename Response>
   std::shared_ptr<Rpc<Request, Response>> NewRpc(SteadyTime deadline) const {
     auto rpc = std::make_shared<Rpc<Request, Response>>();
@@ -103,7 +108,7 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
   // Begins an RPC that NewRpc made. `done` runs on the io_context's thread, exactly once and not in
   // here, with CANCELLED when `contexts`, which must live until then, take no more.
   template <typename Request, typename Response>
-  void Start(std::type_identity_t<AsyncMethod<Request, Response>> method, RpcContexts& contexts,
+  void Start(const GrpcMethod<Request, Response>& method, RpcContexts& contexts,
              std::shared_ptr<Rpc<Request, Response>> rpc, std::function<void(grpc::Status)> done) {
     // gRPC ends the RPC on a thread of its own; the io_context must not run out of work until then.
     auto work = asio::make_work_guard(io_);
@@ -112,30 +117,34 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
     }
     auto& context = rpc->context;
     auto& request = rpc->request;
-    auto& response = rpc->response;
-    (stub_->async()->*method)(
-        &context, &request, &response,
-        [self = shared_from_this(), &contexts, rpc = std::move(rpc), done = std::move(done),
-         work = std::move(work)](grpc::Status status) mutable {
-          contexts.Remove(&rpc->context);
-          auto& io = self->io_;
-          // Nothing may be left to this thread: gRPC 1.51 aborts when its last channel goes on one
-          // of its own.
-          asio::post(
-              io, [self = std::move(self), rpc = std::move(rpc), done = std::move(done),
-                   work = std::move(work), status = std::move(status)]() mutable { done(status); });
-        });
+    auto& reply = rpc->reply;
+    method.Start(&context, &request, &reply,
+                 [self = shared_from_this(), &contexts, rpc = std::move(rpc),
+                  done = std::move(done), work = std::move(work)](grpc::Status status) mutable {
+                   contexts.Remove(&rpc->context);
+                   auto& io = self->io_;
+                   // Nothing may be left to this thread: gRPC 1.51 aborts when its last channel
+                   // goes on one of its own.
+                   asio::post(io, [self = std::move(self), rpc = std::move(rpc),
+                                   done = std::move(done), work = std::move(work),
+                                   status = std::move(status)]() mutable { done(status); });
+                 });
   }
 
   // Asks Health. `done` as for Start; what it is given lives as long as it runs.
   void AskHealth(SteadyTime deadline,
-                 std::function<void(const grpc::Status&, const HealthResponse&)> done);
+                 std::function<void(const grpc::Status&, const GrpcReply<HealthResponse>&)> done);
 
  private:
+  bool IsConnected() const {
+    return channel_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
+  }
+
   asio::io_context& io_;
   const std::string worker_id_;
   const std::string token_;
-  const std::unique_ptr<Stub> stub_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const GrpcService service_;
   RpcContexts calls_;
   RpcContexts asks_;
 };

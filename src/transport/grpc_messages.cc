@@ -1,8 +1,14 @@
 #include "src/transport/grpc_messages.h"
 
 #include <algorithm>
+#include <chrono>
+#include <iterator>
+#include <span>
 #include <utility>
 
+#include "src/base/quote.h"
+#include "src/transport/grpc_link.h"
+#include "src/value/utf8.h"
 #include "src/wire/message.h"
 #include "src/wire/msgpack.h"
 #include "src/wire/proto_map.h"
@@ -13,6 +19,43 @@ namespace {
 // What max_message_bytes may be. PROTOCOL.md 1.2.3.
 constexpr int64_t kLeastMessageBytes = 1024;
 constexpr int64_t kMostMessageBytes = INT32_MAX;
+
+constexpr const char* kStatusNames[] = {
+    "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+    "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+    "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+    "DATA_LOSS", "UNAUTHENTICATED"};
+
+// Texts that gRPC itself gives a status, in C++ (and what is built on it), Node.js, Go and Java.
+constexpr std::string_view kMessageTooLarge[] = {"larger than max", "exceeds maximum size"};
+constexpr std::string_view kMetadataTooLarge[] = {"metadata size exceeds"};
+constexpr std::string_view kReset[] = {"Received RST_STREAM with error code"};
+
+// How much earlier than a deadline its timer may end the RPC, as gRPC counts in milliseconds.
+constexpr std::chrono::milliseconds kDeadlineSlack{10};
+
+bool ContainsAny(std::string_view text, std::span<const std::string_view> phrases) {
+  return std::any_of(phrases.begin(), phrases.end(), [text](std::string_view phrase) {
+    return text.find(phrase) != std::string_view::npos;
+  });
+}
+
+// Fit for an error message.
+std::string TextOf(const grpc::Status& status) {
+  return OneLine(RepairUtf8(status.error_message()));
+}
+
+// Of a status that a handler ended with.
+std::string ReasonOf(const grpc::Status& status) {
+  if (status.error_code() != grpc::StatusCode::UNKNOWN) return Describe(status);
+  // What a server makes of an exception that its handler let pass.
+  if (status.error_message() == "Unknown error") {
+    return "Unknown error, which is all that a worker on grpc-js tells of an exception: with "
+           "GRPC_NODE_DEBUG_SEND_ERROR_DETAILS=true in its environment it tells the rest";
+  }
+  if (status.error_message().empty()) return std::string(kNoReason);
+  return TextOf(status);
+}
 
 tl::unexpected<Error> ProtocolError(std::string what) {
   return Fail(ErrorCode::kProtocolError, std::move(what));
@@ -143,50 +186,112 @@ Result<std::optional<Value>> DecodeChunk(const StreamResponse& response, int64_t
   return chunk;
 }
 
-StatusMeaning Judge(const grpc::Status& status, const CallRequest& request, int version) {
+StatusMeaning Judge(const grpc::Status& status, bool is_loss, const CallRequest& request,
+                    int version) {
   // In version 2 there is a way to learn when the worker is through with what was given up.
   const AfterCall given_up = version == 1 ? AfterCall::kUnusable : AfterCall::kAbandoned;
-  Error error{.message = status.error_message()};
-  error.may_have_run = true;
+  // Nobody knows whether the handler has ended; in version 1 there is no telling.
+  const AfterCall may_go_on = version == 1 ? AfterCall::kUsable : AfterCall::kAbandoned;
+  const std::string& text = status.error_message();
+  const auto meaning = [](ErrorCode code, std::string message, AfterCall after) {
+    return StatusMeaning{MayHaveRun({.code = code, .message = std::move(message)}), after};
+  };
   switch (status.error_code()) {
     case grpc::StatusCode::DEADLINE_EXCEEDED:
+      if (!IsDeadlineOf(status, request.deadline)) break;
       return {std::move(DeadlinePassed(request).result.error()), given_up};
     case grpc::StatusCode::CANCELLED:
       if (request.stop.stop_requested()) return {GivenUp(request), given_up};
-      [[fallthrough]];  // by the worker, which ends
-    case grpc::StatusCode::UNAVAILABLE:
-      error.code = ErrorCode::kWorkerLost;
-      error.message = "the worker closed its connection (" + error.message + ")";
-      return {std::move(error), AfterCall::kLost};
-    case grpc::StatusCode::RESOURCE_EXHAUSTED:
-      // It may be this side that refused a message, of a stream that goes on.
-      error.code = ErrorCode::kMessageTooLarge;
-      return {std::move(error), version == 1 ? AfterCall::kUsable : AfterCall::kAbandoned};
-    case grpc::StatusCode::UNIMPLEMENTED:
-      error.code = ErrorCode::kUnimplemented;
-      error.may_have_run = false;
-      return {std::move(error), AfterCall::kUsable};
-    case grpc::StatusCode::INVALID_ARGUMENT:
-      error.code = ErrorCode::kInvalidArgument;
-      return {std::move(error), AfterCall::kUsable};
-    case grpc::StatusCode::UNKNOWN:
-      // What a server makes of an exception that its handler let pass; but gRPC itself also says it
-      // of a connection that is broken by bytes that are not the protocol's. A worker of version 2
-      // has another way to say that a handler failed. PROTOCOL.md 4.4.5.
-      if (version == 1) {
-        error.code = ErrorCode::kHandlerFailed;
-        return {std::move(error), AfterCall::kUsable};
-      }
       [[fallthrough]];
+    case grpc::StatusCode::UNAVAILABLE:
+      if (!is_loss) break;
+      return meaning(ErrorCode::kWorkerLost,
+                     "the worker closed its connection (" + TextOf(status) + ")", AfterCall::kLost);
+    case grpc::StatusCode::UNKNOWN:
+    case grpc::StatusCode::INTERNAL:
+      // Bytes came that are not the protocol's, and gRPC has given the connection up.
+      if (!is_loss) break;
+      return meaning(ErrorCode::kProtocolError, Describe(status), AfterCall::kUnusable);
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+      if (IsOverMetadataLimit(status)) {
+        return meaning(ErrorCode::kProtocolError,
+                       "the worker sent the text of a status, or other metadata of a reply, over "
+                       "the limit of " +
+                           std::to_string(GrpcLink::kMaxMetadataBytes) +
+                           " bytes, with this call or another one (" + TextOf(status) + ")",
+                       may_go_on);
+      }
+      if (IsRefusedAsBusy(status)) {
+        return {
+            {.code = ErrorCode::kUnavailable,
+             .message = "the worker refused the call, of which it ran nothing, as it is busy (" +
+                        TextOf(status) + ")"},
+            AfterCall::kUnsent};
+      }
+      // It may be this side that refused a message, of a stream that goes on.
+      if (ContainsAny(text, kMessageTooLarge)) {
+        return meaning(ErrorCode::kMessageTooLarge, TextOf(status), may_go_on);
+      }
+      break;
+    case grpc::StatusCode::UNIMPLEMENTED: {
+      StatusMeaning unimplemented =
+          meaning(ErrorCode::kUnimplemented, TextOf(status), AfterCall::kUsable);
+      unimplemented.error.may_have_run = false;
+      return unimplemented;
+    }
+    case grpc::StatusCode::INVALID_ARGUMENT:
+      return meaning(ErrorCode::kInvalidArgument, TextOf(status), AfterCall::kUsable);
     default:
-      error.code = ErrorCode::kProtocolError;
-      error.message = Describe(status);
-      return {std::move(error), AfterCall::kUnusable};
+      break;
+  }
+  if (ContainsAny(text, kReset)) {
+    return meaning(ErrorCode::kProtocolError,
+                   Describe(status) +
+                       ", by which the worker's server ended the call without an answer: its "
+                       "handler gave none, or a message or metadata are over a limit of it",
+                   may_go_on);
+  }
+  return meaning(ErrorCode::kHandlerFailed, ReasonOf(status), AfterCall::kUsable);
+}
+
+bool IsDeadlineOf(const grpc::Status& status, SteadyTime deadline) {
+  return status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED &&
+         std::chrono::steady_clock::now() + kDeadlineSlack >= deadline;
+}
+
+Error JudgeHealth(const grpc::Status& status, bool is_loss) {
+  switch (status.error_code()) {
+    case grpc::StatusCode::UNAVAILABLE:
+      if (is_loss) return {.code = ErrorCode::kWorkerLost, .message = "the worker has ended"};
+      [[fallthrough]];
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+    case grpc::StatusCode::CANCELLED:
+    case grpc::StatusCode::ABORTED:
+      return {.code = ErrorCode::kUnavailable,
+              .message = "the worker is too busy for Health: " + Describe(status)};
+    default:
+      return {.code = ErrorCode::kHandlerFailed, .message = "Health failed: " + Describe(status)};
   }
 }
 
+bool IsOverMetadataLimit(const grpc::Status& status) {
+  return status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED &&
+         ContainsAny(status.error_message(), kMetadataTooLarge);
+}
+
+bool IsRefusedAsBusy(const grpc::Status& status) {
+  return status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED &&
+         (status.error_message() == "Concurrent RPC limit exceeded!" ||  // grpcio
+          status.error_message() == "Server Threadpool Exhausted");      // gRPC for C++
+}
+
 std::string Describe(const grpc::Status& status) {
-  return "gRPC status " + std::to_string(status.error_code()) + ": " + status.error_message();
+  const auto code = static_cast<size_t>(status.error_code());
+  const std::string name =
+      code < std::size(kStatusNames) ? kStatusNames[code] : std::to_string(code);
+  return "gRPC status " + name +
+         (status.error_message().empty() ? ", without a text" : ": " + TextOf(status));
 }
 
 }  // namespace snakepit

@@ -38,14 +38,29 @@ Result<Value> DecodeResponse(const ExecuteResponse& response, int version);
 Result<std::optional<Value>> DecodeChunk(const StreamResponse& response, int64_t chunks,
                                          int version);
 
-// What a status that is not OK means for the call, and for the worker. PROTOCOL.md 4.4.5.
+// What a status that is not OK means for the call, and for the worker. `is_loss`: the connection is
+// lost, as GrpcLink says. PROTOCOL.md 4.4.5.
 struct StatusMeaning {
   Error error;
   AfterCall after;
 };
-StatusMeaning Judge(const grpc::Status& status, const CallRequest& request, int version);
+StatusMeaning Judge(const grpc::Status& status, bool is_loss, const CallRequest& request,
+                    int version);
 
-// "gRPC status 13: Internal error".
+// Whether it is this side's deadline that ended the RPC.
+bool IsDeadlineOf(const grpc::Status& status, SteadyTime deadline);
+
+// What a status says of the health of a worker that was asked for it: WORKER_LOST; UNAVAILABLE: it
+// is too busy to answer, or the like; else HANDLER_FAILED.
+Error JudgeHealth(const grpc::Status& status, bool is_loss);
+
+// gRPC has given the connection up for metadata over GrpcLink::kMaxMetadataBytes.
+bool IsOverMetadataLimit(const grpc::Status& status);
+
+// The worker refused the RPC, of which it has run nothing, as it has too many already.
+bool IsRefusedAsBusy(const grpc::Status& status);
+
+// "gRPC status INTERNAL: out of order".
 std::string Describe(const grpc::Status& status);
 
 }  // namespace snakepit

@@ -58,9 +58,23 @@ TEST_F(GrpcStartTest, AnAnswerWithoutAVersionMeansVersion1) {
   EXPECT_EQ(agreement.capacity, 1);
 }
 
-TEST_F(GrpcStartTest, AGetInfoThatFailsMeansVersion1) {
-  worker_.info_status = {grpc::StatusCode::UNIMPLEMENTED, "what?"};
+class FailedInfoTest : public GrpcStartTest,
+                       public ::testing::WithParamInterface<grpc::StatusCode> {};
+
+TEST_P(FailedInfoTest, MeansVersion1) {
+  worker_.info_status = {GetParam(), "what?"};
   EXPECT_EQ(Connect().agreement().version, 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, FailedInfoTest,
+                         ::testing::Values(grpc::StatusCode::UNIMPLEMENTED,
+                                           grpc::StatusCode::UNKNOWN,
+                                           grpc::StatusCode::UNAVAILABLE));
+
+TEST_F(GrpcStartTest, AGetInfoThatIsRefusedAsBusyIsAskedAgain) {
+  worker_.info_refusals = 3;
+  EXPECT_EQ(Connect().agreement().version, 2);
+  EXPECT_EQ(worker_.Count("GetInfo"), 4);
 }
 
 struct BadInfo {

@@ -65,7 +65,9 @@ int64_t IntegerAt(const Value& args, std::string_view name, int64_t otherwise) {
 }
 
 grpc::Status StatusIn(const Value& args) {
-  return {static_cast<grpc::StatusCode>(IntegerAt(args, "status", 0)), "as asked for"};
+  const auto bytes = static_cast<size_t>(IntegerAt(args, "bytes", 0));
+  return {static_cast<grpc::StatusCode>(IntegerAt(args, "status", 0)),
+          bytes > 0 ? std::string(bytes, 'x') : std::string(args.TextAt("text", "as asked for"))};
 }
 
 Value LargeValue(const Value& args) {
@@ -142,6 +144,11 @@ void FakeWorker::Hold(std::string_view method, bool held) {
     held_.erase(held_.find(method));
   }
   changed_.notify_all();
+}
+
+void FakeWorker::SetHealthStatus(const grpc::Status& status) {
+  std::lock_guard lock(mutex_);
+  health_status_ = status;
 }
 
 template <typename Condition>
@@ -251,8 +258,12 @@ grpc::Status FakeWorker::Run(grpc::ServerContext* context, const ExecuteRequest&
   }
   const std::string& command = request.command();
   const Value args = ArgsOf(request);
-  if (command == "echo") {
+  if (command == "echo" || command == "trailers") {
     SetResult(args, request, response);
+    if (command == "trailers") {
+      context->AddTrailingMetadata(
+          "note", std::string(static_cast<size_t>(IntegerAt(args, "bytes", 0)), 'x'));
+    }
   } else if (command == "hold" || command == "ignore") {
     WaitFor(*context, command == "hold");
     response->set_error("cancelled");
@@ -376,7 +387,8 @@ grpc::Status FakeWorker::Health(grpc::ServerContext* context, const HealthReques
   // With its answer ready, so that a test can make the answer old.
   if (auto status = Enter(*context, "Health"); !status.ok()) return status;
   WaitWhileHeld("Health", *context);
-  return grpc::Status::OK;
+  std::lock_guard lock(mutex_);
+  return health_status_;
 }
 
 grpc::Status FakeWorker::GetInfo(grpc::ServerContext* context, const InfoRequest* request,
@@ -384,6 +396,9 @@ grpc::Status FakeWorker::GetInfo(grpc::ServerContext* context, const InfoRequest
   if (auto status = Enter(*context, "GetInfo"); !status.ok()) return status;
   WaitWhileHeld("GetInfo", *context);
   std::lock_guard lock(mutex_);
+  if (info_refusals-- > 0) {
+    return {grpc::StatusCode::RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!"};
+  }
   info_request_ = *request;
   *response = info;
   return info_status;

@@ -18,9 +18,10 @@
 
 namespace snakepit::testing {
 
-// Commands: `echo` gives its args; `hold` goes on until it is cancelled, `ignore` until Release,
-// cancelled or not; `fail` fails as its args `error`, `code` and `did_not_run` say; `status` ends
-// with the gRPC status `status`; `reply` answers with the bytes `typed_result`; `large` gives
+// Commands: `echo` gives its args; `trailers` as well, with metadata of `bytes` bytes; `hold` goes
+// on until it is cancelled, `ignore` until Release, cancelled or not; `fail` fails as its args
+// `error`, `code` and `did_not_run` say; `status` ends with the gRPC status `status` and the text
+// `text`, or one of `bytes` bytes; `reply` answers with the bytes `typed_result`; `large` gives
 // `bytes` bytes; `meet` returns when `callers` of them are there. As streams: `count` gives `n`
 // chunks, and with `separate_end` marks the end apart; `fill` gives chunks of 64 KiB for ever;
 // `nothing` ends with neither chunk nor final message; `empty_end` gives an empty map; `no_chunk` a
@@ -31,6 +32,7 @@ class FakeWorker final : public SnakepitBridge::Service {
   // All to be set before the worker serves.
   InfoResponse info;         // what GetInfo answers
   grpc::Status info_status;  // and whether it does
+  int info_refusals = 0;     // how often it is too busy to
   bool healthy = true;
   std::string token;  // if not empty: refuse what comes with another
   int max_receive_bytes = 64 << 20;
@@ -43,6 +45,8 @@ class FakeWorker final : public SnakepitBridge::Service {
   void Stop();
   // Lets the calls of `ignore` end.
   void Release();
+  // How Health ends from now on.
+  void SetHealthStatus(const grpc::Status& status);
   // While it is held, Health (or GetInfo) does not answer, with what it has to say ready.
   void Hold(std::string_view method, bool held);
 
@@ -99,6 +103,7 @@ class FakeWorker final : public SnakepitBridge::Service {
   std::condition_variable changed_;
   std::multiset<std::string, std::less<>> methods_;
   std::set<std::string, std::less<>> held_;
+  grpc::Status health_status_;
   std::multiset<std::string> active_;
   std::multiset<std::string> request_ids_;
   std::vector<std::string> ended_sessions_;

@@ -267,6 +267,7 @@ StdioConnection::Waiter* StdioConnection::WaitingThreadLocked() const {
 
 // Hands a reply to the call that it is for.
 void StdioConnection::Deliver(Result<Reply> reply, size_t payload_bytes) {
+  replies_.fetch_add(1, std::memory_order_relaxed);
   const auto out_of_step = [this](std::string what) {
     FailAllLocked({.code = ErrorCode::kProtocolError, .message = "the worker " + std::move(what)},
                   AfterCall::kUnusable);

@@ -227,6 +227,7 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
   const std::chrono::milliseconds cancel_grace_;
   Agreement agreement_;
   std::atomic<uint64_t> last_id_ = 0;
+  std::atomic<uint64_t> replies_ = 0;  // all that have come
   std::atomic<bool> woken_ = false;
   AdaptiveWait wait_;  // only used by a thread that reads
 

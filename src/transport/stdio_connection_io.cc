@@ -73,13 +73,18 @@ void StdioConnection::CheckHealth(SteadyTime deadline,
     return done(Fail(ErrorCode::kUnimplemented,
                      "a worker of protocol version 1 on stdio has no health but `ping`"));
   }
-  auto async = std::make_unique<AsyncCall>(agreement_,
-                                           CallRequest{.command = "health", .deadline = deadline},
-                                           [done = std::move(done)](CallOutcome<Value> outcome) {
-                                             if (!outcome.result)
-                                               return done(Fail(std::move(outcome.result.error())));
-                                             done(HealthOf(*outcome.result));
-                                           });
+  const auto answered = [weak = weak_from_this(), before = replies_.load(),
+                         done = std::move(done)](CallOutcome<Value> outcome) {
+    if (outcome.result) return done(HealthOf(*outcome.result));
+    Error& error = outcome.result.error();
+    const auto self = weak.lock();
+    if (error.code == ErrorCode::kDeadlineExceeded && self && self->replies_ != before) {
+      return done(Fail(ErrorCode::kUnavailable, kBusyWithCalls));
+    }
+    done(Fail(std::move(error)));
+  };
+  auto async = std::make_unique<AsyncCall>(
+      agreement_, CallRequest{.command = "health", .deadline = deadline}, answered);
   async->is_call = false;
   const uint64_t id = ++last_id_;
   std::string frame;

@@ -331,6 +331,21 @@ TEST_F(StdioConnectionTest, HealthThatIsNotAnsweredEndsAtItsDeadlineAndHarmsNoth
   EXPECT_TRUE(call.get().result);
 }
 
+TEST_F(StdioConnectionTest, AWorkerWhoseCallsGoOnIsBusyAndNotHung) {
+  Connect(1);
+  auto call = CallOnThread(Request("slow"));
+  const PoolMessage slow = peer_->Read();
+  std::promise<Result<WorkerHealth>> health;
+  asio::post(io_, [&] {
+    connection_->CheckHealth(In(seconds(1)),
+                             [&](auto result) { health.set_value(std::move(result)); });
+  });
+  EXPECT_EQ(peer_->Read().kind, Kind::kHealth);
+  peer_->Result(slow.id, 1);
+  EXPECT_TRUE(call.get().result);
+  EXPECT_EQ(health.get_future().get().error().code, ErrorCode::kUnavailable);
+}
+
 TEST_F(StdioConnectionTest, AWorkerOfVersion1HasNoHealth) {
   Connect(0);
   std::promise<Result<WorkerHealth>> health;

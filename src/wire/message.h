@@ -65,7 +65,10 @@ Result<Reply> DecodeReply(Codec codec, int version, std::string_view payload);
 // The error that a worker reports, on any transport. PROTOCOL.md 5.2. `code` is the name that it
 // gave, empty when it gave none: of the codes, UNIMPLEMENTED, INVALID_ARGUMENT, HANDLER_FAILED,
 // DEADLINE_EXCEEDED, CANCELLED and MESSAGE_TOO_LARGE are a worker's to give, any other is
-// HANDLER_FAILED. Without a code it is LegacyErrorCode. may_have_run unless UNIMPLEMENTED.
+// HANDLER_FAILED. Without a code it is LegacyErrorCode. may_have_run unless UNIMPLEMENTED. In place
+// of an empty text stands kNoReason.
+inline constexpr std::string_view kNoReason =
+    "the worker gave no reason; what it wrote to stderr may say more";
 Error WorkerError(std::string_view code, std::string_view error_text);
 
 // The code, if it is a worker's to give (PROTOCOL.md 5.2.1), else HANDLER_FAILED.

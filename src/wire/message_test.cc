@@ -405,6 +405,16 @@ TEST(DecodeReplyTest, AResultNested64DeepFitsInItsReply) {
   }
 }
 
+TEST(DecodeReplyTest, AFailureWithoutAReasonSaysWhereOneMayBe) {
+  for (const int version : {1, 2}) {
+    const auto reply = DecodeReply(Codec::kJson, version, R"({"id":1,"success":false,"error":""})");
+    ASSERT_TRUE(reply) << reply.error().ToString();
+    EXPECT_EQ(reply->error.code, ErrorCode::kHandlerFailed);
+    EXPECT_EQ(reply->error.message, kNoReason);
+  }
+  EXPECT_EQ(LegacyResultError(Value::Map{{"status", "error"}, {"error", ""}})->message, kNoReason);
+}
+
 TEST(LegacyErrorTest, ResultsThatAreErrorsInside) {
   const Value unknown = Value::Map{{"status", "error"},
                                    {"error", "Unknown command: None"},

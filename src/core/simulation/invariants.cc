@@ -26,7 +26,12 @@ void World::On(const SpawnWorker& effect) {
   Require(effect.process > last_process_, "the number of a process is not new");
   Require(effect.worker_id >= 0 && effect.worker_id < wanted_, "a process of no wanted worker");
   const BreakerState breaker = core_.breaker().state();
-  Require(breaker != BreakerState::kOpen, "a process is started though the breaker is open");
+  // Of the causes that open it, only the disowning of a process may follow in the same step.
+  const bool may_have_opened = std::any_of(effects_.begin(), effects_.end(), [](const Effect& e) {
+    return std::holds_alternative<DisownProcess>(e);
+  });
+  Require(breaker != BreakerState::kOpen || may_have_opened,
+          "a process is started though the breaker is open");
   const Core::Seat& known = core_.seats()[effect.worker_id];
   const bool is_successor =
       known.successor >= 0 && core_.workers()[known.successor].process == effect.process;
@@ -63,8 +68,10 @@ void World::On(const snakepit::EndCall& effect) {
   Require(found != nullptr, "a call ends twice");
   const Call call = *found;
   if (effect.why == Why::kWorkerLost) {
-    Require(call.is_lost && call.process_ended, "a call is lost whose process has not ended");
-    Require(effect.exit.has_value(), "a loss is not explained");
+    Require(call.is_lost, "a call ends as lost that its transport has not lost");
+    Require(call.process_ended || now_ >= call.lost_until,
+            "a lost call ends before the exit that explains it");
+    Require(effect.exit.has_value() == call.is_explained, "a loss is explained wrongly, or not");
   } else {
     Require(call.process == 0, "a call ends as queued that is in flight");
   }
@@ -108,6 +115,19 @@ void World::On(const KillWorker& effect) {
   Process& process = Living(effect.process);
   Require(!process.is_killed, "a process is killed twice");
   process.is_killed = true;
+  process.killed_at = now_;
+}
+
+void World::On(const DisownProcess& effect) {
+  Tell("-> process ", effect.process, " is disowned");
+  const Process& process = Living(effect.process);
+  Require(process.is_killed && now_ >= process.killed_at + Core::kKillLimit,
+          "a process is disowned that may still end");
+  Gone(effect.process, /*is_explained=*/false);
+}
+
+void World::On(const ReplaceWorker& effect) {
+  Tell("-> process ", effect.process, " is to be replaced: ", static_cast<int>(effect.why));
 }
 
 void World::On(const ReportStartTimeout& effect) {
@@ -133,14 +153,20 @@ void World::On(const EndWorkerSession& effect) {
 void World::Observe() {
   ++events_;
   core_.TakeEffects(&effects_);
+  // First which processes there are.
+  const auto is_of_processes = [](const Effect& effect) {
+    return std::holds_alternative<SpawnWorker>(effect) ||
+           std::holds_alternative<DisownProcess>(effect);
+  };
+  const auto carry_out = [this](const Effect& effect) {
+    std::visit([this](const auto& e) { On(e); }, effect);
+  };
   for (const Effect& effect : effects_) {
-    if (const auto* spawn = std::get_if<SpawnWorker>(&effect)) On(*spawn);
+    if (is_of_processes(effect)) carry_out(effect);
   }
   LookAtWorkers();
   for (const Effect& effect : effects_) {
-    if (!std::holds_alternative<SpawnWorker>(effect)) {
-      std::visit([this](const auto& e) { On(e); }, effect);
-    }
+    if (!is_of_processes(effect)) carry_out(effect);
   }
   LookAtCalls();
 }
@@ -168,6 +194,11 @@ void World::LookAtWorkers() {
   }
   Require(successors <= 1, "two workers are replaced at a time");
   size_t living = 0;
+  const auto starting = std::count_if(workers.begin(), workers.end(), [](const auto& worker) {
+    return worker.state == WorkerState::kStarting;
+  });
+  Require(starting <= options_.max_starting, "more workers start at a time than may");
+  const bool may_start = breaker == BreakerState::kClosed && starting < options_.max_starting;
   for (int w = 0; w < static_cast<int>(workers.size()); ++w) {
     const Core::Worker& worker = workers[w];
     if (worker.state == WorkerState::kGone) continue;
@@ -175,7 +206,7 @@ void World::LookAtWorkers() {
                                                   core_.seats()[worker.id].successor == w);
     Require(has_seat || worker.is_surplus || model_.stopped, "a worker that nobody wants lives on");
     if (worker.state == WorkerState::kBackingOff) {
-      Require(worker.timer || breaker != BreakerState::kClosed, "a worker backs off for ever");
+      Require(worker.timer || !may_start, "a worker backs off for ever");
       continue;
     }
     ++living;
@@ -191,6 +222,7 @@ void World::LookAtWorkers() {
     process.order = w;
     const bool waits = worker.state == WorkerState::kStarting ||
                        worker.state == WorkerState::kStopping ||
+                       worker.state == WorkerState::kKilled ||
                        (worker.state == WorkerState::kDraining && model_.stopped);
     Require(!waits || worker.timer, "a worker may stay in a state for ever");
     Require(worker.state != WorkerState::kKilled || process.is_killed ||

@@ -30,6 +30,7 @@ struct Process {
   bool is_ready = false;
   bool is_asked = false;
   bool is_killed = false;
+  Time killed_at{};
   bool is_closed = false;  // its connection is
   bool is_ending = false;  // it has refused a call
   bool has_served = false;
@@ -52,7 +53,9 @@ struct Call {
   Time deadline;
   ProcessNumber process = 0;  // 0: queued
   bool is_lost = false;       // its transport said so; the exit of its process is to follow
+  Time lost_until{};          // for so long
   bool process_ended = false;
+  bool is_explained = false;  // its process ended, and was not disowned
 
   Time expiry() const { return queue_deadline < deadline ? queue_deadline : deadline; }
 };

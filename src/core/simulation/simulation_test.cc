@@ -44,7 +44,7 @@ TEST(Simulation, EveryEffectAndEveryStateIsMet) {
         "is ended: breaker open", "is ended: session lost", "is ended: worker lost",
         "is asked to end", "is killed", "is asked for its health", "the breaker is open",
         "the breaker is half-open", "the breaker is closed", "it went on for too long",
-        "the user restarts", "is not well", "is silent"}) {
+        "the user restarts", "is not well", "is silent", "is disowned", "is to be replaced"}) {
     EXPECT_NE(story.find(part), std::string::npos) << part;
   }
 }

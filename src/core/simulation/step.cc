@@ -69,7 +69,9 @@ PoolOptions MakeOptions(uint64_t seed) {
     options.recycle.max_idle = milliseconds(one_of(0, 50));
     options.recycle.max_rss_growth_bytes = one_of(0, 1000);
     options.recycle.warm_up_calls = 2;
+    options.recycle.max_total_rss_bytes = one_of(0, 4000);
   }
+  options.max_starting = one_of(1, 2, 1000);
   return options;
 }
 

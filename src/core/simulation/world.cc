@@ -224,7 +224,9 @@ void World::EndCallWith(Call call, CallReport report) {
   Process* const process = call.process_ended ? nullptr : model_.Find(call.process);
   Require(core_.IsInFlight(call.id), "a call in flight is not known as such");
   if (report == CallReport::kLost) {
-    model_.FindCall(call.id)->is_lost = true;
+    Call& lost = *model_.FindCall(call.id);
+    lost.is_lost = true;
+    lost.lost_until = std::min(call.deadline, now_ + Core::kExitReportLimit);
     if (process != nullptr) process->is_closed = true;
     core_.CallEnded(call.id, report, now_);
     return Observe();
@@ -291,17 +293,32 @@ void World::Exit(ProcessNumber number, int signal) {
   Tell("process ", number, " ends");
   const Process process = *model_.Find(number);
   if (!process.is_asked) Failed(process);
-  for (Call& call : model_.calls) {
-    if (call.process == number) call.process_ended = true;
-  }
-  std::erase_if(model_.processes, [number](const Process& p) { return p.number == number; });
-  if (ended_.size() >= 16) ended_.erase(ended_.begin());
-  ended_.push_back(number);
+  Gone(number, /*is_explained=*/true);
   core_.Exited(number, ExitStatus{.code = 0, .signal = signal}, now_);
   Observe();
   for (const Call& call : model_.calls) {
     Require(call.process != number || !call.is_lost,
             "a lost call outlives the exit that explains it");
+  }
+}
+
+// The process is not there any more, as far as the core goes.
+void World::Gone(ProcessNumber number, bool is_explained) {
+  for (Call& call : model_.calls) {
+    if (call.process != number) continue;
+    call.process_ended = true;
+    call.is_explained = is_explained;
+  }
+  std::erase_if(model_.processes, [number](const Process& p) { return p.number == number; });
+  if (ended_.size() >= 16) ended_.erase(ended_.begin());
+  ended_.push_back(number);
+}
+
+// Before time passes: what was killed too long ago will be disowned.
+void World::ExpectDisowned() {
+  for (const Process& process : model_.processes) {
+    const bool is_over = process.is_killed && process.killed_at + Core::kKillLimit <= now_;
+    if (is_over && !process.is_asked) Failed(process);
   }
 }
 
@@ -321,12 +338,14 @@ void World::ReportHealth(Process& process, HealthReport report) {
 void World::Pass(milliseconds time) {
   now_ += time;
   Tell("time has passed");
+  ExpectDisowned();
   core_.Tick(now_);
   Observe();
   const auto next = core_.NextWake();
   Require(!next || *next > now_, "the time that a timer was set to is over");
   for (const Call& call : model_.calls) {
     Require(call.process != 0 || call.expiry() > now_, "a queued call has not ended in time");
+    Require(!call.is_lost || call.lost_until > now_, "a lost call waits for an exit for too long");
   }
 }
 

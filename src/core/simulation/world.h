@@ -64,6 +64,7 @@ class World {
   void Cancel(uint32_t a);
   void Ready(Process& process, int capacity, bool checks_while_busy);
   void Exit(ProcessNumber number, int signal);
+  void Gone(ProcessNumber number, bool is_explained);
   void ReportHealth(Process& process, HealthReport report);
   void Pass(std::chrono::milliseconds time);
   void Stale(uint32_t a, uint32_t b);
@@ -71,6 +72,7 @@ class World {
   void Stop();
 
   void Failed(const Process& process);
+  void ExpectDisowned();
   // After each event.
   void Observe();
   void LookAtWorkers();
@@ -80,6 +82,8 @@ class World {
   void On(const snakepit::EndCall& effect);
   void On(const AskWorkerToEnd& effect);
   void On(const KillWorker& effect);
+  void On(const DisownProcess& effect);
+  void On(const ReplaceWorker& effect);
   void On(const ReportStartTimeout& effect);
   void On(const CheckWorker& effect);
   void On(const MeasureWorker& effect);

@@ -1,5 +1,10 @@
 // Pool: worker processes in any language, kept alive, and calls, streams and sessions routed to
 // them. All methods but the destructor may be called from any thread at any time.
+//
+// A pool belongs to the process that started it. In a process that is forked from that one, every
+// method fails at once with UNAVAILABLE, or returns nothing, and touches no descriptor; the
+// destructor only forgets. Such a process can start a pool of its own. One that is forked within a
+// callback of a pool must end within it, by _exit(2) or execve(2): it is aborted if it returns.
 #ifndef SNAKEPIT_POOL_H_
 #define SNAKEPIT_POOL_H_
 
@@ -47,6 +52,10 @@ struct RecycleOptions {
   int64_t max_rss_growth_bytes = 0;
   int64_t warm_up_calls = 20;
   std::chrono::milliseconds max_idle{0};  // without a call, since its last one
+  // Of all workers together, the budget of the pool: while they have more, the largest of those
+  // that have had their warm_up_calls is replaced. Not drawn: it is as given. The processes that a
+  // worker starts are not counted; CgroupLimits are for these.
+  int64_t max_total_rss_bytes = 0;
 };
 
 // Times are at most 24 h, but session_ttl at most 365 days.
@@ -57,6 +66,10 @@ struct PoolOptions {
   std::string name;
   // How many workers the pool keeps: 1 to 1,000. 0 stands for twice the usable processors.
   int workers = 0;
+  // How many workers may be starting at a time, over 0; the others wait for their turn. Starts are
+  // the most expensive thing that workers do (a model is loaded, say). 0 stands for the usable
+  // processors, and at least 2.
+  int max_starting = 0;
   // Calls that wait for a worker; one more is refused with QUEUE_FULL. 0: none may wait, not even
   // for the end of a health check of a worker that takes no calls meanwhile.
   size_t max_queued_calls = 1000;
@@ -74,11 +87,13 @@ struct PoolOptions {
   // its deadline passed, before the worker is replaced. PROTOCOL.md 6.6.
   std::chrono::milliseconds cancel_grace{2'000};
   // How often each worker is asked whether it is well; 0: never. One that does not answer within
-  // health_timeout is killed and replaced, and its calls end with WORKER_LOST. One that says it is
-  // not well gets no calls until it says otherwise, and is replaced when it said so three times. So
-  // a handler must not keep its worker from answering for longer (a C function that holds Python's
-  // global lock, say).
-  // A worker of protocol version 1 on stdio can be asked only while it has no call.
+  // health_timeout, and from which no chunk and no result came meanwhile, is killed and replaced,
+  // and its calls end with WORKER_LOST. One that says it is not well, or answers with an error,
+  // gets no calls until it says otherwise, and is replaced when it said so three times; one that
+  // says it is too busy to answer is left alone. So a handler must not keep its worker from
+  // answering for longer (a C function that holds Python's global lock, say). A worker of protocol
+  // version 1 is asked only while it has no call, and gets none meanwhile: that it hangs with a
+  // call is seen at the deadline of the call.
   std::chrono::milliseconds health_interval{30'000};
   std::chrono::milliseconds health_timeout{10'000};
   Affinity affinity = Affinity::kHint;
@@ -227,12 +242,12 @@ using ChunkCallback = std::function<bool(const Chunk&)>;
 
 class Pool {
  public:
-  // Starts all workers at once and returns when all are ready. The first that fails to start fails
-  // the whole, at once: INVALID_ARGUMENT, START_FAILED or START_TIMEOUT, with the reason (errno,
-  // exit code or signal, the end of its stderr); nothing is left running.
+  // Starts the workers, max_starting at a time, and returns when all are ready. The first that
+  // fails to start fails the whole, at once: INVALID_ARGUMENT, START_FAILED or START_TIMEOUT, with
+  // the reason (errno, exit code or signal, the end of its stderr); nothing is left running.
   static Result<std::unique_ptr<Pool>> Start(PoolOptions options);
 
-  // As Shutdown(). No other thread may be in a method of the pool.
+  // As Shutdown(), but in a forked process. No other thread may be in a method of the pool.
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -269,8 +284,9 @@ class Pool {
   void EndSession(std::string_view session_id);
 
   // Asks a worker (0 to workers - 1) how it is, also while it is busy: INVALID_ARGUMENT when there
-  // is no such worker, UNAVAILABLE while it is not ready, UNIMPLEMENTED for one of protocol version
-  // 1 on stdio, DEADLINE_EXCEEDED, WORKER_LOST. Not to be called from a callback of the pool.
+  // is no such worker, UNAVAILABLE while it is not ready or too busy to answer, UNIMPLEMENTED for
+  // one of protocol version 1 on stdio, DEADLINE_EXCEEDED, HANDLER_FAILED when it answers with an
+  // error, PROTOCOL_ERROR, WORKER_LOST. Not to be called from a callback of the pool.
   Result<WorkerHealth> CheckHealth(int worker_id,
                                    std::chrono::milliseconds timeout = std::chrono::seconds(5));
 
@@ -288,6 +304,7 @@ class Pool {
   // UNAVAILABLE when the pool takes no more calls.
   Result<void> Resize(int workers);
 
+  // In a forked process: nothing but last_start_error, which says so.
   PoolStats Stats() const;
   // The workers of the ids 0 to workers - 1, in that order, and then those that are being replaced
   // or are surplus, and successors that are not ready yet.
@@ -299,8 +316,10 @@ class Pool {
 
   // Takes no more calls, fails the queued ones with CANCELLED, asks the workers to end (they may
   // finish the call they have) and kills, with everything they started, those that take longer than
-  // stop_grace. Returns when no process is left. Further calls of it do nothing. Not to be called
-  // from a callback of the pool.
+  // stop_grace. Returns when no process is left, or when those that are cannot be ended, as a
+  // debugger or the kernel holds them: at the latest 20 s after twice the stop_grace, if no
+  // callback of the user is running then. Further calls of it do nothing. Not to be called from a
+  // callback of the pool.
   void Shutdown();
 
  private:

@@ -1,0 +1,300 @@
+// What a gRPC status means for a call and for its worker. PROTOCOL.md 4.4.5.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "src/transport/grpc_fixture.h"
+
+namespace snakepit {
+namespace {
+
+using ::testing::HasSubstr;
+using Code = grpc::StatusCode;
+
+class GrpcStatusTest : public testing::GrpcConnectionTest {
+ protected:
+  struct Meaning {
+    ErrorCode code;
+    std::string message;
+    bool may_have_run;
+    AfterCall after;
+  };
+
+  static Value Status(Code code, const std::string& text = "as asked for") {
+    return Value::Map{{"status", static_cast<int>(code)}, {"text", text}};
+  }
+  static Value LongStatus(Code code, int bytes) {
+    return Value::Map{{"status", static_cast<int>(code)}, {"bytes", bytes}};
+  }
+
+  template <typename T>
+  static Meaning MeaningOf(const CallOutcome<T>& outcome) {
+    const Error& error = outcome.result.error();
+    return {error.code, error.message, error.may_have_run, outcome.after};
+  }
+
+  // A call that ends so, in each of the three ways to make one.
+  std::vector<Meaning> Outcomes(Connection& connection, const Value& args) {
+    const CallRequest request = Releasable("status", args);
+    return {MeaningOf(connection.Call(request)), MeaningOf(CallAsync(connection, request)),
+            MeaningOf(connection.Stream(request, [](auto&) { return true; }))};
+  }
+
+  // A caller whose call is to end with its connection.
+  static std::thread LosesACall(Connection& connection, int number) {
+    return std::thread([&connection, number] {
+      const CallRequest request = Request("ignore");
+      const Meaning meaning =
+          number % 2 == 0 ? MeaningOf(connection.Call(request))
+                          : MeaningOf(connection.Stream(request, [](auto&) { return true; }));
+      EXPECT_EQ(meaning.code, ErrorCode::kWorkerLost) << meaning.message;
+      EXPECT_EQ(meaning.after, AfterCall::kLost);
+      EXPECT_TRUE(meaning.may_have_run);
+    });
+  }
+
+  void ExpectHandlerFailed(Connection& connection, const Value& args, const std::string& message) {
+    for (const Meaning& meaning : Outcomes(connection, args)) {
+      EXPECT_EQ(meaning.code, ErrorCode::kHandlerFailed) << ErrorCodeName(meaning.code);
+      EXPECT_EQ(meaning.message, message);
+      EXPECT_TRUE(meaning.may_have_run);
+      EXPECT_EQ(meaning.after, AfterCall::kUsable);
+    }
+  }
+};
+
+TEST_F(GrpcStatusTest, AStatusThatAHandlerChoseIsItsFailure) {
+  const std::pair<Code, const char*> cases[] = {
+      {Code::CANCELLED, "gRPC status CANCELLED: as asked for"},
+      {Code::UNKNOWN, "as asked for"},  // of an exception
+      {Code::DEADLINE_EXCEEDED, "gRPC status DEADLINE_EXCEEDED: as asked for"},
+      {Code::NOT_FOUND, "gRPC status NOT_FOUND: as asked for"},
+      {Code::ALREADY_EXISTS, "gRPC status ALREADY_EXISTS: as asked for"},
+      {Code::PERMISSION_DENIED, "gRPC status PERMISSION_DENIED: as asked for"},
+      {Code::RESOURCE_EXHAUSTED, "gRPC status RESOURCE_EXHAUSTED: as asked for"},
+      {Code::FAILED_PRECONDITION, "gRPC status FAILED_PRECONDITION: as asked for"},
+      {Code::ABORTED, "gRPC status ABORTED: as asked for"},
+      {Code::OUT_OF_RANGE, "gRPC status OUT_OF_RANGE: as asked for"},
+      {Code::INTERNAL, "gRPC status INTERNAL: as asked for"},
+      {Code::UNAVAILABLE, "gRPC status UNAVAILABLE: as asked for"},
+      {Code::DATA_LOSS, "gRPC status DATA_LOSS: as asked for"},
+      {Code::UNAUTHENTICATED, "gRPC status UNAUTHENTICATED: as asked for"},
+  };
+  Connection& connection = Connect();
+  for (const auto& [code, message] : cases) {
+    ExpectHandlerFailed(connection, Status(code), message);
+  }
+  EXPECT_EQ(releases_.count(), 0u);
+}
+
+TEST_F(GrpcStatusTest, SoItIsInVersion1) {
+  SetVersion1();
+  Connection& connection = Connect();
+  ExpectHandlerFailed(connection, Status(Code::UNKNOWN), "as asked for");
+  ExpectHandlerFailed(connection, Status(Code::UNAVAILABLE),
+                      "gRPC status UNAVAILABLE: as asked for");
+  ExpectHandlerFailed(connection, Status(Code::DEADLINE_EXCEEDED),
+                      "gRPC status DEADLINE_EXCEEDED: as asked for");
+}
+
+TEST_F(GrpcStatusTest, SomeStatusesAreCodesOfTheirOwn) {
+  Connection& connection = Connect();
+  for (const Meaning& meaning : Outcomes(connection, Status(Code::UNIMPLEMENTED))) {
+    EXPECT_EQ(meaning.code, ErrorCode::kUnimplemented);
+    EXPECT_FALSE(meaning.may_have_run);
+    EXPECT_EQ(meaning.after, AfterCall::kUsable);
+  }
+  for (const Meaning& meaning : Outcomes(connection, Status(Code::INVALID_ARGUMENT))) {
+    EXPECT_EQ(meaning.code, ErrorCode::kInvalidArgument);
+    EXPECT_TRUE(meaning.may_have_run);
+    EXPECT_EQ(meaning.after, AfterCall::kUsable);
+  }
+}
+
+TEST_F(GrpcStatusTest, WhatGrpcItselfSaysIsNoFailureOfAHandler) {
+  SetVersion1();
+  Connection& connection = Connect();
+  for (const char* text : {"Received message larger than max (5242903 vs. 4194304)",
+                           "grpc: received message larger than max (5242903 vs. 4194304)",
+                           "gRPC message exceeds maximum size 4194304: 5242903"}) {
+    for (const Meaning& meaning : Outcomes(connection, Status(Code::RESOURCE_EXHAUSTED, text))) {
+      EXPECT_EQ(meaning.code, ErrorCode::kMessageTooLarge);
+      EXPECT_EQ(meaning.message, text);
+      EXPECT_EQ(meaning.after, AfterCall::kUsable);
+    }
+  }
+  for (const char* text : {"Concurrent RPC limit exceeded!", "Server Threadpool Exhausted"}) {
+    for (const Meaning& meaning : Outcomes(connection, Status(Code::RESOURCE_EXHAUSTED, text))) {
+      EXPECT_EQ(meaning.code, ErrorCode::kUnavailable);
+      EXPECT_THAT(meaning.message, HasSubstr(text));
+      EXPECT_FALSE(meaning.may_have_run);
+      EXPECT_EQ(meaning.after, AfterCall::kUnsent);
+    }
+  }
+  const Value reset = Status(Code::CANCELLED, "Received RST_STREAM with error code 8");
+  for (const Meaning& meaning : Outcomes(connection, reset)) {
+    EXPECT_EQ(meaning.code, ErrorCode::kProtocolError);
+    EXPECT_THAT(meaning.message, HasSubstr("without an answer"));
+    EXPECT_EQ(meaning.after, AfterCall::kUsable);
+  }
+}
+
+TEST_F(GrpcStatusTest, ATextThatSaysNothingSaysWhatWould) {
+  Connection& connection = Connect();
+  ExpectHandlerFailed(connection, Status(Code::UNKNOWN, ""),
+                      "the worker gave no reason; what it wrote to stderr may say more");
+  ExpectHandlerFailed(connection, Status(Code::NOT_FOUND, ""),
+                      "gRPC status NOT_FOUND, without a text");
+  for (const Meaning& meaning : Outcomes(connection, Status(Code::UNKNOWN, "Unknown error"))) {
+    EXPECT_EQ(meaning.code, ErrorCode::kHandlerFailed);
+    EXPECT_THAT(meaning.message, HasSubstr("GRPC_NODE_DEBUG_SEND_ERROR_DETAILS=true"));
+  }
+}
+
+TEST_F(GrpcStatusTest, ATextFitsIntoOneLine) {
+  ExpectHandlerFailed(Connect(), Status(Code::UNKNOWN, "boom 50% ünï\nline2"),
+                      "boom 50% ünï\\nline2");
+}
+
+TEST_F(GrpcStatusTest, AStatusHarmsNoOtherCall) {
+  Connection& connection = Connect();
+  std::vector<std::thread> others;
+  for (int i = 0; i < 3; ++i) {
+    others.emplace_back([&] {
+      const auto outcome = connection.Call(Request("ignore"));
+      EXPECT_EQ(outcome.result.error().message, "cancelled");  // as it ends when it is released
+      EXPECT_EQ(outcome.after, AfterCall::kUsable);
+    });
+  }
+  ASSERT_TRUE(worker_.WaitForRunning(3));
+  for (const Value& args :
+       {Status(Code::NOT_FOUND), Status(Code::UNAVAILABLE), Status(Code::CANCELLED),
+        LongStatus(Code::UNKNOWN, 12'000), LongStatus(Code::INTERNAL, 900'000)}) {
+    for (const Meaning& meaning : Outcomes(connection, args)) {
+      EXPECT_EQ(meaning.code, ErrorCode::kHandlerFailed) << meaning.message.substr(0, 200);
+    }
+  }
+  EXPECT_EQ(worker_.running(), 3);
+  worker_.Release();
+  for (std::thread& other : others) other.join();
+}
+
+TEST_F(GrpcStatusTest, ATextUpToTheLimitArrivesWhole) {
+  ExpectHandlerFailed(Connect(), LongStatus(Code::UNKNOWN, 900'000), std::string(900'000, 'x'));
+}
+
+TEST_F(GrpcStatusTest, LargeMetadataBesideAResultDoNotCostIt) {
+  const Value args = Value::Map{{"bytes", 900'000}};
+  Connection& connection = Connect();
+  EXPECT_EQ(*connection.Call(Request("trailers", args)).result, args);
+  EXPECT_EQ(*CallAsync(connection, Request("trailers", args)).result, args);
+}
+
+TEST_F(GrpcStatusTest, ATextOverTheLimitIsNamedAndTheNextCallGoesOn) {
+  SetVersion1();
+  Connection& connection = Connect();
+  for (int i = 0; i < 3; ++i) {
+    const Value args = LongStatus(Code::UNKNOWN, 1'200'000);
+    const auto call = i % 2 == 0 ? connection.Call(Request("status", args))
+                                 : CallAsync(connection, Request("status", args));
+    EXPECT_EQ(call.result.error().code, ErrorCode::kProtocolError);
+    EXPECT_THAT(call.result.error().message, HasSubstr("over the limit of 1048576 bytes"));
+    EXPECT_EQ(call.after, AfterCall::kUsable);
+    const auto next = connection.Call(Request("echo"));
+    EXPECT_TRUE(next.result) << next.result.error().ToString();
+  }
+}
+
+TEST_F(GrpcStatusTest, AWorkerThatGoesIsLostToEachCall) {
+  Connection& connection = Connect();
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 6; ++i) callers.push_back(LosesACall(connection, i));
+  ASSERT_TRUE(worker_.WaitForRunning(6));
+  worker_.Stop();
+  for (std::thread& caller : callers) caller.join();
+}
+
+// A TCP connection to the worker that can be cut.
+class Relay {
+ public:
+  explicit Relay(int port) : listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address = Loopback(0);
+    socklen_t size = sizeof(address);
+    if (bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0) abort();
+    if (listen(listener_, 1) != 0) abort();
+    if (getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0) abort();
+    port_ = ntohs(address.sin_port);
+    thread_ = std::thread([this, port] {
+      const int client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+      const int worker = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      const sockaddr_in there = Loopback(port);
+      if (connect(worker, reinterpret_cast<const sockaddr*>(&there), sizeof(there)) != 0) abort();
+      std::thread back([&] { Pump(worker, client); });
+      client_ = client;
+      Pump(client, worker);
+      back.join();
+      close(client);
+      close(worker);
+    });
+  }
+  ~Relay() {
+    thread_.join();
+    close(listener_);
+  }
+
+  int port() const { return port_; }
+  void Cut() { shutdown(client_, SHUT_RDWR); }
+
+ private:
+  static sockaddr_in Loopback(int port) {
+    sockaddr_in address{.sin_family = AF_INET, .sin_port = htons(static_cast<uint16_t>(port))};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return address;
+  }
+
+  static void Pump(int from, int to) {
+    char buffer[4096];
+    for (ssize_t n; (n = read(from, buffer, sizeof(buffer))) > 0;) {
+      if (send(to, buffer, static_cast<size_t>(n), MSG_NOSIGNAL) < 0) break;
+    }
+    shutdown(to, SHUT_RDWR);
+  }
+
+  const int listener_;
+  int port_ = 0;
+  std::atomic<int> client_ = -1;
+  std::thread thread_;
+};
+
+class CutConnectionTest : public GrpcStatusTest {
+ protected:
+  std::string Serve() override {
+    const std::string target = worker_.Serve();
+    relay_.emplace(std::stoi(target.substr(target.rfind(':') + 1)));
+    return "127.0.0.1:" + std::to_string(relay_->port());
+  }
+
+  std::optional<Relay> relay_;
+};
+
+TEST_F(CutConnectionTest, IsLostToEachCallThoughTheWorkerLives) {
+  Connection& connection = Connect();
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 16; ++i) callers.push_back(LosesACall(connection, i));
+  ASSERT_TRUE(worker_.WaitForRunning(16));
+  relay_->Cut();
+  for (std::thread& caller : callers) caller.join();
+  worker_.Release();
+}
+
+}  // namespace
+}  // namespace snakepit
