@@ -184,6 +184,8 @@ class Commands:
         """
         self.begin(call)
         try:
+            if self.bug == "streams-nothing":
+                raise Failure("UNIMPLEMENTED", "this worker has no streams", True)
             if call.command in STREAMS:
                 self.check_stream(call)
                 self.has_streamed = True

@@ -63,6 +63,7 @@ BUGS = {
     "token-in-command-line": "gRPC: the token is in the command line of the worker",
     "loses-version": "the version is left out of what the worker agrees to",
     "lists-what-it-lacks": "streams that are listed are UNIMPLEMENTED",
+    "streams-nothing": "all streams are UNIMPLEMENTED, despite the feature",
 }
 
 # What a worker may do: no case may hold it against it.

@@ -116,8 +116,8 @@ class CallRun {
                                            print, options_);
     if (!is_read) {
       return Fail(Error{.code = ErrorCode::kDeadlineExceeded,
-                        .message = "nobody read its chunks from stdout within its limit of " +
-                                   std::to_string(limit.count()) + " ms",
+                        .message = "its limit of " + std::to_string(limit.count()) +
+                                   " ms passed before its next chunk could be written to stdout",
                         .may_have_run = true});
     }
     if (!result) return Fail(result.error());

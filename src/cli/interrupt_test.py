@@ -170,7 +170,7 @@ class InterruptTest(CliTestCase):
         )
         self.assertEqual(self.wait_for_exit(process), 1)
         self.assertRegex(
-            process.stderr.read(), "^error: DEADLINE_EXCEEDED: nobody read its chunks"
+            process.stderr.read(), "^error: DEADLINE_EXCEEDED: its limit of 1000 ms .* stdout"
         )
         self.assert_nothing_left(process.pid)
 

@@ -39,13 +39,18 @@ void Output::Line(std::string_view text) {
 }
 
 void Output::LineLocked(std::string_view text) {
-  if (dropped_lines_ > 0 &&
-      PostLocked("snakepit: " + std::to_string(dropped_lines_) +
-                 " lines are missing here: stderr was not read fast enough")) {
-    dropped_lines_ = 0;
-  }
-  if (dropped_lines_ == 0 && PostLocked(text)) return;
+  if (TellOfDroppedLocked() && PostLocked(text)) return;
   ++dropped_lines_;
+}
+
+bool Output::TellOfDroppedLocked() {
+  if (dropped_lines_ == 0) return true;
+  if (!PostLocked("snakepit: " + std::to_string(dropped_lines_) +
+                  " lines are missing here: stderr was not read fast enough")) {
+    return false;
+  }
+  dropped_lines_ = 0;
+  return true;
 }
 
 bool Output::PostLocked(std::string_view line) {
@@ -94,7 +99,12 @@ void Output::StopWaiting() {
 }
 
 void Output::Finish() {
-  err_.Flush(kPatience, kPatienceAfterStop);
+  if (err_.Flush(kPatience, kPatienceAfterStop)) {
+    std::unique_lock lock(mutex_);
+    TellOfDroppedLocked();
+    lock.unlock();
+    err_.Flush(kPatience, kPatienceAfterStop);
+  }
   out_.Flush(kPatience, kPatienceAfterStop);
 }
 

@@ -58,6 +58,8 @@ class Output {
 
  private:
   void LineLocked(std::string_view text);
+  // False: there is no room for that either.
+  bool TellOfDroppedLocked();
   bool PostLocked(std::string_view line);
   bool StandsAbove(int worker, const std::vector<std::string_view>& lines) const;
 

@@ -28,7 +28,8 @@ Result<WorkerVariables> ParseWorkerVariables(const std::vector<std::string>& fla
 std::vector<std::string> ToFlags(const WorkerVariables& variables);
 
 // A paragraph for a command's help, without a line break at its end: `begin`, kInheritedVariables,
-// `end`. The lines are broken at blanks, at 96 characters or before; all but the first are indented.
+// `end`. The lines are broken at blanks, at 96 characters or before; all but the first are
+// indented.
 std::string InheritedVariablesText(const std::string& begin, const std::string& end);
 
 }  // namespace snakepit
