@@ -57,6 +57,17 @@ Result<void> Validate(const Adapter& adapter) {
       return Bad("a name in adapter.environment", "not empty, and free of '=' and NUL characters");
     }
   }
+  for (const std::string& name : adapter.inherit) {
+    if (name.empty() || name.find_first_of(std::string_view("=\0", 2)) != std::string::npos ||
+        name.find('*') < name.size() - 1) {
+      return Bad("a name in adapter.inherit",
+                 "not empty, and free of '=', of NUL characters and of '*' but at its end");
+    }
+    if (std::find(std::begin(kPoolVariables), std::end(kPoolVariables), name) !=
+        std::end(kPoolVariables)) {
+      return Bad("a name in adapter.inherit", "none that the pool itself sets, as " + name + " is");
+    }
+  }
   if (HasNul(adapter.working_directory)) {
     return Bad("adapter.working_directory", "free of NUL characters");
   }

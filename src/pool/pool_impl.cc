@@ -84,6 +84,7 @@ Result<void> Pool::Impl::Start() {
     const BlockedSignals blocked;
     thread_ = std::thread([this] { RunIo(); });
   }
+  LogNotInherited();
   core_.Start(steady_clock::now());
   ApplyLocked();
   changed_.wait(lock, [this] { return start_error_ || core_.AllReady(); });
@@ -327,6 +328,8 @@ std::vector<WorkerInfo> Pool::Impl::Workers() const {
       if (auto process = FindLocked(worker.process)) {
         info.pid = process->pid;
         info.protocol_version = process->protocol_version;
+        info.streams = process->streams;
+        info.sessions = process->sessions;
         info.start_time = process->start_time;
       }
       infos.push_back(info);

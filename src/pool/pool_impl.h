@@ -92,6 +92,8 @@ class Pool::Impl {
     SteadyTime started_at;
     std::chrono::microseconds start_time{0};
     int protocol_version = 1;
+    bool streams = false;  // as in WorkerInfo
+    bool sessions = false;
     bool is_spawned = false;  // the guardian has been told to start it
     int owed_signal = 0;      // what it is to be told next; 0: nothing
     std::string fault;        // what a call, or a health check, found wrong with it
@@ -219,6 +221,7 @@ class Pool::Impl {
   }
   [[noreturn]] static void EndForked();
   void LogBreakerLocked();
+  void LogNotInherited();
   void Log(LogLevel level, std::string_view text) const;
   std::string Prefix() const;
   std::string NameOf(const Process& process) const;

@@ -5,8 +5,10 @@
 #include <utility>
 
 #include "src/base/fd.h"
+#include "src/base/quote.h"
 #include "src/pool/pool_impl.h"
 #include "src/process/proc_figures.h"
+#include "src/transport/launch_spec.h"
 
 namespace snakepit {
 namespace {
@@ -175,6 +177,9 @@ void Pool::Impl::OnConnected(Process& process, Result<std::shared_ptr<Connection
       process.connection = std::move(*connection);
       process.start_time = std::chrono::duration_cast<std::chrono::microseconds>(time);
       process.protocol_version = agreement.version;
+      const bool is_grpc = std::holds_alternative<GrpcTransport>(options_.adapter.transport);
+      process.streams = agreement.version >= 2 ? agreement.stream : is_grpc;
+      process.sessions = agreement.session;
       // One of version 1 may not be able to answer while it has a call, though it is well: on stdio
       // it never is (PROTOCOL.md 2.3.2), and its gRPC server may have the one thread. The call's
       // own deadline tells whether it hangs.
@@ -445,6 +450,19 @@ void Pool::Impl::Log(LogLevel level, std::string_view text) const {
   } catch (...) {  // there is nowhere to tell it
   }
   EndIfForked();
+}
+
+// Names alone: a value may be a secret.
+void Pool::Impl::LogNotInherited() {
+  if (!options_.log) return;
+  std::string names;
+  for (const std::string& name : NotInherited(options_.adapter)) {
+    names += (names.empty() ? "" : ", ") + OneLine(name);
+  }
+  if (names.empty()) return;
+  asio::post(io_, [this, text = "variables that workers do not inherit: " + names] {
+    Log(LogLevel::kDebug, text);
+  });
 }
 
 // On the io_context's thread, or with the lock.

@@ -403,6 +403,9 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
       text +=
           " (the worker refused the pool's token: it is to take the one that SNAKEPIT_TOKEN has in "
           "its environment, or another program listens at its address)";
+    } else if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
+      text +=
+          " (it serves gRPC, but not the service snakepit.SnakepitBridge of proto/snakepit.proto)";
     }
     ready_(Fail(ErrorCode::kStartFailed, std::move(text)));
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 
 #include "src/base/fd.h"
 
@@ -12,12 +13,35 @@ extern char** environ;
 namespace snakepit {
 namespace {
 
-bool IsInherited(std::string_view name) {
-  return std::any_of(std::begin(kInheritedVariables), std::end(kInheritedVariables),
-                     [name](std::string_view pattern) {
-                       if (!pattern.ends_with('*')) return name == pattern;
-                       return name.starts_with(pattern.substr(0, pattern.size() - 1));
-                     });
+struct Variable {
+  std::string_view name;
+  std::string_view value;
+};
+
+std::vector<Variable> OwnVariables() {
+  std::vector<Variable> variables;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    const size_t equals = text.find('=');
+    if (equals == std::string_view::npos) continue;
+    variables.push_back({text.substr(0, equals), text.substr(equals + 1)});
+  }
+  return variables;
+}
+
+bool IsPools(std::string_view name) {
+  return std::find(std::begin(kPoolVariables), std::end(kPoolVariables), name) !=
+         std::end(kPoolVariables);
+}
+
+bool IsInherited(std::string_view name, const Adapter& adapter) {
+  const auto matches = [name](std::string_view pattern) {
+    if (!pattern.ends_with('*')) return name == pattern;
+    return name.starts_with(pattern.substr(0, pattern.size() - 1));
+  };
+  return !IsPools(name) &&
+         (std::any_of(std::begin(kInheritedVariables), std::end(kInheritedVariables), matches) ||
+          std::any_of(adapter.inherit.begin(), adapter.inherit.end(), matches));
 }
 
 // `count` random bytes in hexadecimal, of at most 256.
@@ -44,17 +68,25 @@ std::vector<std::string> WorkerEnvironment(const Adapter& adapter,
                                            std::map<std::string, std::string> own,
                                            const std::map<std::string, std::string>& fixed) {
   std::map<std::string, std::string> all = std::move(own);
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    const std::string_view text = *entry;
-    const size_t equals = text.find('=');
-    if (equals == std::string_view::npos || !IsInherited(text.substr(0, equals))) continue;
-    all.emplace(text.substr(0, equals), text.substr(equals + 1));
+  for (const Variable& variable : OwnVariables()) {
+    if (IsInherited(variable.name, adapter)) all.emplace(variable.name, variable.value);
   }
   for (const auto& [name, value] : adapter.environment) all[name] = value;
   for (const auto& [name, value] : fixed) all[name] = value;
   std::vector<std::string> lines;
   for (const auto& [name, value] : all) lines.push_back(name + "=" + value);
   return lines;
+}
+
+std::vector<std::string> NotInherited(const Adapter& adapter) {
+  std::set<std::string> names;
+  for (const Variable& variable : OwnVariables()) {
+    const std::string name(variable.name);
+    if (!IsPools(name) && !IsInherited(name, adapter) && !adapter.environment.contains(name)) {
+      names.insert(name);
+    }
+  }
+  return {names.begin(), names.end()};
 }
 
 Result<std::string> NewToken() { return RandomDigits<32>("cannot make a token for a worker"); }

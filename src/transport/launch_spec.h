@@ -18,6 +18,9 @@ std::vector<std::string> WorkerEnvironment(const Adapter& adapter,
                                            std::map<std::string, std::string> own,
                                            const std::map<std::string, std::string>& fixed = {});
 
+// The names, in their order, of the variables of this process that its workers do not get.
+std::vector<std::string> NotInherited(const Adapter& adapter);
+
 // A token that cannot be guessed, for one process that serves gRPC: 64 hexadecimal digits.
 // PROTOCOL.md 6.13. INTERNAL when the system has no random bytes to give.
 Result<std::string> NewToken();

@@ -115,9 +115,13 @@ struct Adapter {
   // of lower-case letters, digits and hyphens; and for gRPC `{socket}` and `{port}`.
   std::vector<std::string> argv;
   // Added to the environment of the worker, which has otherwise only the variables of this process
-  // that kInheritedVariables names, those of PROTOCOL.md 1.2, and SNAKEPIT_GUARDIAN, by which what
-  // the worker starts is known for this pool's. SNAKEPIT_TOKEN (6.13) is the pool's alone to set.
+  // that kInheritedVariables and `inherit` name, and kPoolVariables. SNAKEPIT_TOKEN (6.13) is the
+  // pool's alone to set.
   std::map<std::string, std::string> environment;
+  // More variables of this process that the worker inherits, if set, by the values that they have
+  // when it is started: names, as kInheritedVariables has them, so "*" is all. None of
+  // kPoolVariables. The pool's log (kDebug) names once what no worker inherits.
+  std::vector<std::string> inherit;
   // Where the worker runs; empty is the working folder of this process, or / when this process may
   // not enter that.
   std::string working_directory;
@@ -140,6 +144,12 @@ struct Adapter {
 inline constexpr std::string_view kInheritedVariables[] = {
     "PATH", "HOME",   "USER",        "LOGNAME",    "SHELL",     "LANG",           "LC_*",
     "TZ",   "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "NODE_PATH", "LD_LIBRARY_PATH"};
+
+// The variables of PROTOCOL.md 1.2. The pool itself sets those that a worker has: a worker never
+// inherits one that a pool around this one has set.
+inline constexpr std::string_view kPoolVariables[] = {"SNAKEPIT_WORKER_ID", "SNAKEPIT_READY_FILE",
+                                                      "SNAKEPIT_MAX_FRAME_BYTES", "SNAKEPIT_TOKEN",
+                                                      "SNAKEPIT_GUARDIAN"};
 
 // INVALID_ARGUMENT when the adapter cannot be right, saying which field and why.
 Result<void> Validate(const Adapter& adapter);

@@ -153,9 +153,13 @@ struct WorkerInfo {
   // surplus and finishes its calls, there is a second one of that id.
   int id = 0;
   WorkerState state = WorkerState::kStarting;
-  pid_t pid = 0;              // 0 while there is no process
-  int capacity = 1;           // calls that it takes at a time, as it said when it became ready
-  int protocol_version = 1;   // 1 (legacy) or 2, as agreed when it became ready
+  pid_t pid = 0;             // 0 while there is no process
+  int capacity = 1;          // calls that it takes at a time, as it said when it became ready
+  int protocol_version = 1;  // 1 (legacy) or 2, as agreed when it became ready
+  // Whether its streams come in chunks as they are made: a worker of version 2 with the feature
+  // `stream`, or one of version 1 over gRPC. PROTOCOL.md 6.1.2 and 2.7.6.
+  bool streams = false;
+  bool sessions = false;      // whether it has the feature `session` of version 2
   int calls_in_flight = 0;    // with those that were given up and that it has not ended yet
   int64_t calls_started = 0;  // by this process
   int64_t restarts = 0;       // of this id
