@@ -53,10 +53,10 @@ class RawWorker {
   Result<void> Start(const Adapter& adapter) {
     auto pair = OpenSocketPair();
     if (!pair) return Fail(std::move(pair.error()));
-    std::vector<std::string> arguments;
-    for (const std::string& argument : adapter.argv) {
-      arguments.push_back(FillIn(argument, "{worker_id}", "worker_0"));
-    }
+    auto instance = NewInstance();
+    if (!instance) return Fail(std::move(instance.error()));
+    std::vector<std::string> arguments =
+        FillIn(adapter.argv, {{"{worker_id}", "worker_0"}, {"{instance}", *instance}});
     std::vector<std::string> variables =
         WorkerEnvironment(adapter, {{"SNAKEPIT_WORKER_ID", "worker_0"}});
     posix_spawn_file_actions_t actions;
