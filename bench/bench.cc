@@ -152,7 +152,8 @@ void WorkerRoundTrip(State& state, Subjects& subjects, Codec codec, size_t paylo
   const Value args = EchoArgs(payload_bytes);
   const Request request{.id = 1, .command = "echo", .args = &args, .version = kProtocolVersion};
   std::string frame;
-  if (auto encoded = EncodeRequestFrame(codec, request, kMaxFrameBytes, &frame); !encoded) {
+  if (auto encoded = EncodeRequestFrame(codec, request, {.max_bytes = kMaxFrameBytes}, &frame);
+      !encoded) {
     return SkipWith(state, encoded.error());
   }
   const Result<std::string_view> answer = (*peer)->RoundTrip(frame);

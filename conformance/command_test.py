@@ -1,10 +1,12 @@
 """The command `conformance`: exit codes, reports, bad input, an interrupt."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 import xml.etree.ElementTree as ElementTree
 
@@ -12,6 +14,7 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 CONFORMANCE = os.path.join(FOLDER, "conformance")
 MUTANT_WORKER = os.path.join(FOLDER, "mutants", "mutant_worker.py")
 PATIENCE_S = 50
+WRITE = 1  # the number of write(2) on x86-64
 
 
 def run(*args, **env):
@@ -56,6 +59,63 @@ class CommandTest(unittest.TestCase):
         args = ["run", "--codec", "json", "--no-handshake"]
         args += ["--case", "ping/roundtrip", "--case", "ver/agreed", *worker()]
         self.expect(run(*args), 0, "PASS    ping/roundtrip", "protocol version 1")
+
+    def test_a_worker_that_loses_its_version_is_red_when_one_is_expected(self):
+        args = ["--case", "ping/roundtrip"]
+        self.expect(run("run", *args, *worker("loses-version")), 0, "1 passed")
+        done = run("run", "--expect-version", "2", *args, *worker("loses-version"))
+        self.expect(done, 1, "FAIL    ver/expected", "agreed to protocol version 1")
+        self.expect(done, 1, "repeat:", "--expect-version 2 --case ver/expected")
+        done = run("run", "--expect-version", "2", *args, *worker())
+        self.expect(done, 0, "PASS    ver/expected", "2 passed")
+
+    def test_a_worker_gets_the_variables_that_env_names(self):
+        script = "import os, sys; sys.exit(os.environ.get('A', '') + os.environ.get('B', ''))"
+        args = ["run", "--case", "ping/roundtrip", "--env", "A=x y", "--env", "B"]
+        done = run(*args, "--", "/usr/bin/python3", "-c", script, B="z")
+        self.expect(done, 1, "its stderr ends: x yz", "--env B --env 'A=x y' --case")
+        self.expect(run("run", "--env", "=x", "--", "x"), 2, "NAME=VALUE")
+        self.expect(run("run", "--help"), 0, "PATH, HOME, USER,")
+
+    def test_a_worker_with_another_codec_is_told_by_its_flag(self):
+        done = run("run", "--codec", "msgpack", "--case", "ping/roundtrip", *worker())
+        self.expect(done, 1, "NOTRUN", "--codec json")
+
+    def test_a_signal_of_the_judge_is_told_in_the_log(self):
+        # The worker does not start again after the kill, so the case is red.
+        done = run("run", "--case", "cra/kill9-idle", *worker("starts-once"))
+        self.expect(done, 1, "log:      the judge sends SIGKILL to process group")
+
+    def test_a_signal_ends_a_run_that_nobody_reads(self):
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        os.set_blocking(writer, False)
+        for size in (4096, 1):
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(writer, b"x" * size)
+        os.set_blocking(writer, True)
+        judge = subprocess.Popen(
+            [CONFORMANCE, "run", "--case", "ping/roundtrip", *worker()], stdout=writer
+        )
+        os.close(writer)
+        self.addCleanup(judge.kill)
+        self.await_write(judge.pid)
+        judge.send_signal(signal.SIGTERM)
+        # The run may have ended before, and it waits for its reader.
+        self.assertIn(judge.wait(timeout=PATIENCE_S), (0, 130))
+
+    def await_write(self, pid):
+        """A thread of it waits to write."""
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with contextlib.suppress(OSError):
+                    with open(f"/proc/{pid}/task/{thread}/syscall") as file:
+                        if file.read().split()[0] == str(WRITE):
+                            return
+            time.sleep(0.01)  # there is no event to wait for
+        self.fail("it writes nothing")
 
     def test_a_worker_that_does_not_start_is_red_and_nothing_is_run(self):
         done = run("run", "--case", "ping/**", "--", "/bin/false")

@@ -8,6 +8,7 @@ def worker_conformance_test(
         cases = [],
         codec = "auto",
         data = [],
+        expect_version = None,
         size = "medium",
         **kwargs):
     """Judges a worker by conformance/cases; green when `conformance run` exits with 0.
@@ -21,6 +22,7 @@ def worker_conformance_test(
       cases: patterns of case ids, as "str/**"; all cases when empty.
       codec: of stdio: "auto", "json" or "msgpack".
       data: what the worker needs at run time.
+      expect_version: the version of the protocol that the worker has to agree to; None: any.
       size: of the test.
       **kwargs: as for any test.
     """
@@ -28,6 +30,8 @@ def worker_conformance_test(
     run = ["$(rootpath %s)" % judge, "run", "--transport", transport]
     if transport == "stdio":
         run += ["--codec", codec]
+    if expect_version != None:
+        run += ["--expect-version", str(expect_version)]
     for pattern in cases:
         run += ["--case", "'%s'" % pattern]
     run.append("--")

@@ -6,4 +6,5 @@ worker = Worker("greeter")
 def greet(name="world"):
     return {"greeting": f"Hello, {name}!"}
 
-worker.main()
+if __name__ == "__main__":
+    worker.main()

@@ -15,6 +15,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   CheckPayload(Codec::kJson, payload);
   CheckHandshake(payload);
   Value value;
-  SNAKEPIT_CHECK(TryDecodeJson(payload, &value) == !FindJsonFault(payload, kMaxNesting));
+  const DecodeLimits limits;
+  DecodeBudget budget(limits);
+  SNAKEPIT_CHECK(TryDecodeJson(payload, &value, &budget) == !FindJsonFault(payload, kMaxNesting));
   return 0;
 }

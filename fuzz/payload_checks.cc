@@ -7,6 +7,7 @@
 #include "fuzz/check.h"
 #include "snakepit/value.h"
 #include "src/value/json.h"
+#include "src/value/memory.h"
 #include "src/wire/codec.h"
 #include "src/wire/frame.h"
 #include "src/wire/handshake.h"
@@ -27,6 +28,7 @@ void CheckMessage(const Error& error) {
 void CheckPayload(Codec codec, std::string_view payload) {
   for (const int version : {1, 2}) {
     CheckRoundTrip(codec, version, payload);
+    CheckLimit(codec, version, payload);
     CheckReply(codec, version, payload);
     CheckPoolMessage(codec, version, payload);
   }
@@ -63,6 +65,42 @@ void CheckRoundTrip(Codec codec, int version, std::string_view payload) {
   SNAKEPIT_CHECK(DecodeJson(value->ToJson(), kMaxNesting + 1).has_value());
 }
 
+void CheckLimit(Codec codec, int version, std::string_view payload) {
+  const Result<Value> value = Decode(codec, version, payload);
+  const size_t needed = value ? MemoryBytes(*value) : 64 * payload.size();
+  // An empty map is a byte of MessagePack, and the outermost one is beside what it stands in.
+  SNAKEPIT_CHECK(needed <= 64 * payload.size() + sizeof(Value));
+  for (const size_t limit : {needed / 8, needed / 2, needed, 2 * needed}) {
+    const Result<Value> limited =
+        Decode(codec, version, payload, kMaxNesting, {.max_bytes = limit});
+    if (limited) {
+      SNAKEPIT_CHECK(value && *limited == *value);
+      SNAKEPIT_CHECK(MemoryBytes(*limited) <= limit);
+    } else {
+      SNAKEPIT_CHECK(limited.error().code == ErrorCode::kMessageTooLarge ||
+                     (!value && limited.error().code == ErrorCode::kInvalidArgument));
+      CheckMessage(limited.error());
+    }
+  }
+}
+
+// The same reply without its value, and one that goes over the limit.
+void CheckPartOfReply(Codec codec, int version, std::string_view payload, const Reply& reply) {
+  const Result<Reply> part = DecodeReplyWithoutValue(codec, version, payload, SIZE_MAX);
+  SNAKEPIT_CHECK(part && part->kind == reply.kind && part->id == reply.id);
+  SNAKEPIT_CHECK(part->final == reply.final && part->chunk_index == reply.chunk_index);
+  SNAKEPIT_CHECK(part->has_value == reply.has_value && part->value.is_null());
+  const Result<Reply> limited = DecodeReply(codec, version, payload, {.max_bytes = 256});
+  if (!limited) {
+    SNAKEPIT_CHECK(limited.error().code == ErrorCode::kMessageTooLarge);
+    return;
+  }
+  SNAKEPIT_CHECK(limited->id == reply.id && limited->final == reply.final);
+  SNAKEPIT_CHECK(
+      limited->kind == reply.kind ||
+      (limited->kind == Reply::Kind::kError && limited->error.code == ErrorCode::kMessageTooLarge));
+}
+
 void CheckReply(Codec codec, int version, std::string_view payload) {
   const Result<Reply> reply = DecodeReply(codec, version, payload);
   if (!reply) {
@@ -70,6 +108,7 @@ void CheckReply(Codec codec, int version, std::string_view payload) {
     CheckMessage(reply.error());
     return;
   }
+  CheckPartOfReply(codec, version, payload, *reply);
   switch (reply->kind) {
     case Reply::Kind::kResult:
       SNAKEPIT_CHECK(reply->has_value && reply->final && reply->chunk_index == -1);
@@ -94,7 +133,9 @@ void CheckReply(Codec codec, int version, std::string_view payload) {
 }
 
 void CheckPoolMessage(Codec codec, int version, std::string_view payload) {
-  const auto message = DecodePoolMessage(codec, version, payload);
+  const Agreement agreement = {
+      .codec = codec, .version = version, .stream = version >= 2, .session = version >= 2};
+  const auto message = DecodePoolMessage(agreement, payload);
   std::string frame;
   if (!message) {
     SNAKEPIT_CHECK(message.error().error.code == ErrorCode::kInvalidArgument);
@@ -122,9 +163,9 @@ void CheckPoolMessage(Codec codec, int version, std::string_view payload) {
                            .credit = message->credit.value_or(0),
                            .session_id = message->session_id,
                            .timeout_ms = message->timeout_ms};
-  SNAKEPIT_CHECK(EncodeRequestFrame(codec, request, UINT32_MAX, &frame).has_value());
+  SNAKEPIT_CHECK(EncodeRequestFrame(codec, request, {.max_bytes = UINT32_MAX}, &frame).has_value());
   const auto again =
-      DecodePoolMessage(codec, version, std::string_view(frame).substr(kFrameHeaderBytes));
+      DecodePoolMessage(agreement, std::string_view(frame).substr(kFrameHeaderBytes));
   SNAKEPIT_CHECK(again.has_value() && again->kind == PoolMessage::Kind::kRequest);
   SNAKEPIT_CHECK(again->id == message->id && again->command == message->command);
   SNAKEPIT_CHECK(again->args == message->args && again->stream == message->stream);

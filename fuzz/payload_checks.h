@@ -15,6 +15,9 @@ void CheckPayload(Codec codec, std::string_view payload);
 // that does not has an error of one line.
 void CheckRoundTrip(Codec codec, int version, std::string_view payload);
 
+// What is decoded within a limit takes no more memory than that; what is not is MESSAGE_TOO_LARGE.
+void CheckLimit(Codec codec, int version, std::string_view payload);
+
 // DecodeReply gives a reply that is consistent in itself, or a PROTOCOL_ERROR of one line.
 void CheckReply(Codec codec, int version, std::string_view payload);
 

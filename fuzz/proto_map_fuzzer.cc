@@ -4,16 +4,23 @@
 #include <string>
 
 #include "fuzz/check.h"
+#include "src/value/memory.h"
 #include "src/wire/proto_map.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace snakepit;
   ProtoMap map;
   map["member"] = std::string(reinterpret_cast<const char*>(data), size);
-  const Value value = DecodeMap(map);
-  SNAKEPIT_CHECK(value.Find("member") != nullptr);
+  const Result<Value> value = DecodeMap(map);
+  SNAKEPIT_CHECK(value && value->Find("member") != nullptr);
   ProtoMap encoded;
-  SNAKEPIT_CHECK(EncodeMap(value, &encoded).has_value());
-  SNAKEPIT_CHECK(DecodeMap(encoded) == value);
+  SNAKEPIT_CHECK(EncodeMap(*value, &encoded).has_value());
+  SNAKEPIT_CHECK(DecodeMap(encoded) == *value);
+  const size_t needed = MemoryBytes(*value);
+  for (const size_t limit : {needed / 2, needed}) {
+    const Result<Value> limited = DecodeMap(map, {.max_bytes = limit});
+    SNAKEPIT_CHECK(limited ? MemoryBytes(*limited) <= limit
+                           : limited.error().code == ErrorCode::kMessageTooLarge);
+  }
   return 0;
 }

@@ -40,6 +40,7 @@ Verdict CancelUnary(Testbed& testbed) {
 
 Verdict CancelMidStream(Testbed& testbed) {
   if (auto lacks = NeedFixture(testbed, {"conf.stream", "conf.sent_count"})) return *lacks;
+  if (auto lacks = NeedStreams(testbed)) return *lacks;
   const pid_t pid = testbed.Workers()[0].pid;
   std::stop_source stop;
   const StreamReply reply = testbed.Stream(

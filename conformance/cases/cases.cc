@@ -20,9 +20,9 @@ Verdict AnswersLikeACanary(Testbed& testbed) {
 const std::vector<Case>& AllCases() {
   static const std::vector<Case>* const cases = [] {
     auto* all = new std::vector<Case>;
-    for (auto& group :
-         {VersionCases(), TokenCases(), PingCases(), ValueCases(), ErrorCases(), StreamCases(),
-          CancelCases(), DeadlineCases(), SessionCases(), ConcurrencyCases(), CrashCases()}) {
+    for (auto& group : {ClaimCases(), VersionCases(), TokenCases(), PingCases(), ValueCases(),
+                        ErrorCases(), StreamCases(), CancelCases(), DeadlineCases(), SessionCases(),
+                        ConcurrencyCases(), CrashCases()}) {
       all->insert(all->end(), group.begin(), group.end());
     }
     return all;

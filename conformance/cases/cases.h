@@ -11,6 +11,7 @@
 namespace snakepit::conformance {
 
 std::vector<Case> VersionCases();
+std::vector<Case> ClaimCases();
 std::vector<Case> TokenCases();
 std::vector<Case> PingCases();
 std::vector<Case> ValueCases();
@@ -21,6 +22,9 @@ std::vector<Case> DeadlineCases();
 std::vector<Case> SessionCases();
 std::vector<Case> ConcurrencyCases();
 std::vector<Case> CrashCases();
+
+// The case that judges by --expect-version: it runs whenever that is given.
+inline constexpr char kExpectedVersionCase[] = "ver/expected";
 
 // All of them, in the order in which they run.
 const std::vector<Case>& AllCases();

@@ -27,6 +27,11 @@ TEST(CasesTest, CiteClausesThatExist) {
   EXPECT_FALSE(HasClause(protocol, "99.1"));
   for (const Case& subject : AllCases()) {
     EXPECT_TRUE(HasClause(protocol, subject.clause)) << subject.id << " cites " << subject.clause;
+    const std::string_view other = subject.version_1_clause;
+    if (other.empty()) continue;
+    EXPECT_TRUE(HasClause(protocol, other)) << subject.id << " cites " << other;
+    EXPECT_TRUE(subject.clause.starts_with("6.")) << subject.id << " has two clauses of version 1";
+    EXPECT_FALSE(other.starts_with("6.")) << subject.id << " has two clauses of version 2";
   }
 }
 

@@ -175,6 +175,7 @@ Verdict StalledStream(Testbed& testbed) {
   if (auto lacks = NeedFixture(testbed, {"conf.stream", "conf.sent_count", "conf.echo"})) {
     return *lacks;
   }
+  if (auto lacks = NeedStreams(testbed)) return *lacks;
   if (auto lacks = NeedCapacity(testbed)) return *lacks;
   const pid_t pid = testbed.Workers()[0].pid;
   StalledReader reader(testbed);

@@ -121,7 +121,7 @@ Verdict SignalAndCodeReported(Testbed& testbed) {
   const WorkerInfo shell = testbed.Workers()[0];
   ended = EndWithPing(testbed, shell, [&] {
     for (const Process& process : ListGroup(shell.pid)) {
-      if (process.pid != shell.pid) kill(process.pid, SIGKILL);
+      if (process.pid != shell.pid) testbed.KillProcess(process.pid);
     }
     testbed.Continue(shell.pid);
   });

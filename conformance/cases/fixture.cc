@@ -45,6 +45,19 @@ std::optional<Verdict> NeedFixture(const Testbed& testbed,
   return std::nullopt;
 }
 
+std::optional<Verdict> NeedSessions(const Testbed& testbed) {
+  if (testbed.Workers()[0].sessions) return std::nullopt;
+  return Verdict::NotApplicable("the worker has not the feature `session`");
+}
+
+std::optional<Verdict> NeedStreams(const Testbed& testbed) {
+  const WorkerInfo worker = testbed.Workers()[0];
+  if (worker.streams) return std::nullopt;
+  return Verdict::NotApplicable(worker.protocol_version < 2
+                                    ? "protocol version 1, which on stdio has no streams"
+                                    : "the worker has not the feature `stream`");
+}
+
 std::optional<Verdict> NeedCapacity(const Testbed& testbed) {
   if (testbed.Workers()[0].capacity > 1) return std::nullopt;
   return Verdict::NotApplicable("the worker takes one call at a time");

@@ -20,6 +20,12 @@ namespace snakepit::conformance {
 std::optional<Verdict> NeedFixture(const Testbed& testbed,
                                    std::initializer_list<const char*> commands);
 
+// The same for a worker whose streams are one result: PROTOCOL.md 2.7.6.
+std::optional<Verdict> NeedStreams(const Testbed& testbed);
+
+// The same for a worker without the feature `session` of version 2.
+std::optional<Verdict> NeedSessions(const Testbed& testbed);
+
 // The same for a worker that takes one call at a time.
 std::optional<Verdict> NeedCapacity(const Testbed& testbed);
 

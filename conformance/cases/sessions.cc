@@ -108,12 +108,14 @@ std::optional<Verdict> ExpectIncrements(const Testbed& testbed,
 
 Verdict StateKept(Testbed& testbed) {
   if (auto lacks = NeedFixture(testbed, {"conf.incr"})) return *lacks;
+  if (auto lacks = NeedSessions(testbed)) return *lacks;
   if (auto wrong = ExpectIncrements(testbed, {{"a", 1}, {"a", 2}, {"a", 3}})) return *wrong;
   return Verdict::Pass();
 }
 
 Verdict Isolation(Testbed& testbed) {
   if (auto lacks = NeedFixture(testbed, {"conf.incr"})) return *lacks;
+  if (auto lacks = NeedSessions(testbed)) return *lacks;
   const auto wrong =
       ExpectIncrements(testbed, {{"a", 1}, {"b", 1}, {"", 1}, {"a", 2}, {"", 1}, {"b", 2}});
   return wrong ? *wrong : Verdict::Pass();
@@ -121,6 +123,7 @@ Verdict Isolation(Testbed& testbed) {
 
 Verdict End(Testbed& testbed) {
   if (auto lacks = NeedFixture(testbed, {"conf.incr"})) return *lacks;
+  if (auto lacks = NeedSessions(testbed)) return *lacks;
   if (auto wrong = ExpectIncrements(testbed, {{"a", 1}, {"a", 2}, {"b", 1}})) return *wrong;
   testbed.EndSession("a");
   if (auto wrong = ExpectIncrements(testbed, {{"a", 1}, {"a", 2}, {"b", 2}})) return *wrong;
@@ -136,6 +139,7 @@ std::vector<Case> SessionCases() {
        .title = "a session stays on its worker",
        .clause = "6.5.2",
        .requirement = "a session's calls go to one worker as long as that is free",
+       .version_1_clause = "0.5",
        .workers = 3,
        .run = HintPrefers,
        .mutants = {{kPool, "ignores-sessions", "call 0 by worker"}}},
@@ -144,6 +148,7 @@ std::vector<Case> SessionCases() {
        .clause = "6.5.2",
        .requirement =
            "the calls made before a new session's first one ends are served by one worker",
+       .version_1_clause = "0.5",
        .workers = 3,
        .run = FirstCallsAgree,
        .mutants = {{kPool, "binds-sessions-late", "one by worker"}}},
@@ -151,6 +156,7 @@ std::vector<Case> SessionCases() {
        .title = "a session's call goes elsewhere while its worker is busy",
        .clause = "6.5.2",
        .requirement = "affinity is a hint: a session's call does not wait for a busy worker",
+       .version_1_clause = "0.5",
        .workers = 2,
        .run = HintFallsBack,
        .mutants = {{kPool, "waits-for-session-worker", "QUEUE_TIMEOUT"}}},

@@ -50,10 +50,12 @@ struct Mutant {
 };
 
 struct Case {
-  std::string_view id;              // group/name; never reused
-  std::string_view title;           // one line
-  std::string_view clause;          // of PROTOCOL.md
-  std::string_view requirement;     // what has to hold
+  std::string_view id;           // group/name; never reused
+  std::string_view title;        // one line
+  std::string_view clause;       // of PROTOCOL.md
+  std::string_view requirement;  // what has to hold
+  // The clause by which a worker of version 1 is judged, where `clause` is one of version 2 alone.
+  std::string_view version_1_clause = {};
   int workers = 1;                  // of the pool that the case finds in its Testbed; 0: no pool
   std::string_view transport = {};  // the one where it applies; empty: both
   Verdict (*run)(Testbed& testbed) = nullptr;

@@ -115,10 +115,14 @@ std::vector<std::string> Ledger::AwaitNoLeaks(std::chrono::milliseconds grace) c
   }
 }
 
-void Ledger::KillWorkers() const {
-  for (const Process& process : ListProcesses()) {
-    if (HasVariable(process.pid, mark_)) kill(process.pid, SIGKILL);
+std::vector<Process> Ledger::KillWorkers() const {
+  std::vector<Process> killed;
+  for (Process& process : ListProcesses()) {
+    if (HasVariable(process.pid, mark_) && kill(process.pid, SIGKILL) == 0) {
+      killed.push_back(std::move(process));
+    }
   }
+  return killed;
 }
 
 void Ledger::CleanUp() const {

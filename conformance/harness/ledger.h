@@ -44,8 +44,8 @@ class Ledger {
   // go away by itself: the kernel and gRPC's threads take a moment.
   std::vector<std::string> AwaitNoLeaks(std::chrono::milliseconds grace) const;
 
-  // Sends SIGKILL to the marked processes, so that the calls that wait for them end.
-  void KillWorkers() const;
+  // Sends SIGKILL to the marked processes, so that the calls that wait for them end. Those.
+  std::vector<Process> KillWorkers() const;
 
   // Ends and removes what is left, so that the next case starts clean.
   void CleanUp() const;

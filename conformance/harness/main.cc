@@ -1,9 +1,12 @@
 // conformance: judges any worker executable by the cases of conformance/cases.
+#include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -17,6 +20,8 @@
 #include "conformance/harness/self_test.h"
 #include "conformance/harness/slowdown.h"
 #include "src/base/fd.h"
+#include "src/cli/worker_variables.h"
+#include "src/cli/writer.h"
 
 namespace snakepit::conformance {
 namespace {
@@ -33,6 +38,34 @@ int Fault(std::string_view message) {
   std::fprintf(stderr, "conformance: %.*s\n", static_cast<int>(message.size()), message.data());
   return kUsage;
 }
+
+// What a run prints. That nobody reads it keeps neither the run nor a signal from going on; at the
+// end it is waited for, until a signal comes.
+class Printer {
+ public:
+  explicit Printer(int interrupt_fd) : interrupt_fd_(interrupt_fd) {}
+
+  void Print(const std::string& text) {
+    while (!out_.Post(text) && !WasInterrupted()) out_.Flush(kLook, kLook);
+  }
+
+  void Finish() {
+    while (!out_.Flush(kLook, kLook) && !WasInterrupted()) continue;
+    out_.Flush(kLook, kLook);
+  }
+
+ private:
+  // How often it looks for a signal.
+  static constexpr std::chrono::milliseconds kLook{100};
+
+  bool WasInterrupted() const {
+    pollfd fd{.fd = interrupt_fd_, .events = POLLIN, .revents = 0};
+    return poll(&fd, 1, 0) > 0;
+  }
+
+  const int interrupt_fd_;
+  Writer out_{STDOUT_FILENO};
+};
 
 // Ctrl-C and SIGTERM end the run in order; the threads that are started later leave them to it.
 Result<UniqueFd> TakeInterrupts() {
@@ -59,7 +92,12 @@ Result<void> WriteReports(const RunFlags& flags, const RunResult& run,
 }
 
 int DoRun(const RunFlags& flags, const std::string& program) {
-  const std::vector<const Case*> cases = SelectCases(flags.patterns);
+  std::vector<const Case*> cases = SelectCases(flags.patterns);
+  const Case* const version_case = FindCase(kExpectedVersionCase);
+  if (flags.subject.expected_version > 0 && !cases.empty() &&
+      std::find(cases.begin(), cases.end(), version_case) == cases.end()) {
+    cases.insert(cases.begin(), version_case);
+  }
   if (cases.empty()) {
     Fault("no case matches; `conformance list` names them all");
     return static_cast<int>(Outcome::kNothingRan);
@@ -82,20 +120,21 @@ int DoRun(const RunFlags& flags, const std::string& program) {
   const ReportContext context{program, flags.subject, options.slowdown};
   const bool is_terminal = isatty(STDOUT_FILENO) == 1;
   const bool is_colourful = is_terminal && std::getenv("NO_COLOR") == nullptr;
-  std::printf("%zu cases over %s, time limits x %.1f\n", cases.size(),
-              flags.subject.transport.c_str(), options.slowdown);
-  std::fflush(stdout);
+  char head[128];
+  std::snprintf(head, sizeof head, "%zu cases over %s, time limits x %.1f\n", cases.size(),
+                flags.subject.transport.c_str(), options.slowdown);
+  Printer printer(options.interrupt_fd);
+  printer.Print(head);
 
   bool hung = false;
   Runner runner(options, scratch);
   const RunResult run = runner.RunAll(Canary(), cases, [&](const CaseResult& result) {
     hung = hung || result.hung;
-    std::fputs(TableLines(result, context, is_colourful).c_str(), stdout);
-    std::fflush(stdout);
+    printer.Print(TableLines(result, context, is_colourful));
   });
-  std::printf("%s\n", SummaryLine(run).c_str());
-  std::fflush(stdout);
+  printer.Print(SummaryLine(run) + "\n");
   const auto written = WriteReports(flags, run, context);
+  printer.Finish();
   const int code = written ? static_cast<int>(run.outcome) : Fault(written.error().message);
   if (hung) {
     // The thread of a case still runs: nothing it uses may be destroyed.
@@ -123,6 +162,9 @@ int DoExplain(const std::string& id) {
   print("case", subject->id);
   print("title", subject->title);
   print("clause", "PROTOCOL.md " + std::string(subject->clause));
+  if (!subject->version_1_clause.empty()) {
+    print("version 1", "PROTOCOL.md " + std::string(subject->version_1_clause));
+  }
   print("requires", subject->requirement);
   print("workers", std::to_string(subject->workers));
   for (const Mutant& mutant : subject->mutants) {
@@ -168,6 +210,16 @@ int Main(int argc, char** argv) {
       "--no-handshake", no_handshake,
       "stdio, with --codec: that codec from the first frame on, for a worker that expects "
       "no handshake");
+  run->add_option("--expect-version", flags.subject.expected_version,
+                  "red unless the worker agrees to this version of the protocol, 1 or 2; a worker "
+                  "that loses it is else judged by version 1")
+      ->check(CLI::Range(1, 2).description(""));
+  std::vector<std::string> variables;
+  run->add_option("--env", variables,
+                  "a variable for the worker: NAME passes the judge's on, NAME* all that begin so, "
+                  "NAME=VALUE sets it; repeatable")
+      ->type_name("NAME[=VALUE]")
+      ->allow_extra_args(false);
   run->add_option("--case", flags.patterns, "only the cases that match, as 'str/**'; repeatable")
       ->allow_extra_args(false);
   run->add_option("--out", flags.out, "a folder for junit.xml and report.json");
@@ -177,12 +229,15 @@ int Main(int argc, char** argv) {
       ->required()
       ->type_name("-- WORKER ARGV...");
   run->footer(
-      "Examples:\n"
-      "  conformance run --transport stdio -- python3 my_worker.py --mode pool-worker\n"
-      "  conformance run --transport grpc -- python3 my_worker.py --port {port}\n"
-      "  conformance run --transport grpc -- ./worker --socket {socket}\n"
-      "  conformance run --transport stdio --codec msgpack --case 'str/**' --out /tmp/report \\\n"
-      "      -- ./worker");
+      std::string("Examples:\n"
+                  "  conformance run --transport stdio -- python3 my_worker.py --mode pool-worker\n"
+                  "  conformance run --transport grpc -- python3 my_worker.py --port {port}\n"
+                  "  conformance run --transport grpc -- ./worker --socket {socket}\n"
+                  "  conformance run --transport stdio --codec msgpack --case 'str/**' --out "
+                  "/tmp/report \\\n"
+                  "      -- ./worker\n\n") +
+      InheritedVariablesText("Environment: of the judge's a worker has, where they are set,",
+                             "and what --env adds."));
   app.add_subcommand("list", "name the cases");
   std::string id;
   CLI::App* const explain = app.add_subcommand("explain", "what a case requires, and why");
@@ -198,6 +253,9 @@ int Main(int argc, char** argv) {
       throw CLI::ValidationError("--no-handshake", "needs --codec json or --codec msgpack");
     }
     flags.subject.handshake = !no_handshake;
+    auto parsed = ParseWorkerVariables(variables);
+    if (!parsed) throw CLI::ValidationError(parsed.error().message);
+    flags.subject.variables = std::move(*parsed);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
   }

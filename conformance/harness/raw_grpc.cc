@@ -49,6 +49,23 @@ SessionRequest WithSession() {
   return request;
 }
 
+std::unique_ptr<SnakepitBridge::Stub> NewStub(const std::string& target) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  // Else the channel could go on with a connection of the pool's.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return SnakepitBridge::NewStub(
+      grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments));
+}
+
+// Of one call.
+void Prepare(grpc::ClientContext& context, const std::optional<std::string>& token,
+             std::chrono::milliseconds limit) {
+  context.set_deadline(std::chrono::system_clock::now() + limit);
+  context.set_wait_for_ready(true);
+  if (token) context.AddMetadata("snakepit-token", *token);
+}
+
 grpc::Status ReadAll(std::unique_ptr<grpc::ClientReader<StreamResponse>> reader) {
   StreamResponse response;
   while (reader->Read(&response)) continue;
@@ -60,18 +77,11 @@ grpc::Status ReadAll(std::unique_ptr<grpc::ClientReader<StreamResponse>> reader)
 std::vector<RpcOutcome> CallEachMethod(const std::string& target,
                                        const std::optional<std::string>& token,
                                        std::chrono::milliseconds limit) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  // Else the channel could go on with a connection of the pool's.
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  const auto stub = SnakepitBridge::NewStub(
-      grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments));
+  const auto stub = NewStub(target);
   std::vector<RpcOutcome> outcomes;
   const auto call = [&](const char* method, auto rpc) {
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + limit);
-    context.set_wait_for_ready(true);
-    if (token) context.AddMetadata("snakepit-token", *token);
+    Prepare(context, token, limit);
     const grpc::Status status = rpc(&context);
     outcomes.push_back({method, StatusCodeName(status.error_code()), status.error_message()});
   };
@@ -90,6 +100,15 @@ std::vector<RpcOutcome> CallEachMethod(const std::string& target,
   call("Health", [&](auto* context) { return stub->Health(context, HealthRequest(), &health); });
   call("GetInfo", [&](auto* context) { return stub->GetInfo(context, InfoRequest(), &info); });
   return outcomes;
+}
+
+std::vector<std::string> GetSupportedCommands(const std::string& target, const std::string& token,
+                                              std::chrono::milliseconds limit) {
+  grpc::ClientContext context;
+  Prepare(context, token, limit);
+  InfoResponse info;
+  if (!NewStub(target)->GetInfo(&context, InfoRequest(), &info).ok()) return {};
+  return {info.supported_commands().begin(), info.supported_commands().end()};
 }
 
 }  // namespace snakepit::conformance

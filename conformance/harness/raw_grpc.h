@@ -23,6 +23,10 @@ std::vector<RpcOutcome> CallEachMethod(const std::string& target,
                                        const std::optional<std::string>& token,
                                        std::chrono::milliseconds limit);
 
+// GetInfo.supported_commands; none when GetInfo fails.
+std::vector<std::string> GetSupportedCommands(const std::string& target, const std::string& token,
+                                              std::chrono::milliseconds limit);
+
 }  // namespace snakepit::conformance
 
 #endif  // SNAKEPIT_CONFORMANCE_HARNESS_RAW_GRPC_H_

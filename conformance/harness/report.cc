@@ -79,10 +79,17 @@ std::string Xml(std::string_view text) {
   return out;
 }
 
+// By which the worker is judged.
+std::string_view Clause(const CaseResult& result) {
+  const Case& subject = *result.subject;
+  const bool is_version_1 = result.protocol_version == 1 && !subject.version_1_clause.empty();
+  return is_version_1 ? subject.version_1_clause : subject.clause;
+}
+
 std::string Reason(const CaseResult& result, const ReportContext& context, const char* indent) {
   const std::string begin = std::string("\n") + indent;
   std::string text = "requires: " + std::string(result.subject->requirement) + " (PROTOCOL.md " +
-                     std::string(result.subject->clause) + ")";
+                     std::string(Clause(result)) + ")";
   if (!result.verdict.expected.empty()) {
     text += begin + "expected: " + OneLine(result.verdict.expected);
   }
@@ -179,7 +186,7 @@ std::string JsonReport(const RunResult& run, const ReportContext& context) {
     cases.push_back(Value::Map{
         {"id", subject.id},
         {"title", subject.title},
-        {"clause", subject.clause},
+        {"clause", Clause(result)},
         {"requirement", subject.requirement},
         {"status", StatusName(result.verdict.status)},
         {"expected", result.verdict.expected},

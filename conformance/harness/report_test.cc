@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <string>
+#include <utility>
 
 namespace snakepit::conformance {
 namespace {
@@ -39,6 +41,33 @@ TEST(ReportTest, AFailureTellsTheReasonAndHowToRepeatIt) {
             std::string::npos)
       << text;
   EXPECT_EQ(text.find('\033'), std::string::npos);
+}
+
+TEST(ReportTest, AWorkerOfVersion1IsToldOfAClauseOfVersion1) {
+  Case subject = kCase;
+  subject.clause = "6.3.3";
+  subject.version_1_clause = "4.5.2";
+  RunResult run = RunOf(Verdict::Fail("a", "b"));
+  run.results[0].subject = &subject;
+  for (const auto& [version, clause] : {std::pair{1, "4.5.2"}, std::pair{2, "6.3.3"}}) {
+    run.results[0].protocol_version = version;
+    EXPECT_NE(
+        TableLines(run.results[0], kContext, false).find(std::string("PROTOCOL.md ") + clause),
+        std::string::npos);
+    const auto report = Value::FromJson(JsonReport(run, kContext));
+    ASSERT_TRUE(report);
+    EXPECT_EQ(report->Find("cases")->get_if<Value::Array>()->at(0).TextAt("clause"), clause);
+  }
+}
+
+TEST(ReportTest, TheCommandThatRepeatsACaseHasTheFlagsOfTheRun) {
+  ReportContext context = kContext;
+  context.subject.expected_version = 2;
+  context.subject.variables = {.environment = {{"A", "x y"}}, .inherit = {"HF_*"}};
+  const RunResult run = RunOf(Verdict::Fail("a", "b"));
+  EXPECT_NE(TableLines(run.results[0], context, false)
+                .find("run --transport stdio --expect-version 2 --env 'HF_*' --env 'A=x y' --case"),
+            std::string::npos);
 }
 
 TEST(ReportTest, EachStatusHasItsPlaceInJUnit) {

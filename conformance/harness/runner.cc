@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "src/base/fd.h"
+#include "src/cli/hints.h"
 
 namespace snakepit::conformance {
 namespace {
@@ -83,6 +84,13 @@ Outcome Judge(const std::vector<CaseResult>& results) {
 struct Runner::Job {
   explicit Job(Testbed::Options options) : testbed(std::move(options)) {}
 
+  // What would help a worker that does not start; may be empty.
+  std::string StartHint(const Error& error) const {
+    const auto* stdio = std::get_if<StdioTransport>(&testbed.adapter().transport);
+    if (stdio == nullptr || stdio->codecs.size() != 1) return {};
+    return CodecHint(error, stdio->codecs.front(), stdio->negotiate);
+  }
+
   Testbed testbed;
   Verdict verdict;
   UniqueFd done{eventfd(0, EFD_CLOEXEC)};
@@ -96,7 +104,9 @@ struct Runner::Job {
     } else {
       verdict = {Status::kNotRun, "the worker starts", started.error().ToString()};
       const std::string& tail = started.error().stderr_tail;
+      const std::string hint = StartHint(started.error());
       if (!tail.empty()) verdict.observed += "; its stderr ends: " + tail;
+      if (!hint.empty()) verdict.observed += "; " + hint;
     }
     testbed.StopPool();
     eventfd_write(done.get(), 1);
@@ -133,7 +143,8 @@ CaseResult Runner::RunOne(const Case& subject) {
   const std::string mark = std::to_string(getpid()) + "." + std::to_string(++runs_);
   Testbed::Options bench_options{.adapter = MakeAdapter(options_.subject),
                                  .start_pool = options_.start_pool,
-                                 .slowdown = options_.slowdown};
+                                 .slowdown = options_.slowdown,
+                                 .expected_version = options_.subject.expected_version};
   bench_options.adapter.environment[kMarkVariable] = mark;
 
   const Ledger ledger(scratch_.path(), mark);
@@ -143,7 +154,13 @@ CaseResult Runner::RunOne(const Case& subject) {
   bool ended = AwaitEnd(*job, scaled(options_.case_deadline), &result.interrupted);
   const bool in_time = ended;
   if (!ended) {
-    ledger.KillWorkers();
+    const std::string why = result.interrupted ? "the run was interrupted"
+                                               : "the case did not end within its time limit";
+    // Before, as the pool may tell of their end at once; and after, with what they were.
+    job->testbed.Note("kills all processes of the case, as " + why);
+    for (const Process& process : ledger.KillWorkers()) {
+      job->testbed.Note("killed process " + Describe(process) + ", as " + why);
+    }
     ended = AwaitEnd(*job, scaled(kKillGrace), &result.interrupted);
   }
   result.duration = Since(start);
@@ -151,6 +168,7 @@ CaseResult Runner::RunOne(const Case& subject) {
     thread.join();
     result.verdict = std::move(job->verdict);
     result.log = job->testbed.LogLines();
+    result.protocol_version = job->testbed.agreed_version();
   } else {
     thread.detach();
     result.hung = true;

@@ -24,6 +24,7 @@ struct CaseResult {
   // this process can run no other case.
   bool hung = false;
   bool interrupted = false;
+  int protocol_version = 0;  // that the worker agreed to; 0: it did not start
 };
 
 struct RunOptions {

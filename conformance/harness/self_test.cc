@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -96,6 +97,14 @@ class Tester {
         verdict.status == status && verdict.observed.find(text) != std::string::npos;
     results_.push_back({std::move(what), passed,
                         std::string(StatusName(verdict.status)) + ": " + verdict.observed});
+    last_log_ = result.log;
+  }
+
+  // The log of the last case has a line that begins so.
+  void ExpectLogged(std::string what, std::string_view text) {
+    const bool passed = std::any_of(last_log_.begin(), last_log_.end(),
+                                    [text](const auto& line) { return line.starts_with(text); });
+    results_.push_back({std::move(what), passed, std::to_string(last_log_.size()) + " log lines"});
   }
 
   void ExpectOutcome(std::string what, const Case& canary, const Case& subject, Outcome outcome) {
@@ -112,6 +121,7 @@ class Tester {
  private:
   const ScratchFolder& scratch_;
   std::vector<SelfTestResult> results_;
+  std::vector<std::string> last_log_;
 };
 
 }  // namespace
@@ -129,6 +139,8 @@ std::vector<SelfTestResult> SelfTest(const ScratchFolder& scratch) {
                 "START_FAILED");
   tester.Expect("a case over its deadline fails", Make("self/slow", TakesTooLong), Status::kFail,
                 "it did not");
+  tester.ExpectLogged("what the judge kills is told in the log, with the reason",
+                      "the judge kills all processes of the case, as the case did not end");
   tester.Expect("a leaked process turns a green case red", Make("self/process", LeaksAProcess),
                 Status::kFail, "process ");
   tester.Expect("an orphan turns a green case red", Make("self/orphan", LeaksAnOrphan),

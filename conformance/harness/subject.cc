@@ -25,6 +25,7 @@ int WhyNotExecutable(const std::string& path) {
 Adapter MakeAdapter(const Subject& subject) {
   Adapter adapter;
   adapter.argv = subject.argv;
+  subject.variables.AddTo(adapter);
   if (subject.transport == "grpc") {
     adapter.transport = GrpcTransport{};
   } else {
@@ -72,6 +73,11 @@ std::string RepeatCommand(std::string_view program, const Subject& subject, std:
   if (subject.transport == "stdio" && subject.codec != "auto")
     command += " --codec " + subject.codec;
   if (!subject.handshake) command += " --no-handshake";
+  if (subject.expected_version > 0) {
+    command += " --expect-version " + std::to_string(subject.expected_version);
+  }
+  for (const std::string& flag : ToFlags(subject.variables))
+    command += " --env " + ShellQuote(flag);
   command += " --case " + ShellQuote(id) + " --";
   for (const std::string& argument : subject.argv) command += " " + ShellQuote(argument);
   return command;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "snakepit/adapter.h"
+#include "src/cli/worker_variables.h"
 
 namespace snakepit::conformance {
 
@@ -13,6 +14,8 @@ struct Subject {
   std::string transport = "stdio";  // "stdio" or "grpc"
   std::string codec = "auto";       // of stdio, what is offered: "auto" is both; "json", "msgpack"
   bool handshake = true;            // of stdio; false: `codec` from the first frame on
+  WorkerVariables variables;        // --env
+  int expected_version = 0;         // --expect-version; 0: any
   std::vector<std::string> argv;    // with `{port}`, `{socket}` and `{worker_id}`, as in an Adapter
 };
 

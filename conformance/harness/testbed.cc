@@ -64,16 +64,21 @@ Result<void> Testbed::StartPool(int workers, const std::vector<std::string>& wra
   // An idle worker that is killed counts as one that failed; the judge kills many.
   options.restart_backoff = std::chrono::milliseconds(10);
   options.max_restart_backoff = std::chrono::milliseconds(100);
-  options.log = [log = log_](LogLevel, std::string_view line) {
-    std::lock_guard lock(log->mutex);
-    if (log->lines.size() == kLogLines) log->lines.erase(log->lines.begin());
-    log->lines.emplace_back(line);
-  };
+  options.log = [log = log_](LogLevel, std::string_view line) { log->Add(std::string(line)); };
   auto pool = options_.start_pool(std::move(options));
   if (!pool) return Fail(std::move(pool.error()));
   pool_ = std::move(*pool);
+  agreed_version_ = pool_->Workers()[0].protocol_version;
   return {};
 }
+
+void Testbed::Log::Add(std::string line) {
+  std::lock_guard lock(mutex);
+  if (lines.size() == kLogLines) lines.erase(lines.begin());
+  lines.push_back(std::move(line));
+}
+
+void Testbed::Note(std::string_view text) const { log_->Add("the judge " + std::string(text)); }
 
 std::vector<std::string> Testbed::LogLines() const {
   std::lock_guard lock(log_->mutex);
@@ -116,7 +121,17 @@ std::optional<Verdict> Testbed::Stop(const WorkerInfo& worker) const {
 }
 
 void Testbed::Continue(pid_t pid) const { kill(-pid, SIGCONT); }
-void Testbed::Kill(pid_t pid) const { kill(-pid, SIGKILL); }
+
+// Told first: what it brings about comes after it in the log.
+void Testbed::Kill(pid_t pid) const {
+  Note("sends SIGKILL to process group " + std::to_string(pid) + ", as the case requires");
+  kill(-pid, SIGKILL);
+}
+
+void Testbed::KillProcess(pid_t pid) const {
+  Note("sends SIGKILL to process " + std::to_string(pid) + ", as the case requires");
+  kill(pid, SIGKILL);
+}
 
 std::future<Reply> Testbed::StartCall(std::string command, Value args, std::string session,
                                       CallOptions options) const {

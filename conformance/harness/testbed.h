@@ -46,6 +46,7 @@ class Testbed {
     Adapter adapter;  // of the worker, marked for the ledger
     PoolStarter start_pool;
     double slowdown = 1;
+    int expected_version = 0;  // of the protocol; 0: whatever the worker agrees to
   };
 
   explicit Testbed(Options options) : options_(std::move(options)) {}
@@ -71,6 +72,10 @@ class Testbed {
   std::vector<WorkerInfo> Workers() const { return pool_->Workers(); }
   PoolStats Stats() const { return pool_->Stats(); }
 
+  int expected_version() const { return options_.expected_version; }
+  // The protocol version that the first worker of a pool agreed to last; 0 before.
+  int agreed_version() const { return agreed_version_; }
+
   // How the worker is started, its placeholders not filled in.
   const Adapter& adapter() const { return options_.adapter; }
 
@@ -82,10 +87,12 @@ class Testbed {
   // Waits until the worker has so many calls: nothing, or the failure.
   std::optional<Verdict> AwaitInFlight(int worker, int calls = 1) const;
 
-  // Signals to the worker's whole process group.
+  // Signals to the worker's whole process group. The log tells of a kill.
   std::optional<Verdict> Stop(const WorkerInfo& worker) const;
   void Continue(pid_t pid) const;
   void Kill(pid_t pid) const;
+  // A signal to one process.
+  void KillProcess(pid_t pid) const;
 
   // Waits until the pool has so many calls, queued and in flight: nothing, or the failure.
   std::optional<Verdict> AwaitAccepted(size_t calls) const;
@@ -97,6 +104,9 @@ class Testbed {
   // failure, with what was seen instead.
   std::optional<Verdict> AwaitReplaced(const std::vector<pid_t>& former) const;
 
+  // A line of the judge itself in the log: what it did to the worker, and why. From any thread.
+  void Note(std::string_view text) const;
+
   // What the pool had to tell, and the workers' stderr: the last lines. All of it is there once the
   // pool is stopped.
   std::vector<std::string> LogLines() const;
@@ -105,11 +115,14 @@ class Testbed {
   struct Log {
     std::mutex mutex;
     std::vector<std::string> lines;
+
+    void Add(std::string line);
   };
 
   const Options options_;
   const std::shared_ptr<Log> log_ = std::make_shared<Log>();
   std::unique_ptr<PoolUnderTest> pool_;
+  int agreed_version_ = 0;
 };
 
 // "worker 0 ready (pid 77), worker 1 starting (pid 78)".

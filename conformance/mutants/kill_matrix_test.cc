@@ -2,6 +2,7 @@
 // of its mutants fails it for the stated reason. A case that nothing can fail proves nothing.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <set>
 #include <string>
@@ -58,6 +59,7 @@ class KillMatrixTest : public testing::TestWithParam<Row> {
     const bool in_worker = row.mutant && row.mutant->kind == Mutant::Kind::kWorker;
     RunOptions options;
     options.subject.transport = row.transport;
+    options.subject.expected_version = 2;
     options.subject.argv = {"/usr/bin/python3",
                             "-B",
                             std::getenv("MUTANT_WORKER"),
@@ -71,6 +73,18 @@ class KillMatrixTest : public testing::TestWithParam<Row> {
     if (row.mutant && !in_worker) options.start_pool = MutantPoolStarter(row.mutant->name);
     options.slowdown = slowdown_;
     return options;
+  }
+
+  // Where a red case tells of a worker that SIGKILL ended, it tells who sent that, too.
+  static void ExpectSignalsExplained(const CaseResult& result) {
+    if (result.verdict.observed.find("signal 9") == std::string::npos) return;
+    const bool is_explained =
+        std::any_of(result.log.begin(), result.log.end(), [](const std::string& line) {
+          return line.find("the judge sends SIGKILL to") != std::string::npos ||
+                 line.find("signal 9, as ") != std::string::npos ||
+                 line.find("the pool did not send it") != std::string::npos;
+        });
+    EXPECT_TRUE(is_explained) << result.verdict.observed;
   }
 
   static ScratchFolder* scratch_;
@@ -94,6 +108,7 @@ TEST_P(KillMatrixTest, HasTheStatedOutcome) {
         << "the reason is not \"" << row.mutant->reason << "\": " << verdict.observed;
   }
   EXPECT_EQ(result.leaks, std::vector<std::string>());
+  ExpectSignalsExplained(result);
 }
 
 INSTANTIATE_TEST_SUITE_P(Rows, KillMatrixTest, testing::ValuesIn(Rows()), RowName);

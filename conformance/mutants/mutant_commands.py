@@ -9,6 +9,26 @@ import time
 CAPACITY = 4
 
 
+STREAMS = ("ping_stream", "conf.stream")
+COMMANDS = (
+    *("ping", "info", "conf.echo", "conf.sleep", "conf.sent_count", "conf.raise"),
+    *("conf.bad_value", "conf.incr", *STREAMS),
+)
+
+VERSION_1 = ("version-1", "tells-streams-apart", "loses-version")
+
+
+def version(bug):
+    """Of the protocol, that the worker agrees to."""
+    return 1 if bug in VERSION_1 else 2
+
+
+def agreed_features(bug, offered):
+    """Those of the features offered that the worker has."""
+    missing = {"no-sessions": "session", "no-streams": "stream"}.get(bug)
+    return [f for f in offered if f in ("stream", "session") and f != missing]
+
+
 class Failure(Exception):
     """A call that fails, with a code of PROTOCOL.md 5.2.1."""
 
@@ -150,7 +170,8 @@ class Commands:
         """The result of a call for one result. Raises Failure."""
         self.begin(call)
         try:
-            if call.command in ("ping_stream", "conf.stream"):
+            if call.command in STREAMS:
+                self.check_stream(call)
                 return {"chunks": [c for c, _ in self.chunks(call) if c is not None]}
             return self.result(call)
         finally:
@@ -163,11 +184,16 @@ class Commands:
         """
         self.begin(call)
         try:
-            if call.command in ("ping_stream", "conf.stream"):
+            if self.bug == "streams-nothing":
+                raise Failure("UNIMPLEMENTED", "this worker has no streams", True)
+            if call.command in STREAMS:
+                self.check_stream(call)
                 self.has_streamed = True
                 chunks = self.chunks(call)
                 is_list = self.bug in ("collects-chunks", "runs-ahead")
                 yield from list(chunks) if is_list else chunks
+            elif self.bug == "tells-streams-apart":
+                raise Failure("", f"no stream of that name: {call.command}")
             elif self.bug == "unary-gives-no-chunk":
                 yield None, True
             else:
@@ -179,10 +205,15 @@ class Commands:
         finally:
             self.end()
 
+    def check_stream(self, call):
+        if self.bug == "lists-what-it-lacks":
+            raise Failure("UNIMPLEMENTED", f"Unknown command: {call.command}", True)
+
     def result(self, call):
         name = call.command
         handler = {
             "ping": self.ping,
+            "info": lambda call: {"bridge_info": {"supported_commands": list(COMMANDS)}},
             "conf.echo": self.echo,
             "conf.sleep": self.sleep,
             "conf.sent_count": lambda call: self.chunks_made,
@@ -207,6 +238,8 @@ class Commands:
 
     def ping(self, call):
         result = {"status": "ok", "echo": call.args}
+        if self.bug == "ping-without-echo":
+            del result["echo"]
         if self.bug == "wrong-echo":
             result["echo"] = {**call.args, "number": 0}
         if self.bug == "no-status" and "initialization" not in call.args:
@@ -305,7 +338,7 @@ class Commands:
             yield None, True
         last = len(numbers) - (2 if self.bug == "early-final" else 1)
         for place, number in enumerate(numbers):
-            if place > 0:
+            if place > 0 and self.bug != "ignores-interval":
                 call.wait(lambda: False, call.args.get("interval", 1.0))
             chunk = {"ping_number": number, "message": f"Ping {number} of {count}"}
             yield chunk, place == max(last, 0)

@@ -1,5 +1,6 @@
 """Serves the mutant worker over gRPC. PROTOCOL.md 4 and 6.11."""
 
+import json
 import os
 import signal
 import sys
@@ -9,7 +10,14 @@ from concurrent import futures
 import grpc
 import msgpack
 
-from mutant_commands import CAPACITY, Call, Failure
+from mutant_commands import (
+    CAPACITY,
+    COMMANDS,
+    Call,
+    Failure,
+    agreed_features,
+    version,
+)
 
 # In the source tree, and in Bazel's, where the generated file is a runfile.
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -52,7 +60,7 @@ class Service:
         call = Call(
             self.commands.bug,
             request.command,
-            msgpack.unpackb(request.typed_args or b"\x80", raw=False),
+            self.args_of(request),
             getattr(request, "session_id", ""),
             request.timeout_ms,
         )
@@ -61,6 +69,19 @@ class Service:
         if not context.add_callback(call.cancel):
             call.cancel()
         return call
+
+    def args_of(self, request):
+        if version(self.commands.bug) == 1:
+            return {name: json.loads(value) for name, value in request.args.items()}
+        return msgpack.unpackb(request.typed_args or b"\x80", raw=False)
+
+    def packed(self, value, members):
+        """A result or chunk as the bytes of version 2; that of version 1 is put into `members`."""
+        if version(self.commands.bug) == 2:
+            return msgpack.packb(value)
+        for name, member in value.items():
+            members[name] = json.dumps(member).encode()
+        return b""
 
     def end(self, request, call, succeeded):
         self.commands.count(succeeded)
@@ -80,7 +101,7 @@ class Service:
             return reply
         call = self.begin(request, context)
         try:
-            reply.typed_result = msgpack.packb(self.commands.run(call))
+            reply.typed_result = self.packed(self.commands.run(call), reply.result)
             reply.success = True
         except Failure as failure:
             fill_in(reply, failure)
@@ -101,7 +122,7 @@ class Service:
             for chunk, final in self.commands.stream(call):
                 reply = self.reply(request, index, final)
                 if chunk is not None:
-                    reply.typed_chunk = msgpack.packb(chunk)
+                    reply.typed_chunk = self.packed(chunk, reply.chunk)
                 # Where the handler is not told, gRPC asks for no more of its chunks.
                 told = call.tells_handler
                 yield reply
@@ -135,11 +156,12 @@ class Service:
 
     def get_info(self, request, context):
         self.check_token(context, "GetInfo")
-        return pb2.InfoResponse(
-            protocol_version=2,
-            features=[f for f in request.features if f in ("stream", "session")],
-            capacity=CAPACITY,
-        )
+        info = pb2.InfoResponse(supported_commands=COMMANDS)
+        if version(self.commands.bug) == 2:
+            info.protocol_version = 2
+            info.features.extend(agreed_features(self.commands.bug, request.features))
+            info.capacity = CAPACITY
+        return info
 
 
 def fill_in(reply, failure):

@@ -9,7 +9,14 @@ import threading
 from base64 import b64decode, b64encode
 from math import isfinite
 
-from mutant_commands import CAPACITY, Call, Failure
+from mutant_commands import (
+    CAPACITY,
+    COMMANDS,
+    Call,
+    Failure,
+    agreed_features,
+    version,
+)
 
 
 def tagged(value):
@@ -102,6 +109,9 @@ class Connection:
                 self.commands.end_session(message["session_id"])
             elif kind == "health":
                 self.start(self.answer_health, message["id"])
+            elif kind == "info":
+                info = {"supported_commands": list(COMMANDS)}
+                self.write({"id": message["id"], "success": True, "result": info})
             elif kind is None:
                 self.begin(message)
         for thread in list(self.threads):
@@ -121,16 +131,13 @@ class Connection:
             text = "this worker has json alone"
             self.write({"type": "protocol_error", "error": text})
             sys.exit(1)
-        features = message.get("features", [])
-        self.write(
-            {
-                "type": "protocol_selected",
-                "protocol": "json",
-                "version": 2,
-                "features": [f for f in features if f in ("stream", "session")],
-                "capacity": CAPACITY,
-            }
-        )
+        bug = self.commands.bug
+        answer = {"type": "protocol_selected", "protocol": "json"}
+        if version(bug) == 2:
+            answer["version"] = 2
+            answer["features"] = agreed_features(bug, message.get("features", []))
+            answer["capacity"] = CAPACITY
+        self.write(answer)
 
     def answer_health(self, request_id):
         health = self.commands.health()

@@ -61,6 +61,19 @@ BUGS = {
     "runs-and-then-refuses": "gRPC: the token is looked at when the call has run",
     "logs-token": "gRPC: the token is written to stderr",
     "token-in-command-line": "gRPC: the token is in the command line of the worker",
+    "loses-version": "the version is left out of what the worker agrees to",
+    "lists-what-it-lacks": "streams that are listed are UNIMPLEMENTED",
+    "streams-nothing": "all streams are UNIMPLEMENTED, despite the feature",
+}
+
+# What a worker may do: no case may hold it against it.
+LIBERTIES = {
+    "version-1": "the worker speaks version 1",
+    "no-sessions": "the worker has not the feature `session`",
+    "no-streams": "the worker has not the feature `stream`",
+    "ping-without-echo": "ping has a status, and no more",
+    "ignores-interval": "ping_stream sends its chunks at once",
+    "tells-streams-apart": "version 1, and ping is no stream",
 }
 
 
@@ -89,7 +102,7 @@ def show_token(bug):
 
 def main():
     parser = argparse.ArgumentParser(description="A worker with one bug.")
-    parser.add_argument("--bug", choices=BUGS, required=True)
+    parser.add_argument("--bug", choices=[*BUGS, *LIBERTIES], required=True)
     parser.add_argument("--transport", choices=["stdio", "grpc"], default="stdio")
     parser.add_argument("--socket", help="of gRPC: where to listen")
     parser.add_argument("--note", help="ignored")

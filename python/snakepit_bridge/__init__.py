@@ -25,6 +25,12 @@ pool is not ready for more.
 One handler runs at a time. `Worker(name, capacity=N)` takes N calls at a time: handlers
 then run on several threads at once and must be fit for that, on both transports.
 
+The guard `if __name__ == "__main__":` keeps what multiprocessing starts from being workers: it
+imports the main module there, and worker.main() says so. A handler may fork: the child is no
+worker. It ends by os._exit() or as a process of multiprocessing; one that comes back from the
+handler is ended, no reply is sent for it, and what has to do with the caller raises
+ForkedProcess there.
+
 Values are None, bool, int (INT64_MIN to UINT64_MAX), float, str, bytes, list, tuple and
 dict with str keys, nested at most 64 deep; a tuple arrives as a list, a bytearray or a
 memoryview as bytes. They reach a pool of protocol version 2 as they are. To one of version
@@ -32,6 +38,7 @@ memoryview as bytes. They reach a pool of protocol version 2 as they are. To one
 """
 
 from .calls import Cancelled, Context, DeadlineExceeded, InvalidArgument, Last
+from .forked import ForkedProcess
 from .version import VERSION as __version__
 from .worker import Worker
 
@@ -39,6 +46,7 @@ __all__ = [
     "Cancelled",
     "Context",
     "DeadlineExceeded",
+    "ForkedProcess",
     "InvalidArgument",
     "Last",
     "Worker",

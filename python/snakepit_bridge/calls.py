@@ -2,7 +2,10 @@
 
 import sys
 import time
+from _thread import TIMEOUT_MAX as _LONGEST_WAIT_S
 from _thread import allocate_lock
+
+from . import forked
 
 # The codes of PROTOCOL.md 5.1 that a worker gives.
 UNIMPLEMENTED = "UNIMPLEMENTED"
@@ -52,6 +55,9 @@ class Last:
 class Context:
     """What a handler may know of its call. Valid until the call ends.
 
+    In a process that the handler has forked, whatever has to do with the caller raises
+    ForkedProcess: nobody tells it of anything.
+
     A handler that takes long looks at `cancelled` now and then, or waits by wait(). Only
     that ends a call that its caller has given up; nothing is done to the handler, but that
     the generator of a stream is closed at its yield. May be used from any thread.
@@ -90,10 +96,14 @@ class Context:
     @property
     def cancelled(self):
         """Whether the caller has given the call up. Its time limit is another matter."""
+        if forked.is_child:
+            forked.check("context.cancelled")
         return self._cancelled
 
     def check(self):
         """Raises Cancelled or DeadlineExceeded when one of them has happened."""
+        if forked.is_child:
+            forked.check("context.check()")
         if self._cancelled:
             raise Cancelled("the caller has given the call up")
         if self._deadline_ns is not None:
@@ -109,12 +119,13 @@ class Context:
 
         Raises DeadlineExceeded as soon as the time limit of the call has passed.
         """
+        forked.check("context.wait()")
         self.check_deadline()
         event = self._cancel_event()
         left_ms = self.deadline_left_ms
         if left_ms is None or seconds * 1000 < left_ms:
-            return event.wait(seconds)
-        if event.wait(left_ms / 1000):
+            return event.wait(min(seconds, _LONGEST_WAIT_S))
+        if event.wait(min(left_ms / 1000, _LONGEST_WAIT_S)):
             return True
         raise DeadlineExceeded("the time limit of the call passed")
 
@@ -125,6 +136,7 @@ class Context:
         then no message of the pool is read. It is not called when the call has ended.
         What it raises is told on stderr.
         """
+        forked.check("context.on_cancel()")
         with _cancel_lock:
             if not self._cancelled:
                 self._callbacks = [*(self._callbacks or ()), callback]
@@ -172,9 +184,9 @@ def as_call_error(error):
     if isinstance(error, CallError):
         return error
     if isinstance(error, InvalidArgument):
-        return CallError(INVALID_ARGUMENT, printable(error))
+        return CallError(INVALID_ARGUMENT, printable(error) or type(error).__name__)
     if isinstance(error, DeadlineExceeded):
-        return CallError(DEADLINE_EXCEEDED, printable(error))
+        return CallError(DEADLINE_EXCEEDED, printable(error) or "the time limit passed")
     if isinstance(error, Cancelled):
         return CallError(CANCELLED, printable(error) or "the call was cancelled")
     # The caller gets one line; whoever wrote the handler wants the place, on stderr.

@@ -1,5 +1,6 @@
 """Keeps the protocol's descriptors away from handlers and from their children."""
 
+import errno
 import fcntl
 import os
 import sys
@@ -12,9 +13,21 @@ def _private(fd):
     try:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOWEST_PRIVATE_FD)
     except OSError as error:
-        if error.errno != 22:  # EINVAL: the limit on descriptors is below that number
+        if error.errno != errno.EINVAL:  # the limit on descriptors is below that number
             raise
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+
+
+def open_closed_stdio():
+    """Opens what the process was started without, of 0 and 1, as /dev/null."""
+    for fd, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY)):
+        try:
+            fcntl.fcntl(fd, fcntl.F_GETFD)
+        except OSError:
+            null = os.open(os.devnull, flags)
+            if null != fd:
+                os.dup2(null, fd)
+                os.close(null)
 
 
 def take_stdio():
@@ -36,14 +49,4 @@ def take_stdio():
         os.close(null)
     if sys.stdout is not None:
         sys.stdout.reconfigure(line_buffering=True)
-    # A child that is forked and runs on must not hold the connection open.
-    os.register_at_fork(after_in_child=lambda: _close(private_input, private_output))
     return private_input, private_output
-
-
-def _close(*fds):
-    for fd in fds:
-        try:
-            os.close(fd)
-        except OSError:
-            pass

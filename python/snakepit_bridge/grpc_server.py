@@ -9,8 +9,10 @@ from urllib.parse import quote
 
 import grpc
 
-from .descriptors import take_stdio
+from . import forked
+from .descriptors import open_closed_stdio, take_stdio
 from .grpc_service import Service, TokenCheck
+from .pool_watch import PoolWatch
 
 # RPCs beyond the worker's capacity that may wait; more are refused with RESOURCE_EXHAUSTED.
 MAX_WAITING_RPCS = 1024
@@ -25,46 +27,76 @@ class _StartFailed(Exception):
 
 
 def serve(worker, options):
-    """Serves until SIGTERM; returns the exit status."""
-    input_fd, announce_fd = take_stdio()
-    os.close(input_fd)
-    # A terminal's ^C is the pool's to judge. A handler, since children inherit SIG_IGN.
-    signal.signal(signal.SIGINT, lambda *_: None)
-    wait_for_terminate = _on_terminate()
+    """Serves until SIGTERM, or the end of the pool; returns the exit status."""
+    open_closed_stdio()
+    input_fd, output_fd = take_stdio()
+    # A pool that names its workers gives them no stdin, whatever a wrapper makes of that.
+    is_named = bool(os.environ.get("SNAKEPIT_WORKER_ID"))
+    watch = PoolWatch(input_fd, output_fd, has_input=not is_named)
+    signals_fd, write_fd = os.pipe()
+    _tell_signals(write_fd)
     service = Service(worker, options.max_frame_bytes)
     server = _make_server(
         service, options.token, worker.capacity + MAX_WAITING_RPCS
     )
     try:
         address = _listen(server, options)
+        forked.prepare(lambda: _let_go(address, watch, (signals_fd, write_fd)))
         server.start()
-        _announce(announce_fd, address, is_port=options.socket is None)
+        _announce(output_fd, address, is_port=options.socket is None)
     except _StartFailed as error:
         print(f"{worker.name}: {error}", file=sys.stderr)
         return 1
-    wait_for_terminate()
+    _wait_for_end(watch, signals_fd, worker.name)
     # Before the server stops, which would close the connection to new calls, and not say
     # of them that they did not run.
     service.end_calls(DRAIN_LIMIT_S)
     # The event that this returns is not waited for: that waits for connections too, and a
     # client that has no call in progress may not notice that it is to close its one.
     server.stop(None)
-    _remove_socket(options.socket)
+    if options.socket is not None:
+        _remove_socket(address)  # a handler may have gone to another folder
     return 0
 
 
-def _on_terminate():
-    """Prepares for SIGTERM; what it returns waits for it."""
-    read_fd, write_fd = os.pipe()
+def _tell_signals(write_fd):
+    """Has the number of each signal that is handled come out of a pipe."""
     os.set_blocking(write_fd, False)
     signal.set_wakeup_fd(write_fd)
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    # A terminal's ^C is the pool's to judge. Handlers, since children inherit SIG_IGN.
+    forked.handle(signal.SIGINT, lambda *_: None)
+    forked.handle(signal.SIGTERM, lambda *_: None)
 
-    def wait():
-        while os.read(read_fd, 1) != bytes([signal.SIGTERM]):
-            pass
 
-    return wait
+def _wait_for_end(watch, signals_fd, name):
+    """Returns at SIGTERM, and when the pool is gone."""
+    while not watch.wait(signals_fd):
+        if os.read(signals_fd, 1) == bytes([signal.SIGTERM]):
+            return
+    try:
+        print(f"{name}: the pool is gone", file=sys.stderr, flush=True)
+    except OSError:
+        pass  # and with it whoever read that
+
+
+def _let_go(address, watch, signal_fds):
+    """In a forked child: what is sent to it is not for the worker, nor the worker's for it."""
+    signal.set_wakeup_fd(-1)
+    watch.close()
+    for fd in signal_fds:
+        os.close(fd)
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            listener_or_connection = socket.socket(fileno=int(name))
+        except OSError:
+            continue  # no socket
+        own = listener_or_connection.getsockname()
+        if type(own) is tuple and listener_or_connection.type == socket.SOCK_STREAM:
+            own = own[1]  # the port
+        if own == address:
+            listener_or_connection.close()
+        else:
+            listener_or_connection.detach()
 
 
 def _make_server(service, token, max_concurrent_rpcs):
@@ -111,7 +143,7 @@ def _listen(server, options):
         raise _StartFailed(
             f"cannot listen on {shown}: it is taken, or not to be had by this process"
         )
-    return port if options.socket is None else options.socket
+    return port if options.socket is None else path
 
 
 def _check_socket_path(path):
@@ -146,17 +178,18 @@ def _announce(fd, address, is_port):
             os.rename(temporary, ready_file)
     except OSError as error:
         raise _StartFailed(f"cannot write SNAKEPIT_READY_FILE: {error}") from None
+    lines = f"GRPC_READY:{address}\n"
+    if is_port:
+        lines += f"GRPC_SERVER_READY_ON_PORT={address}\n"  # all that some pools know
     try:
-        os.write(fd, os.fsencode(f"GRPC_READY:{address}\n"))
+        os.write(fd, os.fsencode(lines))  # at once: pools look at what they get in one piece
     except OSError as error:
         # A pool that connects instead may have closed its end.
         print(f"cannot announce {address} on stdout: {error}", file=sys.stderr)
-    os.close(fd)
 
 
 def _remove_socket(path):
-    if path is not None:
-        try:
-            os.unlink(path)
-        except OSError:
-            pass  # gRPC removed it
+    try:
+        os.unlink(path)
+    except OSError:
+        pass  # gRPC removed it

@@ -20,6 +20,7 @@ from .calls import (
 )
 from .handshake import FEATURES, MAX_MESSAGE_LIMIT, MIN_MESSAGE_LIMIT
 from .lossless import LosslessMessagePackCodec
+from .sessions import BAD_SESSION_ID, is_session_id
 from .values import DecodeError, EncodeError, from_map_bytes, to_map
 
 # Threads for RPCs that wait for their turn, or for their request, beside those of handlers.
@@ -135,7 +136,7 @@ class Service:
         call = self._opened(request, rpc)
         reply = pb.ExecuteResponse()
         try:
-            if isinstance(request, pb.SessionRequest) and request.end_session:
+            if _ends_session(request) and not request.command:
                 return self._end_session(request)
             args = self._begun(call, request)
             result = self._worker.registry.call(request.command, args, call.context)
@@ -152,8 +153,14 @@ class Service:
 
     def _execute_stream(self, request, rpc):
         call = self._opened(request, rpc)
-        index, succeeded = 0, False
+        index, is_counted = 0, False
         chunks = iter(())
+
+        def count(succeeded):
+            nonlocal is_counted
+            if not is_counted:  # before the last message: the pool may ask at once
+                self._worker.count(succeeded)
+            is_counted = True
 
         def message(**fields):
             return pb.StreamResponse(
@@ -174,7 +181,7 @@ class Service:
                     break
                 yield reply
                 index += 1
-            succeeded = True
+            count(True)
             # In version 1 an empty map and no chunk look the same: PROTOCOL.md 4.5.2.
             if chunk is not NO_CHUNK and not (reply.chunk or reply.typed_chunk):
                 reply.is_final = False
@@ -185,6 +192,7 @@ class Service:
                 index += 1
                 yield message(is_final=True)
         except CallError as error:
+            count(False)
             self._calls.end(call)
             yield message(is_final=True, **self._failure(error))
         finally:
@@ -192,26 +200,22 @@ class Service:
             if hasattr(chunks, "close"):
                 chunks.close()
             self._calls.end(call)
-            self._worker.count(succeeded)
+            count(False)
 
     def _end_session(self, request):
-        """PROTOCOL.md 6.11.9."""
-        reply = pb.ExecuteResponse(
+        """The reply. Raises CallError. PROTOCOL.md 6.11.9."""
+        _check_session_id(request)
+        self._worker.sessions.end(request.session_id)
+        return pb.ExecuteResponse(
             request_id=request.request_id, timestamp=time.time_ns(), success=True
         )
-        if request.command:
-            reply.success, reply.did_not_run = False, True
-            reply.code = INVALID_ARGUMENT
-            reply.error = "a request that ends a session has no command"
-        else:
-            self._worker.sessions.end(request.session_id)
-        return reply
 
     def _opened(self, request, rpc):
         """The call that a request asks for."""
         session_id = None
         if isinstance(request, pb.SessionRequest) and not request.end_session:
-            session_id = request.session_id or None
+            if is_session_id(request.session_id) and not self._is_ending:
+                session_id = request.session_id
         timeout_ms = request.timeout_ms
         left_s = rpc.time_remaining()
         if left_s is not None and timeout_ms >= 0:
@@ -224,8 +228,11 @@ class Service:
         """The arguments of a call, whose turn has come. Raises CallError."""
         if self._is_ending:  # PROTOCOL.md 1.4.8
             raise CallError(CANCELLED, "the worker is ending", True)
-        if isinstance(request, pb.SessionRequest) and not request.session_id:
-            raise CallError(INVALID_ARGUMENT, "session_id is empty", True)
+        if isinstance(request, pb.SessionRequest):
+            _check_session_id(request)
+        if _ends_session(request):
+            problem = "a request that ends a session has no command, and one reply"
+            raise CallError(INVALID_ARGUMENT, problem, True)
         args = self._arguments(request)
         self._calls.wait_for_turn(call)
         return args
@@ -303,6 +310,15 @@ class Service:
             reply.max_message_bytes = self.max_message_bytes
             reply.worker_id = worker.worker_id
         return reply
+
+
+def _ends_session(request):
+    return isinstance(request, pb.SessionRequest) and request.end_session
+
+
+def _check_session_id(request):
+    if not is_session_id(request.session_id):
+        raise CallError(INVALID_ARGUMENT, BAD_SESSION_ID, True)
 
 
 class _Call:

@@ -35,8 +35,10 @@ class Agreement:
 
 def agree(offer, worker, max_frame_bytes):
     """The Agreement on an offer, and the members of the answer. Raises NoAgreement."""
-    version = offer.get("version")
-    version = 2 if type(version) is int and version >= 2 else 1
+    version = offer.get("version", 1)
+    if type(version) is not int or version < 1:
+        raise NoAgreement(f"version is an integer from 1 up, not {printable(version)[:100]}")
+    version = min(version, 2)
     offered = _list(offer.get("supported"))
     preferred = offer.get("preferred")
     codec = None

@@ -17,6 +17,9 @@ from .values import (
     check,
     json_decode,
     json_encode,
+    needs_hooks,
+    refuse_extension,
+    refuse_timestamps,
 )
 
 _LOWER_HEX = frozenset("0123456789abcdef")
@@ -60,13 +63,14 @@ class LosslessMessagePackCodec(MessagePackCodec):
     def decode(self, data):
         """The value of bytes. Raises DecodeError."""
         try:
-            # A key of bytes is a bin, which begins with one of these: looking for them is
-            # quicker than looking at each key.
-            if 0xC4 in data or 0xC5 in data or 0xC6 in data:
+            if needs_hooks(data):
                 return self._unpack(
-                    data, object_hook=_with_text_keys, ext_hook=_refuse_extension
+                    data,
+                    object_hook=_with_text_keys,
+                    list_hook=refuse_timestamps,
+                    ext_hook=refuse_extension,
                 )
-            return self._unpack(data, ext_hook=_refuse_extension)
+            return self._unpack(data, ext_hook=refuse_extension)
         except Exception as error:
             raise self._decode_error(error, data) from None
 
@@ -173,8 +177,5 @@ def _with_text_keys(items):
     for key in items:
         if type(key) is not str:
             raise ValueError("a key is bytes, not text")
+    refuse_timestamps(items.values())
     return items
-
-
-def _refuse_extension(code, _data):
-    raise ValueError(f"an extension (type {code})")

@@ -2,6 +2,7 @@
 
 from types import FunctionType, GeneratorType, MethodType
 
+from . import forked
 from .calls import (
     HANDLER_FAILED,
     INVALID_ARGUMENT,
@@ -52,8 +53,8 @@ class Command:
         if unknown is not None:
             raise self._refusal(f"unknown argument '{printable(unknown)}'")
         if self._takes_context:
-            return self._handler(context, **args)
-        return self._handler(**args)
+            return _in_this_process(self._handler, context, **args)
+        return _in_this_process(self._handler, **args)
 
     def _refusal(self, problem):
         takes = ", ".join(self._parameters) or "no named arguments"
@@ -62,6 +63,19 @@ class Command:
         return CallError(
             INVALID_ARGUMENT, f"{self.name}: {problem}; takes: {takes}", did_not_run=True
         )
+
+
+def _in_this_process(function, /, *args, **kwargs):
+    """What the function gives. A child that it forks does not come back from it."""
+    try:
+        result = function(*args, **kwargs)
+    except BaseException as error:
+        if forked.is_child:
+            forked.leave(error)
+        raise
+    if forked.is_child:
+        forked.leave()
+    return result
 
 
 def _parameters(handler):
@@ -191,7 +205,7 @@ def _next(generator, context):
     try:
         context.check()
         try:
-            chunk = next(generator)
+            chunk = _in_this_process(next, generator)
         except StopIteration:
             chunk = Last(NO_CHUNK)
         # Also at its end: a handler that returns because it was told to is not complete.
@@ -226,6 +240,6 @@ def _close(generator):
     # The outcome of the call is settled: a fault of the clean-up is told on stderr
     # only.
     try:
-        generator.close()
+        _in_this_process(generator.close)
     except BaseException as error:
         as_call_error(error)

@@ -5,6 +5,19 @@ from _thread import allocate_lock
 
 MAX_SESSIONS = 10_000
 SESSION_TTL_S = 3600.0
+# PROTOCOL.md 6.2.3.
+MAX_SESSION_ID_BYTES = 256
+BAD_SESSION_ID = f"session_id is a text of 1 to {MAX_SESSION_ID_BYTES} bytes"
+
+
+def is_session_id(value):
+    """Whether it can be the id of a session."""
+    if type(value) is not str or not value:
+        return False
+    try:
+        return len(value.encode("utf-8")) <= MAX_SESSION_ID_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
 class Sessions:

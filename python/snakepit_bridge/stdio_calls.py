@@ -11,17 +11,21 @@ from .calls import (
     as_call_error,
 )
 from .frames import OversizedFrame
+from .sessions import BAD_SESSION_ID, is_session_id
 from .stdio_legacy import (
+    BAD_ID,
     answerable,
     cannot_encode,
     check_size,
+    cut,
+    is_id,
+    is_int64,
     not_decoded,
     read_request,
 )
 from .stdio_threads import Threads
 from .values import DecodeError, EncodeError
 
-MAX_SESSION_ID_BYTES = 256
 MAX_CREDIT_BYTES = (1 << 31) - 1
 
 # A wait for credit looks again after so long; what it waits for wakes it all the same.
@@ -83,20 +87,20 @@ class Calls:
             message = self._codec.decode(frame)
         except DecodeError as error:
             problem = not_decoded(frame, self._codec, error)
-            return self._refusal(answerable(error.request_id), problem)
+            return self._refusal(error.request_id, problem)
         if type(message) is not dict:
             problem = f"a message is a map, not {type(message).__name__}"
             return self._refusal(None, problem)
-        kind = message.get("type")
-        if kind is not None:
+        if "type" in message:
+            kind = message["type"]
             control = _CONTROLS.get(kind) if type(kind) is str else None
             return control(self, message) if control else None
         try:
             call = self._opened(message, len(frame))
         except CallError as error:
-            return self._refusal(answerable(message.get("id")), error.text)
+            return self._refusal(message.get("id"), error.text)
         if call.id in self._calls:
-            return self._refusal(None, f"the id {call.id} is that of a call in flight")
+            return self._refusal(call.id, f"the id {call.id} is that of a call in flight")
         if self._connection.stopping:  # PROTOCOL.md 1.4.8
             self._worker.count(False)
             error = CallError(CANCELLED, "the worker is ending", True)
@@ -109,6 +113,12 @@ class Calls:
         if isinstance(error, OversizedFrame):
             return self._refusal(None, str(error))
         return None
+
+    def turn_away(self, call):
+        """The reply to a call that there is no room for. PROTOCOL.md 6.8.3."""
+        capacity = self._worker.capacity
+        problem = f"too many calls: the worker runs {capacity} at a time"
+        return self._end_unbegun(call, CallError(INVALID_ARGUMENT, problem, True))
 
     def run(self, call):
         """Runs a call, and writes its chunks; the bytes of its last message."""
@@ -132,21 +142,20 @@ class Calls:
     def _opened(self, message, size):
         """The Call of a request. Raises CallError."""
         request_id, command, args = read_request(message)
-        timeout_ms = message.get("timeout_ms") or 0
-        if type(timeout_ms) is not int:
-            raise CallError(INVALID_ARGUMENT, "timeout_ms is an integer")
+        timeout_ms = message.get("timeout_ms", 0)
+        if not is_int64(timeout_ms):
+            raise CallError(INVALID_ARGUMENT, "timeout_ms is an integer of 64 bits")
         session_id = credit = None
-        if self._has_sessions:
-            session_id = message.get("session_id")
-            if session_id is not None and not _is_session_id(session_id):
-                raise CallError(
-                    INVALID_ARGUMENT,
-                    f"session_id is a text of 1 to {MAX_SESSION_ID_BYTES} bytes",
-                )
-        stream = self._has_streams and message.get("stream") is True
-        if stream:
-            credit = message.get("credit")
-            if credit is not None and not _is_credit(credit):
+        if self._has_sessions and "session_id" in message:
+            session_id = message["session_id"]
+            if not is_session_id(session_id):
+                raise CallError(INVALID_ARGUMENT, BAD_SESSION_ID)
+        stream = self._has_streams and message.get("stream", False)
+        if type(stream) is not bool:
+            raise CallError(INVALID_ARGUMENT, "stream is true or false")
+        if stream and "credit" in message:
+            credit = message["credit"]
+            if not _is_credit(credit):
                 raise CallError(INVALID_ARGUMENT, f"credit is 1 to {MAX_CREDIT_BYTES}")
         if session_id is None:
             context = Context(self._worker_id, request_id, None, timeout_ms)
@@ -224,31 +233,48 @@ class Calls:
     # Messages that are no requests. Each returns bytes to be sent, or None.
 
     def _cancel(self, message):
-        call = self._call_of(message)
+        if not is_id(message.get("id")):
+            return self._refusal(None, BAD_ID)
+        call = self._calls.get(message["id"])
         if call is None:
             return None
         call.context.cancel()
         if self._threads.withdraw(call):
-            del self._calls[call.id]
-            self._worker.count(False)
             error = CallError(CANCELLED, "the caller has given the call up", True)
-            return self._failure(call.id, error)
+            return self._end_unbegun(call, error)
         with self._lock:
             call.wake()
         return None
 
+    def _end_unbegun(self, call, error):
+        del self._calls[call.id]
+        self._worker.count(False)
+        return self._failure(call.id, error)
+
     def _grant_credit(self, message):
-        call, more = self._call_of(message), message.get("bytes")
-        if call is not None and call.credit is not None and _is_credit(more):
+        if not self._has_streams:
+            return None
+        if not is_id(message.get("id")):
+            return self._refusal(None, BAD_ID)
+        more = message.get("bytes")
+        if not _is_credit(more):
+            return self._refusal(None, f"bytes is 1 to {MAX_CREDIT_BYTES}")
+        call = self._calls.get(message["id"])
+        if call is not None and call.credit is not None:
             with self._lock:
                 call.credit += more
                 if call.credit > 0:
                     call.wake()
+        return None
 
     def _end_session(self, message):
+        if not self._has_sessions:
+            return None
         session_id = message.get("session_id")
-        if type(session_id) is str and self._has_sessions:
-            self._worker.sessions.end(session_id)
+        if not is_session_id(session_id):
+            return self._refusal(None, BAD_SESSION_ID)
+        self._worker.sessions.end(session_id)
+        return None
 
     def _health(self, message):
         health = self._worker.health()
@@ -260,10 +286,12 @@ class Calls:
 
     def _told(self, message, result):
         request_id = message.get("id")
-        if type(request_id) is not int or request_id <= 0:
-            return self._refusal(None, "the id of a request is an integer over 0")
+        if not is_id(request_id):
+            return self._refusal(request_id, BAD_ID)
         if request_id in self._calls:
-            return self._refusal(None, f"the id {request_id} is that of a call in flight")
+            return self._refusal(
+                request_id, f"the id {request_id} is that of a call in flight"
+            )
         try:
             payload = self._codec.encode_result(request_id, result)
             check_size(payload, self._send_limit)
@@ -273,14 +301,16 @@ class Calls:
         except CallError as error:
             return self._failure(request_id, error)
 
-    def _call_of(self, message):
-        request_id = message.get("id")
-        return self._calls.get(request_id) if type(request_id) is int else None
-
     # Failures.
 
     def _refusal(self, request_id, problem):
-        """The bytes of the answer to what is no request."""
+        """The bytes of the answer to what is no request, with its id if that can be.
+
+        The id of a call in flight cannot: the answer would end that call. PROTOCOL.md 6.8.4.
+        """
+        request_id = answerable(request_id)
+        if request_id in self._calls:
+            request_id = None
         return self._failure(request_id, CallError(INVALID_ARGUMENT, problem, True))
 
     def _failure(self, request_id, error, index=None):
@@ -288,8 +318,7 @@ class Calls:
         message = {"id": request_id}
         if index is not None:
             message.update(type="chunk", index=index, final=True)
-        # Short enough for any limit, however its characters are written.
-        text = error.text[: self._send_limit // 8]
+        text = cut(error.text, self._send_limit)
         message.update(success=False, error=text, code=error.code)
         if error.did_not_run:
             message["did_not_run"] = True
@@ -307,12 +336,3 @@ _CONTROLS = {
 
 def _is_credit(value):
     return type(value) is int and 0 < value <= MAX_CREDIT_BYTES
-
-
-def _is_session_id(value):
-    if type(value) is not str or not value:
-        return False
-    try:
-        return len(value.encode("utf-8")) <= MAX_SESSION_ID_BYTES
-    except UnicodeEncodeError:
-        return False

@@ -10,7 +10,10 @@ from .calls import (
     printable,
 )
 from .frames import OversizedFrame
-from .values import MAX_INT, DecodeError, EncodeError
+from .values import DecodeError, EncodeError
+
+MAX_ID = (1 << 53) - 1
+BAD_ID = "the id of a request is an integer, 1 to 2^53 - 1"
 
 
 class LegacyConversation:
@@ -30,12 +33,7 @@ class LegacyConversation:
             if frame is None:
                 return
             connection.busy = True
-            try:
-                message = self._codec.decode(frame)
-            except DecodeError as error:
-                self.refuse_frame(frame, error)
-            else:
-                self.handle(message)
+            self.take(frame)
             connection.busy = False
 
     def read(self):
@@ -43,19 +41,28 @@ class LegacyConversation:
         try:
             return self._connection.reader.read()
         except OversizedFrame as error:
-            self.refuse(None, str(error))
+            self._fail(None, str(error))
             raise
 
-    def handle(self, message):
-        """Executes a request and answers it."""
-        if type(message) is not dict:
-            self.refuse(None, f"a message is a map, not {type(message).__name__}")
-            return
+    def take(self, frame):
+        """Executes a request and answers it; False when the frame is none, which is answered."""
         try:
-            request_id, command, args = read_request(message)
+            message = self._codec.decode(frame)
+        except DecodeError as error:
+            self._fail(answerable(error.request_id), not_decoded(frame, self._codec, error))
+            return False
+        if type(message) is not dict:
+            self._fail(None, f"a message is a map, not {type(message).__name__}")
+            return False
+        try:
+            request = read_request(message)
         except CallError as error:
-            self.refuse(message.get("id"), error.text)
-            return
+            self._fail(answerable(message.get("id")), error.text)
+            return False
+        self._execute(*request)
+        return True
+
+    def _execute(self, request_id, command, args):
         context = self._worker.context(request_id)
         try:
             result = self._worker.registry.call(command, args, context)
@@ -74,14 +81,6 @@ class LegacyConversation:
         self._worker.count(True)
         self._connection.write(payload)
 
-    def refuse(self, request_id, problem):
-        """Answers what is no request, with its id if that is an integer."""
-        self._fail(answerable(request_id), problem)
-
-    def refuse_frame(self, frame, error):
-        """Answers a payload that is no message."""
-        self._fail(getattr(error, "request_id", None), not_decoded(frame, self._codec, error))
-
     def _encode(self, message):
         try:
             payload = self._codec.encode(message)
@@ -96,7 +95,7 @@ class LegacyConversation:
                 {
                     "id": request_id,
                     "success": False,
-                    "error": text,
+                    "error": cut(text, self._connection.max_frame_bytes),
                     "timestamp": self._timestamp.now(),
                 }
             )
@@ -106,8 +105,8 @@ class LegacyConversation:
 def read_request(message):
     """The (id, command, args) of a request. Raises CallError."""
     request_id, command = message.get("id"), message.get("command")
-    if type(request_id) is not int or not 0 < request_id <= MAX_INT:
-        raise CallError(INVALID_ARGUMENT, "the id of a request is an integer over 0", True)
+    if not is_id(request_id):
+        raise CallError(INVALID_ARGUMENT, BAD_ID, True)
     if type(command) is not str:
         raise CallError(INVALID_ARGUMENT, "the command of a request is a text", True)
     args = message.get("args")
@@ -118,11 +117,24 @@ def read_request(message):
     return request_id, command, args
 
 
+def is_id(value):
+    """Whether it can be the id of a request. PROTOCOL.md 2.3.1."""
+    return type(value) is int and 0 < value <= MAX_ID
+
+
+def cut(text, limit):
+    """The text of an error, short enough for a message of so many bytes however it is written."""
+    return text[: limit // 8]
+
+
 def answerable(request_id):
     """The id with which to answer what is no request: an integer, or None."""
-    if type(request_id) is int and abs(request_id) <= MAX_INT // 2:
-        return request_id
-    return None
+    return request_id if is_int64(request_id) else None
+
+
+def is_int64(value):
+    """Whether it is an integer that every codec and peer can hold."""
+    return type(value) is int and -(1 << 63) <= value < 1 << 63
 
 
 def not_decoded(frame, codec, error):

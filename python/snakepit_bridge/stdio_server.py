@@ -5,13 +5,14 @@ import signal
 import sys
 from _thread import allocate_lock
 
+from . import forked
 from .calls import printable
 from .descriptors import take_stdio
 from .frames import FrameReader, OversizedFrame, TruncatedFrame, write_frame
 from .handshake import NoAgreement, agree
 from .stdio_calls import Calls
 from .stdio_legacy import LegacyConversation, Timestamp
-from .values import DecodeError, JsonCodec, MessagePackCodec
+from .values import JsonCodec, MessagePackCodec, json_decode
 
 # After SIGTERM, calls in progress have so long to end.
 DRAIN_LIMIT_S = 2.0
@@ -23,9 +24,11 @@ def serve(worker, options):
     for fd in fds:
         os.set_blocking(fd, True)
     connection = Connection(*fds, options.max_frame_bytes)
+    # A child that is forked and runs on must not hold the connection open.
+    forked.prepare(lambda: [os.close(fd) for fd in fds])
     # A terminal's ^C is the pool's to judge. A handler, since children inherit SIG_IGN.
-    signal.signal(signal.SIGINT, lambda *_: None)
-    signal.signal(signal.SIGTERM, connection.on_terminate)
+    forked.handle(signal.SIGINT, lambda *_: None)
+    forked.handle(signal.SIGTERM, connection.on_terminate)
     try:
         _serve(worker, connection)
         return 0
@@ -81,47 +84,50 @@ class Connection:
         if not self.busy:
             raise _Terminated
         self.stopping = True
-        signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+        forked.handle(signal.SIGALRM, lambda *_: os._exit(0))
         signal.setitimer(signal.ITIMER_REAL, DRAIN_LIMIT_S)
 
 
 def _serve(worker, connection):
     """Agrees with the pool on how to go on, and does so until the end."""
-    # Until it is settled what the pool speaks, it gets version 1 in JSON.
-    legacy = LegacyConversation(worker, connection, JsonCodec())
-    message = None
-    while type(message) is not dict:
-        frame = legacy.read()
+    while not connection.stopping:
+        # Until it is settled what the pool speaks, it gets version 1 in its own codec.
+        frame = LegacyConversation(worker, connection, JsonCodec()).read()
         if frame is None:
             return
-        try:
-            codec = _codec_of(frame)
-            message = codec.decode(frame)
-        except (DecodeError, ImportError) as error:
-            legacy.refuse_frame(frame, error)
-            continue
-        if type(message) is not dict:
-            legacy.refuse(None, f"a message is a map, not {type(message).__name__}")
-    if codec.name == "json" and message.get("type") == "protocol_negotiation":
-        agreement = _answer(worker, connection, message)
-        if agreement.version == 2:
-            Calls(worker, connection, agreement).serve()
-        else:
-            LegacyConversation(worker, connection, agreement.codec).run()
-        return
-    # A request without a handshake is answered in its codec, which is then the connection's.
-    legacy = LegacyConversation(worker, connection, codec)
-    connection.busy = True
-    legacy.handle(message)
-    connection.busy = False
-    legacy.run()
+        legacy = LegacyConversation(worker, connection, _codec_of(frame))
+        if _is_negotiation(frame):
+            agreement = _answer(worker, connection, json_decode(str(frame, "utf-8")))
+            if agreement.version == 2:
+                Calls(worker, connection, agreement).serve()
+            else:
+                LegacyConversation(worker, connection, agreement.codec).run()
+            return
+        connection.busy = True
+        is_request = legacy.take(frame)
+        connection.busy = False
+        if is_request:  # which settles it
+            legacy.run()
+            return
 
 
 def _codec_of(frame):
     """The codec of a first frame. PROTOCOL.md 3.1.6."""
     if len(frame) > 0 and (frame[0] & 0xF0 == 0x80 or frame[0] in (0xDE, 0xDF)):
-        return MessagePackCodec()
+        try:
+            return MessagePackCodec()
+        except ImportError:  # a package that is not installed
+            pass
     return JsonCodec()
+
+
+def _is_negotiation(frame):
+    """Whether a first frame is one. PROTOCOL.md 3.1.8."""
+    try:
+        message = json_decode(str(frame, "utf-8"))
+    except (ValueError, RecursionError):
+        return False
+    return type(message) is dict and message.get("type") == "protocol_negotiation"
 
 
 def _answer(worker, connection, offer):

@@ -23,7 +23,8 @@ from collections import deque
 # How long a handler may go on before the standby reads in place of the main thread. Short calls
 # that many callers make at once are quicker one after the other.
 MOMENT_S = 0.002
-# Requests beyond the capacity that are kept; then the standby stops reading.
+# Requests beyond the capacity that are kept, as long as they are not larger than a frame may be;
+# what comes then is turned away.
 MAX_WAITING_CALLS = 1024
 # Replies that the standby has given to others to write; then it writes itself.
 MAX_UNWRITTEN_REPLIES = 1024
@@ -53,6 +54,7 @@ class Threads:
         receive(frame): takes a frame in; what it asks for: a call to be run, bytes to be
             written as the reply, or None.
         refusal(error): the reply, or None, to frames that cannot be read any more.
+        turn_away(call): the reply to a call that is one too many.
         run(call): runs it, and writes its chunks; its last message, bytes to be written.
         write(payload): writes a frame.
         input_ended(): no more frames will come.
@@ -81,9 +83,6 @@ class Threads:
         self._threads = 1  # those that run calls
         self._waiting = deque()  # calls that no thread was free for
         self._waiting_bytes = 0
-        self._room = allocate_lock()  # taken while the standby waits until fewer are waiting
-        self._room.acquire()
-        self._room_wanted = False
         self._unwritten = 0
         self._outgoing = None
         self._input_ended = False
@@ -161,9 +160,6 @@ class Threads:
                 if self._waiting:
                     call = self._waiting.popleft()
                     self._waiting_bytes -= call.size
-                    if self._room_wanted:
-                        self._room_wanted = False
-                        self._room.release()
                     continue
                 self._idle.append(seat)
                 settled = self._is_settled()
@@ -284,7 +280,8 @@ class Threads:
             except RuntimeError:  # the system has no more threads
                 with self._lock:
                     self._threads -= 1
-        self._keep(call)
+        if not self._keep(call):
+            self._write_later(self._calls.turn_away(call))
 
     def _give(self, call):
         """Whether a thread was idle, which has the call now. With the lock."""
@@ -296,19 +293,19 @@ class Threads:
         return True
 
     def _keep(self, call):
-        while True:
-            with self._lock:
-                if self._give(call):  # one has become idle since
-                    return
-                if not self._waiting or (
-                    len(self._waiting) < MAX_WAITING_CALLS
-                    and self._waiting_bytes < self._connection.max_frame_bytes
-                ):
-                    self._waiting.append(call)
-                    self._waiting_bytes += call.size
-                    return
-                self._room_wanted = True
-            self._room.acquire()
+        """Whether the call is kept until a thread is free. PROTOCOL.md 6.8.3."""
+        with self._lock:
+            if self._give(call):  # one has become idle since
+                return True
+            in_flight = self._threads - len(self._idle) + len(self._waiting)
+            if in_flight >= self._capacity and (
+                len(self._waiting) >= MAX_WAITING_CALLS
+                or self._waiting_bytes >= self._connection.max_frame_bytes
+            ):
+                return False
+            self._waiting.append(call)
+            self._waiting_bytes += call.size
+            return True
 
     def _write_later(self, payload):
         """Has a reply written by another thread, since the reading must go on."""

@@ -131,9 +131,23 @@ class MessagePackCodec:
         self._lock = allocate_lock()
 
     def decode(self, data):
-        """The value of bytes. Raises DecodeError."""
+        """The value of bytes, by the rules for legacy peers. Raises DecodeError."""
         try:
-            return self._unpack(data, raw=False, strict_map_key=True)
+            if not needs_hooks(data):
+                return self._unpack(data, ext_hook=refuse_extension)
+        except Exception:  # what follows reads more, and says what is wrong
+            pass
+        try:
+            # Each byte that is no UTF-8 becomes half a character, of which none is UTF-8.
+            message = self._unpack(
+                data,
+                strict_map_key=False,
+                unicode_errors="surrogateescape",
+                object_pairs_hook=_with_legacy_keys,
+                list_hook=_with_legacy_texts,
+                ext_hook=refuse_extension,
+            )
+            return _legacy_text(message)
         except Exception as error:
             raise self._decode_error(error, data) from None
 
@@ -160,6 +174,67 @@ class MessagePackCodec:
         if type(request_id) is not int or request_id <= 0:
             request_id = None
         return DecodeError(str(error) or type(error).__name__, request_id)
+
+
+def refuse_extension(code, _data):
+    """Raises ValueError. PROTOCOL.md 2.2.6."""
+    raise ValueError(f"an extension (type {code})")
+
+
+def needs_hooks(data):
+    """Whether MessagePack may hold a key of bytes, or an extension that msgpack knows.
+
+    A bin begins with one of the first three; a timestamp, for which there is no ext_hook, is of
+    type -1 and has 4, 8 or 12 bytes. Looking for these is quicker than looking at each value.
+    """
+    return (
+        0xC4 in data
+        or 0xC5 in data
+        or 0xC6 in data
+        or b"\xd6\xff" in data
+        or b"\xd7\xff" in data
+        or b"\xc7\x0c\xff" in data
+    )
+
+
+def refuse_timestamps(values):
+    """The list as it is. Raises ValueError where one of its values is a timestamp."""
+    for value in values:
+        if type(value).__name__ == "Timestamp":
+            refuse_extension(-1, value)
+    return values
+
+
+def _legacy_text(value):
+    # A peer of version 1 may have packed bytes as str. PROTOCOL.md 2.2.8.
+    if type(value) is str and not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            return value.encode("utf-8", "surrogateescape")
+    return value
+
+
+def _with_legacy_texts(values):
+    return [_legacy_text(value) for value in refuse_timestamps(values)]
+
+
+def _with_legacy_keys(pairs):
+    refuse_timestamps([value for _, value in pairs])
+    return {_legacy_key(key): _legacy_text(value) for key, value in pairs}
+
+
+def _legacy_key(key):
+    """A key as text. PROTOCOL.md 2.7.5."""
+    if type(key) is bytes:
+        return key.decode("utf-8")
+    if type(key) is int:
+        return str(key)
+    if type(key) is not str:
+        raise ValueError(f"a key is of type {type(key).__name__}")
+    if type(_legacy_text(key)) is bytes:
+        raise ValueError("a key is a str that is no UTF-8")
+    return key
 
 
 def from_map_bytes(data):

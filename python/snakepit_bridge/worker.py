@@ -6,6 +6,7 @@ import sys
 import time
 from _thread import allocate_lock
 
+from . import forked
 from .calls import Context
 from .registry import Registry
 from .sessions import Sessions
@@ -64,8 +65,14 @@ class Worker:
         """Serves as the command line says, and exits; does not return.
 
         Exits 0 when the pool ends the worker, 1 when serving failed, 2 for usage.
+
+        Raises RuntimeError, and serves nothing, in a process that multiprocessing started
+        and that only imports the main module: call it under `if __name__ == "__main__":`.
+        Raises ForkedProcess, a RuntimeError, in one that a handler has forked.
         """
+        forked.check("worker.main()")
         options = _parse_command_line(self, sys.argv[1:] if argv is None else argv)
+        _refuse_multiprocessing(options.transport)
         if options.transport == "grpc":
             from .grpc_server import serve
         else:
@@ -179,12 +186,26 @@ class Worker:
 def _leave(status):
     """Ends the process, without waiting for threads that handlers have left behind."""
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, OSError, ValueError):
-            pass  # none, or closed
+    forked.close_streams()
     os._exit(status)
+
+
+def _refuse_multiprocessing(transport):
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return
+    # So multiprocessing itself tells a process that is started without the guard.
+    if getattr(process.current_process(), "_inheriting", False):
+        raise RuntimeError(
+            "worker.main() was called while multiprocessing imports the worker's main module"
+            " in a new process, which is no worker. Call it under the guard"
+            " `if __name__ == \"__main__\":`"
+        )
+    if transport == "stdio" and process.parent_process() is not None:
+        raise RuntimeError(
+            "worker.main() was called in a process of multiprocessing, whose stdin is /dev/null:"
+            " a worker over stdio is started as a program"
+        )
 
 
 def _rss_bytes():

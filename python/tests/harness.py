@@ -25,8 +25,9 @@ MANY = [os.path.join(HERE, "fixture_worker_of_four.py")]
 LIMIT_S = 20.0
 
 # What a pool passes on, but nothing that changes how Python starts.
-_ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-_ENVIRONMENT["PYTHONDONTWRITEBYTECODE"] = "1"
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+ENVIRONMENT["PYTHONDONTWRITEBYTECODE"] = "1"
+ENVIRONMENT["PYTHONPATH"] = PYTHON_PATH
 
 NEGOTIATION = {
     "type": "protocol_negotiation",
@@ -40,14 +41,20 @@ NEGOTIATION = {
 
 
 def start(arguments, stdin, stdout, **env):
-    """A worker process."""
+    """A worker process: what Python takes, or a program with its arguments."""
     return subprocess.Popen(
-        [sys.executable, *arguments],
+        command(arguments),
         stdin=stdin,
         stdout=stdout,
         stderr=subprocess.PIPE,
-        env={**_ENVIRONMENT, "PYTHONPATH": PYTHON_PATH, **env},
+        env={**ENVIRONMENT, **env},
     )
+
+
+def command(arguments):
+    """The argument vector of a worker."""
+    is_for_python = arguments[0] == "-m" or arguments[0].endswith(".py")
+    return [sys.executable, *arguments] if is_for_python else [*arguments]
 
 
 class WorkerTestCase(unittest.TestCase):
@@ -89,6 +96,18 @@ class WorkerTestCase(unittest.TestCase):
         return worker
 
 
+class CallsTestCase(WorkerTestCase):
+    def worker(self, arguments=None, **options):
+        return self.stdio(arguments or FIXTURE, negotiation=NEGOTIATION, **options)
+
+    def begin_waiting(self, worker, request_id=1, **args):
+        """Begins a call of until_cancelled; returns once its handler runs."""
+        started = self.fifo(f"started{request_id}")
+        worker.begin("until_cancelled", request_id, started=started, **args)
+        with open(started, "rb"):
+            pass
+
+
 class StdioWorker:
     """A worker process, and the pool's end of its stdio."""
 
@@ -125,9 +144,9 @@ class StdioWorker:
         payload = self.receive_bytes()
         return None if payload is None else json.loads(payload)
 
-    def call(self, command, request_id=1, **args):
+    def call(self, command, request_id=1, *, members=None, **args):
         """The reply to a request."""
-        self.send({"id": request_id, "command": command, "args": args})
+        self.begin(command, request_id, members=members, **args)
         return self.receive()
 
     def begin(self, command, request_id=1, *, members=None, **args):

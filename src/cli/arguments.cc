@@ -33,6 +33,7 @@ struct RawCall {
   int64_t repeat = 0;  // 0: not given
   int parallel = 1;
   bool verbose = false;
+  std::vector<std::string> variables;
   std::vector<std::string> worker;
 };
 
@@ -128,6 +129,11 @@ void AddCallFlags(CLI::App& app, RawCall& raw) {
   app.add_option("--parallel", raw.parallel, "Calls in flight at once, 1 (the default) to 1000")
       ->check(CLI::Range(1, kMaxParallel).description(""))
       ->type_name("N");
+  app.add_option("--env", raw.variables,
+                 "A variable for the workers, beside those named below: NAME passes yours\n"
+                 "on, NAME* all that begin so, NAME=VALUE sets it; repeatable")
+      ->type_name("NAME[=VALUE]")
+      ->allow_extra_args(false);
   app.add_flag("--verbose", raw.verbose, "Tell on stderr what the pool does");
   app.set_config("--config", "", "Read flags from a file; see below")->type_name("FILE");
   app.allow_config_extras(CLI::config_extras_mode::error);
@@ -180,6 +186,12 @@ CallArguments Judge(bool stream, RawCall raw) {
   call.workers = raw.workers > 0 ? raw.workers : std::min(raw.parallel, 2 * UsableProcessors());
   call.verbose = raw.verbose;
   call.worker = std::move(raw.worker);
+  Result<WorkerVariables> variables = ParseWorkerVariables(raw.variables);
+  if (!variables) throw UsageError{variables.error().message};
+  if (call.worker.empty() && variables->environment.contains("PYTHONPATH")) {
+    throw UsageError{"--env PYTHONPATH=... is for a worker after --; the bundled one has its own"};
+  }
+  call.variables = std::move(*variables);
   return call;
 }
 

@@ -11,6 +11,7 @@
 
 #include "snakepit/adapter.h"
 #include "snakepit/value.h"
+#include "src/cli/worker_variables.h"
 
 namespace snakepit {
 
@@ -34,6 +35,7 @@ struct CallArguments {
   int64_t repeat = 1;
   int parallel = 1;
   bool verbose = false;
+  WorkerVariables variables;
   std::vector<std::string> worker;  // empty: the bundled one
 };
 

@@ -85,6 +85,18 @@ TEST(Arguments, TheHandshakeIsLeftOutWhereAskedFor) {
   EXPECT_EQ(call.codec, Codec::kMessagePack);
 }
 
+TEST(Arguments, VariablesOfTheWorkersAreTaken) {
+  const CallArguments call =
+      Call({"exec", "ping", "--env", "HF_HOME", "--env=A=b c", "--env", "SLURM_*", "{}"});
+  EXPECT_EQ(call.variables.inherit, (Strings{"HF_HOME", "SLURM_*"}));
+  EXPECT_EQ(call.variables.environment.at("A"), "b c");
+  EXPECT_EQ(call.args, Value(Value::Map{}));
+  const CallArguments config =
+      Call({"exec", "ping", "--config", ConfigFile("env.toml", "env = [\"HF_HOME\", \"A=b\"]\n")});
+  EXPECT_EQ(config.variables.inherit, (Strings{"HF_HOME"}));
+  EXPECT_EQ(config.variables.environment.at("A"), "b");
+}
+
 TEST(Arguments, TheTimeoutBoundsTheStartToo) {
   EXPECT_EQ(Call({"exec", "ping", "--timeout", "3s"}).start_timeout, milliseconds(3'000));
   EXPECT_EQ(Call({"exec", "ping", "--timeout", "5m"}).start_timeout, milliseconds(20'000));
@@ -132,6 +144,9 @@ TEST(Arguments, WhatCannotBeRightIsUsage) {
   ExpectUsage({"exec", "ping", "--start-timeout", "x"}, "--start-timeout: a duration");
   ExpectUsage({"exec", "ping", "--session", ""}, "--session");
   ExpectUsage({"exec", "ping", "--session", std::string(257, 's')}, "--session");
+  ExpectUsage({"exec", "ping", "--env", "=x"}, "NAME=VALUE");
+  ExpectUsage({"exec", "ping", "--env", "SNAKEPIT_TOKEN=x"}, "the pool's to set");
+  ExpectUsage({"exec", "ping", "--env", "PYTHONPATH=/x"}, "the bundled one has its own");
   ExpectUsage({"exec", "ping", "--"}, "after -- comes");
   ExpectUsage({"exec", "ping", "--worker", "python3"}, "after --");
   ExpectUsage({"exec", "ping", "--workers"}, "--workers");

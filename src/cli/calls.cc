@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -41,6 +42,7 @@ Result<Adapter> MakeAdapter(const CallArguments& arguments) {
 Result<PoolOptions> MakePoolOptions(const CallArguments& arguments, Output& output) {
   Result<Adapter> adapter = MakeAdapter(arguments);
   if (!adapter) return Fail(std::move(adapter.error()));
+  arguments.variables.AddTo(*adapter);
   PoolOptions options{.adapter = std::move(*adapter), .workers = arguments.workers};
   options.adapter.start_timeout = arguments.start_timeout;
   options.stop_grace = kStopGrace;
@@ -64,8 +66,13 @@ class CallRun {
     std::vector<Summary> summaries(threads);
     {
       std::vector<std::jthread> callers;
-      for (Summary& summary : summaries) {
-        callers.emplace_back([this, &summary] { CallRepeatedly(summary); });
+      try {
+        for (Summary& summary : summaries) {
+          callers.emplace_back([this, &summary] { CallRepeatedly(summary); });
+        }
+      } catch (...) {  // no thread: those that are there make no more calls
+        begun_ = arguments_.repeat;
+        throw;
       }
     }
     Summary all;
@@ -100,24 +107,37 @@ class CallRun {
   }
 
   Result<void> Stream() {
-    const auto print = [this](const Chunk& chunk) {
-      Print(chunk.value);
-      return !interrupts_.requested();
+    const auto limit = arguments_.timeout.value_or(PoolOptions().stream_timeout);
+    const auto deadline = steady_clock::now() + limit;
+    bool is_read = true;
+    const auto print = [&](const Chunk& chunk) {
+      is_read = Print(chunk.value, deadline);
+      return is_read && !interrupts_.requested();
     };
     const Result<int64_t> result =
         arguments_.session.empty()
             ? pool_.ExecuteStream(arguments_.command, arguments_.args, print, options_)
             : pool_.ExecuteInSessionStream(arguments_.session, arguments_.command, arguments_.args,
                                            print, options_);
+    if (!is_read) {
+      return Fail(Error{.code = ErrorCode::kDeadlineExceeded,
+                        .message = "its limit of " + std::to_string(limit.count()) +
+                                   " ms passed before its next chunk could be written to stdout",
+                        .may_have_run = true});
+    }
     if (!result) return Fail(result.error());
     return {};
   }
 
-  void Print(const Value& value) {
-    const int error = output_.Result(value);
-    if (error == 0 || interrupts_.requested()) return;
+  // A stream goes on while its chunks are printed, and so does its time: false when that is over. A
+  // result waits for its reader as long as that takes, or until a stop is asked for.
+  bool Print(const Value& value, std::optional<steady_clock::time_point> deadline = {}) {
+    const int error = output_.Result(value, deadline);
+    if (error == ETIMEDOUT) return false;
+    if (error == 0 || interrupts_.requested()) return true;
     if (error != EPIPE) output_.Line("error: cannot write to stdout: " + ErrnoMessage(error));
     interrupts_.Request(error == EPIPE ? kOutputGoneExitCode : 1);
+    return true;
   }
 
   const CallArguments& arguments_;

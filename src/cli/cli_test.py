@@ -5,7 +5,7 @@ import os
 import stat
 import unittest
 
-from cli_testing import CliTestCase, Timer, legacy, misbehaving
+from cli_testing import PYTHON, CliTestCase, Timer, legacy, misbehaving
 
 
 class ExecTest(CliTestCase):
@@ -73,6 +73,38 @@ class ExecTest(CliTestCase):
         self.assertEqual(code, 0)
         self.assertEqual(out.count("\n"), 1)
         self.assertRegex(err, r"(?m)^pool: worker 0 \(pid \d+\) is ready")
+
+    def test_a_worker_gets_the_variables_that_env_names(self):
+        script = "import os, sys; print(sorted(os.environ.items()), file=sys.stderr)"
+        self.environment.update(HF_HOME="/models", CUDA_VISIBLE_DEVICES="3", HIDDEN="h")
+        _, _, err = self.run_cli(
+            *("exec", "ping", "--env", "HF_HOME", "--env", "OMP_NUM_THREADS=2"),
+            *("--", PYTHON, "-c", script),
+        )
+        self.assertIn("('HF_HOME', '/models')", err)
+        self.assertIn("('OMP_NUM_THREADS', '2')", err)
+        self.assertNotIn("CUDA_VISIBLE_DEVICES", err)
+        self.assertNotIn("HIDDEN", err)
+
+    def test_verbose_names_once_what_is_not_passed_on(self):
+        self.environment.update(CUDA_VISIBLE_DEVICES="3", HF_HOME="/models", HIDDEN="hush")
+        code, _, err = self.run_cli(
+            *("exec", "ping", "--env", "HF_HOME", "--verbose", "--workers", "2")
+        )
+        self.assertEqual(code, 0, err)
+        lines = [line for line in err.splitlines() if "do not inherit" in line]
+        self.assertEqual(len(lines), 1, err)
+        self.assertIn("CUDA_VISIBLE_DEVICES, ", lines[0])
+        self.assertIn("HIDDEN", lines[0])
+        self.assertNotIn("HF_HOME", lines[0])
+        self.assertNotIn("hush", err)
+
+    def test_help_names_what_a_worker_inherits(self):
+        code, out, _ = self.run_cli("exec", "--help")
+        self.assertEqual(code, 0)
+        self.assertIn("--env NAME[=VALUE]", out)
+        self.assertIn("a worker has, where they are set, PATH, HOME, USER,", out)
+        self.assertLess(max(map(len, out.splitlines())), 101)
 
     def test_stdout_that_cannot_be_written_is_a_failure(self):
         with open("/dev/full", "w") as full:
@@ -202,6 +234,33 @@ class WorkerTest(CliTestCase):
         out, err = process.communicate(timeout=60)
         self.assertEqual(os.listdir(self.folder), [os.path.basename(path)])
         return process.returncode, out, err
+
+    def test_a_worker_with_another_codec_is_told_by_its_flag(self):
+        msgpack = ("v2_bridge.py", "--protocol", "msgpack")
+        for flags, worker, other in (
+            (["--codec", "json"], msgpack, "msgpack"),
+            (["--codec", "msgpack"], ["v1_bridge.py"], "json"),
+            (["--codec", "msgpack"], ["js_bridge.py"], "json"),
+            (["--codec", "json", "--no-handshake"], msgpack, "msgpack"),
+        ):
+            with self.subTest(flags=flags, worker=worker):
+                code, _, err = self.run_cli("exec", "ping", *flags, *legacy(*worker))
+                self.assertEqual(code, 1)
+                self.assertRegex(err, f"\n  hint: .*--codec {other}")
+
+    def test_a_worker_that_serves_another_service_is_told_so(self):
+        script = (
+            "import grpc, sys\n"
+            "from concurrent import futures\n"
+            "server = grpc.server(futures.ThreadPoolExecutor())\n"
+            "server.add_insecure_port('unix:' + sys.argv[1])\n"
+            "server.start()\n"
+            "server.wait_for_termination()\n"
+        )
+        worker = ("--", PYTHON, "-c", script, "{socket}")
+        code, _, err = self.run_cli("exec", "ping", "--transport", "grpc", *worker)
+        self.assertEqual(code, 1)
+        self.assertRegex(err, "^error: START_FAILED: .*not the service snakepit.SnakepitBridge")
 
     def test_a_worker_that_exits_at_once(self):
         for workers in ("1", "3"):

@@ -146,10 +146,11 @@ class Demo {
 }  // namespace
 
 int RunDemo(const DemoArguments& arguments, Interrupts& interrupts, Output& output) {
-  Console console(ConsoleStyle::Of(STDOUT_FILENO), [&interrupts](std::string_view text) {
-    if (interrupts.exit_code() == kOutputGoneExitCode) return;
-    const int error = WriteAll(STDOUT_FILENO, text);
-    if (error != 0) interrupts.Request(error == EPIPE ? kOutputGoneExitCode : 1);
+  Console console(ConsoleStyle::Of(STDOUT_FILENO), [&interrupts, &output](std::string_view text) {
+    if (interrupts.requested()) return;
+    const int error = output.Text(text);
+    if (error == 0 || error == ECANCELED) return;
+    interrupts.Request(error == EPIPE ? kOutputGoneExitCode : 1);
   });
   return Demo(arguments, interrupts, output, console).Run();
 }

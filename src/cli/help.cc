@@ -1,5 +1,7 @@
 #include "src/cli/help.h"
 
+#include "src/cli/worker_variables.h"
+
 namespace snakepit {
 namespace {
 
@@ -9,6 +11,7 @@ constexpr char kExecExamples[] = R"(Examples:
   snakepit exec echo '{"n": 1}' --repeat 1000 --parallel 4 --workers 4
   snakepit exec ping -- python3 my_worker.py
   snakepit exec ping --transport grpc -- python3 grpc_bridge.py --port {port}
+  snakepit exec generate --env HF_HOME --env CUDA_VISIBLE_DEVICES=1 -- python3 my_worker.py
 )";
 
 constexpr char kStreamExamples[] = R"(Examples:
@@ -22,6 +25,10 @@ constexpr char kCallNotes[] = R"(
 Worker: what follows -- is its command line, run verbatim and without a shell. {port} in it becomes
   a free TCP port, {socket} the path of a Unix socket, {worker_id} the worker's name. A gRPC worker
   with neither {port} nor {socket} says itself where it serves. Without -- the bundled worker runs.
+
+)";
+
+constexpr char kMoreCallNotes[] = R"(
 
 Output: one line of JSON a result or chunk on stdout; errors, the workers' stderr and all else on
   stderr. Exit code: 0 all went well, 1 a call (or the start of a worker) failed, 2 usage,
@@ -67,7 +74,10 @@ Examples:
 )";
 
 std::string CallHelpFooter(bool stream) {
-  return std::string(stream ? kStreamExamples : kExecExamples) + kCallNotes;
+  return std::string(stream ? kStreamExamples : kExecExamples) + kCallNotes +
+         InheritedVariablesText("Environment: of yours a worker has, where they are set,",
+                                "and what --env adds. --verbose names the others.") +
+         kMoreCallNotes;
 }
 
 }  // namespace snakepit

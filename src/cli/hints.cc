@@ -22,7 +22,16 @@ bool HasAddress(const CallArguments& call) {
   });
 }
 
+// As --codec has them.
+std::string CodecFlag(Codec codec) { return codec == Codec::kJson ? "json" : "msgpack"; }
+std::string OtherCodec(Codec codec) { return codec == Codec::kJson ? "msgpack" : "json"; }
+
+bool Says(const Error& error, std::string_view part) {
+  return error.message.find(part) != std::string::npos;
+}
+
 std::string AfterStartFailed(const Error& error, const CallArguments& call) {
+  if (const auto hint = CodecHint(error, call.codec, call.handshake); !hint.empty()) return hint;
   if (!error.exit) return {};  // the program did not run, and the message says what would help
   if (IsBundled(call)) return "see what it wrote to stderr";
   if (call.transport == TransportKind::kGrpc && *error.exit == ExitStatus{}) {
@@ -35,7 +44,9 @@ std::string AfterStartFailed(const Error& error, const CallArguments& call) {
     return "run it by itself, with a port of your choice, and see why it ends: " +
            ShellCommand(call.worker);
   }
-  return "run it by itself and see why it ends: " + ShellCommand(call.worker);
+  return "run it by itself (with all of your variables, of which a worker has few: --env) and see "
+         "why it ends: " +
+         ShellCommand(call.worker);
 }
 
 std::string AfterStartTimeout(const CallArguments& call) {
@@ -47,17 +58,20 @@ std::string AfterStartTimeout(const CallArguments& call) {
            more_time;
   }
   if (!call.handshake) {
-    return "does it wait for a handshake? then leave --no-handshake out; else " + more_time;
+    return "does it wait for a handshake? then leave --no-handshake out; does it speak another "
+           "codec? then --codec " +
+           OtherCodec(*call.codec) + "; else " + more_time;
   }
   return "does it expect no handshake? then --no-handshake, with its --codec; does it speak gRPC? "
          "then --transport grpc; else " +
          more_time;
 }
 
-std::string AfterProtocolError(const CallArguments& call) {
+std::string AfterProtocolError(const Error& error, const CallArguments& call) {
   if (call.transport == TransportKind::kGrpc) {
     return "see how the worker makes its replies: they are to be as proto/snakepit.proto says";
   }
+  if (const auto hint = CodecHint(error, call.codec, call.handshake); !hint.empty()) return hint;
   return "on stdio a worker's stdout carries nothing but frames: have it print to stderr";
 }
 
@@ -102,7 +116,7 @@ std::string HintFor(const Error& error, const CallArguments& call) {
                  ? "the command may have run, wholly or in part: repeat it only if that is safe"
                  : "the command did not run: it is safe to repeat it";
     case ErrorCode::kProtocolError:
-      return AfterProtocolError(call);
+      return AfterProtocolError(error, call);
     case ErrorCode::kMessageTooLarge:
       return "send or return less at once, or in chunks: snakepit stream";
     case ErrorCode::kCancelled:
@@ -113,6 +127,21 @@ std::string HintFor(const Error& error, const CallArguments& call) {
       return {};
   }
   return {};
+}
+
+std::string CodecHint(const Error& error, std::optional<Codec> codec, bool handshake) {
+  const bool is_start =
+      error.code == ErrorCode::kProtocolError || error.code == ErrorCode::kStartFailed;
+  if (!is_start || !codec) return {};
+  // The words of the handshake (src/wire/handshake.h).
+  if (Says(error, "was offered") || Says(error, "refused the handshake")) {
+    return "the worker does not speak " + CodecFlag(*codec) +
+           ", which is all that --codec offers: leave --codec out, or --codec " +
+           OtherCodec(*codec);
+  }
+  if (handshake || !Says(error, "did not start")) return {};
+  return "does the worker speak another codec? then --codec " + OtherCodec(*codec) +
+         "; else, a worker's stdout carries nothing but frames: have it print to stderr";
 }
 
 std::string ShellCommand(const std::vector<std::string>& argv) {

@@ -51,6 +51,7 @@ TEST(Hints, AWorkerThatEndsAtOnceOverGrpcMayServeOnlyStdio) {
 TEST(Hints, AWorkerThatRanAndEndedIsToBeRunByHand) {
   Error error{.code = ErrorCode::kStartFailed, .exit = ExitStatus{.code = 3}};
   ExpectHas(HintFor(error, OwnWorker()), "why it ends: python3 'my worker.py'");
+  ExpectHas(HintFor(error, OwnWorker()), "--env");
   error.exit.reset();
   EXPECT_EQ(HintFor(error, OwnWorker()), "");
 }
@@ -72,6 +73,24 @@ TEST(Hints, AStartThatHangsMayBeTheWrongProtocol) {
 
 TEST(Hints, PollutedStdoutIsTheWorkersToKeepClean) {
   ExpectHas(Hint(ErrorCode::kProtocolError, OwnWorker()), "stderr");
+}
+
+TEST(Hints, AnotherCodecIsToldByItsFlag) {
+  CallArguments call = OwnWorker();
+  call.codec = Codec::kMessagePack;
+  Error error{.code = ErrorCode::kProtocolError,
+              .message =
+                  "worker 0 did not start: handshake: the worker knows no handshake and "
+                  "speaks json, but only msgpack was offered, in \"{}\""};
+  ExpectHas(HintFor(error, call), "leave --codec out, or --codec json");
+  error = {.code = ErrorCode::kStartFailed,
+           .message = "worker 0 did not start: the worker refused the handshake: json alone"};
+  ExpectHas(HintFor(error, call), "leave --codec out, or --codec json");
+  call.codec = Codec::kJson;
+  call.handshake = false;
+  error = {.code = ErrorCode::kProtocolError, .message = "worker 0 did not start: no JSON"};
+  ExpectHas(HintFor(error, call), "--codec msgpack");
+  ExpectHas(Hint(ErrorCode::kStartTimeout, call), "--codec msgpack");
 }
 
 TEST(Hints, AReplyOverGrpcIsAsTheServiceHasIt) {

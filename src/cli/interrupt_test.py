@@ -1,11 +1,15 @@
 """The command `snakepit` when it is to stop early: nothing is left running."""
 
+import contextlib
 import os
 import signal
 import subprocess
+import time
 import unittest
 
-from cli_testing import CliTestCase, Timer, misbehaving
+from cli_testing import LIMIT_S, CliTestCase, Timer, misbehaving
+
+WRITE = 1  # the number of write(2) on x86-64
 
 SLOW_STREAM = ("stream", "ping_stream", '{"count": 2, "interval": 3600}')
 
@@ -104,6 +108,102 @@ class InterruptTest(CliTestCase):
         self.assertEqual(self.wait_for_exit(process), 141)
         self.assertEqual(process.stderr.read(), "")
         self.assert_nothing_left(process.pid)
+
+    def full_pipe(self):
+        """The write end of a pipe that takes nothing more. Nobody reads it."""
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        self.addCleanup(os.close, writer)
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x" * 4096)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x")
+        os.set_blocking(writer, True)
+        return writer
+
+    def test_a_signal_gets_through_when_nobody_reads_stdout(self):
+        cases = {
+            "exec": ("exec", "ping", "--repeat", "1000", "--parallel", "2"),
+            "stream": ("stream", "ping_stream", '{"count": 1000, "interval": 0}'),
+            "demo": ("demo", "--workers", "2"),
+        }
+        for name, arguments in cases.items():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                with self.subTest(name, number=number):
+                    process = self.start(*arguments, stdout=self.full_pipe())
+                    self.wait_until_blocked(process)
+                    with Timer() as timer:
+                        process.send_signal(number)
+                        self.assertEqual(self.wait_for_exit(process), 128 + number)
+                    self.assertLess(timer.seconds, 9)
+                    self.assertIn(f"{number.name}: stopping", process.stderr.read())
+                    self.assert_nothing_left(process.pid)
+
+    def test_a_signal_gets_through_when_nobody_reads_stderr(self):
+        process = self.start(
+            *("exec", "echo", "--repeat", "1000000000", "--verbose", "--workers", "2"),
+            stderr=self.full_pipe(),
+        )
+        process.stdout.readline()
+        process.stdout.readline()
+        with Timer() as timer:
+            process.send_signal(signal.SIGTERM)
+            process.stdout.read()
+            self.assertEqual(self.wait_for_exit(process), 128 + signal.SIGTERM)
+        self.assertLess(timer.seconds, 9)
+        self.assert_nothing_left(process.pid)
+
+    def test_a_signal_ends_the_help_that_nobody_reads(self):
+        process = self.start("exec", "--help", stdout=self.full_pipe())
+        self.wait_until_blocked(process)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(self.wait_for_exit(process), -signal.SIGINT)
+
+    def test_a_deadline_holds_when_nobody_reads_stdout(self):
+        process = self.start(
+            *("stream", "ping_stream", '{"count": 1000, "interval": 0}'),
+            *("--timeout", "1s", "--start-timeout", "20s"),
+            stdout=self.full_pipe(),
+        )
+        self.assertEqual(self.wait_for_exit(process), 1)
+        self.assertRegex(
+            process.stderr.read(), "^error: DEADLINE_EXCEEDED: its limit of 1000 ms .* stdout"
+        )
+        self.assert_nothing_left(process.pid)
+
+    def test_a_deadline_and_the_exit_hold_when_nobody_reads_stderr(self):
+        process = self.start(
+            *("exec", "fault", "--verbose", "--timeout", "1s", "--start-timeout", "20s"),
+            *misbehaving("silent"),
+            stderr=self.full_pipe(),
+        )
+        self.assertEqual(self.wait_for_exit(process), 1)
+        self.assert_nothing_left(process.pid)
+
+    def test_a_slow_reader_of_stdout_gets_everything(self):
+        count = 3000
+        process = self.start("exec", "echo", '{"text": "' + 100 * "x" + '"}', "--repeat", str(count))
+        self.wait_until_blocked(process)
+        lines = process.stdout.read().splitlines()
+        self.assertEqual(len(lines), count)
+        self.assertTrue(all(line.endswith("}") for line in lines))
+        self.assertEqual(self.wait_for_exit(process), 0)
+
+    def wait_until_blocked(self, process):
+        """A thread of the command waits to write to a pipe."""
+        folder = f"/proc/{process.pid}/task"
+        end = time.monotonic() + LIMIT_S
+        while time.monotonic() < end:
+            for thread in os.listdir(folder):
+                with contextlib.suppress(OSError):
+                    with open(f"{folder}/{thread}/syscall", encoding="utf-8") as file:
+                        if file.read().split()[0] == str(WRITE):
+                            return
+            time.sleep(0.01)  # there is no event to wait for
+        self.fail("nothing is written")
 
 
 if __name__ == "__main__":

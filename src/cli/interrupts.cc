@@ -12,8 +12,6 @@
 #include <cstring>
 #include <string>
 
-#include "src/cli/output.h"
-
 namespace snakepit {
 namespace {
 
@@ -35,9 +33,10 @@ void Interrupts::BlockSignals() {
   const sigset_t set = StopSignals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGPIPE, SIG_IGN);  // a write says EPIPE instead
+  std::signal(SIGXFSZ, SIG_IGN);  // and EFBIG
 }
 
-Interrupts::Interrupts(int out_fd) {
+Interrupts::Interrupts(int out_fd, Output& output) : output_(output) {
   const sigset_t set = StopSignals();
   signals_ = UniqueFd(signalfd(-1, &set, SFD_CLOEXEC));
   wake_ = UniqueFd(eventfd(0, EFD_CLOEXEC));
@@ -56,8 +55,12 @@ Interrupts::~Interrupts() {
 
 void Interrupts::Request(int exit_code) {
   std::lock_guard lock(mutex_);
-  if (exits_at_once_) ExitNow(exit_code);
   if (exit_code_ == 0) exit_code_ = exit_code;
+  output_.StopWaiting();  // who is woken finds that a stop was requested
+  if (exits_at_once_) {
+    output_.Finish();
+    ExitNow(exit_code);
+  }
   changed_.notify_all();
 }
 
@@ -92,7 +95,7 @@ void Interrupts::Listen(int out_fd) {
 void Interrupts::OnSignal(int signal) {
   if (requested()) ExitNow(128 + signal);
   const std::string name = sigabbrev_np(signal);
-  WriteAll(STDERR_FILENO, "snakepit: SIG" + name + ": stopping\n");
+  output_.Line("snakepit: SIG" + name + ": stopping");
   Request(128 + signal);
 }
 

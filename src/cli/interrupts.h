@@ -9,6 +9,7 @@
 
 #include "snakepit/pool.h"
 #include "src/base/fd.h"
+#include "src/cli/output.h"
 
 namespace snakepit {
 
@@ -16,7 +17,8 @@ inline constexpr int kOutputGoneExitCode = 141;  // what a shell says of an end 
 
 // SIGINT, SIGTERM and SIGHUP ask to stop, with exit code 128 + signal; a second one exits at once,
 // and so does a stop that takes over ten seconds. A process that ends so takes its workers with it:
-// the pool's guardian kills them. All methods may be called from any thread.
+// the pool's guardian kills them. A stop also ends the waiting for somebody to read stdout. All
+// methods may be called from any thread.
 class Interrupts {
  public:
   // Keeps the signals from the default, deadly action. To be called before any thread is started,
@@ -24,7 +26,8 @@ class Interrupts {
   static void BlockSignals();
 
   // `out_fd` is watched: when it is a pipe that nobody reads any more, that asks to stop, too.
-  explicit Interrupts(int out_fd);
+  // `output` must live longer than this.
+  Interrupts(int out_fd, Output& output);
   ~Interrupts();
   Interrupts(const Interrupts&) = delete;
   Interrupts& operator=(const Interrupts&) = delete;
@@ -45,6 +48,7 @@ class Interrupts {
   void Listen(int out_fd);
   void OnSignal(int signal);
 
+  Output& output_;
   UniqueFd signals_;
   UniqueFd wake_;
   mutable std::mutex mutex_;

@@ -17,7 +17,12 @@ constexpr size_t kMostFailures = 100;
 
 Load::Load(Pool& pool, Interrupts& interrupts, int threads, std::vector<pid_t> old_pids)
     : pool_(pool), interrupts_(interrupts), old_pids_(std::move(old_pids)) {
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { CallRepeatedly(); });
+  try {
+    for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { CallRepeatedly(); });
+  } catch (...) {
+    Stop();
+    throw;
+  }
 }
 
 Load::~Load() { Stop(); }

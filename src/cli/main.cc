@@ -4,9 +4,11 @@
 
 #include <cstdlib>
 #include <string>
+#include <system_error>
 #include <variant>
 #include <vector>
 
+#include "src/base/threads.h"
 #include "src/cli/arguments.h"
 #include "src/cli/calls.h"
 #include "src/cli/demo.h"
@@ -29,15 +31,19 @@ void FillStandardStreams() {
 int Run(const std::vector<std::string>& arguments) {
   const ParsedArguments parsed = ParseArguments(arguments);
   if (const auto* print = std::get_if<PrintAndExit>(&parsed)) {
+    // There is nothing to stop in order: a signal, if it comes, does what it does by default.
     const int error = WriteAll(print->exit_code == 0 ? STDOUT_FILENO : STDERR_FILENO, print->text);
     return error == 0 || print->exit_code != 0 ? print->exit_code : 1;
   }
-  Interrupts interrupts(STDOUT_FILENO);
+  Interrupts::BlockSignals();
   Output output(STDOUT_FILENO, STDERR_FILENO);
-  if (const auto* demo = std::get_if<DemoArguments>(&parsed)) {
-    return RunDemo(*demo, interrupts, output);
-  }
-  return RunCalls(std::get<CallArguments>(parsed), interrupts, output);
+  Interrupts interrupts(STDOUT_FILENO, output);
+  const auto* demo = std::get_if<DemoArguments>(&parsed);
+  const int exit_code = demo != nullptr
+                            ? RunDemo(*demo, interrupts, output)
+                            : RunCalls(std::get<CallArguments>(parsed), interrupts, output);
+  output.Finish();
+  return interrupts.requested() ? interrupts.exit_code() : exit_code;
 }
 
 }  // namespace
@@ -45,9 +51,15 @@ int Run(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   snakepit::FillStandardStreams();
-  snakepit::Interrupts::BlockSignals();
   // `bazel run` starts a program in a folder of its own and says where the user is: relative paths
   // are meant from there.
   if (const char* directory = std::getenv("BUILD_WORKING_DIRECTORY")) (void)!chdir(directory);
-  return snakepit::Run({argv + 1, argv + argc});
+  try {
+    return snakepit::Run({argv + 1, argv + argc});
+  } catch (const std::system_error& error) {  // of the start of a thread
+    snakepit::WriteAll(STDERR_FILENO,
+                       std::string("error: INTERNAL: cannot start a thread: ") + error.what() +
+                           snakepit::ProcessLimitAdvice(error.code().value()) + "\n");
+    return 1;
+  }
 }

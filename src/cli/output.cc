@@ -1,13 +1,15 @@
 #include "src/cli/output.h"
 
-#include <poll.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 
 namespace snakepit {
 namespace {
+
+using std::chrono::milliseconds;
+
+// What Finish() waits for: so long without progress, and after a stop for so long in all.
+constexpr milliseconds kPatience{1'000};
+constexpr milliseconds kPatienceAfterStop{300};
 
 // Of the end of a worker's stderr, so many lines are shown: the last say what went wrong.
 constexpr size_t kTailLines = 12;
@@ -27,41 +29,35 @@ std::vector<std::string_view> LastLines(std::string_view text) {
 
 }  // namespace
 
-int WriteAll(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = write(fd, text.data(), text.size());
-    if (written >= 0) {
-      text.remove_prefix(static_cast<size_t>(written));
-    } else if (errno == EAGAIN) {  // somebody else made it non-blocking
-      pollfd ready{.fd = fd, .events = POLLOUT, .revents = 0};
-      poll(&ready, 1, -1);
-    } else if (errno != EINTR) {
-      return errno;
-    }
-  }
-  return 0;
-}
-
-int Output::Result(const Value& value) {
-  std::string line = value.ToJson();
-  line += '\n';
-  std::lock_guard lock(out_mutex_);
-  if (out_error_ == 0) out_error_ = WriteAll(out_fd_, line);
-  return out_error_;
+int Output::Result(const Value& value, std::optional<Writer::SteadyTime> deadline) {
+  return out_.Write(value.ToJson() + "\n", deadline);
 }
 
 void Output::Line(std::string_view text) {
-  std::lock_guard lock(err_mutex_);
+  std::lock_guard lock(mutex_);
   LineLocked(text);
 }
 
 void Output::LineLocked(std::string_view text) {
-  std::string line(text);
-  line += '\n';
-  WriteAll(err_fd_, line);  // if nobody reads it, nobody is to be told
-  line.pop_back();
-  last_lines_.push_back(std::move(line));
+  if (TellOfDroppedLocked() && PostLocked(text)) return;
+  ++dropped_lines_;
+}
+
+bool Output::TellOfDroppedLocked() {
+  if (dropped_lines_ == 0) return true;
+  if (!PostLocked("snakepit: " + std::to_string(dropped_lines_) +
+                  " lines are missing here: stderr was not read fast enough")) {
+    return false;
+  }
+  dropped_lines_ = 0;
+  return true;
+}
+
+bool Output::PostLocked(std::string_view line) {
+  if (!err_.Post(std::string(line) + "\n")) return false;
+  last_lines_.emplace_back(line);
   if (last_lines_.size() > kTailLines) last_lines_.erase(last_lines_.begin());
+  return true;
 }
 
 void Output::Log(LogLevel level, std::string_view text, bool verbose) {
@@ -82,7 +78,7 @@ bool Output::StandsAbove(int worker, const std::vector<std::string_view>& lines)
 }
 
 void Output::Failure(const Error& error, std::string_view hint) {
-  std::lock_guard lock(err_mutex_);
+  std::lock_guard lock(mutex_);
   const std::vector<std::string_view> tail = LastLines(error.stderr_tail);
   const bool stands_above = StandsAbove(error.worker_id, tail);
   LineLocked("error: " + error.ToString());
@@ -96,5 +92,20 @@ void Output::Failure(const Error& error, std::string_view hint) {
 void Output::FailureLine(const Error& error) { Line("error: " + error.ToString()); }
 
 void Output::Hint(std::string_view hint) { Line("  hint: " + std::string(hint)); }
+
+void Output::StopWaiting() {
+  out_.StopWaiting();
+  err_.StopWaiting();
+}
+
+void Output::Finish() {
+  if (err_.Flush(kPatience, kPatienceAfterStop)) {
+    std::unique_lock lock(mutex_);
+    TellOfDroppedLocked();
+    lock.unlock();
+    err_.Flush(kPatience, kPatienceAfterStop);
+  }
+  out_.Flush(kPatience, kPatienceAfterStop);
+}
 
 }  // namespace snakepit

@@ -1,8 +1,12 @@
-// What the command writes: results to stdout, all else to stderr.
+// What the command writes: results to stdout, all else to stderr. That nobody reads either holds up
+// no more than the results themselves.
 #ifndef SNAKEPIT_SRC_CLI_OUTPUT_H_
 #define SNAKEPIT_SRC_CLI_OUTPUT_H_
 
+#include <chrono>
+#include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,20 +14,24 @@
 #include "snakepit/error.h"
 #include "snakepit/pool.h"
 #include "snakepit/value.h"
+#include "src/cli/writer.h"
 
 namespace snakepit {
 
-// Writes all of it, waiting where that is needed: 0, or the errno of the failure.
-int WriteAll(int fd, std::string_view text);
-
-// Safe to use from any thread; lines are never mixed.
+// Safe to use from any thread; lines are never mixed. What goes to stderr is not waited for: where
+// too much of it is unread (Writer::kMostPostedBytes), lines are dropped, and a later one says how
+// many.
 class Output {
  public:
-  Output(int out_fd, int err_fd) : out_fd_(out_fd), err_fd_(err_fd) {}
+  Output(int out_fd, int err_fd) : out_(out_fd), err_(err_fd) {}
 
-  // The value as one line of JSON, written at once: 0, or the errno of the failure. After a failure
-  // nothing more is written.
-  int Result(const Value& value);
+  // The value as one line of JSON on stdout, written when this returns: 0, or the errno of the
+  // failure, after which nothing more is written. ETIMEDOUT: it was not read before the deadline.
+  // ECANCELED: StopWaiting().
+  int Result(const Value& value, std::optional<Writer::SteadyTime> deadline = {});
+
+  // The text on stdout, likewise.
+  int Text(std::string_view text) { return out_.Write(std::string(text)); }
 
   // A line on stderr, which may hold others.
   void Line(std::string_view text);
@@ -42,15 +50,23 @@ class Output {
   // "  hint: …".
   void Hint(std::string_view hint);
 
+  // Nobody waits any more for what goes to stdout to be read.
+  void StopWaiting();
+
+  // Gives what is not written yet the time that somebody who reads needs; less after StopWaiting().
+  void Finish();
+
  private:
   void LineLocked(std::string_view text);
+  // False: there is no room for that either.
+  bool TellOfDroppedLocked();
+  bool PostLocked(std::string_view line);
   bool StandsAbove(int worker, const std::vector<std::string_view>& lines) const;
 
-  const int out_fd_;
-  const int err_fd_;
-  std::mutex out_mutex_;
-  int out_error_ = 0;
-  std::mutex err_mutex_;
+  Writer out_;
+  Writer err_;
+  std::mutex mutex_;
+  int64_t dropped_lines_ = 0;            // on stderr, not told of yet
   std::vector<std::string> last_lines_;  // the latest lines on stderr, the oldest first
 };
 

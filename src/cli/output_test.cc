@@ -33,7 +33,10 @@ class OutputTest : public testing::Test {
     return n > 0 ? std::string(buffer, n) : "";
   }
   std::string Out() { return Read(out_.first.get()); }
-  std::string Err() { return Read(err_.first.get()); }
+  std::string Err() {
+    output_->Finish();
+    return Read(err_.first.get());
+  }
 
   FdPair out_, err_;
   std::optional<Output> output_;
@@ -102,22 +105,22 @@ TEST_F(OutputTest, AfterAFailedWriteNothingMoreIsWritten) {
   EXPECT_EQ(output_->Result(Value(2)), EPIPE);
 }
 
-TEST(WriteAll, WaitsForAPipeThatIsNonBlocking) {
-  FdPair pipe = std::move(*OpenPipe());
-  ASSERT_TRUE(SetNonBlocking(pipe.second.get()));
-  const std::string text(1 << 20, 'x');  // more than a pipe holds
-  size_t read_bytes = 0;
-  std::thread reader([&] {
-    char buffer[65536];
-    while (read_bytes < text.size()) {
-      const ssize_t n = read(pipe.first.get(), buffer, sizeof buffer);
-      if (n <= 0) return;
-      read_bytes += n;
-    }
-  });
-  EXPECT_EQ(WriteAll(pipe.second.get(), text), 0);
-  reader.join();
-  EXPECT_EQ(read_bytes, text.size());
+TEST_F(OutputTest, LinesThatNobodyReadsAreDroppedAndCounted) {
+  const std::string line(Writer::kMostPostedBytes / 8, 'x');
+  for (int i = 0; i < 100; ++i) output_->Log(LogLevel::kInfo, line, false);  // none of them waits
+  std::string text;
+  for (int i = 0; i < 1'000'000 && text.find("lines are missing here") == std::string::npos; ++i) {
+    output_->Line("next");
+    text += Read(err_.first.get());
+  }
+  EXPECT_NE(text.find("lines are missing here: stderr was not read fast enough\n"),
+            std::string::npos);
+}
+
+TEST_F(OutputTest, AResultIsNotHeldUpByAFullStderr) {
+  output_->Line(std::string(Writer::kMostPostedBytes / 2, 'x'));
+  EXPECT_EQ(output_->Result(Value(1)), 0);
+  EXPECT_EQ(Out(), "1\n");
 }
 
 }  // namespace

@@ -6,12 +6,22 @@
 
 #include "src/pool/options.h"
 #include "src/pool/pool_impl.h"
+#include "src/value/json.h"
 #include "src/value/memory.h"
 
 namespace snakepit {
 namespace {
 
 using std::chrono::steady_clock;
+
+// A call that the transport threw out of: there is no memory, say. Nobody knows how far it has got.
+template <typename T>
+CallOutcome<T> Thrown(const std::exception& error) {
+  return {
+      Fail(MayHaveRun({.code = ErrorCode::kInternal,
+                       .message = std::string("the call failed in the pool: ") + error.what()})),
+      AfterCall::kUnusable};
+}
 
 // Between two looks of a waiting thread at the core's clock.
 constexpr std::chrono::milliseconds kTick{10};
@@ -24,7 +34,7 @@ Result<CallRequest> Pool::Impl::MakeRequest(std::string_view session_id, std::st
   if (command.empty()) return Fail(ErrorCode::kInvalidArgument, "the command is empty");
   if (!args.is_map() && !args.is_null()) {
     return Fail(ErrorCode::kInvalidArgument,
-                "the arguments of a command are a map, not " + args.ToJson());
+                "the arguments of a command are a map, not " + BriefJson(args));
   }
   const auto timeout = options.timeout.value_or(default_timeout);
   if (timeout.count() < 1 || timeout > kLongestTimeout) {
@@ -188,7 +198,9 @@ Result<T> Pool::Impl::Run(CallRequest& request, const CallOptions& options,
     CallOutcome<T> outcome{Fail(ErrorCode::kInternal, ""), AfterCall::kUnusable};
     try {
       outcome = exchange(*call.process->connection);
-    } catch (...) {  // there is no memory, say; nobody knows how far the call has got
+    } catch (const std::exception& error) {
+      outcome = Thrown<T>(error);
+    } catch (...) {  // the end of the thread
       thrown = std::current_exception();
     }
     MakeLossOfRefusal(request, *call.process, &outcome);
@@ -287,13 +299,14 @@ void Pool::Impl::Submit(std::string_view command, Value args,
   if (!thread_ends_) {
     asio::post(
         io_, [this, done = std::move(call->done), error = std::move(submitted.error())]() mutable {
-          done(Fail(std::move(error)));
+          Tell(done, Fail(std::move(error)));
           EndIfForked();
         });
     return;
   }
   lock.unlock();
-  call->done(Fail(std::move(submitted.error())));  // after a Shutdown there is no other thread
+  Tell(call->done,
+       Fail(std::move(submitted.error())));  // after a Shutdown there is no other thread
 }
 
 // On the io_context's thread, when a worker has been found.
@@ -301,21 +314,29 @@ void Pool::Impl::StartAsync(AsyncCall* call) {
   call->request.released = [this, id = call->pending.id](AfterCall after) {
     OnReleased(id, after);
   };
-  call->pending.process->connection->CallAsync(
-      call->request, [this, call](CallOutcome<Value> outcome) {
-        MakeLossOfRefusal(call->request, *call->pending.process, &outcome);
-        const bool lost = outcome.after == AfterCall::kLost;
-        if (lost) call->lost = std::move(outcome.result.error());
-        {
-          std::lock_guard lock(mutex_);
-          // A lost call ends by an effect, perhaps of this very step; not before this has returned.
-          if (outcome.after != AfterCall::kAbandoned) {
-            ReportLocked(call->pending.id, outcome.after,
-                         outcome.result ? nullptr : &outcome.result.error());
-          }
-        }
-        if (!lost) EndAsync(call, std::move(outcome.result));
-      });
+  try {
+    call->pending.process->connection->CallAsync(
+        call->request,
+        [this, call](CallOutcome<Value> outcome) { OnAsyncOutcome(call, std::move(outcome)); });
+  } catch (const std::exception& error) {
+    OnAsyncOutcome(call, Thrown<Value>(error));
+  }
+}
+
+// On the io_context's thread.
+void Pool::Impl::OnAsyncOutcome(AsyncCall* call, CallOutcome<Value> outcome) {
+  MakeLossOfRefusal(call->request, *call->pending.process, &outcome);
+  const bool lost = outcome.after == AfterCall::kLost;
+  if (lost) call->lost = std::move(outcome.result.error());
+  {
+    std::lock_guard lock(mutex_);
+    // A lost call ends by an effect, perhaps of this very step; not before this has returned.
+    if (outcome.after != AfterCall::kAbandoned) {
+      ReportLocked(call->pending.id, outcome.after,
+                   outcome.result ? nullptr : &outcome.result.error());
+    }
+  }
+  if (!lost) EndAsync(call, std::move(outcome.result));
 }
 
 // On the io_context's thread.
@@ -334,11 +355,21 @@ void Pool::Impl::EndAsync(AsyncCall* call, Result<Value> result) {
     }
   }
   if (call->info != nullptr) *call->info = info;
-  call->done(std::move(result));
+  Tell(call->done, std::move(result));
   EndIfForked();
   std::lock_guard lock(mutex_);
   calls_.erase(call->pending.id);  // not before: Drain waits for it
   changed_.notify_all();
+}
+
+// What a callback throws is its own fault, and no other call's end.
+void Pool::Impl::Tell(const std::function<void(Result<Value>)>& done, Result<Value> result) const {
+  if (!done) return;
+  try {
+    done(std::move(result));
+  } catch (...) {
+    Log(LogLevel::kError, "the callback of a call threw " + DescribeException());
+  }
 }
 
 // --- Errors ------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ namespace {
 
 constexpr int kMaxRestarts = 1'000'000;
 constexpr size_t kMinMessageBytes = 1024;
+constexpr size_t kMinDecodedBytes = size_t{64} << 10;
 constexpr size_t kMaxMessageBytes = (size_t{1} << 31) - 1;
 
 constexpr std::chrono::milliseconds kLongestTtl = std::chrono::hours(365 * 24);
@@ -56,11 +57,34 @@ Result<void> Validate(const Adapter& adapter) {
       return Bad("a name in adapter.environment", "not empty, and free of '=' and NUL characters");
     }
   }
+  for (const std::string& name : adapter.inherit) {
+    if (name.empty() || name.find_first_of(std::string_view("=\0", 2)) != std::string::npos ||
+        name.find('*') < name.size() - 1) {
+      return Bad("a name in adapter.inherit",
+                 "not empty, and free of '=', of NUL characters and of '*' but at its end");
+    }
+    if (std::find(std::begin(kPoolVariables), std::end(kPoolVariables), name) !=
+        std::end(kPoolVariables)) {
+      return Bad("a name in adapter.inherit", "none that the pool itself sets, as " + name + " is");
+    }
+  }
   if (HasNul(adapter.working_directory)) {
     return Bad("adapter.working_directory", "free of NUL characters");
   }
   if (!IsTime(adapter.start_timeout, 1, kLongestTimeout)) {
     return Bad("adapter.start_timeout", "1 ms to 24 h");
+  }
+  if (adapter.max_decoded_bytes != 0 && adapter.max_decoded_bytes < kMinDecodedBytes) {
+    return Bad("adapter.max_decoded_bytes", "0 or at least 64 KiB");
+  }
+  if (!IsTime(adapter.end.leader_grace, 0, kLongestLeaderGrace)) {
+    return Bad("adapter.end.leader_grace", "0 to 2,000 ms");
+  }
+  if (!adapter.end.command.empty() && adapter.end.command.front().empty()) {
+    return Bad("adapter.end.command", "a command line, or without an argument");
+  }
+  for (const std::string& argument : adapter.end.command) {
+    if (HasNul(argument)) return Bad("adapter.end.command", "free of NUL characters");
   }
   if (auto valid = Validate(adapter.process); !valid) return valid;
   if (auto valid = Validate(adapter.cgroup); !valid) return valid;

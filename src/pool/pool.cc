@@ -4,6 +4,7 @@
 #include <system_error>
 #include <utility>
 
+#include "src/base/threads.h"
 #include "src/pool/options.h"
 #include "src/pool/pool_impl.h"
 
@@ -17,7 +18,8 @@ Result<std::unique_ptr<Pool>> Pool::Start(PoolOptions options) {
     if (auto started = impl->Start(); !started) return Fail(std::move(started.error()));
     return std::unique_ptr<Pool>(new Pool(std::move(impl)));
   } catch (const std::system_error& error) {  // no descriptor for the event loop, or no thread
-    return Fail(ErrorCode::kInternal, std::string("cannot start the pool: ") + error.what());
+    return Fail(ErrorCode::kInternal, std::string("cannot start the pool: ") + error.what() +
+                                          ProcessLimitAdvice(error.code().value()));
   }
 }
 

@@ -535,6 +535,11 @@ TEST(Start, BadOptionsAreRefusedByName) {
   PoolOptions options;
   EXPECT_NE(message(options).find("adapter.argv"), std::string::npos);
   options.adapter.argv = {"worker"};
+  for (const char* name : {"", "A=b", "A*B", "SNAKEPIT_TOKEN"}) {
+    options.adapter.inherit = {name};
+    EXPECT_NE(message(options).find("adapter.inherit"), std::string::npos) << name;
+  }
+  options.adapter.inherit = {"A", "B*", "*"};
   options.workers = -1;
   EXPECT_NE(message(options).find("workers"), std::string::npos);
   options.workers = 1;

@@ -7,7 +7,9 @@
 #include <asio/post.hpp>
 #include <csignal>
 #include <cstdlib>
+#include <exception>
 #include <future>
+#include <new>
 #include <random>
 #include <utility>
 
@@ -59,6 +61,16 @@ std::pair<LogLevel, std::string_view> ReplaceText(ReplaceReason why) {
 
 }  // namespace
 
+std::string DescribeException() {
+  try {
+    throw;
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "what is no std::exception";
+  }
+}
+
 Pool::Impl::Impl(PoolOptions options)
     : options_(std::move(options)),
       work_(asio::make_work_guard(io_)),
@@ -70,8 +82,9 @@ Result<void> Pool::Impl::Start() {
   std::unique_lock lock(mutex_);
   {
     const BlockedSignals blocked;
-    thread_ = std::thread([this] { io_.run(); });
+    thread_ = std::thread([this] { RunIo(); });
   }
+  LogNotInherited();
   core_.Start(steady_clock::now());
   ApplyLocked();
   changed_.wait(lock, [this] { return start_error_ || core_.AllReady(); });
@@ -82,6 +95,29 @@ Result<void> Pool::Impl::Start() {
   KillAll();
   Shutdown();
   return Fail(std::move(error));
+}
+
+// What is thrown is handled where it is known what it has spoilt. This is for what was not
+// foreseen: no exception ends the program, and every call has its outcome.
+void Pool::Impl::RunIo() {
+  for (;;) {
+    try {
+      io_.run();
+      return;
+    } catch (...) {
+      OnFault();
+    }
+  }
+}
+
+// Nobody knows what was left undone: with its worker each call ends.
+void Pool::Impl::OnFault() {
+  try {
+    Log(LogLevel::kError, "the pool's own thread threw " + DescribeException() +
+                              ": a fault of the pool; every worker is replaced");
+    KillAll();
+  } catch (const std::bad_alloc&) {  // not even for that
+  }
 }
 
 void Pool::Impl::KillAll() {
@@ -292,6 +328,8 @@ std::vector<WorkerInfo> Pool::Impl::Workers() const {
       if (auto process = FindLocked(worker.process)) {
         info.pid = process->pid;
         info.protocol_version = process->protocol_version;
+        info.streams = process->streams;
+        info.sessions = process->sessions;
         info.start_time = process->start_time;
       }
       infos.push_back(info);

@@ -33,6 +33,9 @@
 
 namespace snakepit {
 
+// What has been thrown and is being handled: "std::bad_alloc".
+std::string DescribeException();
+
 // "200 ms", in whole ones.
 inline std::string Milliseconds(std::chrono::nanoseconds time) {
   return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count()) +
@@ -89,6 +92,8 @@ class Pool::Impl {
     SteadyTime started_at;
     std::chrono::microseconds start_time{0};
     int protocol_version = 1;
+    bool streams = false;  // as in WorkerInfo
+    bool sessions = false;
     bool is_spawned = false;  // the guardian has been told to start it
     int owed_signal = 0;      // what it is to be told next; 0: nothing
     std::string fault;        // what a call, or a health check, found wrong with it
@@ -150,12 +155,18 @@ class Pool::Impl {
                          CallOutcome<T>* outcome) const;
   void OnReleased(CallId id, AfterCall after);
   void StartAsync(AsyncCall* call);
+  void OnAsyncOutcome(AsyncCall* call, CallOutcome<Value> outcome);
   void EndAsync(AsyncCall* call, Result<Value> result);
+  void Tell(const std::function<void(Result<Value>)>& done, Result<Value> result) const;
   static CallInfo InfoOf(const PendingCall& call);
   Error RefusalLocked(Refusal refusal) const;
   Error EndedLocked(const EndCall& end, const PendingCall& call) const;
   std::string QueueStateLocked() const;
   std::string BreakerTextLocked() const;
+
+  // The pool's own thread.
+  void RunIo();
+  void OnFault();
 
   // Effects.
   void ApplyLocked();
@@ -197,6 +208,7 @@ class Pool::Impl {
   std::shared_ptr<Process> FindLocked(ProcessNumber number) const;
   WorkerState StateLocked(const Process& process) const;
   Result<void> EnsureGuardian();
+  Result<void> EnsureRuntimeDirectory(bool has_guardian);
 
   // From any thread.
   void KillAll();
@@ -209,6 +221,7 @@ class Pool::Impl {
   }
   [[noreturn]] static void EndForked();
   void LogBreakerLocked();
+  void LogNotInherited();
   void Log(LogLevel level, std::string_view text) const;
   std::string Prefix() const;
   std::string NameOf(const Process& process) const;

@@ -88,6 +88,8 @@ TEST_P(PoolTest, AllWorkersAreReadyAfterTheStart) {
     EXPECT_GT(worker.rss_bytes, 1 << 20);
     EXPECT_EQ(worker.capacity, 1);
     EXPECT_EQ(worker.protocol_version, GetParam() == WorkerKind::kLegacyGrpc ? 1 : 2);
+    EXPECT_TRUE(worker.streams);
+    EXPECT_EQ(worker.sessions, worker.protocol_version == 2);
     pids.insert(worker.pid);
   }
   EXPECT_EQ(pids.size(), 2u);

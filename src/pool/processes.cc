@@ -5,8 +5,10 @@
 #include <utility>
 
 #include "src/base/fd.h"
+#include "src/base/quote.h"
 #include "src/pool/pool_impl.h"
 #include "src/process/proc_figures.h"
+#include "src/transport/launch_spec.h"
 
 namespace snakepit {
 namespace {
@@ -19,14 +21,15 @@ constexpr std::chrono::milliseconds kStartTimeoutMargin{100};
 
 // Starts a guardian unless there is one.
 Result<void> Pool::Impl::EnsureGuardian() {
+  bool has_guardian = false;
   {
     std::lock_guard lock(mutex_);
-    if (guardian_) return {};
+    has_guardian = guardian_ != nullptr;
   }
   if (NeedsRuntimeDirectory(options_.adapter)) {
-    runtime_directory_.Remove();  // that of an earlier guardian, which may have removed it already
-    if (auto created = runtime_directory_.Create(); !created) return created;
+    if (auto there = EnsureRuntimeDirectory(has_guardian); !there) return there;
   }
+  if (has_guardian) return {};
   auto guardian = Guardian::Start(
       io_,
       {.spawned = [this](uint64_t process, pid_t pid) { OnSpawned(process, pid); },
@@ -35,11 +38,37 @@ Result<void> Pool::Impl::EnsureGuardian() {
        .exited = [this](uint64_t process, ExitStatus status,
                         ResourceUse use) { OnExited(process, status, use); },
        .lost =
-           [this] { GiveUpGuardian("the process that starts workers ended, and they with it"); }},
-      runtime_directory_.path());
+           [this] { GiveUpGuardian("the process that starts workers ended, and they with it"); },
+       .end_command_failed =
+           [this](pid_t pid, const std::string& why) {
+             Log(LogLevel::kWarning, "the end command of the worker that had pid " +
+                                         std::to_string(pid) + " failed: " + why);
+           }},
+      runtime_directory_.fd());
   if (!guardian) return Fail(std::move(guardian.error()));
   std::lock_guard lock(mutex_);
   guardian_ = std::move(*guardian);
+  return {};
+}
+
+// Makes the folder of the sockets unless it is there: for a new guardian, or when somebody removed
+// it.
+Result<void> Pool::Impl::EnsureRuntimeDirectory(bool has_guardian) {
+  if (has_guardian && runtime_directory_.IsThere()) return {};
+  const std::string before = runtime_directory_.path();
+  runtime_directory_.Remove();  // an earlier guardian may have removed it already
+  if (auto created = runtime_directory_.Create(); !created) {
+    if (has_guardian) {
+      created.error().message += "; the one that the pool had, " + before + ", was removed";
+    }
+    return created;
+  }
+  if (!has_guardian) return {};
+  Log(LogLevel::kWarning, "the folder of the workers' sockets, " + before +
+                              ", was removed by somebody; a new one is " +
+                              runtime_directory_.path());
+  std::lock_guard lock(mutex_);
+  if (guardian_) guardian_->SetRuntimeDirectory(runtime_directory_.fd());
   return {};
 }
 
@@ -148,6 +177,9 @@ void Pool::Impl::OnConnected(Process& process, Result<std::shared_ptr<Connection
       process.connection = std::move(*connection);
       process.start_time = std::chrono::duration_cast<std::chrono::microseconds>(time);
       process.protocol_version = agreement.version;
+      const bool is_grpc = std::holds_alternative<GrpcTransport>(options_.adapter.transport);
+      process.streams = agreement.version >= 2 ? agreement.stream : is_grpc;
+      process.sessions = agreement.session;
       // One of version 1 may not be able to answer while it has a call, though it is well: on stdio
       // it never is (PROTOCOL.md 2.3.2), and its gRPC server may have the one thread. The call's
       // own deadline tells whether it hangs.
@@ -413,8 +445,24 @@ std::string Pool::Impl::Prefix() const {
 
 void Pool::Impl::Log(LogLevel level, std::string_view text) const {
   if (!options_.log) return;
-  options_.log(level, Prefix() + std::string(text));
+  try {
+    options_.log(level, Prefix() + std::string(text));
+  } catch (...) {  // there is nowhere to tell it
+  }
   EndIfForked();
+}
+
+// Names alone: a value may be a secret.
+void Pool::Impl::LogNotInherited() {
+  if (!options_.log) return;
+  std::string names;
+  for (const std::string& name : NotInherited(options_.adapter)) {
+    names += (names.empty() ? "" : ", ") + OneLine(name);
+  }
+  if (names.empty()) return;
+  asio::post(io_, [this, text = "variables that workers do not inherit: " + names] {
+    Log(LogLevel::kDebug, text);
+  });
 }
 
 // On the io_context's thread, or with the lock.

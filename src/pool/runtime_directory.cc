@@ -26,6 +26,20 @@ UniqueFd OpenFolder(int base_fd, const char* name) {
   return UniqueFd(openat(base_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
+// `path` ends in XXXXXX. Not valid, with errno, when it cannot be made; then nothing is left of it.
+UniqueFd MakeFolder(char* path) {
+  if (mkdtemp(path) == nullptr) return UniqueFd();
+  // The umask may have taken the owner's own rights.
+  UniqueFd folder;
+  if (chmod(path, 0700) == 0) folder = OpenFolder(AT_FDCWD, path);
+  if (!folder.valid()) {
+    const int saved = errno;
+    rmdir(path);
+    errno = saved;
+  }
+  return folder;
+}
+
 bool Lock(const UniqueFd& folder) { return flock(folder.get(), LOCK_EX | LOCK_NB) == 0; }
 
 // By the owner of the folder, who has locked it.
@@ -78,13 +92,14 @@ Result<void> RuntimeDirectory::Create() {
     Sweep(base);
     if (!path_.empty()) continue;
     std::string path = std::string(base) + "/" + std::string(kPrefix) + std::string(kRandom);
-    if (mkdtemp(path.data()) == nullptr) {  // makes it 0700
+    UniqueFd folder = MakeFolder(path.data());
+    if (!folder.valid()) {
       error = errno;
       continue;
     }
-    lock_ = OpenFolder(AT_FDCWD, path.c_str());
     // On a file system without locks nothing is swept.
-    if (lock_.valid() && Lock(lock_)) PutOwnerFile(lock_);
+    if (Lock(folder)) PutOwnerFile(folder);
+    lock_ = std::move(folder);
     path_ = std::move(path);
   }
   if (!path_.empty()) return {};
@@ -92,10 +107,17 @@ Result<void> RuntimeDirectory::Create() {
       ErrnoError("cannot make a folder for sockets in XDG_RUNTIME_DIR, TMPDIR or /tmp", error));
 }
 
+bool RuntimeDirectory::IsThere() const {
+  struct stat named = {};
+  struct stat made = {};
+  return lock_.valid() && lstat(path_.c_str(), &named) == 0 && fstat(lock_.get(), &made) == 0 &&
+         named.st_dev == made.st_dev && named.st_ino == made.st_ino;
+}
+
 void RuntimeDirectory::Remove() {
-  if (path_.empty()) return;
   std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
+  // Else it is what somebody has put in its place.
+  if (IsThere()) std::filesystem::remove_all(path_, ignored);
   path_.clear();
   lock_.Reset();
 }

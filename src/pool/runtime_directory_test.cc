@@ -146,6 +146,37 @@ TEST_F(RuntimeDirectoryTest, NoLinkInAFolderIsFollowed) {
   EXPECT_TRUE(fs::exists(precious / "file"));
 }
 
+TEST_F(RuntimeDirectoryTest, AUmaskThatTakesAllRightsIsNoMatter) {
+  const mode_t before = umask(0777);
+  RuntimeDirectory directory;
+  const auto created = directory.Create();
+  umask(before);
+  ASSERT_TRUE(created) << created.error().ToString();
+  struct stat status = {};
+  ASSERT_EQ(stat(directory.path().c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0700u);
+  EXPECT_TRUE(fs::exists(directory.path() + "/owner"));
+  directory.Remove();
+  EXPECT_TRUE(fs::is_empty(base_));
+}
+
+TEST_F(RuntimeDirectoryTest, ItIsSeenThatTheFolderWasRemovedOrReplaced) {
+  RuntimeDirectory directory;
+  EXPECT_FALSE(directory.IsThere());
+  ASSERT_TRUE(directory.Create());
+  EXPECT_TRUE(directory.IsThere());
+  const std::string path = directory.path();
+  fs::remove_all(path);
+  EXPECT_FALSE(directory.IsThere());
+  fs::create_directory(path);
+  Touch(path + "/precious");
+  EXPECT_FALSE(directory.IsThere());
+  directory.Remove();
+  EXPECT_TRUE(fs::exists(path + "/precious"));
+  ASSERT_TRUE(directory.Create());
+  EXPECT_TRUE(directory.IsThere());
+}
+
 TEST_F(RuntimeDirectoryTest, ManyThatStartAtOnceLeaveEachOtherAlone) {
   std::vector<std::thread> threads;
   for (int thread = 0; thread < 8; ++thread) {

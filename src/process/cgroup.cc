@@ -212,10 +212,13 @@ Result<std::optional<CgroupPlan>> PlanCgroup(const CgroupLimits& limits, const C
   return plan;
 }
 
-void ClearCgroups(const std::string& parent, pid_t guardian) {
-  VisitCgroups(parent, [guardian](const std::string& path, pid_t whose) {
+void ClearCgroups(const std::string& parent, pid_t guardian, const std::function<bool()>& is_held) {
+  VisitCgroups(parent, [&](const std::string& path, pid_t whose) {
     if (whose != guardian) return;
-    WriteText(path + "/cgroup.kill", "1");
+    const UniqueFd kill_file(open((path + "/cgroup.kill").c_str(), O_WRONLY | O_CLOEXEC));
+    // Asked after the file was opened, which is that of the guardian's cgroup, then.
+    if (!is_held()) return;
+    if (kill_file.valid()) (void)!write(kill_file.get(), "1", 1);
     rmdir(path.c_str());
   });
 }

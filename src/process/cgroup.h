@@ -41,8 +41,9 @@ Result<std::optional<CgroupPlan>> PlanCgroup(const CgroupLimits& limits,
                                              const CgroupView& view = {});
 
 // Ends what is in the cgroups that a guardian left in the folder, and removes them, as far as they
-// are empty then.
-void ClearCgroups(const std::string& parent, pid_t guardian);
+// are empty then. Leaves them to the next PlanCgroup when `is_held` does not say that the number is
+// still the guardian's.
+void ClearCgroups(const std::string& parent, pid_t guardian, const std::function<bool()>& is_held);
 
 }  // namespace snakepit
 

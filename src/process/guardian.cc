@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
@@ -24,6 +25,7 @@
 #include "src/base/blocked_signals.h"
 #include "src/base/fd.h"
 #include "src/base/quote.h"
+#include "src/process/credentials.h"
 #include "src/process/guardian_process.h"
 #include "src/process/guardian_protocol.h"
 #include "src/process/process_settings.h"
@@ -43,6 +45,8 @@ constexpr std::chrono::milliseconds kAnswerLimit{6'000};
 constexpr std::chrono::milliseconds kRetryWait{5};
 // For killing everything; then the guardian itself is killed.
 constexpr std::chrono::milliseconds kEndTimeout{8'000};
+static_assert(kEndTimeout >
+              std::chrono::milliseconds(protocol::kEndCommandLimitMs) + kLongestLeaderGrace);
 // Events that are handled in one go, before other work of the io_context has its turn.
 constexpr int kEventsPerTurn = 64;
 
@@ -67,6 +71,9 @@ Result<void> Validate(const SpawnSpec& spec) {
   if (HasNul(spec.working_directory)) {
     return refuse("the working directory contains a NUL byte: " + Quoted(spec.working_directory));
   }
+  for (const std::string& argument : spec.end_command) {
+    if (HasNul(argument)) return refuse("an argument contains a NUL byte: " + Quoted(argument));
+  }
   if (spec.stdin_fd < 0 || spec.stdout_fd < 0 || spec.stderr_fd < 0) {
     return refuse("stdin, stdout and stderr must each be an open descriptor");
   }
@@ -77,6 +84,7 @@ Result<void> Validate(const SpawnSpec& spec) {
 std::string Serialize(const SpawnSpec& spec, const std::string& mark) {
   protocol::SpecHeader header = {};
   header.argument_count = static_cast<uint32_t>(spec.argv.size());
+  header.end_argument_count = static_cast<uint32_t>(spec.end_command.size());
   header.variable_count = static_cast<uint32_t>(spec.environment.size() + 1);
   header.has_cgroup = spec.cgroup.has_value();
   if (spec.cgroup) {
@@ -89,6 +97,7 @@ std::string Serialize(const SpawnSpec& spec, const std::string& mark) {
   };
   append(spec.working_directory);
   for (const std::string& argument : spec.argv) append(argument);
+  for (const std::string& argument : spec.end_command) append(argument);
   for (const std::string& variable : spec.environment) append(variable);
   append(mark);
   if (spec.cgroup) {
@@ -98,6 +107,22 @@ std::string Serialize(const SpawnSpec& spec, const std::string& mark) {
     }
   }
   return bytes;
+}
+
+// Where the working directory of the spec starts from.
+Result<UniqueFd> OpenStartDirectory(const SpawnSpec& spec) {
+  constexpr int kFlags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  UniqueFd directory(open(spec.working_directory.starts_with('/') ? "/" : ".", kFlags));
+  if (directory.valid()) return directory;
+  Error error = ErrnoError("cannot enter the working directory of this process", errno);
+  // As in a folder of another user, from where this program was started by sudo -u. Whatever is
+  // relative could not be found there.
+  const std::string& program = spec.argv[0];
+  const bool is_relative = program[0] != '/' && program.find('/') != std::string::npos;
+  if (!spec.working_directory.empty() || is_relative) return Fail(std::move(error));
+  directory.Reset(open("/", kFlags));
+  if (!directory.valid()) return Fail(std::move(error));
+  return directory;
 }
 
 ExitStatus ToExitStatus(int wait_status) {
@@ -111,13 +136,28 @@ ResourceUse ToResourceUse(const protocol::Event& event) {
           .max_rss_bytes = event.max_rss_bytes};
 }
 
+// "it ended by exit code 1".
+std::string EndCommandFailure(const protocol::Event& event) {
+  if (event.error == ETIMEDOUT) {
+    return "it took more than " + std::to_string(protocol::kEndCommandLimitMs) + " ms";
+  }
+  if (event.error != 0) return "it could not be started: " + ErrnoMessage(event.error);
+  std::string text = "it ended by " + Describe(ToExitStatus(event.wait_status));
+  // As in a shell.
+  if (WIFEXITED(event.wait_status) && WEXITSTATUS(event.wait_status) == 127) {
+    text += ": it could not be executed";
+  }
+  return text;
+}
+
 }  // namespace
 
 // What outlives the Guardian while one of its events is running.
 class Guardian::Link : public std::enable_shared_from_this<Link> {
  public:
-  Link(asio::io_context& io, Events events, GuardianProcess process)
+  Link(asio::io_context& io, Events events, Credentials credentials, GuardianProcess process)
       : events_(std::move(events)),
+        credentials_(std::move(credentials)),
         process_(std::move(process)),
         mark_(process_.mark()),
         pid_(process_.pid()),
@@ -138,6 +178,7 @@ class Guardian::Link : public std::enable_shared_from_this<Link> {
 
   Result<void> Spawn(uint64_t id, const SpawnSpec& spec);
   void Signal(uint64_t id, int signal);
+  void SetRuntimeDirectory(int fd);
   void Close();
   bool is_lost() const { return is_lost_; }
   pid_t pid() const { return pid_; }
@@ -159,6 +200,7 @@ class Guardian::Link : public std::enable_shared_from_this<Link> {
   std::recursive_mutex dispatch_mutex_;
   bool closed_ = false;  // by dispatch_mutex_
   const Events events_;
+  const Credentials credentials_;  // the guardian's, and so the workers'
   // By dispatch_mutex_; from a loss on only used by loss_waiter_, until that is joined.
   GuardianProcess process_;
   std::atomic<bool> is_lost_ = false;
@@ -180,13 +222,17 @@ class Guardian::Link : public std::enable_shared_from_this<Link> {
 
 Result<void> Guardian::Link::Spawn(uint64_t id, const SpawnSpec& spec) {
   if (auto valid = Validate(spec); !valid) return valid;
+  const std::string difference = Credentials::Current().DifferenceFrom(credentials_);
+  if (!difference.empty()) {
+    return Fail(ErrorCode::kStartFailed,
+                "this process has changed as whom it runs (" + difference +
+                    "), and workers would still get the rights of before; start the pool after "
+                    "the change");
+  }
   const auto spec_file = OpenMemoryFile("snakepit-spec", false, Serialize(spec, mark_));
   if (!spec_file) return Fail(spec_file.error());
-  const bool absolute = spec.working_directory.starts_with('/');
-  const UniqueFd start_directory(open(absolute ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!start_directory.valid()) {
-    return Fail(ErrnoError("cannot open the working directory of this process", errno));
-  }
+  const auto start_directory = OpenStartDirectory(spec);
+  if (!start_directory) return Fail(start_directory.error());
   UniqueFd cgroup_parent;
   if (spec.cgroup) {
     const char* const parent = spec.cgroup->parent.c_str();
@@ -205,11 +251,17 @@ Result<void> Guardian::Link::Spawn(uint64_t id, const SpawnSpec& spec) {
       return Fail(ErrorCode::kInvalidArgument, "two workers have the same id");
     }
   }
-  const int fds[protocol::kMaxSpawnFds] = {spec_file->get(),      spec.stdin_fd,
-                                           spec.stdout_fd,        spec.stderr_fd,
-                                           start_directory.get(), cgroup_parent.get()};
-  const int error = Send({.kind = protocol::kSpawn, .signal = 0, .id = id}, fds,
-                         spec.cgroup ? protocol::kMaxSpawnFds : protocol::kSpawnFdCount);
+  const int fds[protocol::kMaxSpawnFds] = {spec_file->get(),       spec.stdin_fd,
+                                           spec.stdout_fd,         spec.stderr_fd,
+                                           start_directory->get(), cgroup_parent.get()};
+  const protocol::Request request = {
+      .kind = protocol::kSpawn,
+      .signal = 0,
+      .id = id,
+      .family_grace_ms = static_cast<uint32_t>(spec.leader_grace.count()),
+      .has_end_command = !spec.end_command.empty()};
+  const int error =
+      Send(request, fds, spec.cgroup ? protocol::kMaxSpawnFds : protocol::kSpawnFdCount);
   if (error == 0) return {};
   TakeStarting(id);
   switch (error) {
@@ -279,6 +331,11 @@ void Guardian::Link::LookForAnswer() {
   });
 }
 
+void Guardian::Link::SetRuntimeDirectory(int fd) {
+  // One that is gone removes none.
+  (void)Send({.kind = protocol::kRuntimeDirectory}, &fd, 1);
+}
+
 void Guardian::Link::HandleReadable() {
   const std::lock_guard lock(dispatch_mutex_);
   if (!closed_ && !is_lost_ && ReadEvents()) Listen();
@@ -311,6 +368,11 @@ void Guardian::Link::Dispatch(const protocol::Event& event) {
       return events_.spawn_failed(event.id, StartError(TakeStarting(event.id), event));
     case protocol::kExited:
       return events_.exited(event.id, ToExitStatus(event.wait_status), ToResourceUse(event));
+    case protocol::kEndCommandFailed:
+      if (events_.end_command_failed) {
+        events_.end_command_failed(event.pid, EndCommandFailure(event));
+      }
+      return;
     case protocol::kReceived:
       return requests_.Answered();
   }
@@ -338,11 +400,12 @@ void Guardian::Link::HandleLoss() {
 
 // On a thread of its own, which Close joins.
 void Guardian::Link::AwaitLoss() {
-  process_.AwaitEnd(kEndTimeout);
-  {
+  process_.AwaitEnd(kEndTimeout, [this] {
     const std::lock_guard lock(starting_mutex_);
-    for (const std::string& parent : cgroup_parents_) ClearCgroups(parent, pid_);
-  }
+    for (const std::string& parent : cgroup_parents_) {
+      ClearCgroups(parent, pid_, [this] { return process_.IsHeld(); });
+    }
+  });
   asio::post(io_, [weak = weak_from_this()] {
     if (const std::shared_ptr<Link> self = weak.lock()) self->TellLoss();
   });
@@ -371,10 +434,12 @@ Guardian::Guardian(std::shared_ptr<Link> link) : link_(std::move(link)) {}
 Guardian::~Guardian() { link_->Close(); }
 
 Result<std::unique_ptr<Guardian>> Guardian::Start(asio::io_context& io, Events events,
-                                                  std::string runtime_directory) {
-  auto process = GuardianProcess::Start(std::move(runtime_directory));
+                                                  int runtime_directory_fd) {
+  Credentials credentials = Credentials::Current();
+  auto process = GuardianProcess::Start(runtime_directory_fd);
   if (!process) return Fail(process.error());
-  auto link = std::make_shared<Link>(io, std::move(events), std::move(*process));
+  auto link =
+      std::make_shared<Link>(io, std::move(events), std::move(credentials), std::move(*process));
   link->Listen();
   return std::unique_ptr<Guardian>(new Guardian(std::move(link)));
 }
@@ -382,6 +447,8 @@ Result<std::unique_ptr<Guardian>> Guardian::Start(asio::io_context& io, Events e
 Result<void> Guardian::Spawn(uint64_t id, const SpawnSpec& spec) { return link_->Spawn(id, spec); }
 
 void Guardian::Signal(uint64_t id, int signal) { link_->Signal(id, signal); }
+
+void Guardian::SetRuntimeDirectory(int fd) { link_->SetRuntimeDirectory(fd); }
 
 bool Guardian::is_lost() const { return link_->is_lost(); }
 

@@ -5,6 +5,12 @@
 // session, so that a terminal's Ctrl-C reaches neither it nor the workers, and it ignores every
 // signal that can be ignored: it lives as long as its pool does. `ps` shows it as
 // "snakepit-guardian PID", where PID is the process of the pool. Linux 5.4 or newer.
+//
+// What a worker started ends with it, in whatever process group or session it is, and whatever its
+// environment: the guardian knows it by the soft limit RLIMIT_LOCKS, which it sets to a number of
+// its own for each worker. Only a process that sets that limit anew, or belongs to another user, is
+// not found then; it ends with the guardian. So does a process of which nobody can tell the worker
+// where the hard limit RLIMIT_LOCKS is not unlimited.
 #ifndef SNAKEPIT_SRC_PROCESS_GUARDIAN_H_
 #define SNAKEPIT_SRC_PROCESS_GUARDIAN_H_
 
@@ -36,8 +42,8 @@ struct SpawnSpec {
   // execvp(3) does; with one, it is taken from working_directory on.
   std::vector<std::string> argv;
   std::vector<std::string> environment;  // NAME=value each
-  // Empty: the working directory that this process has at the time of the Spawn call. A relative
-  // one starts there.
+  // Empty: the working directory that this process has at the time of the Spawn call, or / when
+  // this process may not enter that. A relative one starts there.
   std::string working_directory;
   // Borrowed: the caller may close them as soon as Spawn has returned.
   int stdin_fd = -1;
@@ -46,6 +52,9 @@ struct SpawnSpec {
   ProcessSettings process;
   // Its cgroup is made for it, and removed after it with all that is in it.
   std::optional<CgroupPlan> cgroup;
+  // As WorkerEnd in adapter.h, with the placeholders filled in.
+  std::chrono::milliseconds leader_grace{0};
+  std::vector<std::string> end_command;
 };
 
 // What a worker used, together with those of its children that it waited for. getrusage(2).
@@ -65,21 +74,26 @@ class Guardian {
     // START_FAILED; the message names the program, the error and what would help. No process is
     // left of it.
     std::function<void(uint64_t id, Error error)> spawn_failed;
-    // The worker ended and is reaped; what was left of its process group has been sent SIGKILL.
+    // The worker ended and is reaped; what was left of its process group has been sent SIGKILL,
+    // and what left that is on its way out; unless it has a leader_grace.
     std::function<void(uint64_t id, ExitStatus status, ResourceUse use)> exited;
     // The guardian itself ended unexpectedly, or answered nothing for 6 s and was ended, and with
-    // it all workers; nothing more is called, and Spawn fails from now on. What the workers started
-    // is ended as well, except for a process that left the guardian's session and has an
-    // environment without SNAKEPIT_GUARDIAN, or that this process may not look at or end.
+    // it all workers; nothing more is called, and Spawn fails from now on. No end command runs.
+    // What the workers started is ended as well, except for a process that has an environment
+    // without SNAKEPIT_GUARDIAN, and left the guardian's session or has a pool that ignores SIGCHLD
+    // or waits for every child; and except for one that this process may not look at or end.
     std::function<void()> lost;
+    // The end command of the worker that had the pid did not succeed. May be empty.
+    std::function<void(pid_t pid, std::string why)> end_command_failed;
   };
 
   // Starts the guardian process, in about a millisecond. `io` must outlive the Guardian; it need
   // not run yet, and events come while it runs. INTERNAL when the system does not let it start.
-  // `runtime_directory`, an absolute path or empty, is removed with the files in it when the
-  // guardian ends, so that it goes with a pool that is killed, too.
+  // `runtime_directory_fd`, of a folder or -1: the folder is removed with the files in it when the
+  // guardian ends, so that it goes with a pool that is killed, too. The guardian has a copy of the
+  // descriptor, and so a share in its lock (flock(2)).
   static Result<std::unique_ptr<Guardian>> Start(asio::io_context& io, Events events,
-                                                 std::string runtime_directory = {});
+                                                 int runtime_directory_fd = -1);
 
   // Ends every worker and everything that the workers started with SIGKILL, and returns when all of
   // it, and the guardian, is gone and reaped: within 10 s, unless a process cannot be killed. No
@@ -92,14 +106,20 @@ class Guardian {
 
   // Asks for a worker, and does not wait; what became of it comes as an event. `id` is the caller's
   // choice and unique for the life of the guardian. From any thread. INVALID_ARGUMENT when the spec
-  // cannot be right; INTERNAL when the guardian is lost, or out of a resource: then no event
+  // cannot be right; START_FAILED when this process has changed its user or groups since the
+  // guardian started; INTERNAL when the guardian is lost, or out of a resource: then no event
   // follows.
   Result<void> Spawn(uint64_t id, const SpawnSpec& spec);
 
-  // Sends a signal to the worker's process group; does nothing when the worker has ended, or never
-  // was. In order with Spawn calls of the same thread: a worker that is still starting gets it too.
-  // From any thread; does not wait.
+  // Sends a signal to the worker's process group, or SIGKILL to the worker alone when it has a
+  // leader_grace; does nothing when the worker has ended, or never was. In order with Spawn calls
+  // of the same thread: a worker that is still starting gets it too. From any thread; does not
+  // wait.
   void Signal(uint64_t id, int signal);
+
+  // The folder in place of that given to Start, if that was removed. From any thread; does not
+  // wait.
+  void SetRuntimeDirectory(int fd);
 
   // Whether Events::lost is to follow: what the guardian left is being ended. From any thread.
   bool is_lost() const;

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "src/process/guardian_family.h"
 #include "src/process/guardian_protocol.h"
 
 namespace snakepit {
@@ -21,7 +22,7 @@ using namespace guardian_protocol;
 
 constexpr size_t kMaxPathBytes = 4096;
 
-int start_write_fd;
+int start_write_fd = -1;  // of an end command: nobody reads
 
 [[noreturn]] void FailStart(const SpawnFailure& failure) {
   // Fits a pipe's buffer, so it is written whole and at once.
@@ -105,6 +106,49 @@ char** NextStrings(char** text, const char* end, uint32_t count) {
   return strings;
 }
 
+// What kSpecFd says.
+struct Spec {
+  SpecHeader header;
+  const char* working_directory;
+  char** arguments;
+  char** end_arguments;
+  char** variables;
+  char** cgroup_settings;
+};
+
+Spec ReadSpec(int fd) {
+  struct stat status;
+  if (fstat(fd, &status) != 0) FailStart(kStepPrepare, errno);
+  const size_t size = static_cast<size_t>(status.st_size);
+  if (size < sizeof(SpecHeader)) FailStart(kStepPrepare, EPROTO);
+  char* const bytes = static_cast<char*>(mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0));
+  if (bytes == MAP_FAILED) FailStart(kStepPrepare, errno);
+  Spec spec;
+  memcpy(&spec.header, bytes, sizeof spec.header);
+  char* text = bytes + sizeof spec.header;
+  const char* const end = bytes + size;
+  spec.working_directory = NextString(&text, end);
+  spec.arguments = NextStrings(&text, end, spec.header.argument_count);
+  spec.end_arguments = NextStrings(&text, end, spec.header.end_argument_count);
+  spec.variables = NextStrings(&text, end, spec.header.variable_count);
+  spec.cgroup_settings = NextStrings(&text, end, 2 * spec.header.cgroup_setting_count);
+  if (spec.header.argument_count == 0) FailStart(kStepPrepare, EPROTO);
+  return spec;
+}
+
+void EnterWorkingDirectory(const Spec& spec, int start_directory_fd) {
+  if (fchdir(start_directory_fd) != 0 ||
+      (spec.working_directory[0] != '\0' && chdir(spec.working_directory) != 0)) {
+    FailStart(kStepWorkingDirectory, errno);
+  }
+}
+
+void UnblockSignals() {
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
 void SetCgroup(const Cgroup& cgroup, char** settings) {
   if (cgroup.parent_fd < 0) FailStart(kStepPrepare, EMFILE);
   int error = MakeCgroup(cgroup);
@@ -143,53 +187,43 @@ void SetLimits(const SpecHeader& header) {
 
 }  // namespace
 
-void BecomeWorker(const int* fds, const Cgroup& cgroup, int start_fd, pid_t guardian) {
+void BecomeWorker(const int* fds, const Cgroup& cgroup, uint64_t family, int start_fd,
+                  pid_t guardian) {
   start_write_fd = start_fd;
   // Only the guardian may hold its socket: its end is how the pool learns that it is gone.
   close(kSocketFd);
+  JoinFamily(family);
   setpgid(0, 0);
   // The guardian has one thread, so its thread's death, which is what this waits for, is its own.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != guardian) _exit(127);
 
-  struct stat status;
-  if (fstat(fds[kSpecFd], &status) != 0) FailStart(kStepPrepare, errno);
-  const size_t size = static_cast<size_t>(status.st_size);
-  if (size < sizeof(SpecHeader)) FailStart(kStepPrepare, EPROTO);
-  char* const spec =
-      static_cast<char*>(mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fds[kSpecFd], 0));
-  if (spec == MAP_FAILED) FailStart(kStepPrepare, errno);
-  SpecHeader header;
-  memcpy(&header, spec, sizeof header);
-  char* text = spec + sizeof header;
-  const char* const end = spec + size;
-  const char* const working_directory = NextString(&text, end);
-  char** const arguments = NextStrings(&text, end, header.argument_count);
-  char** const variables = NextStrings(&text, end, header.variable_count);
-  char** const cgroup_settings = NextStrings(&text, end, 2 * header.cgroup_setting_count);
-  if (header.argument_count == 0) FailStart(kStepPrepare, EPROTO);
-
-  if (header.has_cgroup != 0) SetCgroup(cgroup, cgroup_settings);
+  const Spec spec = ReadSpec(fds[kSpecFd]);
+  const SpecHeader& header = spec.header;
+  if (header.has_cgroup != 0) SetCgroup(cgroup, spec.cgroup_settings);
   SetCpus(header);
   if (header.nice != kInherited && setpriority(PRIO_PROCESS, 0, header.nice) != 0) {
     FailStart(kStepNice, errno);
   }
   if (header.umask != kInherited) umask(static_cast<mode_t>(header.umask));
-
-  if (fchdir(fds[kStartDirectoryFd]) != 0 ||
-      (working_directory[0] != '\0' && chdir(working_directory) != 0)) {
-    FailStart(kStepWorkingDirectory, errno);
-  }
+  EnterWorkingDirectory(spec, fds[kStartDirectoryFd]);
   for (int fd = 0; fd < 3; ++fd) {
     if (dup2(fds[kStdinFd + fd], fd) < 0) FailStart(kStepPrepare, errno);
   }
   // The guardian's own dispositions are the default ones, and all else that it has open closes on
   // execution.
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
+  UnblockSignals();
   SetLimits(header);  // last: this side of the execution needs memory and descriptors, too
-  ExecuteOnPath(arguments, variables);
+  ExecuteOnPath(spec.arguments, spec.variables);
+}
+
+void BecomeEndCommand(int spec_fd, int start_directory_fd) {
+  close(kSocketFd);
+  setpgid(0, 0);
+  const Spec spec = ReadSpec(spec_fd);
+  EnterWorkingDirectory(spec, start_directory_fd);
+  UnblockSignals();
+  ExecuteOnPath(spec.end_arguments, spec.variables);
 }
 
 }  // namespace snakepit

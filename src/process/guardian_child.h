@@ -18,7 +18,12 @@ struct SpawnFailure {
 
 // Executes the worker's program, which closes start_fd. `fds` is what came with the request, by
 // guardian_protocol::SpawnFd. It may block, for as long as a file system does.
-[[noreturn]] void BecomeWorker(const int* fds, const Cgroup& cgroup, int start_fd, pid_t guardian);
+[[noreturn]] void BecomeWorker(const int* fds, const Cgroup& cgroup, uint64_t family, int start_fd,
+                               pid_t guardian);
+
+// Executes the end command of the worker that was started with the two descriptors: in its working
+// directory and with its environment, but nothing else of it. Exit code 127: it cannot be executed.
+[[noreturn]] void BecomeEndCommand(int spec_fd, int start_directory_fd);
 
 }  // namespace snakepit
 

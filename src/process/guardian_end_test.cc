@@ -1,7 +1,9 @@
 // How everything ends: workers, guardian, and the process that uses it.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -143,7 +145,9 @@ class HostTest : public testing::Test {
     std::string worker_argument = worker_mode;
     std::string variable = mark_;
     char* argv[] = {program.data(), argument.data(), worker_argument.data(), nullptr};
-    char* variables[] = {variable.data(), nullptr};
+    std::string end_command = "END_COMMAND=" + end_command_;
+    char* variables[] = {variable.data(), end_command_.empty() ? nullptr : end_command.data(),
+                         nullptr};
     ASSERT_EQ(posix_spawn(&host_, program.c_str(), &actions, nullptr, argv, variables), 0);
     posix_spawn_file_actions_destroy(&actions);
     out_ = std::move(pipe->first);
@@ -171,6 +175,7 @@ class HostTest : public testing::Test {
   }
 
   const std::string mark_ = NewMark();
+  std::string end_command_;
   pid_t host_ = -1;
   UniqueFd out_;
   pid_t guardian_pid_ = -1;
@@ -181,6 +186,17 @@ TEST_F(HostTest, NothingOutlivesAKilledProcess) {
   StartHost("host", "linger");
   KillHost();
   EXPECT_EQ(ListMarked(mark_), std::vector<pid_t>());
+}
+
+TEST_F(HostTest, TheEndCommandRunsWhenTheProcessIsKilled) {
+  const std::string fifo = testing::TempDir() + "/ended." + mark_;
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  const UniqueFd reader(open(fifo.c_str(), O_RDWR | O_CLOEXEC));
+  end_command_ = "echo ended > " + fifo;
+  StartHost("host", "linger");
+  KillHost();
+  EXPECT_EQ(ReadLine(reader.get()), "ended");
+  unlink(fifo.c_str());
 }
 
 TEST_F(HostTest, ForkedCopyOfTheSocketKeepsNothingAlive) {

@@ -18,16 +18,15 @@
 #include <unistd.h>
 
 #include "src/process/guardian_child.h"
+#include "src/process/guardian_end.h"
+#include "src/process/guardian_family.h"
+#include "src/process/guardian_list.h"
 #include "src/process/guardian_protocol.h"
 
 namespace {
 
+using namespace snakepit;
 using namespace snakepit::guardian_protocol;
-using snakepit::BecomeWorker;
-using snakepit::Cgroup;
-using snakepit::KillCgroup;
-using snakepit::RemoveCgroup;
-using snakepit::SpawnFailure;
 
 constexpr size_t kKernelSignalSetBytes = 8;
 // More events than the pool may leave unread: requests then wait in the socket. It is over what
@@ -38,96 +37,44 @@ struct Worker {
   uint64_t id;
   pid_t pid;
   int start_fd;  // of a worker that starts: SpawnFailure or end of file; -1 afterwards
+  uint64_t family;
   Cgroup cgroup;
+  EndPlan end_plan;
 };
 
-struct Workers {
-  Worker* at;
-  size_t count;
-  size_t capacity;
-};
-
-// Those that are to be removed, but were not empty yet.
-struct Cgroups {
-  Cgroup* at;
-  size_t count;
-  size_t capacity;
-};
-
-struct EventQueue {
-  Event* at;
-  size_t first;  // those before it are sent
-  size_t end;
-  size_t capacity;
-};
-
-Workers workers;
-Cgroups old_cgroups;
-EventQueue events;
+List<Worker> workers;
+List<Event> events;
+size_t sent_events = 0;  // of those, from the first on
 pid_t guardian_pid;
-const char* runtime_directory = "";  // empty: none
+bool ends = false;  // the pool is gone, and so all of its has to go
 
 // ---- The end -----------------------------------------------------------------------------------
 
-void KillChildrenOf(const char* children_path) {
-  FILE* file = fopen(children_path, "re");
-  if (file == nullptr) return;
-  int pid;
-  while (fscanf(file, "%d", &pid) == 1) kill(pid, SIGKILL);
-  fclose(file);
-}
-
-// For a kernel without the list of children in /proc.
-void KillChildrenByScan() {
-  DIR* processes = opendir("/proc");
-  if (processes == nullptr) return;
-  while (const dirent* entry = readdir(processes)) {
-    if (entry->d_name[0] < '1' || entry->d_name[0] > '9') continue;
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%.20s/stat", entry->d_name);
-    FILE* file = fopen(path, "re");
-    if (file == nullptr) continue;
-    char text[512];
-    text[fread(text, 1, sizeof text - 1, file)] = '\0';
-    fclose(file);
-    const char* after_name = strrchr(text, ')');
-    int parent = 0;
-    if (after_name != nullptr && sscanf(after_name, ") %*c %d", &parent) == 1 &&
-        parent == guardian_pid) {
-      kill(atoi(entry->d_name), SIGKILL);
-    }
-  }
-  closedir(processes);
-}
-
 // The folder with the workers' sockets: nobody else is left to remove it when the pool was killed.
 void RemoveRuntimeDirectory() {
-  DIR* const directory = opendir(runtime_directory);
-  if (directory == nullptr) return;
-  while (const dirent* entry = readdir(directory)) unlinkat(dirfd(directory), entry->d_name, 0);
-  closedir(directory);
-  rmdir(runtime_directory);
+  const int fd = openat(kRuntimeDirectoryFd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  if (DIR* const directory = fdopendir(fd)) {
+    while (const dirent* entry = readdir(directory)) unlinkat(fd, entry->d_name, 0);
+    closedir(directory);
+  }
+  // Where it is now; a name that no file has, if it was removed.
+  char link[64];
+  char path[4096];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", kRuntimeDirectoryFd);
+  const ssize_t length = readlink(link, path, sizeof path - 1);
+  if (length <= 0) return;
+  path[length] = '\0';
+  rmdir(path);
 }
 
-// A process whose parent is gone becomes this one's child, as that was made a subreaper: killing
-// the children until there is none kills every descendant, in whatever group or session it is.
-[[noreturn]] void KillAllAndExit() {
-  for (size_t i = 0; i < workers.count; ++i) {
-    kill(-workers.at[i].pid, SIGKILL);
-    KillCgroup(workers.at[i].cgroup);
-  }
-  char children_path[64];
-  snprintf(children_path, sizeof children_path, "/proc/self/task/%d/children", guardian_pid);
-  const bool has_list = access(children_path, R_OK) == 0;
+// To kill the children until there is none kills every descendant, in whatever group or session it
+// is: one whose parent has ended becomes a child.
+[[noreturn]] void KillRestAndExit() {
   for (;;) {
-    if (has_list) {
-      KillChildrenOf(children_path);
-    } else {
-      KillChildrenByScan();
-    }
+    VisitChildren([](pid_t child) { kill(child, SIGKILL); });
     if (waitpid(-1, nullptr, 0) < 0 && errno == ECHILD) {
-      for (size_t i = 0; i < workers.count; ++i) RemoveCgroup(workers.at[i].cgroup);
-      for (size_t i = 0; i < old_cgroups.count; ++i) RemoveCgroup(old_cgroups.at[i]);
+      RemoveOldCgroups();
       RemoveRuntimeDirectory();
       _exit(0);
     }
@@ -137,39 +84,29 @@ void RemoveRuntimeDirectory() {
   }
 }
 
-// The array with room for more than `count` items.
-void* Grow(void* array, size_t count, size_t* capacity, size_t item_bytes) {
-  if (count < *capacity) return array;
-  while (*capacity <= count) *capacity = *capacity == 0 ? 16 : 2 * *capacity;
-  void* grown = realloc(array, *capacity * item_bytes);
-  if (grown == nullptr) KillAllAndExit();
-  return grown;
-}
-
 // ---- Events to the pool ------------------------------------------------------------------------
 
-size_t QueuedEvents() { return events.end - events.first; }
+size_t QueuedEvents() { return events.count - sent_events; }
 
 void QueueEvent(const Event& event) {
-  if (events.end == events.capacity && events.first > 0) {
-    memmove(events.at, events.at + events.first, QueuedEvents() * sizeof(Event));
-    events.end -= events.first;
-    events.first = 0;
+  if (events.count == events.capacity && sent_events > 0) {
+    memmove(events.at, events.at + sent_events, QueuedEvents() * sizeof(Event));
+    events.count -= sent_events;
+    sent_events = 0;
   }
-  events.at = static_cast<Event*>(Grow(events.at, events.end, &events.capacity, sizeof(Event)));
-  events.at[events.end++] = event;
+  events.Add(event);
 }
 
 void SendEvents() {
   while (QueuedEvents() > 0) {
     const ssize_t sent =
-        send(kSocketFd, &events.at[events.first], sizeof(Event), MSG_DONTWAIT | MSG_NOSIGNAL);
+        send(kSocketFd, &events.at[sent_events], sizeof(Event), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
     // The rest is sent when the socket takes it; any fault of the socket shows when it is read.
     if (sent < 0) return;
-    ++events.first;
+    ++sent_events;
   }
-  events.first = events.end = 0;
+  events.count = sent_events = 0;
 }
 
 void QueueSpawnFailed(uint64_t id, const SpawnFailure& failure) {
@@ -198,15 +135,24 @@ Worker* FindByPid(pid_t pid) {
   return nullptr;
 }
 
-// Takes the descriptor of the cgroup's folder, if there is one, over.
-void StartWorker(uint64_t id, int* fds, int fd_count) {
+// The descriptor, which is the caller's no more.
+int TakeFd(int* fd) {
+  const int taken = *fd;
+  *fd = -1;
+  return taken;
+}
+
+// Takes those of the descriptors over that are needed after the start.
+void StartWorker(const Request& request, int* fds, int fd_count) {
+  const uint64_t id = request.id;
   // Forked, not vforked: a working directory on a network that hangs must not hang the guardian.
   int start_fds[2];
   if (pipe2(start_fds, O_CLOEXEC) != 0) return QueueSpawnFailed(id, {kStepPrepare, errno, 0});
   Cgroup cgroup = {-1, guardian_pid, id};
   if (fd_count > kCgroupFd) cgroup.parent_fd = fds[kCgroupFd];
+  const uint64_t family = NewFamily();
   const pid_t pid = fork();
-  if (pid == 0) BecomeWorker(fds, cgroup, start_fds[1], guardian_pid);
+  if (pid == 0) BecomeWorker(fds, cgroup, family, start_fds[1], guardian_pid);
   const int error = errno;
   close(start_fds[1]);
   if (pid < 0) {
@@ -215,10 +161,15 @@ void StartWorker(uint64_t id, int* fds, int fd_count) {
   }
   // Here and in the child, so that the group is there for both, whoever is first.
   setpgid(pid, pid);
-  workers.at =
-      static_cast<Worker*>(Grow(workers.at, workers.count, &workers.capacity, sizeof(Worker)));
-  workers.at[workers.count++] = {id, pid, start_fds[0], cgroup};
+  EndPlan plan = {request.family_grace_ms, -1, -1};
+  // What is not known to be a family's cannot be ended later.
+  if (family == kNoFamily) plan.family_grace_ms = 0;
+  if (request.has_end_command) {
+    plan.command_spec_fd = TakeFd(&fds[kSpecFd]);
+    plan.start_directory_fd = TakeFd(&fds[kStartDirectoryFd]);
+  }
   if (fd_count > kCgroupFd) fds[kCgroupFd] = -1;
+  workers.Add({id, pid, start_fds[0], family, cgroup, plan});
 }
 
 // Reads how the start of a worker went, if that is known yet. false: it failed.
@@ -244,49 +195,78 @@ int64_t Microseconds(const timeval& time) {
   return static_cast<int64_t>(time.tv_sec) * 1'000'000 + time.tv_usec;
 }
 
-void RemoveOldCgroups() {
-  size_t kept = 0;
-  for (size_t i = 0; i < old_cgroups.count; ++i) {
-    if (RemoveCgroup(old_cgroups.at[i])) {
-      close(old_cgroups.at[i].parent_fd);
-    } else {
-      old_cgroups.at[kept++] = old_cgroups.at[i];
-    }
-  }
-  old_cgroups.count = kept;
+// With what it started in its group, unless that has a grace.
+void KillWorker(const Worker& worker) {
+  // It is not reaped yet, so that its number is still its own.
+  kill(worker.end_plan.family_grace_ms > 0 ? worker.pid : -worker.pid, SIGKILL);
 }
 
-// What is in its cgroup ends; when the last of it is reaped, the cgroup can be removed.
-void RemoveWorker(Worker* worker) {
-  if (worker->cgroup.parent_fd >= 0) {
-    KillCgroup(worker->cgroup);
-    old_cgroups.at = static_cast<Cgroup*>(
-        Grow(old_cgroups.at, old_cgroups.count, &old_cgroups.capacity, sizeof(Cgroup)));
-    old_cgroups.at[old_cgroups.count++] = worker->cgroup;
+// The family of a worker that lives, or has a grace.
+bool IsToLive(uint64_t family) {
+  for (size_t i = 0; i < workers.count; ++i) {
+    const Worker& worker = workers.at[i];
+    if (worker.family == family) return !ends || worker.end_plan.family_grace_ms > 0;
   }
-  *worker = workers.at[--workers.count];
+  return IsInGrace(family);
 }
 
-// A child of this process is a zombie: reaps it and, if it was a worker, ends its group and
-// reports.
-void Reap(pid_t pid) {
-  Worker* const worker = FindByPid(pid);
-  // While the leader is not reaped, its number cannot become another group's.
-  if (worker != nullptr) kill(-pid, SIGKILL);
-  int status = 0;
-  rusage use = {};
-  if (wait4(pid, &status, WNOHANG, &use) != pid || worker == nullptr) return;
-  // The child is dead, so its end of the pipe is closed: this does not block.
-  if (worker->start_fd >= 0 && !FinishStart(worker)) return RemoveWorker(worker);
+void KillIfLeftBehind(pid_t child) {
+  const uint64_t family = FamilyOf(child);
+  if (family == kNoFamily && !ends) return;  // nobody can tell whose it is
+  if (IsToLive(family) || FindByPid(child) != nullptr || IsEndCommand(child)) return;
+  kill(child, SIGKILL);  // only this process reaps it, so the number is its own
+}
+
+// Of a worker whose program was never executed.
+void DropEndCommand(Worker* worker) {
+  if (worker->end_plan.command_spec_fd < 0) return;
+  close(worker->end_plan.command_spec_fd);
+  close(worker->end_plan.start_directory_fd);
+  worker->end_plan.command_spec_fd = worker->end_plan.start_directory_fd = -1;
+}
+
+// The worker has ended and is in no table any more.
+void EndWorker(const Worker& worker) {
+  const int error =
+      BeginEnd(worker.id, worker.pid, worker.family, worker.cgroup, worker.end_plan, MonotonicMs());
+  if (error == 0) return;
+  Event event = {};
+  event.kind = kEndCommandFailed;
+  event.id = worker.id;
+  event.pid = worker.pid;
+  event.error = error;
+  QueueEvent(event);
+}
+
+// The worker is dead, so its end of the pipe is closed: to read how it started does not block.
+void ReportExit(Worker* worker, int wait_status, const rusage& use) {
+  if (worker->start_fd >= 0 && !FinishStart(worker)) return DropEndCommand(worker);
   Event event = {};
   event.kind = kExited;
   event.id = worker->id;
-  event.wait_status = status;
+  event.wait_status = wait_status;
   event.user_time_us = Microseconds(use.ru_utime);
   event.system_time_us = Microseconds(use.ru_stime);
   event.max_rss_bytes = static_cast<int64_t>(use.ru_maxrss) * 1024;
   QueueEvent(event);
-  RemoveWorker(worker);
+}
+
+// A child of this process is a zombie: reaps it. If it was a worker, ends its group and reports.
+void Reap(pid_t pid) {
+  Worker* const found = FindByPid(pid);
+  // While the leader is not reaped, its number cannot become another group's.
+  if (found != nullptr && found->end_plan.family_grace_ms == 0) kill(-pid, SIGKILL);
+  int status = 0;
+  rusage use = {};
+  if (wait4(pid, &status, WNOHANG, &use) != pid) return;
+  if (found != nullptr) {
+    Worker worker = *found;
+    workers.RemoveAt(found - workers.at);
+    ReportExit(&worker, status, use);
+    return EndWorker(worker);
+  }
+  Event event;
+  if (FinishEndCommand(pid, status, &event)) QueueEvent(event);
 }
 
 void ReapAll() {
@@ -295,7 +275,19 @@ void ReapAll() {
     if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) break;
     Reap(info.si_pid);
   }
+  // Who died left its children to this process.
+  VisitChildren(KillIfLeftBehind);
   RemoveOldCgroups();
+}
+
+// The end of the pool is the end of all.
+void BeginToEnd() {
+  ends = true;
+  for (size_t i = 0; i < workers.count; ++i) {
+    KillWorker(workers.at[i]);
+    if (workers.at[i].end_plan.family_grace_ms == 0) KillCgroup(workers.at[i].cgroup);
+  }
+  VisitChildren(KillIfLeftBehind);
 }
 
 // ---- Requests from the pool --------------------------------------------------------------------
@@ -324,15 +316,19 @@ void HandleRequest(const Request& request, int* fds, int fd_count) {
   if (request.kind == kSpawn) {
     // Fewer arrive when this process may not open as many.
     if (fd_count < kSpawnFdCount) return QueueSpawnFailed(request.id, {kStepPrepare, EMFILE, 0});
-    StartWorker(request.id, fds, fd_count);
+    StartWorker(request, fds, fd_count);
   } else if (request.kind == kSignal) {
     const Worker* const worker = FindById(request.id);
+    if (worker == nullptr) return;
+    if (request.signal == SIGKILL) return KillWorker(*worker);
     // A worker is in the table until it is reaped, so the number is still its own.
-    if (worker != nullptr) kill(-worker->pid, request.signal);
+    kill(-worker->pid, request.signal);
+  } else if (request.kind == kRuntimeDirectory && fd_count > 0) {
+    dup3(fds[0], kRuntimeDirectoryFd, O_CLOEXEC);
   }
 }
 
-// Reads all requests that are there. The end of the pool is the end of all.
+// Reads all requests that are there.
 void ReceiveRequests() {
   while (QueuedEvents() < kMaxQueuedEvents) {
     Request request;
@@ -346,11 +342,13 @@ void ReceiveRequests() {
     const ssize_t got = recvmsg(kSocketFd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == EAGAIN) return;
-    if (got != sizeof request) KillAllAndExit();
+    if (got != sizeof request) return BeginToEnd();
     int fds[kMaxSpawnFds];
     const int fd_count = TakeFds(&message, fds);
     HandleRequest(request, fds, fd_count);
-    for (int i = 0; i < fd_count; ++i) close(fds[i]);
+    for (int i = 0; i < fd_count; ++i) {
+      if (fds[i] >= 0) close(fds[i]);
+    }
     Event received = {};
     received.kind = kReceived;
     QueueEvent(received);
@@ -361,12 +359,15 @@ void ReceiveRequests() {
 
 // What an arbitrary process has left open or ignored must reach neither this one nor a worker.
 void ShedInheritance() {
-  if (syscall(SYS_close_range, kSocketFd + 1, ~0u, 0) != 0) {
+  if (syscall(SYS_close_range, kRuntimeDirectoryFd + 1, ~0u, 0) != 0) {
     rlimit limit = {};
     getrlimit(RLIMIT_NOFILE, &limit);
-    for (rlim_t fd = kSocketFd + 1; fd < limit.rlim_cur; ++fd) close(static_cast<int>(fd));
+    for (rlim_t fd = kRuntimeDirectoryFd + 1; fd < limit.rlim_cur; ++fd) {
+      close(static_cast<int>(fd));
+    }
   }
   fcntl(kSocketFd, F_SETFD, FD_CLOEXEC);
+  fcntl(kRuntimeDirectoryFd, F_SETFD, FD_CLOEXEC);
   // By system call, as the C library refuses the two signals that it keeps for itself, and there
   // are programs that ignore them. Zeroes stand for SIG_DFL, without flags and mask.
   const char default_action[128] = {};
@@ -388,55 +389,62 @@ int OpenChildSignals() {
 }
 
 [[noreturn]] void Run(int child_signals_fd, int pool_fd) {
-  enum { kSocketPoll, kChildPoll, kPoolPoll, kFirstWorkerPoll };
-  pollfd* polls = nullptr;
-  size_t polls_capacity = 0;
+  enum { kChildPoll, kSocketPoll, kPoolPoll, kFirstWorkerPoll };
+  List<pollfd> polls = {};
   for (;;) {
+    if (ends && workers.count == 0 && AllHaveEnded()) KillRestAndExit();
     // Only those that start are polled; an entry a worker keeps the indices the same.
-    polls = static_cast<pollfd*>(
-        Grow(polls, kFirstWorkerPoll + workers.count, &polls_capacity, sizeof(pollfd)));
+    polls.Reserve(kFirstWorkerPoll + workers.count);
     short socket_events = QueuedEvents() < kMaxQueuedEvents ? POLLIN : 0;
     if (QueuedEvents() > 0) socket_events |= POLLOUT;
-    polls[kSocketPoll] = {kSocketFd, socket_events, 0};
-    polls[kChildPoll] = {child_signals_fd, POLLIN, 0};
-    polls[kPoolPoll] = {pool_fd, POLLIN, 0};
+    polls.at[kChildPoll] = {child_signals_fd, POLLIN, 0};
+    polls.at[kSocketPoll] = {ends ? -1 : kSocketFd, socket_events, 0};
+    polls.at[kPoolPoll] = {ends ? -1 : pool_fd, POLLIN, 0};
     for (size_t i = 0; i < workers.count; ++i) {
-      polls[kFirstWorkerPoll + i] = {workers.at[i].start_fd, POLLIN, 0};
+      polls.at[kFirstWorkerPoll + i] = {workers.at[i].start_fd, POLLIN, 0};
     }
-    if (poll(polls, kFirstWorkerPoll + workers.count, -1) < 0) continue;
+    const int timeout_ms = static_cast<int>(NextOverdueMs(MonotonicMs()));
+    if (poll(polls.at, kFirstWorkerPoll + workers.count, timeout_ms) < 0) continue;
 
-    if (polls[kPoolPoll].revents != 0 || (polls[kSocketPoll].revents & (POLLHUP | POLLERR)) != 0) {
-      KillAllAndExit();
+    if (polls.at[kPoolPoll].revents != 0 ||
+        (polls.at[kSocketPoll].revents & (POLLHUP | POLLERR)) != 0) {
+      BeginToEnd();
     }
     // From the last, as the removal of a worker moves the last into its place. One whose start
-    // failed stays until it is reaped, but is no worker any more.
+    // failed is no worker any more; it ends by itself.
     for (size_t i = workers.count; i-- > 0;) {
-      if (polls[kFirstWorkerPoll + i].revents != 0 && !FinishStart(&workers.at[i])) {
-        RemoveWorker(&workers.at[i]);
+      if (polls.at[kFirstWorkerPoll + i].revents != 0 && !FinishStart(&workers.at[i])) {
+        Worker worker = workers.at[i];
+        workers.RemoveAt(i);
+        DropEndCommand(&worker);
+        EndWorker(worker);
       }
     }
-    if (polls[kChildPoll].revents != 0) {
+    if (polls.at[kChildPoll].revents != 0) {
       signalfd_siginfo info;
       while (read(child_signals_fd, &info, sizeof info) > 0) {
       }
       ReapAll();
     }
-    if (polls[kSocketPoll].revents & POLLIN) ReceiveRequests();
-    SendEvents();
+    if (EndOverdue(MonotonicMs())) VisitChildren(KillIfLeftBehind);
+    if (!ends && (polls.at[kSocketPoll].revents & POLLIN) != 0) ReceiveRequests();
+    if (!ends) SendEvents();
   }
 }
 
 }  // namespace
 
+void snakepit::EndWithoutMemory() { KillRestAndExit(); }
+
 int main(int argc, char** argv) {
-  if (argc < 2 || argc > 3) return 2;
+  if (argc != 2) return 2;
   guardian_pid = getpid();
-  if (argc == 3) runtime_directory = argv[2];
   ShedInheritance();
   setsid();
   if (chdir("/") != 0) return 2;  // keeps no file system busy
   prctl(PR_SET_NAME, argv[0]);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
+  InitFamilies();
   // The socket's end can be held open by a process that the pool's forked; its own end cannot.
   const pid_t pool = atoi(argv[1]);
   const int pool_fd = static_cast<int>(syscall(SYS_pidfd_open, pool, 0));

@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,6 +14,8 @@
 #include <string>
 #include <utility>
 
+#include "src/base/held_signal.h"
+#include "src/base/threads.h"
 #include "src/process/guardian_protocol.h"
 #include "src/process/pidfd.h"
 #include "src/process/strays.h"
@@ -35,52 +39,89 @@ constexpr unsigned char kProgram[] = {
 };
 
 constexpr char kName[] = "snakepit-guardian";
-// Descriptors over this are in nobody's way while 0 to 3 are set up.
+// Descriptors over this are in nobody's way while 0 to 4 are set up.
 constexpr int kLowestSpareFd = 10;
+constexpr size_t kLaunchStackBytes = 32 * 1024;
 // After SIGKILL; longer takes only a process that the kernel cannot end.
 constexpr std::chrono::milliseconds kKillTimeout{2'000};
 
-Result<UniqueFd> MoveOutOfTheWay(UniqueFd fd) {
-  UniqueFd moved(fcntl(fd.get(), F_DUPFD_CLOEXEC, kLowestSpareFd));
-  if (!moved.valid()) return Fail(ErrnoError("fcntl", errno));
-  return moved;
+Result<UniqueFd> CopyOutOfTheWay(int fd) {
+  UniqueFd copy(fcntl(fd, F_DUPFD_CLOEXEC, kLowestSpareFd));
+  if (!copy.valid()) return Fail(ErrnoError("fcntl", errno));
+  return copy;
 }
 
-struct LaunchFds {
-  int program;
-  int socket;
-  int null;
+Result<UniqueFd> MoveOutOfTheWay(UniqueFd fd) { return CopyOutOfTheWay(fd.get()); }
+
+struct LaunchPlan {
+  int program_fd;
+  int socket_fd;
+  int null_fd;
+  int runtime_directory_fd;
+  char** arguments;
+  volatile int error;
 };
 
-// Becomes the guardian. Runs in the memory of the parent, so it touches nothing there but *error.
-[[noreturn]] void ExecuteGuardian(const LaunchFds& fds, char** arguments, volatile int* error) {
+// Becomes the guardian. Runs in the memory of the parent, so it touches nothing there but the
+// error.
+[[gnu::no_sanitize("address")]] int ExecuteGuardian(void* plan_pointer) {
+  LaunchPlan& plan = *static_cast<LaunchPlan*>(plan_pointer);
   char* no_variables[] = {nullptr};
-  bool ready = dup2(fds.socket, guardian_protocol::kSocketFd) >= 0;
-  for (int fd = 0; fd < 3; ++fd) ready = ready && dup2(fds.null, fd) >= 0;
-  if (ready) fexecve(fds.program, arguments, no_variables);
-  *error = errno;
-  _exit(127);
+  bool ready = dup2(plan.socket_fd, guardian_protocol::kSocketFd) >= 0 &&
+               dup2(plan.runtime_directory_fd, guardian_protocol::kRuntimeDirectoryFd) >= 0;
+  for (int fd = 0; fd < 3; ++fd) ready = ready && dup2(plan.null_fd, fd) >= 0;
+  if (ready) fexecve(plan.program_fd, plan.arguments, no_variables);
+  plan.error = errno;
+  return 127;
 }
 
-// vfork copies nothing, so the cost does not grow with this process. The errno of a failure is
-// returned negative.
-[[gnu::noinline]] pid_t Launch(const LaunchFds& fds, char** arguments) {
-  volatile int error = 0;
+void ReapByPidfd(const UniqueFd& pidfd, int flags) {
+  siginfo_t info = {};
+  // ECHILD, when this process ignores SIGCHLD or waits for any child elsewhere, is as good.
+  while (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd.get()), &info,
+                WEXITED | flags) != 0 &&
+         errno == EINTR) {
+  }
+}
+
+struct Launched {
+  pid_t pid = -1;
+  UniqueFd pidfd;
+  int error = 0;
+};
+
+// As vfork(2) it copies nothing, so the cost does not grow with this process. The descriptor of the
+// child comes with it: a number alone could be another process's by the time one is opened for it.
+Launched Launch(LaunchPlan plan) {
+  // What runs on it until the execution is short, even with a sanitizer.
+  alignas(64) unsigned char stack[kLaunchStackBytes];
+  Launched launched;
+  int pidfd = -1;
   // No handler of this process may run in the child. The guardian begins with all blocked.
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  const pid_t pid = vfork();
-  if (pid == 0) ExecuteGuardian(fds, arguments, &error);
-  const int fork_error = errno;
+  launched.pid = clone(ExecuteGuardian, stack + sizeof stack,
+                       CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &plan, &pidfd);
+  if (launched.pid < 0) launched.error = errno;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (pid < 0) return -fork_error;
-  if (error != 0) {
-    waitpid(pid, nullptr, 0);
-    return -error;
+  if (launched.pid < 0) return launched;
+  launched.pidfd.Reset(pidfd);
+  launched.error = plan.error;
+  if (launched.error != 0) ReapByPidfd(launched.pidfd, 0);
+  return launched;
+}
+
+Error WriteError(int error, size_t bytes) {
+  Error result = ErrnoError("cannot write to a file in memory", error);
+  rlimit limit = {};
+  if (error == EFBIG && getrlimit(RLIMIT_FSIZE, &limit) == 0) {
+    result.message += "; this process may write files of " + std::to_string(limit.rlim_cur) +
+                      " bytes (RLIMIT_FSIZE, ulimit -f), and " + std::to_string(bytes) +
+                      " are needed";
   }
-  return pid;
+  return result;
 }
 
 }  // namespace
@@ -89,16 +130,18 @@ Result<UniqueFd> OpenMemoryFile(const char* name, bool executable, std::string_v
   UniqueFd file(memfd_create(name, MFD_CLOEXEC | (executable ? MFD_EXEC : MFD_NOEXEC_SEAL)));
   if (!file.valid() && errno == EINVAL) file.Reset(memfd_create(name, MFD_CLOEXEC));
   if (!file.valid()) return Fail(ErrnoError("memfd_create", errno));
+  const size_t bytes = content.size();
+  const HeldSignal held(SIGXFSZ);
   while (!content.empty()) {
     const ssize_t written = write(file.get(), content.data(), content.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return Fail(ErrnoError("cannot write to a file in memory", errno));
+    if (written < 0) return Fail(WriteError(errno, bytes));
     content.remove_prefix(static_cast<size_t>(written));
   }
   return file;
 }
 
-Result<GuardianProcess> GuardianProcess::Start(std::string runtime_directory) {
+Result<GuardianProcess> GuardianProcess::Start(int runtime_directory_fd) {
   auto program = OpenMemoryFile(
       kName, true, std::string_view(reinterpret_cast<const char*>(kProgram), sizeof kProgram));
   if (!program) return Fail(program.error());
@@ -121,24 +164,22 @@ Result<GuardianProcess> GuardianProcess::Start(std::string runtime_directory) {
   for (const auto* fd : {&program_fd, &socket_fd, &null_fd}) {
     if (!*fd) return Fail(fd->error());
   }
+  auto directory_fd =
+      CopyOutOfTheWay(runtime_directory_fd >= 0 ? runtime_directory_fd : null_fd->get());
+  if (!directory_fd) return Fail(directory_fd.error());
   std::string name = kName;
   std::string pool_pid = std::to_string(getpid());
-  char* arguments[] = {name.data(), pool_pid.data(),
-                       runtime_directory.empty() ? nullptr : runtime_directory.data(), nullptr};
-  const pid_t pid = Launch({program_fd->get(), socket_fd->get(), null_fd->get()}, arguments);
-  if (pid < 0) {
-    Error error = ErrnoError("cannot start the guardian process from memory", -pid);
-    if (pid == -EACCES) error.message += "; does the sysctl vm.memfd_noexec forbid it?";
+  char* arguments[] = {name.data(), pool_pid.data(), nullptr};
+  Launched launched = Launch(
+      {program_fd->get(), socket_fd->get(), null_fd->get(), directory_fd->get(), arguments, 0});
+  if (launched.error != 0) {
+    Error error = ErrnoError("cannot start the guardian process from memory", launched.error);
+    if (launched.error == EACCES) error.message += "; does the sysctl vm.memfd_noexec forbid it?";
+    error.message += ProcessLimitAdvice(launched.error);
     return Fail(std::move(error));
   }
-  guardian.pid_ = pid;
-  guardian.pidfd_ = PidfdOpen(pid);
-  if (!guardian.pidfd_.valid()) {
-    const int error = errno;
-    guardian.socket_.Reset();
-    waitpid(pid, nullptr, 0);
-    return Fail(ErrnoError("pidfd_open", error));
-  }
+  guardian.pid_ = launched.pid;
+  guardian.pidfd_ = std::move(launched.pidfd);
   return guardian;
 }
 
@@ -146,22 +187,26 @@ void GuardianProcess::Continue() const {
   if (pidfd_.valid()) PidfdSignal(pidfd_, SIGCONT);
 }
 
-void GuardianProcess::AwaitEnd(std::chrono::milliseconds timeout) {
+void GuardianProcess::AwaitEnd(std::chrono::milliseconds timeout,
+                               const std::function<void()>& before_reaping) {
   if (!pidfd_.valid()) return;
   Continue();  // a stopped one has work to do
   if (!AwaitPidfd(pidfd_, timeout)) {
     PidfdSignal(pidfd_, SIGKILL);
     AwaitPidfd(pidfd_, kKillTimeout);
   }
-  // It is not reaped yet, so that its number, which is that of the session, is still its own.
-  if (!EndedInOrder()) KillStrays(pid_, mark_, kKillTimeout);
-  siginfo_t info = {};
-  // ECHILD, when this process ignores SIGCHLD or waits for any child elsewhere, is as good.
-  while (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_.get()), &info,
-                WEXITED | WNOHANG) != 0 &&
-         errno == EINTR) {
+  if (!EndedInOrder()) {
+    KillStrays({.session = pid_, .is_held = [this] { return IsHeld(); }}, mark_, kKillTimeout);
   }
+  before_reaping();
+  ReapByPidfd(pidfd_, WNOHANG);
   pidfd_.Reset();
+}
+
+bool GuardianProcess::IsHeld() const {
+  siginfo_t info = {};
+  return waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_.get()), &info,
+                WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
 bool GuardianProcess::EndedInOrder() const {

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -14,13 +15,15 @@
 namespace snakepit {
 
 // A file in memory with close-on-exec. `executable` says whether it may be executed, for kernels
-// that ask (Linux 6.3).
+// that ask (Linux 6.3). INTERNAL, naming the limit, when this process may not write as large a
+// file; it gets no SIGXFSZ for that.
 Result<UniqueFd> OpenMemoryFile(const char* name, bool executable, std::string_view content);
 
 // Not synchronised.
 class GuardianProcess {
  public:
-  static Result<GuardianProcess> Start(std::string runtime_directory);
+  // `runtime_directory_fd`: guardian_protocol::kRuntimeDirectoryFd; borrowed; -1 is none.
+  static Result<GuardianProcess> Start(int runtime_directory_fd);
 
   pid_t pid() const { return pid_; }
 
@@ -34,9 +37,16 @@ class GuardianProcess {
   void Continue() const;
 
   // Returns when the guardian is gone and reaped; to be called when it has no reason to live, or
-  // has died. Kills it after the time limit. When it did not end in order, kills what it left of
-  // the workers, too. A second call does nothing.
-  void AwaitEnd(std::chrono::milliseconds timeout);
+  // has died. Kills it after the time limit. When it did not end in order, or nobody can tell any
+  // more, kills what it left of the workers, too. `before_reaping` runs when it is gone; where
+  // IsHeld says so its number is still its own. A second call does nothing.
+  void AwaitEnd(
+      std::chrono::milliseconds timeout, const std::function<void()>& before_reaping = [] {});
+
+  // Whether the guardian's number, which is also that of its session, cannot have become another
+  // process's up to now: it is not reaped. A program that ignores SIGCHLD, or waits for every
+  // child, may have done that as soon as it ended.
+  bool IsHeld() const;
 
  private:
   bool EndedInOrder() const;

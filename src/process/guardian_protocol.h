@@ -10,17 +10,25 @@ namespace snakepit::guardian_protocol {
 
 // The guardian's end of the socket.
 inline constexpr int kSocketFd = 3;
+// The folder of the pool's sockets, which the guardian removes at its end; or no folder.
+inline constexpr int kRuntimeDirectoryFd = 4;
+
+// How long an end command may take.
+inline constexpr int kEndCommandLimitMs = 5'000;
 
 enum RequestKind : uint32_t {
-  kSpawn = 1,   // with the descriptors of SpawnFd, in that order
-  kSignal = 2,  // to the whole process group of the worker
+  kSpawn = 1,             // with the descriptors of SpawnFd, in that order
+  kSignal = 2,            // to the whole process group of the worker
+  kRuntimeDirectory = 3,  // with a descriptor, which becomes kRuntimeDirectoryFd
 };
 
 // Pool to guardian. Each is answered by kReceived as soon as it has been read.
 struct Request {
   uint32_t kind;
-  int32_t signal;
-  uint64_t id;
+  int32_t signal;            // kSignal
+  uint64_t id;               //
+  uint32_t family_grace_ms;  // kSpawn: SpawnSpec::group_grace
+  uint32_t has_end_command;  // kSpawn: the spec has one
 };
 
 enum SpawnFd {
@@ -47,9 +55,11 @@ struct Limit {
 };
 
 // The file of kSpecFd: this, then NUL-terminated strings: the working directory (empty: stay), then
-// the arguments, then the variables, then for its cgroup a file's name and its text in turn.
+// the arguments, then those of its end command, then the variables, then for its cgroup a file's
+// name and its text in turn.
 struct SpecHeader {
   uint32_t argument_count;
+  uint32_t end_argument_count;  // 0: no end command
   uint32_t variable_count;
   uint32_t has_cgroup;
   uint32_t cgroup_setting_count;
@@ -65,7 +75,8 @@ enum EventKind : uint32_t {
   kSpawned = 1,
   kSpawnFailed = 2,
   kExited = 3,
-  kReceived = 4,  // a request: the guardian is neither stopped nor stuck
+  kEndCommandFailed = 4,
+  kReceived = 5,  // a request: the guardian is neither stopped nor stuck
 };
 
 // Which step of a spawn failed.
@@ -85,12 +96,12 @@ enum CgroupStep : int32_t { kCgroupMade = -1, kCgroupEntered = -2 };
 // Guardian to pool.
 struct Event {
   uint32_t kind;
-  int32_t pid;             // kSpawned
+  int32_t pid;             // kSpawned, kEndCommandFailed: of the worker
   uint64_t id;             //
   int32_t step;            // kSpawnFailed
-  int32_t error;           // kSpawnFailed: errno
+  int32_t error;           // kSpawnFailed: errno; kEndCommandFailed: 0, or why it did not run
   int32_t which;           // kSpawnFailed
-  int32_t wait_status;     // kExited: as wait(2) gives it
+  int32_t wait_status;     // kExited, kEndCommandFailed: as wait(2) gives it
   int64_t user_time_us;    // kExited
   int64_t system_time_us;  // kExited
   int64_t max_rss_bytes;   // kExited

@@ -110,6 +110,30 @@ void StartAllLingerers() {
   });
 }
 
+// As a daemon that was started with `env -i`.
+void StartCleanLingerer(const char* self) {
+  StartLingerer([self] {
+    setsid();
+    ForkAndLeaveParent();
+    if (fork() != 0) return;
+    char* no_variables[] = {nullptr};
+    execle(self, self, "hold", nullptr, no_variables);
+    std::abort();
+  });
+}
+
+// A second process of a launcher, which does its work when the first has ended.
+void StartSecondProcess() {
+  int end_of_first[2];
+  if (pipe(end_of_first) != 0) std::abort();
+  if (fork() != 0) return;  // with both ends open
+  close(end_of_first[1]);
+  char byte;
+  if (read(end_of_first[0], &byte, 1) != 0) std::abort();
+  if (write(STDOUT_FILENO, "the first has ended\n", 20) != 20) std::abort();
+  Hold();
+}
+
 void SayReady() {
   if (write(STDOUT_FILENO, "ready\n", 6) != 6) std::abort();
 }
@@ -135,6 +159,9 @@ void RunHost(const std::string& self, const std::string& worker_mode, bool fork_
   spec.stdin_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
   spec.stdout_fd = STDOUT_FILENO;
   spec.stderr_fd = STDERR_FILENO;
+  if (const char* command = std::getenv("END_COMMAND")) {
+    spec.end_command = {"/bin/sh", "-c", command};
+  }
   if (!(*guardian)->Spawn(1, spec)) std::abort();
   io.run();
 }
@@ -167,6 +194,16 @@ int Main(int argc, char** argv) {
   } else if (mode == "leave-group") {
     StartGroupLingerer();
     SayReady();
+  } else if (mode == "leave-all") {
+    StartAllLingerers();
+    SayReady();
+  } else if (mode == "linger-clean") {
+    StartCleanLingerer(argv[0]);
+    Hold();
+  } else if (mode == "launch") {
+    StartSecondProcess();
+    SayReady();
+    Hold();
   } else if (mode == "linger") {
     StartAllLingerers();
     SayReady();

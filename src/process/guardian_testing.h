@@ -150,7 +150,12 @@ class GuardianTest : public testing::Test {
                                     outcomes_[id].use = use;
                                     if (on_exited_) on_exited_();
                                   },
-                              .lost = [this] { ++lost_; }});
+                              .lost = [this] { ++lost_; },
+                              .end_command_failed =
+                                  [this](pid_t pid, std::string why) {
+                                    end_command_pid_ = pid;
+                                    end_command_failure_ = std::move(why);
+                                  }});
     ASSERT_TRUE(guardian) << guardian.error().ToString();
     guardian_ = std::move(*guardian);
   }
@@ -215,6 +220,8 @@ class GuardianTest : public testing::Test {
   std::map<uint64_t, Outcome> outcomes_;
   std::function<void()> on_exited_;
   int lost_ = 0;
+  pid_t end_command_pid_ = 0;
+  std::string end_command_failure_;
   uint64_t next_id_ = 1'000;
   std::unique_ptr<Guardian> guardian_;
 };

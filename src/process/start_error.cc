@@ -8,6 +8,7 @@
 
 #include "src/base/fd.h"
 #include "src/base/quote.h"
+#include "src/base/threads.h"
 #include "src/process/process_settings.h"
 
 namespace snakepit {
@@ -110,8 +111,11 @@ Error StartError(const Starting& starting, const protocol::Event& event) {
                  "; the folder must be delegated to the user of this process";
       break;
     default:
-      message += ": " + ErrnoMessage(error) +
-                 "; the system has no process, memory or descriptor left to give (ulimit -a)";
+      message += ": " + ErrnoMessage(error);
+      // The guardian has the limits of this process.
+      message += error == EAGAIN
+                     ? ProcessLimitAdvice(error)
+                     : "; the system has no memory or descriptor left to give (ulimit -a)";
   }
   Error result;
   result.code = ErrorCode::kStartFailed;

@@ -63,14 +63,17 @@ bool HasVariable(pid_t pid, const std::string& variable) {
 }
 
 struct Family {
-  pid_t session;
+  const GuardianSession& guardian;
   const std::string& mark;
   std::set<pid_t> ancestry = Ancestry();
 
+  // Of a process whose number cannot become another's meanwhile, if that is to mean more than a
+  // guess.
   bool Has(pid_t pid) const {
     const ProcessState process = ReadProcessState(pid);
     if (!process.alive()) return false;
-    if (process.session == session) return true;
+    // Held after the look, so it was at the look: no other session has had the number.
+    if (process.session == guardian.session && guardian.is_held()) return true;
     return ancestry.count(process.parent) > 0 && ancestry.count(pid) == 0 && HasVariable(pid, mark);
   }
 };
@@ -102,7 +105,8 @@ Result<std::string> NewGuardianMark() {
   return std::string(kMarkVariable) + text;
 }
 
-void KillStrays(pid_t session, const std::string& mark, std::chrono::milliseconds timeout) {
+void KillStrays(const GuardianSession& session, const std::string& mark,
+                std::chrono::milliseconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   const Family family{session, mark};
   for (int looks = 0; looks < kLooks && std::chrono::steady_clock::now() < deadline; ++looks) {

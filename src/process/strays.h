@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <functional>
 #include <string>
 
 #include "snakepit/error.h"
@@ -16,14 +17,22 @@ namespace snakepit {
 // NAME=value. INTERNAL when the system has no random bytes to give.
 Result<std::string> NewGuardianMark();
 
+// The session of a guardian. Only as long as `is_held` says so is its number known to be still that
+// of the guardian.
+struct GuardianSession {
+  pid_t session = -1;
+  std::function<bool()> is_held;
+};
+
 // Sends SIGKILL until none is left, or the time is over, to each process that
-// - is in `session`, or
+// - is in the session, while that is held, or
 // - has `mark` in its environment, and for a parent this process or one of its ancestors: that is
 //   who takes in the orphans of a guardian. A process that was merely given a copy of the
 //   environment, by a scheduler of jobs for example, has that scheduler for a parent.
-// Who left the session and has another environment, or may not be looked at, is not found.
-// `session` must be that of a process which is not reaped yet.
-void KillStrays(pid_t session, const std::string& mark, std::chrono::milliseconds timeout);
+// Who left the session and has another environment, or may not be looked at, is not found; nor who
+// has another environment, where the session is not held.
+void KillStrays(const GuardianSession& session, const std::string& mark,
+                std::chrono::milliseconds timeout);
 
 }  // namespace snakepit
 

@@ -185,6 +185,12 @@ TEST_P(TransportTest, WhatAPoolLeftThatWasKilledWithItsGuardianIsSweptByTheNext)
             static_cast<ptrdiff_t>(left.size()));
 }
 
+std::vector<fs::path> Entries(const fs::path& folder) {
+  std::vector<fs::path> entries;
+  for (const auto& entry : fs::directory_iterator(folder)) entries.push_back(entry.path());
+  return entries;
+}
+
 Adapter WholeProgramWorker(const std::string& behaviour, const std::string& transport) {
   Adapter adapter;
   adapter.argv = {Program(), "worker", behaviour};
@@ -230,6 +236,40 @@ TEST_P(TransportTest, AKilledGuardianIsReportedAndReplacedAndEverythingOfItsEnds
   EXPECT_EQ(ListMarked(mark), std::vector<pid_t>());
   EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);
   EXPECT_EQ(errno, ECHILD);
+}
+
+// As a cleaner of /tmp does, or the end of a login session in XDG_RUNTIME_DIR.
+TEST(RuntimeDirectoryTest, AFolderThatIsRemovedUnderThePoolIsMadeAnew) {
+  const TempFolder first;
+  const TempFolder second;
+  setenv("XDG_RUNTIME_DIR", first.path().c_str(), 1);
+  setenv("TMPDIR", second.path().c_str(), 1);
+  testing::LogWatcher log;
+  PoolOptions options;
+  options.workers = 1;
+  options.log = log.sink();
+  options.adapter = WholeProgramWorker("serves", "grpc");
+  auto pool = Pool::Start(options);
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  for (int round = 1; round <= 2; ++round) {
+    ASSERT_EQ(Entries(first.path()).size(), 1u);
+    const fs::path removed = Entries(first.path())[0];
+    fs::remove_all(removed);
+    kill((*pool)->Workers()[0].pid, SIGKILL);
+    EXPECT_TRUE(log.WaitFor("the folder of the workers' sockets, " + removed.string() +
+                            ", was removed by somebody; a new one is " + first.path().string()));
+    ASSERT_TRUE(log.WaitFor("is ready", round + 1)) << log.Text();
+    EXPECT_TRUE((*pool)->Execute("echo", {}));
+  }
+  fs::remove_all(first.path());
+  kill((*pool)->Workers()[0].pid, SIGKILL);
+  ASSERT_TRUE(log.WaitFor("is ready", 4)) << log.Text();
+  EXPECT_TRUE((*pool)->Execute("echo", {}));
+  EXPECT_EQ(Entries(second.path()).size(), 1u);
+  pool->reset();
+  EXPECT_TRUE(fs::is_empty(second.path()));
+  unsetenv("XDG_RUNTIME_DIR");
+  unsetenv("TMPDIR");
 }
 
 TEST_P(TransportTest, WorkersInheritNoDescriptorOfTheProgram) {
@@ -291,6 +331,39 @@ TEST_P(TransportTest, WhatIsSetForTheProcessReachesTheWorker) {
   EXPECT_EQ(files.rlim_max, 456u);
 }
 
+// The launcher of a worker ends together with the worker; the name leads to what it launched.
+TEST_P(TransportTest, TheEndCommandHasTheNameThatTheWorkerHad) {
+  const TempFolder folder;
+  testing::LogWatcher log;
+  PoolOptions options;
+  options.workers = 2;
+  options.log = log.sink();
+  options.adapter = WholeProgramWorker("serves", GetParam());
+  const std::string launcher = "touch '" + folder.path().string() + "'/$0; exec \"$@\"";
+  options.adapter.argv.insert(options.adapter.argv.begin(),
+                              {"/bin/sh", "-c", launcher, "{instance}"});
+  options.adapter.end.command = {"/bin/sh", "-c", "rm $0 && test $1 != worker_1", "{instance}",
+                                 "{worker_id}"};
+  options.adapter.working_directory = folder.path();
+  auto pool = Pool::Start(options);
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  const std::vector<fs::path> names = Entries(folder.path());
+  ASSERT_EQ(names.size(), 2u);
+  for (const fs::path& name : names) {
+    EXPECT_EQ(name.filename().string().substr(0, 9), "snakepit-");
+    EXPECT_EQ(name.filename().string().size(), 33u);
+  }
+  const std::string pid = std::to_string((*pool)->Workers()[1].pid);
+  kill((*pool)->Workers()[1].pid, SIGKILL);
+  EXPECT_TRUE(log.WaitFor("the end command of the worker that had pid " + pid +
+                          " failed: it ended by exit code 1"));
+  ASSERT_TRUE(log.WaitFor("is ready", 3)) << log.Text();
+  EXPECT_EQ(Entries(folder.path()).size(), 2u);
+  EXPECT_NE(Entries(folder.path()), names);
+  pool->reset();
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+}
+
 TEST_P(TransportTest, WhatCannotBeSetForTheProcessIsNamed) {
   PoolOptions options;
   options.adapter = WholeProgramWorker("serves", GetParam());
@@ -299,6 +372,17 @@ TEST_P(TransportTest, WhatCannotBeSetForTheProcessIsNamed) {
   ASSERT_FALSE(pool);
   EXPECT_EQ(pool.error().ToString(), "INVALID_ARGUMENT: adapter.process.nice must be -20 to 19");
   options.adapter.process.nice = 0;
+  options.adapter.end.leader_grace = kLongestLeaderGrace + std::chrono::milliseconds(1);
+  pool = Pool::Start(options);
+  ASSERT_FALSE(pool);
+  EXPECT_EQ(pool.error().ToString(),
+            "INVALID_ARGUMENT: adapter.end.leader_grace must be 0 to 2,000 ms");
+  options.adapter.end = {.command = {""}};
+  pool = Pool::Start(options);
+  ASSERT_FALSE(pool);
+  EXPECT_EQ(pool.error().ToString(),
+            "INVALID_ARGUMENT: adapter.end.command must be a command line, or without an argument");
+  options.adapter.end = {};
   options.adapter.cgroup.pids_max = 0;
   pool = Pool::Start(options);
   ASSERT_FALSE(pool);

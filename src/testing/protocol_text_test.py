@@ -55,7 +55,12 @@ TAGGED = {
         "m": {"$$a": -0.0},
     },
 }
-OK_REPLY = {"id": 1, "success": True, "result": {"status": "ok"}}
+OK_REPLY = {
+    "id": 1,
+    "success": True,
+    "result": {"status": "ok"},
+    "timestamp": "2026-01-31T12:00:00Z",
+}
 
 
 def decode(block):
@@ -102,6 +107,10 @@ class ProtocolText(unittest.TestCase):
                 TAGGED,
             ],
         )
+
+    def test_the_reply_of_the_example_begins_as_a_map_of_four(self):
+        blocks = re.findall(HEX_BLOCK, TEXT, re.M)
+        self.assertEqual(0x84, bytes.fromhex(blocks[4])[4])
 
     def test_the_tags_of_the_example_are_what_the_text_says(self):
         args = TAGGED["args"]

@@ -70,7 +70,8 @@ class Connection {
                                       const ChunkCallback& on_chunk) = 0;
 
   // `done` runs on the io_context's thread, exactly once; what `request` points to must live until
-  // then. To be called on that thread.
+  // then. To be called on that thread. Where it throws, `done` does not run, and the pool gives the
+  // worker up.
   virtual void CallAsync(const CallRequest& request,
                          std::function<void(CallOutcome<Value>)> done) = 0;
 

@@ -3,6 +3,8 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <new>
+#include <span>
 #include <utility>
 
 namespace snakepit {
@@ -14,12 +16,13 @@ constexpr size_t kKeptOutgoingBytes = 256 * 1024;
 }  // namespace
 
 void FrameChannel::Append(std::string* frames) {
-  appended_ += frames->size();
+  const size_t size = frames->size();
   if (outgoing_.empty()) {
     outgoing_.swap(*frames);
   } else {
     outgoing_ += *frames;
   }
+  appended_ += size;
   frames->clear();
   if (frames->capacity() > kKeptOutgoingBytes) frames->shrink_to_fit();
 }
@@ -51,7 +54,14 @@ FrameChannel::Progress FrameChannel::Receive() {
     if (!payload) return {.kind = Kind::kBroken, .error = std::move(payload.error())};
     if (*payload) return {.kind = Kind::kPayload, .payload = **payload};
 
-    const std::span<char> room = reader_.Writable();
+    std::span<char> room;
+    try {
+      room = reader_.Writable();
+    } catch (const std::bad_alloc&) {
+      return {.kind = Kind::kBroken,
+              .error = {.code = ErrorCode::kInternal,
+                        .message = "out of memory after " + reader_.DescribePartial()}};
+    }
     const ssize_t n = recv(from_worker_.get(), room.data(), room.size(), MSG_DONTWAIT);
     if (n > 0) {
       reader_.Commit(static_cast<size_t>(n));

@@ -23,7 +23,7 @@ class FrameChannel {
       kPayload,  // a frame came
       kBlocked,  // nothing to do until there is something to read
       kClosed,   // the peer closed: no more will come; `error` is WORKER_LOST
-      kBroken,   // what came is no frame: PROTOCOL_ERROR
+      kBroken,   // what came is no frame: PROTOCOL_ERROR; or INTERNAL, as there is no memory for it
     };
     Kind kind;
     std::string_view payload = {};  // valid until the next Receive
@@ -57,6 +57,9 @@ class FrameChannel {
 
   // The next frame, without waiting.
   Progress Receive();
+
+  // As FrameReader::Take, of the payload that Receive has just given. To be called as Receive is.
+  TakenPayload Take(std::string_view payload) { return reader_.Take(payload); }
 
   // To wait for: something to receive, room for what is unsent.
   int read_fd() const { return from_worker_.get(); }

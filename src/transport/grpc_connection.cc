@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "src/transport/abandoned_calls.h"
+#include "src/transport/apart.h"
 #include "src/transport/grpc_link.h"
 #include "src/transport/grpc_messages.h"
 
@@ -91,6 +92,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
       : link_(std::move(link)),
         agreement_(std::move(agreement)),
         max_request_bytes_(std::min(agreement_.max_frame_bytes, peer.options.max_message_bytes)),
+        max_decoded_bytes_(peer.max_decoded_bytes),
         abandoned_(std::make_shared<AbandonedCalls>(link_, peer.cancel_grace)) {}
 
   const Agreement& agreement() const override { return agreement_; }
@@ -100,7 +102,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
       Reply reply;
       const grpc::Status status =
           ExecuteFor(link_->service(), message).Call(&context, message, &reply);
-      return status.ok() ? Decode(reply) : Failed(status, request);
+      return status.ok() ? Decode(reply, request) : Failed(status, request);
     });
   }
 
@@ -192,11 +194,15 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     return outcome;
   }
 
+  DecodeLimits LimitsOf(const CallRequest& request) const {
+    return {.max_bytes = max_decoded_bytes_, .deadline = request.deadline, .stop = request.stop};
+  }
+
   // Of an RPC that ended with OK.
-  CallOutcome<Value> Decode(const Reply& reply) {
+  CallOutcome<Value> Decode(const Reply& reply, const CallRequest& request) {
     CountReply();
     if (auto readable = reply.Check(); !readable) return {Fail(std::move(readable.error()))};
-    return {DecodeResponse(reply.message, agreement_.version)};
+    return {DecodeResponse(reply.message, agreement_.version, LimitsOf(request))};
   }
 
   // Of any other; `is_loss` counts when this side did not cancel it.
@@ -234,10 +240,11 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     // When this side ends the stream. In version 1 there is no telling when the worker is through
     // with it.
     const AfterCall given_up = agreement_.version == 1 ? AfterCall::kUsable : AfterCall::kAbandoned;
+    const DecodeLimits limits = LimitsOf(request);
     while (!ended && !error && reader.Read(&reply)) {
       CountReply();
       auto value = reply.Check().and_then(
-          [&] { return DecodeChunk(reply.message, chunks, agreement_.version); });
+          [&] { return DecodeChunk(reply.message, chunks, agreement_.version, limits); });
       ended = reply.unreadable.empty() && reply.message.is_final();
       if (!value) {
         error = std::move(value.error());
@@ -281,18 +288,38 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
         method, link_->calls(), rpc,
         [self = shared_from_this(), id, rpc, cancel, request, wait, done](grpc::Status status) {
           cancel->reset();
-          if (status.ok()) return done(self->Decode(rpc->reply));
-          const auto end = [self, status, id, request, wait, done](bool is_loss) {
-            auto outcome = self->Failed(status, is_loss, request);
-            if (IsRefused(outcome)) return self->SendLater(std::move(outcome), request, wait, done);
-            if (outcome.after == AfterCall::kAbandoned) self->Abandon(id, request);
-            done(std::move(outcome));
-          };
-          if (self->IsCancelledHere(request)) return end(false);
-          self->link_->IsLoss(status, end);
+          if (!status.ok()) return self->FailAsync(status, id, request, wait, done);
+          self->DecodeAsync(rpc, request, done);
         });
     cancel->emplace(request.stop, &rpc->context);
     return {};
+  }
+
+  // A large reply is decoded apart.
+  template <typename Rpc>
+  void DecodeAsync(const std::shared_ptr<Rpc>& rpc, const CallRequest& request, const Done& done) {
+    if (rpc->reply.message.ByteSizeLong() <= kLargeMessage) {
+      return done(Decode(rpc->reply, request));
+    }
+    auto outcome = std::make_shared<CallOutcome<Value>>();
+    RunApart(
+        link_->io(),
+        [self = shared_from_this(), rpc, request, outcome] {
+          *outcome = self->Decode(rpc->reply, request);
+        },
+        [done, outcome] { done(std::move(*outcome)); });
+  }
+
+  void FailAsync(const grpc::Status& status, uint64_t id, const CallRequest& request,
+                 milliseconds wait, const Done& done) {
+    const auto end = [self = shared_from_this(), status, id, request, wait, done](bool is_loss) {
+      auto outcome = self->Failed(status, is_loss, request);
+      if (IsRefused(outcome)) return self->SendLater(std::move(outcome), request, wait, done);
+      if (outcome.after == AfterCall::kAbandoned) self->Abandon(id, request);
+      done(std::move(outcome));
+    };
+    if (IsCancelledHere(request)) return end(false);
+    link_->IsLoss(status, end);
   }
 
   void SendLater(CallOutcome<Value> refused, const CallRequest& request, milliseconds wait,
@@ -336,6 +363,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   const std::shared_ptr<GrpcLink> link_;
   const Agreement agreement_;
   const size_t max_request_bytes_;
+  const size_t max_decoded_bytes_;
   const std::shared_ptr<AbandonedCalls> abandoned_;
   std::atomic<uint64_t> last_id_ = 0;
   std::atomic<uint64_t> replies_ = 0;  // chunks, and ends of calls
@@ -432,6 +460,9 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
       text +=
           " (the worker refused the pool's token: it is to take the one that SNAKEPIT_TOKEN has in "
           "its environment, or another program listens at its address)";
+    } else if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
+      text +=
+          " (it serves gRPC, but not the service snakepit.SnakepitBridge of proto/snakepit.proto)";
     }
     ready_(Fail(ErrorCode::kStartFailed, std::move(text)));
   }

@@ -5,6 +5,8 @@
 
 #include <asio/io_context.hpp>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -19,6 +21,8 @@ struct GrpcPeer {
   std::string worker_id;  // what the pool calls the worker
   std::string token;      // goes with every RPC. PROTOCOL.md 6.13
   GrpcTransport options;
+  // What the values in a message may take in memory.
+  size_t max_decoded_bytes = SIZE_MAX;
   // How long the worker may go on with a call that was given up. PROTOCOL.md 6.6.
   std::chrono::milliseconds cancel_grace{2'000};
 };

@@ -10,17 +10,23 @@
 #include <asio/ip/tcp.hpp>
 #include <asio/local/stream_protocol.hpp>
 #include <asio/steady_timer.hpp>
+#include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <mutex>
 #include <set>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 #include "src/base/fd.h"
+#include "src/base/threads.h"
 #include "src/transport/grpc_connection.h"
 #include "src/transport/launch_spec.h"
 #include "src/transport/output_reader.h"
+#include "src/value/decode_budget.h"
 
 namespace snakepit {
 namespace {
@@ -29,6 +35,20 @@ namespace {
 // the first to the last.
 constexpr std::chrono::milliseconds kFirstRetry{5};
 constexpr std::chrono::milliseconds kLastRetry{50};
+
+// gRPC waits for ever for threads of its own that the system did not give it, so that is seen
+// before it is used for the first time. What it starts: executors, timers and the event engine, and
+// threads for completions by the number of processors.
+Result<void> EnsureThreadsForGrpc() {
+  static std::atomic<bool> has_started = false;
+  if (has_started) return {};
+  const int processors = static_cast<int>(std::thread::hardware_concurrency());
+  if (auto tried = TryThreads(8 + 2 * std::clamp(processors, 2, 16)); !tried) {
+    return Fail(ErrorCode::kStartFailed, "gRPC cannot be used: " + tried.error().message);
+  }
+  has_started = true;
+  return {};
+}
 
 // A port of 127.0.0.1 that was free a moment ago. It is not given to another launch of this process
 // as long as this lives; the system cannot keep it from others.
@@ -98,6 +118,14 @@ asio::generic::stream_protocol::endpoint Endpoint(const GrpcAddress& address) {
                                  static_cast<asio::ip::port_type>(address.port));
 }
 
+// A umask may have taken the right to connect from the very user whose socket it is.
+void AllowOwner(const GrpcAddress& address) {
+  using std::filesystem::perms;
+  std::error_code ignored;
+  std::filesystem::permissions(address.socket_path, perms::owner_read | perms::owner_write,
+                               std::filesystem::perm_options::add, ignored);
+}
+
 // Tries to connect until somebody accepts: whenever something was announced, and from time to time.
 // The address may be unknown at first, and may be corrected by an announcement.
 class Probe : public std::enable_shared_from_this<Probe> {
@@ -137,6 +165,7 @@ class Probe : public std::enable_shared_from_this<Probe> {
                           [self = shared_from_this(), tried = *address_](asio::error_code error) {
                             self->connecting_ = false;
                             if (!self->serves_) return;
+                            if (error == asio::error::access_denied) AllowOwner(tried);
                             if (error) return self->TryLater();
                             auto serves = std::exchange(self->serves_, nullptr);
                             self->Stop();
@@ -176,6 +205,7 @@ class GrpcLaunch : public Launch {
   GrpcLaunch(const Adapter& adapter, const GrpcTransport& options, LaunchContext context,
              std::string token, ReservedPort port, FdPair stdout_pipe, UniqueFd null)
       : options_(options),
+        max_decoded_bytes_(DecodedLimit(adapter.max_decoded_bytes, options.max_message_bytes)),
         context_(std::move(context)),
         token_(std::move(token)),
         port_(std::move(port)),
@@ -189,15 +219,18 @@ class GrpcLaunch : public Launch {
     ready_file_ = base + ".ready";
     std::optional<GrpcAddress> address;
     for (const std::string& argument : adapter.argv) {
-      std::string filled = FillIn(argument, "{worker_id}", id);
-      if (filled.find("{socket}") != std::string::npos) {
+      if (argument.find("{socket}") != std::string::npos) {
         address = GrpcAddress{.socket_path = socket_path_};
-      } else if (filled.find("{port}") != std::string::npos) {
+      } else if (argument.find("{port}") != std::string::npos) {
         address = GrpcAddress{.port = port_.port()};
       }
-      filled = FillIn(std::move(filled), "{socket}", socket_path_);
-      spec_.argv.push_back(FillIn(std::move(filled), "{port}", std::to_string(port_.port())));
     }
+    const Placeholders placeholders = {{"{worker_id}", id},
+                                       {"{instance}", context_.instance},
+                                       {"{socket}", socket_path_},
+                                       {"{port}", std::to_string(port_.port())}};
+    spec_.argv = FillIn(adapter.argv, placeholders);
+    spec_.end_command = FillIn(adapter.end.command, placeholders);
     spec_.environment = WorkerEnvironment(
         adapter,
         {{"SNAKEPIT_WORKER_ID", id},
@@ -228,11 +261,13 @@ class GrpcLaunch : public Launch {
     probe_->Start(
         deadline,
         [this, deadline, ready](const GrpcAddress& address) {
+          if (auto enough = EnsureThreadsForGrpc(); !enough) return ready(Fail(enough.error()));
           cancel_ = ConnectGrpc(*context_.io,
                                 {.target = address.Target(),
                                  .worker_id = WorkerIdText(context_.worker_id),
                                  .token = token_,
                                  .options = options_,
+                                 .max_decoded_bytes = max_decoded_bytes_,
                                  .cancel_grace = context_.cancel_grace},
                                 deadline, ready);
         },
@@ -249,6 +284,7 @@ class GrpcLaunch : public Launch {
 
  private:
   const GrpcTransport options_;
+  const size_t max_decoded_bytes_;
   const LaunchContext context_;
   const std::string token_;
   const ReservedPort port_;

@@ -73,25 +73,43 @@ Error InBandError(const Message& message, int version) {
   return error;
 }
 
-Result<Value> DecodeTyped(const std::string& bytes, std::string_view field) {
-  auto value = DecodeMsgpack(bytes);
-  if (value) return std::move(*value);
-  return Fail(MayHaveRun({.code = ErrorCode::kProtocolError,
-                          .message = std::string(field) + ": " + value.error().message}));
+// What cannot be decoded: as it is no MessagePack, or within the limits.
+Error Undecoded(Error error, std::string_view field) {
+  if (error.code == ErrorCode::kInvalidArgument) error.code = ErrorCode::kProtocolError;
+  error.message = std::string(field) + ": " + error.message;
+  return MayHaveRun(std::move(error));
+}
+
+Result<Value> DecodeTyped(const std::string& bytes, std::string_view field,
+                          const DecodeLimits& limits) {
+  auto value = DecodeMsgpack(bytes, MapKeys::kText, kMaxNesting, limits);
+  if (!value) value = Fail(Undecoded(std::move(value.error()), field));
+  return value;
+}
+
+// Of a worker of version 1.
+Result<Value> DecodeLegacy(const ProtoMap& map, std::string_view field,
+                           const DecodeLimits& limits) {
+  auto value = DecodeMap(map, limits);
+  if (!value) value = Fail(Undecoded(std::move(value.error()), field));
+  return value;
 }
 
 template <typename Message>
-Result<void> FillArgs(const CallRequest& request, int version, Message* message) {
+Result<void> FillArgs(const CallRequest& request, int version, size_t max_bytes, Message* message) {
+  const EncodeLimits limits{
+      .max_bytes = max_bytes, .deadline = request.deadline, .stop = request.stop};
   if (version == 1) {
-    return request.args == nullptr ? Result<void>()
-                                   : EncodeMap(*request.args, message->mutable_args());
+    return request.args == nullptr
+               ? Result<void>()
+               : EncodeMap(*request.args, message->mutable_args(), "args", limits);
   }
   // A request without typed_args would be one of version 1.
   if (request.args == nullptr || request.args->is_null()) {
     AppendMsgpackMapHeader(0, message->mutable_typed_args());
     return {};
   }
-  return EncodeMsgpack(*request.args, message->mutable_typed_args(), "args");
+  return EncodeMsgpack(*request.args, message->mutable_typed_args(), "args", kMaxNesting, limits);
 }
 
 template <typename Message>
@@ -101,7 +119,7 @@ Result<void> FillMessage(const CallRequest& request, int version, std::string re
   message->set_timeout_ms(
       static_cast<int32_t>(std::min<int64_t>(MillisecondsUntil(request.deadline), INT32_MAX)));
   message->set_request_id(std::move(request_id));
-  if (auto filled = FillArgs(request, version, message); !filled) return filled;
+  if (auto filled = FillArgs(request, version, max_bytes, message); !filled) return filled;
   if (version == 1) return {};  // the channel has the limit
   if (const size_t bytes = message->ByteSizeLong(); bytes > max_bytes) {
     return Fail(ErrorCode::kMessageTooLarge, "the request has " + std::to_string(bytes) +
@@ -160,28 +178,30 @@ Result<void> Fill(const CallRequest& request, int version, std::string request_i
   return FillMessage(request, version, std::move(request_id), max_bytes, message);
 }
 
-Result<Value> DecodeResponse(const ExecuteResponse& response, int version) {
+Result<Value> DecodeResponse(const ExecuteResponse& response, int version,
+                             const DecodeLimits& limits) {
   if (!response.success()) return Fail(InBandError(response, version));
-  if (version > 1) return DecodeTyped(response.typed_result(), "typed_result");
-  Value result = DecodeMap(response.result());
-  if (auto error = LegacyResultError(result)) return Fail(std::move(*error));
+  if (version > 1) return DecodeTyped(response.typed_result(), "typed_result", limits);
+  Result<Value> result = DecodeLegacy(response.result(), "result", limits);
+  if (!result) return result;
+  if (auto error = LegacyResultError(*result)) return Fail(std::move(*error));
   return result;
 }
 
 Result<std::optional<Value>> DecodeChunk(const StreamResponse& response, int64_t chunks,
-                                         int version) {
+                                         int version, const DecodeLimits& limits) {
   if (!response.error().empty() || (version > 1 && !response.code().empty())) {
     return Fail(InBandError(response, version));
   }
   if (version > 1) {
     if (response.is_final() && response.typed_chunk().empty()) return std::nullopt;
-    return DecodeTyped(response.typed_chunk(), "typed_chunk");
+    return DecodeTyped(response.typed_chunk(), "typed_chunk", limits);
   }
   if (response.is_final() && response.chunk().empty()) return std::nullopt;
-  Value chunk = DecodeMap(response.chunk());
+  Result<Value> chunk = DecodeLegacy(response.chunk(), "chunk", limits);
   // The one result of a command that does not stream may be a legacy error.
-  if (response.is_final() && chunks == 0) {
-    if (auto error = LegacyResultError(chunk)) return Fail(std::move(*error));
+  if (chunk && response.is_final() && chunks == 0) {
+    if (auto error = LegacyResultError(*chunk)) return Fail(std::move(*error));
   }
   return chunk;
 }

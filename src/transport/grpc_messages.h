@@ -13,6 +13,7 @@
 #include "snakepit/error.h"
 #include "snakepit/value.h"
 #include "src/transport/connection.h"
+#include "src/value/decode_budget.h"
 
 namespace snakepit {
 
@@ -30,13 +31,15 @@ Result<void> Fill(const CallRequest& request, int version, std::string request_i
 Result<void> Fill(const CallRequest& request, int version, std::string request_id, size_t max_bytes,
                   SessionRequest* message);
 
-// The result of a call, or its in-band error; PROTOCOL_ERROR for a response that cannot be right.
-Result<Value> DecodeResponse(const ExecuteResponse& response, int version);
+// The result of a call, or its in-band error; PROTOCOL_ERROR for a response that cannot be right,
+// and the errors of DecodeBudget for one that goes over the limits.
+Result<Value> DecodeResponse(const ExecuteResponse& response, int version,
+                             const DecodeLimits& limits);
 
 // The chunk of a message of a stream, after `chunks` of them; nothing when it holds none. Fails
-// with the error that ends the stream, if it has one, and with PROTOCOL_ERROR likewise.
+// with the error that ends the stream, if it has one, and likewise.
 Result<std::optional<Value>> DecodeChunk(const StreamResponse& response, int64_t chunks,
-                                         int version);
+                                         int version, const DecodeLimits& limits);
 
 // What a status that is not OK means for the call, and for the worker. `is_loss`: the connection is
 // lost, as GrpcLink says. PROTOCOL.md 4.4.5.

@@ -24,7 +24,7 @@ void Check(const Result<void>& done) {
 }
 
 Value ArgsOf(const ExecuteRequest& request) {
-  if (request.typed_args().empty()) return DecodeMap(request.args());
+  if (request.typed_args().empty()) return *DecodeMap(request.args());
   return *DecodeMsgpack(request.typed_args());
 }
 
@@ -286,7 +286,7 @@ grpc::Status FakeWorker::Run(grpc::ServerContext* context, const ExecuteRequest&
     return StatusIn(args);
   } else if (command == "reply") {
     response->set_success(true);
-    response->set_typed_result(std::get<Bytes>(args.Find("typed_result")->data()).data);
+    response->set_typed_result(args.Find("typed_result")->get_if<Bytes>()->data);
   } else if (command == "large") {
     SetResult(LargeValue(args), request, response);
   } else if (command == "meet") {

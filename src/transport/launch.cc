@@ -4,6 +4,7 @@
 
 #include "src/process/cgroup.h"
 #include "src/transport/grpc_launch.h"
+#include "src/transport/launch_spec.h"
 #include "src/transport/stdio_launch.h"
 
 namespace snakepit {
@@ -17,6 +18,9 @@ bool NeedsRuntimeDirectory(const Adapter& adapter) {
 Result<std::unique_ptr<Launch>> Launch::Prepare(const Adapter& adapter, LaunchContext context) {
   auto cgroup = PlanCgroup(adapter.cgroup);
   if (!cgroup) return Fail(std::move(cgroup.error()));
+  auto instance = NewInstance();
+  if (!instance) return Fail(std::move(instance.error()));
+  context.instance = std::move(*instance);
   const auto* stdio = std::get_if<StdioTransport>(&adapter.transport);
   auto launch = stdio != nullptr
                     ? PrepareStdioLaunch(adapter, *stdio, std::move(context))
@@ -26,6 +30,7 @@ Result<std::unique_ptr<Launch>> Launch::Prepare(const Adapter& adapter, LaunchCo
   (*launch)->spec_.working_directory = adapter.working_directory;
   (*launch)->spec_.process = adapter.process;
   (*launch)->spec_.cgroup = std::move(*cgroup);
+  (*launch)->spec_.leader_grace = adapter.end.leader_grace;
   return launch;
 }
 

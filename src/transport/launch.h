@@ -21,6 +21,7 @@ struct LaunchContext {
   asio::io_context* io = nullptr;
   int worker_id = 0;
   uint64_t process_number = 0;
+  std::string instance;  // what `{instance}` stands for; Prepare makes it
   // A folder of the pool, which only this user can enter; empty for an adapter that needs none.
   std::string runtime_directory;
   // How long a worker may go on with a call that was given up. PROTOCOL.md 6.6.

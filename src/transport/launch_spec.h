@@ -18,12 +18,22 @@ std::vector<std::string> WorkerEnvironment(const Adapter& adapter,
                                            std::map<std::string, std::string> own,
                                            const std::map<std::string, std::string>& fixed = {});
 
+// The names, in their order, of the variables of this process that its workers do not get.
+std::vector<std::string> NotInherited(const Adapter& adapter);
+
 // A token that cannot be guessed, for one process that serves gRPC: 64 hexadecimal digits.
 // PROTOCOL.md 6.13. INTERNAL when the system has no random bytes to give.
 Result<std::string> NewToken();
 
-// `text` with each placeholder, such as "{port}", replaced by the value.
-std::string FillIn(std::string text, std::string_view placeholder, std::string_view value);
+// A name for one process of a worker that no other has, for `{instance}`. INTERNAL likewise.
+Result<std::string> NewInstance();
+
+// Placeholders, such as "{port}", and what they stand for.
+using Placeholders = std::map<std::string, std::string>;
+
+// Each argument with the placeholders in it filled in.
+std::vector<std::string> FillIn(std::vector<std::string> arguments,
+                                const Placeholders& placeholders);
 
 }  // namespace snakepit
 

@@ -46,6 +46,48 @@ TEST(WorkerEnvironment, WhatIsFixedNoAdapterChanges) {
   EXPECT_TRUE(Contains(lines, "LC_TIME=en"));
 }
 
+TEST(WorkerEnvironment, MoreIsInheritedWhereTheAdapterNamesIt) {
+  setenv("SLURM_JOB_ID", "7", 1);
+  setenv("SLURM_PROCID", "0", 1);
+  setenv("HF_HOME", "/models", 1);
+  setenv("HF_HOME_OLD", "/old", 1);
+  Adapter adapter;
+  adapter.inherit = {"SLURM_*", "HF_HOME", "NO_SUCH_VARIABLE"};
+  const auto lines = WorkerEnvironment(adapter, {});
+  EXPECT_TRUE(Contains(lines, "SLURM_JOB_ID=7"));
+  EXPECT_TRUE(Contains(lines, "SLURM_PROCID=0"));
+  EXPECT_TRUE(Contains(lines, "HF_HOME=/models"));
+  EXPECT_FALSE(Contains(lines, "HF_HOME_OLD=/old"));
+}
+
+TEST(WorkerEnvironment, WhatAPoolSetsIsNeverInherited) {
+  setenv("SNAKEPIT_TOKEN", "of a pool around this one", 1);
+  setenv("SNAKEPIT_GUARDIAN", "of that pool", 1);
+  Adapter adapter;
+  adapter.inherit = {"*"};
+  for (const std::string& line : WorkerEnvironment(adapter, {})) {
+    EXPECT_FALSE(line.starts_with("SNAKEPIT_")) << line;
+  }
+  EXPECT_TRUE(Contains(WorkerEnvironment(adapter, {}), "PATH=" + std::string(getenv("PATH"))));
+}
+
+TEST(NotInherited, NamesWhatIsLeftOutAndNoValue) {
+  setenv("LC_TIME", "C", 1);
+  setenv("SECRET_TOKEN", "hush", 1);
+  setenv("HF_HOME", "/models", 1);
+  setenv("CUDA_VISIBLE_DEVICES", "1", 1);
+  setenv("SNAKEPIT_TOKEN", "inherited", 1);
+  Adapter adapter;
+  adapter.inherit = {"HF_*"};
+  adapter.environment = {{"CUDA_VISIBLE_DEVICES", "0"}};
+  const auto names = NotInherited(adapter);
+  EXPECT_TRUE(Contains(names, "SECRET_TOKEN"));
+  for (const char* name : {"LC_TIME", "HF_HOME", "CUDA_VISIBLE_DEVICES", "SNAKEPIT_TOKEN"}) {
+    EXPECT_FALSE(Contains(names, name)) << name;
+  }
+  EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));
+}
+
 TEST(NewToken, IsLongAndNeverTheSame) {
   const std::string token = *NewToken();
   EXPECT_EQ(token.size(), 64u);
@@ -54,9 +96,10 @@ TEST(NewToken, IsLongAndNeverTheSame) {
 }
 
 TEST(FillIn, ReplacesEveryPlaceholder) {
-  EXPECT_EQ(FillIn("--a={port} --b={port}", "{port}", "80"), "--a=80 --b=80");
-  EXPECT_EQ(FillIn("{port}", "{port}", "{port}"), "{port}");
-  EXPECT_EQ(FillIn("nothing", "{port}", "80"), "nothing");
+  using Texts = std::vector<std::string>;
+  EXPECT_EQ(FillIn({"--a={port} --b={port}{id}", "nothing"}, {{"{port}", "80"}, {"{id}", "x"}}),
+            Texts({"--a=80 --b=80x", "nothing"}));
+  EXPECT_EQ(FillIn({"{port}"}, {{"{port}", "{port}"}}), Texts({"{port}"}));
 }
 
 TEST(AnnouncedAddress, KnowsTheLinesOfWorkers) {

@@ -8,6 +8,7 @@ namespace snakepit {
 StdioCall::Next StdioCall::OnReply(Reply reply) {
   switch (reply.kind) {
     case Reply::Kind::kError:
+      if (!reply.final) return OnUndecodedChunk(std::move(reply.error));
       return End(tl::unexpected<Error>(std::move(reply.error)));
     case Reply::Kind::kResult:
       return OnResult(std::move(reply.value));
@@ -37,6 +38,16 @@ StdioCall::Next StdioCall::OutOfStep(std::string what) {
   return Next::kEnd;
 }
 
+StdioCall::Next StdioCall::OnUndecodedChunk(Error error) {
+  if (!is_stream()) return UnexpectedChunk();
+  Fail(std::move(error), AfterCall::kAbandoned);
+  return Next::kAbandon;
+}
+
+StdioCall::Next StdioCall::UnexpectedChunk() {
+  return OutOfStep("sent a chunk in reply to a call that is no stream");
+}
+
 StdioCall::Next StdioCall::OnResult(Value result) {
   if (chunks_ > 0) return OutOfStep("sent a result in the middle of a stream");
   if (version_ == 1) {
@@ -50,7 +61,7 @@ StdioCall::Next StdioCall::OnResult(Value result) {
 }
 
 StdioCall::Next StdioCall::OnChunk(Reply reply) {
-  if (!is_stream()) return OutOfStep("sent a chunk in reply to a call that is no stream");
+  if (!is_stream()) return UnexpectedChunk();
   if (reply.chunk_index != chunks_) {
     return OutOfStep("sent chunk " + std::to_string(reply.chunk_index) + " where chunk " +
                      std::to_string(chunks_) + " was due");

@@ -23,7 +23,7 @@ class StdioCall {
   enum class Next {
     kAwaitMore,
     kEnd,      // the outcome is there
-    kAbandon,  // the chunk callback gave the stream up, the outcome is there, the worker goes on
+    kAbandon,  // the stream is given up, the outcome is there, the worker goes on
   };
 
   // A message for this call. Calls on_chunk.
@@ -35,6 +35,9 @@ class StdioCall {
   // The outcome when the call ends without a last message.
   void Fail(Error error, AfterCall after);
 
+  // What the connection is good for after a call that OnReply, or Fail, abandoned.
+  void Abandoned(AfterCall after) { outcome_.after = after; }
+
   const CallRequest& request() const { return request_; }
   bool is_stream() const { return on_chunk_ != nullptr; }
   int64_t chunks() const { return chunks_; }
@@ -43,6 +46,8 @@ class StdioCall {
  private:
   Next OnResult(Value result);
   Next OnChunk(Reply reply);
+  Next OnUndecodedChunk(Error error);
+  Next UnexpectedChunk();
   Next End(Result<Value> result);
   Next OutOfStep(std::string what);
 

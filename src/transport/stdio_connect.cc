@@ -5,6 +5,7 @@
 
 #include "src/base/fd.h"
 #include "src/transport/stdio_connection.h"
+#include "src/value/json.h"
 
 namespace snakepit {
 namespace {
@@ -31,8 +32,9 @@ class FirstPing : public std::enable_shared_from_this<FirstPing> {
   Result<std::shared_ptr<Connection>> Judge(Result<Value> reply) {
     if (reply && reply->TextAt("status") == "ok") return std::move(connection_);
     if (reply) {
-      return Fail(ErrorCode::kStartFailed,
-                  "the first ping was not answered with status \"ok\" but with " + reply->ToJson());
+      return Fail(
+          ErrorCode::kStartFailed,
+          "the first ping was not answered with status \"ok\" but with " + BriefJson(*reply));
     }
     Error error = std::move(reply.error());
     error.may_have_run = false;
@@ -55,10 +57,11 @@ class FirstPing : public std::enable_shared_from_this<FirstPing> {
 }  // namespace
 
 void ConnectStdio(asio::io_context& io, std::shared_ptr<FrameChannel> channel,
-                  const StdioTransport& options, const std::string& worker_id,
-                  std::chrono::milliseconds cancel_grace, SteadyTime deadline,
+                  const StdioTransport& options, size_t max_decoded_bytes,
+                  const std::string& worker_id, std::chrono::milliseconds cancel_grace,
+                  SteadyTime deadline,
                   std::function<void(Result<std::shared_ptr<Connection>>)> ready) {
-  auto connection = std::make_shared<StdioConnection>(io, channel, cancel_grace);
+  auto connection = std::make_shared<StdioConnection>(io, channel, max_decoded_bytes, cancel_grace);
   if (!connection->valid()) return ready(Fail(ErrnoError("eventfd", errno)));
   auto ping = std::make_shared<FirstPing>(connection, worker_id, ready);
   if (!options.negotiate) {

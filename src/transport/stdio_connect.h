@@ -17,10 +17,12 @@ namespace snakepit {
 // Shakes hands over the channel and sends the first ping; `ready` runs once on the io_context's
 // thread, with the connection, or with why there is none: WORKER_LOST when the worker closed the
 // channel, START_TIMEOUT when the deadline passed, else START_FAILED, PROTOCOL_ERROR or INTERNAL.
-// `cancel_grace` is how long the worker may go on with a call that was given up.
+// `max_decoded_bytes` is what the values in a message may take in memory, and `cancel_grace` how
+// long the worker may go on with a call that was given up.
 void ConnectStdio(asio::io_context& io, std::shared_ptr<FrameChannel> channel,
-                  const StdioTransport& options, const std::string& worker_id,
-                  std::chrono::milliseconds cancel_grace, SteadyTime deadline,
+                  const StdioTransport& options, size_t max_decoded_bytes,
+                  const std::string& worker_id, std::chrono::milliseconds cancel_grace,
+                  SteadyTime deadline,
                   std::function<void(Result<std::shared_ptr<Connection>>)> ready);
 
 }  // namespace snakepit

@@ -1,7 +1,10 @@
 // StdioConnection: the calls of threads, and what any reader does.
 #include "src/transport/stdio_connection.h"
 
+#include <new>
 #include <stop_token>
+
+#include "src/value/json.h"
 
 namespace snakepit {
 
@@ -39,7 +42,8 @@ Result<void> StdioConnection::Encode(uint64_t id, const CallRequest& request, bo
           .session_id = agreement_.session ? request.session_id : std::string_view(),
           .timeout_ms = MillisecondsUntil(request.deadline),
       },
-      agreement_.max_frame_bytes, frame);
+      {.max_bytes = agreement_.max_frame_bytes, .deadline = request.deadline, .stop = request.stop},
+      frame);
 }
 
 void StdioConnection::OnStop(Waiter& me) {
@@ -68,15 +72,16 @@ void StdioConnection::Run(Waiter& me) {
     frame.clear();
     return me.call.Fail(closed_->result.error(), closed_->after);
   }
-  in_flight_.emplace(me.id, InFlight{.begin = channel_->appended(), .waiter = &me});
-  channel_->Append(&frame);
-  channel_->Flush();
-  const bool needs_reader = channel_->has_unsent() || channel_->peer_takes_no_more();
-  if (needs_reader && !MayReadLocked(me)) WakeReaderLocked();
   try {
+    in_flight_.emplace(me.id, InFlight{.begin = channel_->appended(), .waiter = &me});
+    channel_->Append(&frame);
+    channel_->Flush();
+    const bool needs_reader = channel_->has_unsent() || channel_->peer_takes_no_more();
+    if (needs_reader && !MayReadLocked(me)) WakeReaderLocked();
     Await(me, lock);
   } catch (...) {  // there is no memory, say: nobody may find this call any more
     if (!lock.owns_lock()) lock.lock();
+    frame.clear();
     if (const auto left = in_flight_.find(me.id); left != in_flight_.end()) EraseLocked(left);
     LeaveReadingLocked(me);
     throw;
@@ -122,12 +127,17 @@ bool StdioConnection::TakeMail(Waiter& me, Lock& lock) {
   lock.unlock();
   const CallRequest& request = me.call.request();
   StdioCall::Next next = StdioCall::Next::kAwaitMore;
-  Error given_up = StreamGivenUp();
   for (Mail& mail : batch) {
     // A stream may always have more to take.
     const bool too_late = me.call.is_stream() && steady_clock::now() >= request.deadline;
-    if (too_late || (me.call.is_stream() && request.stop.stop_requested())) {
-      if (too_late) given_up = std::move(DeadlinePassed(request).result.error());
+    const bool given_up = !too_late && me.call.is_stream() && request.stop.stop_requested();
+    if (!too_late && !given_up && mail.large.memory) {
+      mail.reply = Decode(mail.large, request);
+      mail.large = {};
+    }
+    if (too_late || given_up) {
+      me.call.Fail(too_late ? std::move(DeadlinePassed(request).result.error()) : StreamGivenUp(),
+                   AfterCall::kAbandoned);
       next = StdioCall::Next::kAbandon;
     } else if (mail.reply) {
       next = me.call.OnReply(std::move(*mail.reply));
@@ -145,7 +155,7 @@ bool StdioConnection::TakeMail(Waiter& me, Lock& lock) {
   lock.lock();
   if (next == StdioCall::Next::kAwaitMore) return false;
   if (next == StdioCall::Next::kAbandon) {
-    me.call.Fail(std::move(given_up), AbandonLocked(me.id, request.released));
+    me.call.Abandoned(AbandonLocked(me.id, request.released));
   } else if (const auto left = in_flight_.find(me.id); left != in_flight_.end()) {
     EraseLocked(left);  // it ended by what is no last message
   }
@@ -171,9 +181,9 @@ bool StdioConnection::ReadUntilMail(Waiter& me, Lock& lock) {
     FrameChannel::Progress progress = channel_->Receive();
     switch (progress.kind) {
       case Kind::kPayload: {
-        auto reply = DecodeReply(agreement_.codec, agreement_.version, progress.payload);
+        Mail mail = Open(progress.payload);
         lock.lock();
-        Deliver(std::move(reply), progress.payload.size());
+        Deliver(std::move(mail));
         if (!me.inbox.empty() || me.stop_requested) return true;
         if (steady_clock::now() >= deadline) return false;
         lock.unlock();
@@ -265,9 +275,39 @@ StdioConnection::Waiter* StdioConnection::WaitingThreadLocked() const {
   return nullptr;
 }
 
+// What has come, as far as its reader decodes it.
+StdioConnection::Mail StdioConnection::Open(std::string_view payload) {
+  if (payload.size() <= kLargeMessage) {
+    return {.reply = DecodeReply(agreement_.codec, agreement_.version, payload, limits_),
+            .payload_bytes = payload.size()};
+  }
+  Mail mail{.reply = DecodeReplyWithoutValue(agreement_.codec, agreement_.version, payload,
+                                             limits_.max_bytes),
+            .payload_bytes = payload.size()};
+  if (!mail.reply || !mail.reply->has_value) return mail;
+  try {
+    mail.large = channel_->Take(payload);
+  } catch (const std::bad_alloc&) {
+    mail.reply->kind = Reply::Kind::kError;
+    mail.reply->has_value = false;
+    mail.reply->error = MayHaveRun(OutOfMemory(payload.size()));
+  }
+  return mail;
+}
+
+// The whole of a large reply, for its call.
+Result<Reply> StdioConnection::Decode(const TakenPayload& payload,
+                                      const CallRequest& request) const {
+  DecodeLimits limits = limits_;
+  limits.deadline = request.deadline;
+  limits.stop = request.stop;
+  return DecodeReply(agreement_.codec, agreement_.version, payload.bytes, limits);
+}
+
 // Hands a reply to the call that it is for.
-void StdioConnection::Deliver(Result<Reply> reply, size_t payload_bytes) {
+void StdioConnection::Deliver(Mail mail) {
   replies_.fetch_add(1, std::memory_order_relaxed);
+  Result<Reply>& reply = mail.reply;
   const auto out_of_step = [this](std::string what) {
     FailAllLocked({.code = ErrorCode::kProtocolError, .message = "the worker " + std::move(what)},
                   AfterCall::kUnusable);
@@ -275,19 +315,19 @@ void StdioConnection::Deliver(Result<Reply> reply, size_t payload_bytes) {
   if (!reply) {
     // Of one call it is that one's reply; of several it could be any one's. PROTOCOL.md 6.8.5.
     if (in_flight_.size() == 1) {
-      return DeliverTo(in_flight_.begin(), {.reply = std::move(reply)});
+      return DeliverTo(in_flight_.begin(), std::move(mail));
     }
     return FailAllLocked(std::move(reply.error()), AfterCall::kUnusable);
   }
   if (!reply->id) {
     return out_of_step("sent a reply without an id: " + (reply->kind == Reply::Kind::kError
                                                              ? reply->error.message
-                                                             : reply->value.ToJson()));
+                                                             : BriefJson(reply->value)));
   }
   const auto id = static_cast<uint64_t>(*reply->id);
   const auto found = in_flight_.find(id);
   if (found != in_flight_.end()) {
-    return DeliverTo(found, {.reply = std::move(reply), .payload_bytes = payload_bytes});
+    return DeliverTo(found, std::move(mail));
   }
   if (*reply->id > 0 && id <= last_id_) return;  // late: PROTOCOL.md 2.6.4
   out_of_step("sent a reply to call " + std::to_string(*reply->id) + ", which was not made");
@@ -312,6 +352,10 @@ void StdioConnection::DeliverTo(Calls::iterator call, Mail mail) {
     if (is_last) EraseLocked(call);
   } else if (found.async) {
     AsyncCall& async = *found.async;
+    if (mail.large.memory) {
+      DecodeForAsync(std::move(found.async), std::move(mail.large));
+      return EraseLocked(call);
+    }
     if (!mail.reply) {
       async.call.OnUndecodable(std::move(mail.reply.error()));
     } else if (async.call.OnReply(std::move(*mail.reply)) == StdioCall::Next::kAwaitMore) {

@@ -24,6 +24,7 @@
 #include "src/base/adaptive_wait.h"
 #include "src/base/fd.h"
 #include "src/base/wakeup.h"
+#include "src/transport/apart.h"
 #include "src/transport/connection.h"
 #include "src/transport/frame_channel.h"
 #include "src/transport/stdio_call.h"
@@ -37,13 +38,16 @@ namespace snakepit {
 // Whoever needs a reply reads: at any time at most one is the reader, a thread that waits for its
 // own call, or the io_context's thread where nobody else does, for asynchronous calls and for those
 // that were given up. The reader hands the others what is theirs, and passes its role on when it
-// has what it wanted. So a thread that is alone does its own I/O, without a hop.
+// has what it wanted. So a thread that is alone does its own I/O, without a hop. Of a large reply a
+// reader decodes no more than whom it is for; the value is decoded without the role, by the thread
+// that waits for it, or else apart, and no longer than until the deadline of the call.
 class StdioConnection : public Connection, public std::enable_shared_from_this<StdioConnection> {
  public:
   StdioConnection(asio::io_context& io, std::shared_ptr<FrameChannel> channel,
-                  std::chrono::milliseconds cancel_grace)
+                  size_t max_decoded_bytes, std::chrono::milliseconds cancel_grace)
       : io_(io),
         channel_(std::move(channel)),
+        limits_{.max_bytes = max_decoded_bytes},
         cancel_grace_(cancel_grace),
         readable_(io),
         writable_(io),
@@ -94,6 +98,7 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
     Result<Reply> reply;
     size_t payload_bytes = 0;
     AfterCall after = AfterCall::kUsable;
+    TakenPayload large = {};  // where there is one, the reply is without its value
   };
 
   // A thread in Call or Stream.
@@ -168,7 +173,9 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
 
   // --- Any reader --------------------------------------------------------------------------------
 
-  void Deliver(Result<Reply> reply, size_t payload_bytes);
+  Mail Open(std::string_view payload);
+  Result<Reply> Decode(const TakenPayload& payload, const CallRequest& request) const;
+  void Deliver(Mail mail);
   void DeliverTo(Calls::iterator call, Mail mail);
   void FailAllLocked(Error error, AfterCall after);
   void EraseLocked(Calls::iterator call);
@@ -193,8 +200,10 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
   void BeginAsync(uint64_t id, std::unique_ptr<AsyncCall> async, std::string* frame);
   void StopAsync(uint64_t id);
   void GiveUpAsyncLocked(uint64_t id, Error error);
+  void DecodeForAsync(std::unique_ptr<AsyncCall> async, TakenPayload payload);
   void ExpireLocked(SteadyTime now);
   void IoTurn();
+  void TakeIoTurn(Lock& lock);
   void ReadOnIo(Lock& lock);
   void OnOfferReply(std::string_view payload, Lock& lock);
   void WaitOnIo();
@@ -224,6 +233,7 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
   asio::io_context& io_;
   const std::shared_ptr<FrameChannel> channel_;
   const Wakeup wakeup_;  // ends the wait of a thread that reads
+  const DecodeLimits limits_;
   const std::chrono::milliseconds cancel_grace_;
   Agreement agreement_;
   std::atomic<uint64_t> last_id_ = 0;

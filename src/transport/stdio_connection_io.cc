@@ -1,5 +1,8 @@
 // StdioConnection: what the io_context's thread does.
+#include <exception>
+
 #include "src/transport/stdio_connection.h"
+#include "src/value/json.h"
 
 namespace snakepit {
 
@@ -14,7 +17,7 @@ Result<WorkerHealth> HealthOf(const Value& value) {
   const Value* healthy = value.Find("healthy");
   if (healthy == nullptr || healthy->get_if<bool>() == nullptr) {
     return Fail(ErrorCode::kProtocolError,
-                "the worker's health does not say `healthy`: " + value.ToJson());
+                "the worker's health does not say `healthy`: " + BriefJson(value));
   }
   const auto number = [&value](std::string_view key) -> int64_t {
     const Value* member = value.Find(key);
@@ -121,11 +124,12 @@ void StdioConnection::BeginAsync(uint64_t id, std::unique_ptr<AsyncCall> async,
                         CallOutcome<Value>{Fail(Error(closed_->result.error())), closed_->after});
   }
   const SteadyTime deadline = async->request.deadline;
-  deadlines_.emplace(deadline, id);
+  const uint64_t begin = channel_->appended();
+  SendLocked(frame);  // before the call is known: where it throws, there is none
+  const auto call = in_flight_.emplace(id, InFlight{.begin = begin, .deadline = deadline}).first;
   ++for_io_;
-  in_flight_.emplace(
-      id, InFlight{.begin = channel_->appended(), .async = std::move(async), .deadline = deadline});
-  SendLocked(frame);
+  deadlines_.emplace(deadline, id);
+  call->second.async = std::move(async);
   // A thread that reads will read for this call too; its deadline is kept here in any case.
   RequestIoTurnLocked();
 }
@@ -148,6 +152,31 @@ void StdioConnection::GiveUpAsyncLocked(uint64_t id, Error error) {
     EraseLocked(found);
   }
   PostCallback(std::move(async->done), CallOutcome<Value>{Fail(std::move(error)), after});
+}
+
+// Its last message has come, but for the value. From any thread.
+void StdioConnection::DecodeForAsync(std::unique_ptr<AsyncCall> async, TakenPayload payload) {
+  struct Job {
+    std::unique_ptr<AsyncCall> async;
+    TakenPayload payload;
+    Result<Reply> reply;
+  };
+  auto job = std::make_shared<Job>(Job{std::move(async), std::move(payload), Reply()});
+  asio::post(io_, [self = shared_from_this(), job] {
+    const auto decode = [self, job] {
+      job->reply = self->Decode(job->payload, job->async->request);
+      job->payload = {};
+    };
+    RunApart(self->io_, decode, [job] {
+      AsyncCall& call = *job->async;
+      if (job->reply) {
+        call.call.OnReply(*std::move(job->reply));
+      } else {
+        call.call.OnUndecodable(std::move(job->reply.error()));
+      }
+      call.done(call.call.TakeOutcome());
+    });
+  });
 }
 
 // Ends what has not come in its time.
@@ -175,6 +204,19 @@ void StdioConnection::ExpireLocked(SteadyTime now) {
 
 void StdioConnection::IoTurn() {
   Lock lock(mutex_);
+  try {
+    TakeIoTurn(lock);
+  } catch (const std::exception& error) {  // there is no memory, say, for what has come
+    if (!lock.owns_lock()) lock.lock();
+    io_in_turn_ = false;
+    if (reader_ == Reader::kIo) reader_ = Reader::kNobody;
+    FailAllLocked({.code = ErrorCode::kInternal,
+                   .message = std::string("the pool could not read on: ") + error.what()},
+                  AfterCall::kUnusable);
+  }
+}
+
+void StdioConnection::TakeIoTurn(Lock& lock) {
   turn_posted_ = false;
   if (reader_ == Reader::kNobody && IoHasWorkLocked()) reader_ = Reader::kIo;
   if (reader_ == Reader::kIo) ReadOnIo(lock);
@@ -204,9 +246,9 @@ void StdioConnection::ReadOnIo(Lock& lock) {
     if (progress.kind == Kind::kPayload && negotiation_) {
       OnOfferReply(progress.payload, lock);
     } else if (progress.kind == Kind::kPayload) {
-      auto reply = DecodeReply(agreement_.codec, agreement_.version, progress.payload);
+      Mail mail = Open(progress.payload);
       lock.lock();
-      Deliver(std::move(reply), progress.payload.size());
+      Deliver(std::move(mail));
     } else {
       lock.lock();
       more = false;

@@ -14,7 +14,7 @@
 #include <thread>
 #include <vector>
 
-#include "src/transport/stdio_connect.h"
+#include "src/transport/stdio_fixture.h"
 #include "src/wire/frame.h"
 #include "src/wire/pool_message.h"
 #include "src/wire/worker_handshake.h"
@@ -27,172 +27,7 @@ using std::chrono::seconds;
 using std::chrono::steady_clock;
 using Kind = PoolMessage::Kind;
 
-constexpr size_t kMaxFrameBytes = 8 << 20;
-
-SteadyTime In(std::chrono::steady_clock::duration time) { return steady_clock::now() + time; }
-
-// The worker's end of its stdin and stdout: blocking, as a simple worker is.
-class Peer {
- public:
-  Peer(UniqueFd input, UniqueFd output)
-      : input_(std::move(input)), output_(std::move(output)), reader_(kMaxFrameBytes) {}
-
-  // The payload of the next frame; nothing at the end.
-  std::optional<std::string> ReadPayload() {
-    for (;;) {
-      auto payload = reader_.Next();
-      if (!payload) return std::nullopt;
-      if (*payload) return std::string(**payload);
-      const std::span<char> room = reader_.Writable();
-      const ssize_t n = recv(input_.get(), room.data(), room.size(), 0);
-      if (n <= 0) return std::nullopt;
-      reader_.Commit(static_cast<size_t>(n));
-    }
-  }
-
-  // The next message; of the kind kUnknown at the end.
-  PoolMessage Read() {
-    const auto payload = ReadPayload();
-    if (!payload) return {.kind = Kind::kUnknown};
-    auto message = DecodePoolMessage(agreement.codec, agreement.version, *payload);
-    EXPECT_TRUE(message) << message.error().error.message;
-    return message ? std::move(*message) : PoolMessage{.kind = Kind::kUnknown};
-  }
-
-  // Whether a message comes within that time.
-  bool HasMessage(milliseconds within) {
-    pollfd entry{.fd = input_.get(), .events = POLLIN, .revents = 0};
-    return !reader_.empty() || poll(&entry, 1, static_cast<int>(within.count())) > 0;
-  }
-
-  void Send(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t n = send(output_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (n <= 0) return;
-      bytes.remove_prefix(static_cast<size_t>(n));
-    }
-  }
-
-  void Result(int64_t id, const Value& value) {
-    std::string frame;
-    ASSERT_TRUE(
-        EncodeResultFrame(agreement.codec, agreement.version, id, value, kMaxFrameBytes, &frame));
-    Send(frame);
-  }
-
-  // What it takes off the credit.
-  size_t Chunk(int64_t id, int64_t index, bool final, const Value& value) {
-    std::string frame;
-    size_t bytes = 0;
-    EXPECT_TRUE(EncodeChunkFrame(agreement.codec, id, index, final, &value, kMaxFrameBytes, &frame,
-                                 &bytes));
-    Send(frame);
-    return bytes;
-  }
-
-  void EndOfStream(int64_t id, int64_t index) {
-    std::string frame;
-    size_t bytes = 0;
-    EXPECT_TRUE(EncodeChunkFrame(agreement.codec, id, index, true, nullptr, kMaxFrameBytes, &frame,
-                                 &bytes));
-    Send(frame);
-  }
-
-  void Failure(std::optional<int64_t> id, ErrorCode code, int64_t chunk_index = -1) {
-    std::string frame;
-    EncodeFailureFrame(agreement.codec, agreement.version, id,
-                       {.code = code, .message = "failed", .may_have_run = true}, chunk_index,
-                       kMaxFrameBytes, &frame);
-    Send(frame);
-  }
-
-  void Close() {
-    shutdown(input_.get(), SHUT_RDWR);
-    shutdown(output_.get(), SHUT_RDWR);
-  }
-
-  Agreement agreement;
-
- private:
-  UniqueFd input_;
-  UniqueFd output_;
-  FrameReader reader_;
-};
-
-class StdioConnectionTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    thread_ = std::thread([this] { io_.run(); });
-    FdPair input = *OpenSocketPair();
-    FdPair output = *OpenSocketPair();
-    channel_ = std::make_shared<FrameChannel>(std::move(input.first), std::move(output.first),
-                                              kMaxFrameBytes);
-    peer_.emplace(std::move(input.second), std::move(output.second));
-  }
-
-  void TearDown() override {
-    if (peer_) peer_->Close();
-    connection_ = nullptr;
-    work_.reset();
-    const SteadyTime begin = steady_clock::now();
-    thread_.join();
-    EXPECT_LT(steady_clock::now() - begin, seconds(10)) << "a timer was left behind";
-  }
-
-  // A worker of version 2 with that capacity, in MessagePack; of version 1 with capacity 0.
-  void Connect(int capacity, milliseconds cancel_grace = seconds(20)) {
-    std::promise<Result<std::shared_ptr<Connection>>> ready;
-    asio::post(io_, [&] {
-      ConnectStdio(io_, channel_, {.max_frame_bytes = kMaxFrameBytes}, "worker_0", cancel_grace,
-                   In(seconds(20)), [&ready](auto result) { ready.set_value(std::move(result)); });
-    });
-    const auto opening = DecodeOpening(*peer_->ReadPayload());
-    ASSERT_TRUE(opening && opening->offer);
-    peer_->agreement = AgreeTo(*opening->offer);
-    if (capacity == 0) {
-      peer_->agreement.version = 1;
-      peer_->agreement.stream = peer_->agreement.session = false;
-    } else {
-      peer_->agreement.capacity = capacity;
-    }
-    std::string answer;
-    EncodeAnswerFrame(peer_->agreement, &answer);
-    peer_->Send(answer);
-    const PoolMessage ping = peer_->Read();
-    ASSERT_EQ(ping.command, "ping");
-    peer_->Result(ping.id, Value::Map{{"status", "ok"}});
-    auto connection = ready.get_future().get();
-    ASSERT_TRUE(connection) << connection.error().ToString();
-    connection_ = *connection;
-    EXPECT_EQ(connection_->agreement().capacity, std::max(1, capacity));
-  }
-
-  CallRequest Request(std::string_view command, SteadyTime deadline = In(seconds(20))) {
-    return {.command = command, .deadline = deadline, .released = [this](AfterCall after) {
-              released_.set_value(after);
-            }};
-  }
-
-  std::future<CallOutcome<Value>> CallOnThread(CallRequest request) {
-    return std::async(std::launch::async, [this, request] { return connection_->Call(request); });
-  }
-
-  std::future<CallOutcome<int64_t>> StreamOnThread(CallRequest request, ChunkCallback on_chunk) {
-    return std::async(std::launch::async,
-                      [this, request, on_chunk] { return connection_->Stream(request, on_chunk); });
-  }
-
-  // What `released` was told; waits for it.
-  AfterCall Released() { return released_.get_future().get(); }
-
-  asio::io_context io_;
-  asio::executor_work_guard<asio::io_context::executor_type> work_{io_.get_executor()};
-  std::thread thread_;
-  std::shared_ptr<FrameChannel> channel_;
-  std::optional<Peer> peer_;
-  std::shared_ptr<Connection> connection_;
-  std::promise<AfterCall> released_;
-};
+using StdioConnectionTest = StdioFixture;
 
 // --- Multiplexing -------------------------------------------------------------------------------
 
@@ -722,7 +557,7 @@ TEST_F(StdioConnectionTest, AWorkerThatNeverStopsSendingDoesNotHoldTheThreadUp) 
   for (int i = 0; i < 10; ++i) {
     std::string frame;
     size_t bytes = 0;
-    ASSERT_TRUE(EncodeChunkFrame(peer_->agreement.codec, id, i, false, &chunk, kMaxFrameBytes,
+    ASSERT_TRUE(EncodeChunkFrame(peer_->agreement.codec, id, i, false, &chunk, kMaxTestFrameBytes,
                                  &frame, &bytes));
     block += frame;
   }

@@ -3,6 +3,7 @@
 #include "src/base/fd.h"
 #include "src/transport/launch_spec.h"
 #include "src/transport/stdio_connect.h"
+#include "src/value/decode_budget.h"
 
 namespace snakepit {
 namespace {
@@ -15,15 +16,16 @@ class StdioLaunch : public Launch {
   StdioLaunch(const Adapter& adapter, const StdioTransport& options, LaunchContext context,
               FdPair input, FdPair output)
       : options_(options),
+        max_decoded_bytes_(DecodedLimit(adapter.max_decoded_bytes, options.max_frame_bytes)),
         context_(std::move(context)),
         worker_stdin_(std::move(input.second)),
         worker_stdout_(std::move(output.second)) {
     channel_ = std::make_shared<FrameChannel>(std::move(input.first), std::move(output.first),
                                               options_.max_frame_bytes);
     const std::string id = WorkerIdText(context_.worker_id);
-    for (const std::string& argument : adapter.argv) {
-      spec_.argv.push_back(FillIn(argument, "{worker_id}", id));
-    }
+    const Placeholders placeholders = {{"{worker_id}", id}, {"{instance}", context_.instance}};
+    spec_.argv = FillIn(adapter.argv, placeholders);
+    spec_.end_command = FillIn(adapter.end.command, placeholders);
     spec_.environment = WorkerEnvironment(
         adapter, {{"SNAKEPIT_WORKER_ID", id},
                   {"SNAKEPIT_MAX_FRAME_BYTES", std::to_string(options_.max_frame_bytes)}});
@@ -34,8 +36,9 @@ class StdioLaunch : public Launch {
   void Connect(SteadyTime deadline, ReadyCallback ready) override {
     worker_stdin_.Reset();
     worker_stdout_.Reset();
-    ConnectStdio(*context_.io, channel_, options_, WorkerIdText(context_.worker_id),
-                 context_.cancel_grace, deadline, std::move(ready));
+    ConnectStdio(*context_.io, channel_, options_, max_decoded_bytes_,
+                 WorkerIdText(context_.worker_id), context_.cancel_grace, deadline,
+                 std::move(ready));
   }
 
   void Abort() override { channel_->Abort(); }
@@ -43,6 +46,7 @@ class StdioLaunch : public Launch {
 
  private:
   const StdioTransport options_;
+  const size_t max_decoded_bytes_;
   const LaunchContext context_;
   std::shared_ptr<FrameChannel> channel_;
   UniqueFd worker_stdin_;

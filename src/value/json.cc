@@ -6,12 +6,15 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
+#include <new>
 #include <optional>
 #include <utility>
 
 #include "src/base/quote.h"
 #include "src/value/base64.h"
 #include "src/value/json_scan.h"
+#include "src/value/memory.h"
 #include "src/value/path.h"
 
 namespace snakepit {
@@ -41,7 +44,9 @@ class ParsedJson {
  public:
   explicit ParsedJson(std::string_view json) {
     // Copied by simdjson into a padded buffer of its own: a frame has no padding to read over.
-    ok_ = parser_.get().parse(json.data(), json.size()).get(root_) == simdjson::SUCCESS;
+    const simdjson::error_code error = parser_.get().parse(json.data(), json.size()).get(root_);
+    if (error == simdjson::MEMALLOC) throw std::bad_alloc();
+    ok_ = error == simdjson::SUCCESS;
   }
   ~ParsedJson() { parser_.Trim(); }
   ParsedJson(const ParsedJson&) = delete;
@@ -55,6 +60,15 @@ class ParsedJson {
   simdjson::dom::element root_;
   bool ok_ = false;
 };
+
+// simdjson's own count goes no further than this.
+constexpr size_t kGreatestCount = 0xffffff;
+
+size_t LengthOf(simdjson::dom::array elements) {
+  const size_t count = elements.size();
+  if (count < kGreatestCount) return count;
+  return static_cast<size_t>(std::distance(elements.begin(), elements.end()));
+}
 
 // The one member of a map: the last of several with the same name. Nothing for other maps.
 std::optional<simdjson::dom::key_value_pair> OnlyMember(simdjson::dom::object members) {
@@ -83,10 +97,19 @@ std::optional<double> DecodeDoubleTag(std::string_view digits) {
 // Turns simdjson's document into a Value.
 class Converter {
  public:
-  Converter(int max_nesting, JsonDialect dialect)
-      : max_nesting_(max_nesting), lossless_(dialect == JsonDialect::kLossless) {}
+  Converter(int max_nesting, JsonDialect dialect, DecodeBudget* budget)
+      : max_nesting_(max_nesting), lossless_(dialect == JsonDialect::kLossless), budget_(*budget) {}
 
-  // false: `problem` says what, and `path` where.
+  // The whole of a value.
+  bool Convert(simdjson::dom::element element, Value* out) {
+    return budget_.Take(sizeof *out) && Convert(element, 0, out);
+  }
+
+  std::string problem;
+  FailurePath path;
+
+ private:
+  // false: `problem` says what, and `path` where, unless it is the budget's error.
   bool Convert(simdjson::dom::element element, int depth, Value* out) {
     using Type = simdjson::dom::element_type;
     switch (element.type()) {
@@ -106,8 +129,7 @@ class Converter {
         *out = element.get_double().value_unsafe();
         return true;
       case Type::STRING:
-        *out = static_cast<std::string_view>(element.get_string().value_unsafe());
-        return true;
+        return ConvertText(element.get_string().value_unsafe(), out);
       case Type::ARRAY:
         return ConvertArray(element.get_array().value_unsafe(), depth, out);
       case Type::OBJECT:
@@ -116,10 +138,6 @@ class Converter {
     return Problem("is of no known type");
   }
 
-  std::string problem;
-  FailurePath path;
-
- private:
   bool Problem(std::string what) {
     problem = std::move(what);
     return false;
@@ -129,11 +147,21 @@ class Converter {
     return depth < max_nesting_ || Problem("is nested deeper than " + std::to_string(max_nesting_));
   }
 
+  bool ConvertText(std::string_view text, Value* out) {
+    if (!budget_.Take(sizeof(std::string) + TextHeapBytes(text.size()))) return false;
+    *out = text;
+    return true;
+  }
+
   bool ConvertArray(simdjson::dom::array elements, int depth, Value* out) {
     if (!CheckNesting(depth)) return false;
+    const size_t length = LengthOf(elements);
+    if (!budget_.Take(sizeof(Value::Array)) || !budget_.Allows(length * sizeof(Value)))
+      return false;
     Value::Array array;
-    array.reserve(elements.size());
+    array.reserve(length);
     for (const simdjson::dom::element element : elements) {
+      if (!budget_.Take(sizeof(Value))) return false;
       if (!Convert(element, depth + 1, &array.emplace_back())) {
         path.AddIndex(array.size() - 1);
         return false;
@@ -148,18 +176,20 @@ class Converter {
       const auto only = OnlyMember(members);
       if (only && only->key.starts_with('$')) return ConvertTag(*only, depth, out);
     }
-    if (!CheckNesting(depth)) return false;
+    if (!CheckNesting(depth) || !budget_.Take(sizeof(Value::Map))) return false;
     Value::Map map;
     for (const auto& [key, element] : members) {
-      if (!ConvertMember(std::string(key), element, depth, &map)) return false;
+      if (!ConvertMember(key, element, depth, &map)) return false;
     }
     *out = std::move(map);
     return true;
   }
 
-  bool ConvertMember(std::string key, simdjson::dom::element element, int depth, Value::Map* map) {
+  bool ConvertMember(std::string_view key, simdjson::dom::element element, int depth,
+                     Value::Map* map) {
+    if (!budget_.Take(kMapNodeBytes + TextHeapBytes(key.size()))) return false;
     // Most peers write their members in order; the hint saves the search then.
-    const auto it = map->try_emplace(map->end(), std::move(key));
+    const auto it = map->try_emplace(map->end(), std::string(key));
     if (Convert(element, depth + 1, &it->second)) return true;
     path.AddKey(it->first);
     return false;
@@ -168,9 +198,9 @@ class Converter {
   // A map of one member whose key begins with '$'.
   bool ConvertTag(simdjson::dom::key_value_pair member, int depth, Value* out) {
     if (member.key.starts_with("$$")) {
-      if (!CheckNesting(depth)) return false;
+      if (!CheckNesting(depth) || !budget_.Take(sizeof(Value::Map))) return false;
       Value::Map map;
-      if (!ConvertMember(std::string(member.key.substr(1)), member.value, depth, &map)) {
+      if (!ConvertMember(member.key.substr(1), member.value, depth, &map)) {
         return false;
       }
       *out = std::move(map);
@@ -179,6 +209,8 @@ class Converter {
     std::string_view text;
     const bool is_text = member.value.get(text) == simdjson::SUCCESS;
     if (member.key == "$bytes") {
+      // Base64 is longer than what it stands for.
+      if (!budget_.Take(sizeof(Bytes) + TextHeapBytes(text.size()))) return false;
       auto bytes = is_text ? DecodeBase64(text) : std::nullopt;
       if (!bytes) return Problem("is a $bytes without a base64 text");
       *out = Bytes{*std::move(bytes)};
@@ -195,6 +227,7 @@ class Converter {
 
   const int max_nesting_;
   const bool lossless_;
+  DecodeBudget& budget_;
 };
 
 tl::unexpected<Error> InvalidJson(std::string_view what, std::string_view json) {
@@ -213,41 +246,54 @@ tl::unexpected<Error> NoJson(std::string_view json, int max_nesting) {
 
 }  // namespace
 
-bool TryDecodeJson(std::string_view json, Value* value, int max_nesting) {
+bool TryDecodeJson(std::string_view json, Value* value, DecodeBudget* budget, int max_nesting) {
   const ParsedJson parsed(json);
   return parsed.ok() &&
-         Converter(max_nesting, JsonDialect::kPlain).Convert(parsed.root(), 0, value);
+         Converter(max_nesting, JsonDialect::kPlain, budget).Convert(parsed.root(), value);
 }
 
-Result<Value> DecodeJson(std::string_view json, int max_nesting, JsonDialect dialect) {
-  const ParsedJson parsed(json);
-  if (!parsed.ok()) return NoJson(json, max_nesting);
-  Value value;
-  Converter converter(max_nesting, dialect);
-  if (converter.Convert(parsed.root(), 0, &value)) return value;
-  return InvalidJson(converter.path.ToString("value") + " " + converter.problem, json);
+Result<Value> DecodeJson(std::string_view json, int max_nesting, JsonDialect dialect,
+                         const DecodeLimits& limits) {
+  return OrOutOfMemory(json.size(), [&]() -> Result<Value> {
+    const ParsedJson parsed(json);
+    if (!parsed.ok()) return NoJson(json, max_nesting);
+    Value value;
+    DecodeBudget budget(limits);
+    Converter converter(max_nesting, dialect, &budget);
+    if (converter.Convert(parsed.root(), &value)) return value;
+    if (budget.error()) return Fail(Error(*budget.error()));
+    return InvalidJson(converter.path.ToString("value") + " " + converter.problem, json);
+  });
 }
 
 Result<void> DecodeJsonMembers(std::string_view json, JsonDialect dialect,
-                               std::span<Member> members) {
-  const ParsedJson parsed(json);
-  // The message is a map more.
-  if (!parsed.ok()) return NoJson(json, kMaxNesting + 1);
-  simdjson::dom::object message;
-  if (parsed.root().get(message) != simdjson::SUCCESS) return InvalidJson("it is no map", json);
-  std::optional<Error> first_error;
-  for (const auto& [key, element] : message) {
-    Member* member = FindMember(members, key);
-    if (member == nullptr) continue;
-    const bool is_value = member->kind == Member::Kind::kValue;
-    Converter converter(kMaxNesting, is_value ? dialect : JsonDialect::kPlain);
-    if (converter.Convert(element, 0, &member->value.emplace())) continue;
-    member->value.reset();
-    if (first_error) continue;
-    first_error = InvalidJson(converter.path.ToString(key) + " " + converter.problem, json).value();
-  }
-  if (first_error) return Fail(*std::move(first_error));
-  return {};
+                               std::span<Member> members, const DecodeLimits& limits,
+                               Values values) {
+  return OrOutOfMemory(json.size(), [&]() -> Result<void> {
+    const ParsedJson parsed(json);
+    // The message is a map more.
+    if (!parsed.ok()) return NoJson(json, kMaxNesting + 1);
+    simdjson::dom::object message;
+    if (parsed.root().get(message) != simdjson::SUCCESS) return InvalidJson("it is no map", json);
+    DecodeBudget budget(limits);
+    std::optional<Error> first_error;
+    for (const auto& [key, element] : message) {
+      Member* member = FindMember(members, key);
+      if (member == nullptr) continue;
+      Value& value = member->value.emplace();
+      const bool is_value = member->kind == Member::Kind::kValue;
+      if (is_value && values == Values::kPassedOver) continue;
+      Converter converter(kMaxNesting, is_value ? dialect : JsonDialect::kPlain, &budget);
+      if (converter.Convert(element, &value)) continue;
+      member->value.reset();
+      if (budget.error()) return Fail(Error(*budget.error()));
+      if (first_error) continue;
+      first_error =
+          InvalidJson(converter.path.ToString(key) + " " + converter.problem, json).value();
+    }
+    if (first_error) return Fail(*std::move(first_error));
+    return {};
+  });
 }
 
 }  // namespace snakepit

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "src/value/json_scan.h"
+#include "src/value/utf8.h"
 #include "src/value/value_gen.h"
 
 namespace snakepit {
@@ -149,6 +150,21 @@ TEST(DecodeJsonTest, HalfASurrogatePairIsAnErrorAndAPairIsACharacter) {
   for (const char* json : {"\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\\ud800\"", "{\"\\uDFFF\":1}",
                            "\"\\n\\udbff\\udbff\"", "\"\\ud83d\\ude00\\ude00\""}) {
     EXPECT_FALSE(DecodeJson(json).has_value()) << json;
+  }
+}
+
+TEST(BriefJsonTest, IsShortHoweverLargeTheValue) {
+  EXPECT_EQ(BriefJson(Value::Map{{"a", Value::Array{1, "b", Bytes{"c"}}}}),
+            "{\"a\":[1,\"b\",{\"$bytes\":\"Yw==\"}]}");
+  for (const Value& large :
+       {Value(std::string(1 << 20, 'x')), Value(Bytes{std::string(1 << 20, 'x')}),
+        Value(Value::Array(100'000)), Value(Value::Map{{std::string(1 << 20, 'x'), 1}}),
+        Value(Value::Array(1000, Value("€€€")))}) {
+    const std::string brief = BriefJson(large);
+    EXPECT_LT(brief.size(), 300u);
+    EXPECT_GT(brief.size(), 200u);
+    EXPECT_TRUE(brief.ends_with("…"));
+    EXPECT_TRUE(IsUtf8(brief));
   }
 }
 
@@ -362,7 +378,9 @@ RC_GTEST_PROP(JsonPropertyTest, TheParserAndTheScannerAgreeOnDamagedTexts, ()) {
   json[at] = *rc::gen::oneOf(rc::gen::arbitrary<char>(),
                              rc::gen::elementOf(std::string("\"\\{}[],:0.eE-+ un")));
   Value value;
-  RC_ASSERT(TryDecodeJson(json, &value) == !FindJsonFault(json, kMaxNesting).has_value());
+  const DecodeLimits limits;
+  DecodeBudget budget(limits);
+  RC_ASSERT(TryDecodeJson(json, &value, &budget) == !FindJsonFault(json, kMaxNesting).has_value());
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <cstring>
 #include <utility>
-#include <variant>
 
 #include "src/value/base64.h"
 #include "src/value/json.h"
@@ -84,16 +83,21 @@ void AppendBytesTag(const Bytes& bytes, std::string* out) {
 // Writes what JSON can hold, and finds the place of what it cannot.
 class StrictWriter {
  public:
-  StrictWriter(std::string* out, int max_nesting, JsonDialect dialect)
-      : out_(out), max_nesting_(max_nesting), lossless_(dialect == JsonDialect::kLossless) {}
+  StrictWriter(std::string* out, int max_nesting, JsonDialect dialect, const EncodeLimits& limits)
+      : budget(limits, *out),
+        out_(out),
+        max_nesting_(max_nesting),
+        lossless_(dialect == JsonDialect::kLossless) {}
 
-  // false: `problem` says what, and `path` where.
+  // false: `problem` says what, and `path` where, unless `budget` has an error.
   bool Write(const Value& value, int depth) {
-    return std::visit([&](const auto& data) { return WriteData(data, depth); }, value.data());
+    if (!budget.Holds()) return false;
+    return value.Visit([&](const auto& data) { return WriteData(data, depth); });
   }
 
   const char* problem = "";
   FailurePath path;
+  EncodeBudget budget;
 
  private:
   bool Problem(const char* what) {
@@ -101,7 +105,7 @@ class StrictWriter {
     return false;
   }
 
-  bool WriteData(std::monostate, int) {
+  bool WriteData(std::nullptr_t, int) {
     *out_ += "null";
     return true;
   }
@@ -184,17 +188,18 @@ class StrictWriter {
   const bool lossless_;
 };
 
-// Writes everything, one way or another, for people.
+// Writes everything, one way or another, for people; but not on when there are `enough` bytes.
 class DisplayWriter {
  public:
-  explicit DisplayWriter(std::string* out) : out_(out) {}
+  explicit DisplayWriter(std::string* out, size_t enough = SIZE_MAX) : out_(out), enough_(enough) {}
 
   void Write(const Value& value) {
-    std::visit([&](const auto& data) { WriteData(data); }, value.data());
+    if (out_->size() >= enough_) return;
+    value.Visit([&](const auto& data) { WriteData(data); });
   }
 
  private:
-  void WriteData(std::monostate) { *out_ += "null"; }
+  void WriteData(std::nullptr_t) { *out_ += "null"; }
   void WriteData(bool value) { *out_ += value ? "true" : "false"; }
   void WriteData(int64_t value) { AppendNumber(value, out_); }
   void WriteData(uint64_t value) { AppendNumber(value, out_); }
@@ -205,10 +210,14 @@ class DisplayWriter {
     *out_ += "\"}";
   }
   void WriteData(const std::string& text) { WriteText(text); }
-  void WriteData(const Bytes& bytes) { AppendBytesTag(bytes, out_); }
+  void WriteData(const Bytes& bytes) {
+    AppendBytesTag(bytes.data.size() <= enough_ ? bytes : Bytes{bytes.data.substr(0, enough_)},
+                   out_);
+  }
   void WriteData(const Value::Array& array) {
     char separator = '[';
     for (const Value& value : array) {
+      if (out_->size() >= enough_) return;
       *out_ += std::exchange(separator, ',');
       Write(value);
     }
@@ -217,6 +226,7 @@ class DisplayWriter {
   void WriteData(const Value::Map& map) {
     char separator = '{';
     for (const auto& [key, value] : map) {
+      if (out_->size() >= enough_) return;
       *out_ += std::exchange(separator, ',');
       WriteText(key);
       *out_ += ':';
@@ -225,22 +235,25 @@ class DisplayWriter {
     *out_ += map.empty() ? "{}" : "}";
   }
 
-  void WriteText(const std::string& text) {
+  void WriteText(std::string_view text) {
+    text = text.substr(0, enough_);
     if (IsUtf8(text)) return AppendJsonText(text, out_);
     AppendJsonText(RepairUtf8(text), out_);
   }
 
   std::string* out_;
+  const size_t enough_;
 };
 
 }  // namespace
 
 Result<void> EncodeJson(const Value& value, std::string* out, std::string_view root,
-                        int max_nesting, JsonDialect dialect) {
+                        int max_nesting, JsonDialect dialect, const EncodeLimits& limits) {
   const size_t start = out->size();
-  StrictWriter writer(out, max_nesting, dialect);
+  StrictWriter writer(out, max_nesting, dialect, limits);
   if (writer.Write(value, 0)) return {};
   out->resize(start);
+  if (writer.budget.error()) return Fail(Error(*writer.budget.error()));
   return Fail(ErrorCode::kInvalidArgument, writer.path.ToString(root) + " " + writer.problem);
 }
 
@@ -267,5 +280,15 @@ void AppendJsonText(std::string_view text, std::string* out) {
 }
 
 void AppendDisplayJson(const Value& value, std::string* out) { DisplayWriter(out).Write(value); }
+
+std::string BriefJson(const Value& value) {
+  constexpr size_t kEnough = 256;
+  std::string out;
+  DisplayWriter(&out, kEnough + 1).Write(value);
+  if (out.size() <= kEnough) return out;
+  out.resize(kEnough);
+  while (!IsUtf8(out)) out.pop_back();  // in the middle of a character
+  return out + "…";
+}
 
 }  // namespace snakepit

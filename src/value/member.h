@@ -29,6 +29,14 @@ struct Member {
   }
 };
 
+// What becomes of the members of Kind::kValue.
+enum class Values {
+  kDecoded,
+  // They are null where they are there: what the message is for can be told quickly from what is
+  // left. Members that nobody asked for are passed over, too.
+  kPassedOver,
+};
+
 // The member of that name, or nullptr when it was not asked for.
 inline Member* FindMember(std::span<Member> members, std::string_view name) {
   const auto it = std::find_if(members.begin(), members.end(),

@@ -10,8 +10,9 @@ namespace {
 
 size_t AllocatedBytes() { return mallinfo2().uordblks; }
 
-// The allocator rounds up to 16 bytes and adds 8 to each block, so it is over, but by less than the
-// half of small blocks. Some small blocks may come from its cache, which it counts as in use.
+// The allocator adds 8 bytes to each block and rounds it up to a multiple of 16, so it is over, but
+// by less than the half of small blocks. Some of them may come from its cache, which it counts as
+// in use.
 void ExpectNearTheTruth(const Value& value) {
   constexpr size_t kCached = 1024;
   const size_t before = AllocatedBytes();
@@ -22,9 +23,17 @@ void ExpectNearTheTruth(const Value& value) {
   EXPECT_GE(heap + kCached, truth / 3 * 2) << truth;
 }
 
+// The bound on what a message decodes to (decode_budget.h) is worth what these are.
+TEST(MemoryBytes, OfANullIs16InAnArrayAnd80InAMap) {
+  const auto of_nulls_in_array = [](size_t n) { return MemoryBytes(Value(Value::Array(n))); };
+  EXPECT_EQ(of_nulls_in_array(1000) - of_nulls_in_array(0), 16'000u);
+  const Value::Map map = {{"a", nullptr}, {"b", nullptr}};
+  EXPECT_EQ(MemoryBytes(Value(map)) - MemoryBytes(Value(Value::Map())), 2 * 80u);
+}
+
 TEST(MemoryBytes, IsWhatTheAllocatorGivesButForItsOwnPart) {
   EXPECT_EQ(MemoryBytes(Value()), sizeof(Value));
-  EXPECT_EQ(MemoryBytes(Value("short")), sizeof(Value));
+  EXPECT_EQ(MemoryBytes(Value("short")), sizeof(Value) + sizeof(std::string));
   ExpectNearTheTruth(Value(std::string(100'000, 'x')));
   ExpectNearTheTruth(Value(Bytes{std::string(50'000, 'x')}));
   ExpectNearTheTruth(Value(Value::Array(1000)));

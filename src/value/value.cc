@@ -27,6 +27,52 @@ bool IsPlainWord(std::string_view key) {
 
 }  // namespace
 
+Value::Value(std::string_view text) : kind_(Kind::kText) { data_.text = new std::string(text); }
+Value::Value(std::string text) : kind_(Kind::kText) {
+  data_.text = new std::string(std::move(text));
+}
+Value::Value(Bytes bytes) : kind_(Kind::kBytes) { data_.bytes = new Bytes(std::move(bytes)); }
+Value::Value(Array array) : kind_(Kind::kArray) { data_.array = new Array(std::move(array)); }
+Value::Value(Map map) : kind_(Kind::kMap) { data_.map = new Map(std::move(map)); }
+
+Value::Value(const Value& other) : data_(other.data_), kind_(other.kind_) {
+  switch (kind_) {
+    case Kind::kText:
+      data_.text = new std::string(*other.data_.text);
+      break;
+    case Kind::kBytes:
+      data_.bytes = new Bytes(*other.data_.bytes);
+      break;
+    case Kind::kArray:
+      data_.array = new Array(*other.data_.array);
+      break;
+    case Kind::kMap:
+      data_.map = new Map(*other.data_.map);
+      break;
+    default:
+      break;
+  }
+}
+
+void Value::Free() {
+  switch (kind_) {
+    case Kind::kText:
+      delete data_.text;
+      break;
+    case Kind::kBytes:
+      delete data_.bytes;
+      break;
+    case Kind::kArray:
+      delete data_.array;
+      break;
+    case Kind::kMap:
+      delete data_.map;
+      break;
+    default:
+      break;
+  }
+}
+
 const Value* Value::Find(std::string_view key) const {
   const Map* map = get_if<Map>();
   if (map == nullptr) return nullptr;
@@ -42,17 +88,16 @@ std::string_view Value::TextAt(std::string_view key, std::string_view otherwise)
 
 bool operator==(const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return false;
-  return std::visit(
-      [&](const auto& left) {
-        using T = std::decay_t<decltype(left)>;
-        const T& right = std::get<T>(b.data_);
-        if constexpr (std::is_same_v<T, double>) {
-          return SameDouble(left, right);
-        } else {
-          return left == right;
-        }
-      },
-      a.data_);
+  return a.Visit([&](const auto& left) {
+    using T = std::decay_t<decltype(left)>;
+    if constexpr (std::is_same_v<T, std::nullptr_t>) {
+      return true;
+    } else if constexpr (std::is_same_v<T, double>) {
+      return SameDouble(left, *b.get_if<T>());
+    } else {
+      return left == *b.get_if<T>();
+    }
+  });
 }
 
 Result<Value> Value::FromJson(std::string_view json) { return DecodeJson(json); }

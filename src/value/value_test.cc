@@ -42,6 +42,37 @@ TEST(ValueTest, DoublesAreComparedByTheirBitsButNaNEqualsNaN) {
   EXPECT_EQ(Value(Value::Array{kNaN}), Value(Value::Array{kNaN}));
 }
 
+TEST(ValueTest, IsNullOnceMovedFromAndMayBeMovedOutOfItself) {
+  Value text = "text";
+  const Value taken = std::move(text);
+  EXPECT_EQ(taken, Value("text"));
+  EXPECT_TRUE(text.is_null());
+
+  Value nested = Value::Array{Value::Map{{"in", "side"}}, 2};
+  nested = std::move((*nested.get_if<Value::Array>())[0]);
+  EXPECT_EQ(nested, Value(Value::Map{{"in", "side"}}));
+  nested = *nested.Find("in");
+  EXPECT_EQ(nested, Value("side"));
+  Value& same = nested;
+  nested = same;
+  EXPECT_EQ(nested, Value("side"));
+}
+
+TEST(ValueTest, CopiesOfEveryKindAreOfTheirOwn) {
+  for (const Value& value : {Value(), Value(true), Value(-1), Value(UINT64_MAX), Value(0.5),
+                             Value("text"), Value(Bytes{"bytes"}), Value(Value::Array{1, "a"}),
+                             Value(Value::Map{{"a", Value::Array{1}}})}) {
+    Value copy = value;
+    EXPECT_EQ(copy, value);
+    EXPECT_EQ(copy.kind(), value.kind());
+    if (auto* text = copy.get_if<std::string>()) *text += "!";
+    if (auto* bytes = copy.get_if<Bytes>()) bytes->data += "!";
+    if (auto* array = copy.get_if<Value::Array>()) array->emplace_back();
+    if (auto* map = copy.get_if<Value::Map>()) map->clear();
+    EXPECT_EQ(copy == value, value.kind() < Value::Kind::kText);
+  }
+}
+
 TEST(ValueTest, FindAndTextAtLookIntoMapsOnly) {
   const Value value = Value::Map{{"text", "x"}, {"number", 1}};
   ASSERT_NE(value.Find("number"), nullptr);

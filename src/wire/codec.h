@@ -18,16 +18,18 @@ namespace snakepit {
 // As EncodeJson or EncodeMsgpack, in the form that the version of the protocol has for values: 1,
 // or 2, which loses none. PROTOCOL.md 6.12.
 Result<void> Encode(Codec codec, int version, const Value& value, std::string* out,
-                    std::string_view root = "value", int max_nesting = kMaxNesting);
+                    std::string_view root = "value", int max_nesting = kMaxNesting,
+                    const EncodeLimits& limits = {});
 
 // As DecodeJson or DecodeMsgpack, likewise.
 Result<Value> Decode(Codec codec, int version, std::string_view payload,
-                     int max_nesting = kMaxNesting);
+                     int max_nesting = kMaxNesting, const DecodeLimits& limits = {});
 
 // Decodes a message: a map, of which `members` get theirs. As DecodeJsonMembers or
 // DecodeMsgpackMembers.
 Result<void> DecodeMembers(Codec codec, int version, std::string_view payload,
-                           std::span<Member> members);
+                           std::span<Member> members, const DecodeLimits& limits = {},
+                           Values values = Values::kDecoded);
 
 // The codec of that name ("json", "msgpack"), or nothing when there is none.
 std::optional<Codec> CodecFromName(std::string_view name);

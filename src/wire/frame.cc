@@ -82,6 +82,17 @@ Result<std::optional<std::string_view>> FrameReader::Next() {
   return unread.substr(kFrameHeaderBytes, length);
 }
 
+TakenPayload FrameReader::Take(std::string_view payload) {
+  if (begin_ == end_) {
+    begin_ = end_ = capacity_ = 0;
+    return {.memory = std::move(buffer_), .bytes = payload};
+  }
+  std::unique_ptr<char[]> memory(new char[payload.size()]);
+  std::memcpy(memory.get(), payload.data(), payload.size());
+  const std::string_view bytes(memory.get(), payload.size());
+  return {.memory = std::move(memory), .bytes = bytes};
+}
+
 tl::unexpected<Error> FrameReader::BadLength(uint32_t length) {
   const std::string_view unread = Unread();
   const std::string_view header = unread.substr(0, kFrameHeaderBytes);

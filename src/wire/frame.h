@@ -16,6 +16,12 @@ namespace snakepit {
 
 inline constexpr size_t kFrameHeaderBytes = 4;
 
+// A payload that is kept for longer than its reader would.
+struct TakenPayload {
+  std::unique_ptr<char[]> memory;
+  std::string_view bytes;
+};
+
 // Splits a stream of bytes, received in any pieces, into the payloads of its frames:
 //
 //   n = recv(fd, reader.Writable()); reader.Commit(n);
@@ -41,6 +47,10 @@ class FrameReader {
   // PROTOCOL_ERROR for a frame of fewer or more bytes than accepted, as soon as its header is
   // there: where it is in the stream, and the bytes found there. The reader then stays in error.
   Result<std::optional<std::string_view>> Next();
+
+  // The payload that Next has just returned, taken out of the reader: without a copy where nothing
+  // follows it yet.
+  TakenPayload Take(std::string_view payload);
 
   // Whether all that was received has been returned: false in the middle of a frame.
   bool empty() const { return begin_ == end_; }

@@ -194,6 +194,24 @@ TEST(FrameReaderTest, TheBufferOfAHugeFrameIsGivenBack) {
   EXPECT_LE(reader.capacity(), 16u << 10);
 }
 
+TEST(FrameReaderTest, APayloadCanBeTakenOutWithOrWithoutWhatFollows) {
+  const std::string large(300'000, 'a');
+  for (const std::string& next : {std::string(), std::string("next"), std::string(20'000, 'b')}) {
+    FrameReader reader(kLimit);
+    Receive(reader, Frame(large) + (next.empty() ? "" : Frame(next)));
+    const auto payload = reader.Next();
+    ASSERT_TRUE(payload && *payload);
+    const char* const place = (*payload)->data();
+    const TakenPayload taken = reader.Take(**payload);
+    EXPECT_EQ(taken.bytes.data() == place, next.empty()) << "copied, or not";
+    EXPECT_EQ(reader.empty(), next.empty());
+    EXPECT_EQ(Drain(reader), next.empty() ? std::vector<std::string>() : std::vector{next});
+    Receive(reader, Frame("last"));
+    EXPECT_EQ(Drain(reader), std::vector<std::string>{"last"});
+    EXPECT_EQ(taken.bytes, large);
+  }
+}
+
 TEST(FrameReaderTest, SmallFramesReuseOneBuffer) {
   FrameReader reader(kLimit);
   const std::string frame = Frame(std::string(64, 'x'));

@@ -2,24 +2,16 @@
 
 #include <algorithm>
 #include <cassert>
-#include <ctime>
 
 #include "src/base/quote.h"
 #include "src/value/json.h"
 #include "src/wire/codec.h"
 #include "src/wire/frame.h"
 #include "src/wire/msgpack.h"
+#include "src/wire/timestamp.h"
 
 namespace snakepit {
 namespace {
-
-std::string TimestampNow() {
-  const std::time_t now = std::time(nullptr);
-  std::tm utc{};
-  gmtime_r(&now, &utc);
-  char text[sizeof "2026-01-01T00:00:00Z"];
-  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc)};
-}
 
 bool Offers(const Offer& offer, Codec codec) {
   return std::find(offer.codecs.begin(), offer.codecs.end(), codec) != offer.codecs.end();
@@ -56,7 +48,7 @@ Result<int> AgreedVersion(const Value& reply, std::string_view payload) {
   if (version == nullptr) return 1;
   const int64_t* number = version->get_if<int64_t>();
   if (number == nullptr || *number < 1 || *number > kProtocolVersion) {
-    return ProtocolError("the worker speaks version " + version->ToJson() +
+    return ProtocolError("the worker speaks version " + BriefJson(*version) +
                              " of the protocol, this pool versions 1 to " +
                              std::to_string(kProtocolVersion),
                          payload);
@@ -128,9 +120,11 @@ void EncodeOfferFrame(const Offer& offer, std::string* out) {
 }
 
 Result<Agreement> DecodeOfferReply(std::string_view payload, const Offer& offer) {
-  const Result<Value> json = DecodeJson(payload);
+  // Whatever it holds beside what is looked for.
+  const DecodeLimits limits{.max_bytes = size_t{16} << 20};
+  const Result<Value> json = DecodeJson(payload, kMaxNesting, JsonDialect::kPlain, limits);
   if (!json) {
-    const Result<Value> msgpack = DecodeMsgpack(payload, MapKeys::kLegacy);
+    const Result<Value> msgpack = DecodeMsgpack(payload, MapKeys::kLegacy, kMaxNesting, limits);
     if (msgpack && msgpack->is_map()) return LegacyAgreement(Codec::kMessagePack, offer, payload);
     return Fail(ErrorCode::kProtocolError, "handshake: " + json.error().message);
   }

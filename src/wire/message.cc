@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cctype>
+#include <new>
 #include <utility>
 
 #include "src/base/quote.h"
@@ -29,7 +30,8 @@ Result<void> CheckRequest(const Request& request) {
   return {};
 }
 
-Result<void> EncodeRequest(Codec codec, const Request& request, std::string* out) {
+Result<void> EncodeRequest(Codec codec, const Request& request, const EncodeLimits& limits,
+                           std::string* out) {
   const bool v2 = request.version >= 2;
   const bool stream = v2 && request.stream;
   const bool session = v2 && !request.session_id.empty();
@@ -46,7 +48,8 @@ Result<void> EncodeRequest(Codec codec, const Request& request, std::string* out
     writer.EmptyMap("args");
   } else {
     writer.Key("args");
-    Result<void> encoded = Encode(codec, request.version, *request.args, out, "args");
+    Result<void> encoded =
+        Encode(codec, request.version, *request.args, out, "args", kMaxNesting, limits);
     if (!encoded) return encoded;
   }
   writer.End();
@@ -70,9 +73,12 @@ class ReplyReader {
  public:
   ReplyReader(int version, std::string_view payload) : version_(version), payload_(payload) {}
 
-  Result<Reply> Read(Codec codec) {
-    if (Result<void> decoded = DecodeMembers(codec, version_, payload_, members_); !decoded) {
-      return Fail(ErrorCode::kProtocolError, "malformed reply: " + decoded.error().message);
+  Result<Reply> Read(Codec codec, const DecodeLimits& limits, Values values) {
+    if (auto decoded = DecodeMembers(codec, version_, payload_, members_, limits, values);
+        !decoded) {
+      Error error = std::move(decoded.error());
+      if (error.code != ErrorCode::kInvalidArgument) return Fail(std::move(error));
+      return Fail(ErrorCode::kProtocolError, "malformed reply: " + error.message);
     }
     if (!ReadId()) return Malformed("`id` is not an integer");
     if (const auto* type = Get(kType).get_if<std::string>(); type != nullptr && *type == "chunk") {
@@ -157,17 +163,34 @@ class ReplyReader {
   Reply reply_;
 };
 
+// Of a reply whose value could not be decoded.
+void MakeFailed(Error error, size_t payload_bytes, Reply* reply) {
+  reply->kind = Reply::Kind::kError;
+  reply->has_value = false;
+  reply->error = std::move(error);
+  reply->error.message =
+      "the reply of " + std::to_string(payload_bytes) + " bytes: " + reply->error.message;
+  reply->error.may_have_run = true;
+}
+
 }  // namespace
 
-Result<void> EncodeRequestFrame(Codec codec, const Request& request, size_t max_frame_bytes,
+Result<void> EncodeRequestFrame(Codec codec, const Request& request, const EncodeLimits& limits,
                                 std::string* out) {
   if (Result<void> checked = CheckRequest(request); !checked) return checked;
-  const size_t start = BeginFrame(out);
-  if (Result<void> encoded = EncodeRequest(codec, request, out); !encoded) {
+  const size_t start = out->size();
+  try {
+    BeginFrame(out);
+    if (Result<void> encoded = EncodeRequest(codec, request, limits, out); !encoded) {
+      out->resize(start);
+      return encoded;
+    }
+  } catch (const std::bad_alloc&) {
+    const size_t reached = out->size() - start;
     out->resize(start);
-    return encoded;
+    return Fail(OutOfMemory(reached));
   }
-  return EndFrame(out, start, max_frame_bytes);
+  return EndFrame(out, start, limits.max_bytes);
 }
 
 void AppendCancelFrame(Codec codec, uint64_t id, std::string* out) {
@@ -192,8 +215,25 @@ void AppendHealthFrame(Codec codec, uint64_t id, std::string* out) {
                    [id](MemberWriter& writer) { writer.Int("id", static_cast<int64_t>(id)); });
 }
 
-Result<Reply> DecodeReply(Codec codec, int version, std::string_view payload) {
-  return ReplyReader(version, payload).Read(codec);
+Result<Reply> DecodeReply(Codec codec, int version, std::string_view payload,
+                          const DecodeLimits& limits) {
+  auto reply = OrOutOfMemory(payload.size(), [&] {
+    return ReplyReader(version, payload).Read(codec, limits, Values::kDecoded);
+  });
+  if (!reply && reply.error().code != ErrorCode::kProtocolError) {
+    Error error = std::move(reply.error());
+    reply = DecodeReplyWithoutValue(codec, version, payload, limits.max_bytes);
+    if (reply) MakeFailed(std::move(error), payload.size(), &*reply);
+  }
+  return reply;
+}
+
+Result<Reply> DecodeReplyWithoutValue(Codec codec, int version, std::string_view payload,
+                                      size_t max_decoded_bytes) {
+  return OrOutOfMemory(payload.size(), [&] {
+    const DecodeLimits limits{.max_bytes = max_decoded_bytes};
+    return ReplyReader(version, payload).Read(codec, limits, Values::kPassedOver);
+  });
 }
 
 Error WorkerError(std::string_view code, std::string_view error_text) {

@@ -12,6 +12,8 @@
 #include "snakepit/adapter.h"
 #include "snakepit/error.h"
 #include "snakepit/value.h"
+#include "src/value/decode_budget.h"
+#include "src/value/encode_limits.h"
 
 namespace snakepit {
 
@@ -27,9 +29,10 @@ struct Request {
   int64_t timeout_ms = 0;       // 0: none
 };
 
-// Appends the request as a whole frame. INVALID_ARGUMENT when the codec cannot hold it, naming the
-// place ("args.items[3]"); MESSAGE_TOO_LARGE. On an error `*out` is unchanged.
-Result<void> EncodeRequestFrame(Codec codec, const Request& request, size_t max_frame_bytes,
+// Appends the request as a whole frame, of at most limits.max_bytes of payload. INVALID_ARGUMENT
+// when the codec cannot hold it, naming the place ("args.items[3]"); the errors of EncodeBudget,
+// and INTERNAL when memory runs out. On an error `*out` is unchanged.
+Result<void> EncodeRequestFrame(Codec codec, const Request& request, const EncodeLimits& limits,
                                 std::string* out);
 
 // Append the other messages of version 2 as whole frames. PROTOCOL.md 6.6, 6.7, 6.9 and 6.10. They
@@ -50,17 +53,27 @@ struct Reply {
   Value value;
   bool has_value = false;
   Error error;  // of kError
-  // Of a chunk, and of an error that ended a stream: the index of the chunk, from 0, else -1; and
-  // whether nothing follows it. A result and an error are always final.
+  // Of a chunk, and of an error that ended a stream: the index of the chunk, from 0, else -1.
   int64_t chunk_index = -1;
+  // Whether nothing follows it. A result is always final, and what the worker reports as an error;
+  // a chunk that could not be decoded within the limits is an error that may not be.
   bool final = true;
 };
 
 // Decodes the payload of a frame from a worker that speaks that version of the protocol: in version
 // 2 values are the lossless ones (PROTOCOL.md 6.12), and a failure may say that the command did not
-// run. PROTOCOL_ERROR says what is wrong with it and quotes its first bytes. A result of a legacy
-// worker that holds an error inside (LegacyResultError) is returned as the result that it is.
-Result<Reply> DecodeReply(Codec codec, int version, std::string_view payload);
+// run. PROTOCOL_ERROR says what is wrong with it and quotes its first bytes; INTERNAL when memory
+// runs out for all of it. A result of a legacy worker that holds an error inside
+// (LegacyResultError) is returned as the result that it is. A value that goes over the limits, or
+// for which memory runs out, makes a reply of the kind kError, with the error of DecodeMsgpack or
+// DecodeJson: the call has failed, but the messages are in step.
+Result<Reply> DecodeReply(Codec codec, int version, std::string_view payload,
+                          const DecodeLimits& limits = {});
+
+// The same but for the value, which is null where there is one (has_value): quick, and so for
+// finding out whom a large reply is for. MESSAGE_TOO_LARGE when what is left is.
+Result<Reply> DecodeReplyWithoutValue(Codec codec, int version, std::string_view payload,
+                                      size_t max_decoded_bytes);
 
 // The error that a worker reports, on any transport. PROTOCOL.md 5.2. `code` is the name that it
 // gave, empty when it gave none: of the codes, UNIMPLEMENTED, INVALID_ARGUMENT, HANDLER_FAILED,

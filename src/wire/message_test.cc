@@ -22,7 +22,7 @@ constexpr Codec kCodecs[] = {Codec::kJson, Codec::kMessagePack};
 // The payload of an encoded request, or the error.
 std::string Payload(Codec codec, const Request& request, size_t limit = kLimit) {
   std::string out;
-  const Result<void> result = EncodeRequestFrame(codec, request, limit, &out);
+  const Result<void> result = EncodeRequestFrame(codec, request, {.max_bytes = limit}, &out);
   return result ? out.substr(kFrameHeaderBytes) : result.error().ToString();
 }
 
@@ -107,8 +107,9 @@ TEST(EncodeRequestTest, WhatCannotBeSentIsNamedAndNothingIsAppended) {
             "MESSAGE_TOO_LARGE: a message of 32 bytes is over the limit of 10");
 
   std::string out = "kept";
-  EXPECT_FALSE(EncodeRequestFrame(Codec::kJson, MakeRequest(1, "c", &bad), kLimit, &out));
-  EXPECT_FALSE(EncodeRequestFrame(Codec::kJson, MakeRequest(1, "c"), 10, &out));
+  EXPECT_FALSE(
+      EncodeRequestFrame(Codec::kJson, MakeRequest(1, "c", &bad), {.max_bytes = kLimit}, &out));
+  EXPECT_FALSE(EncodeRequestFrame(Codec::kJson, MakeRequest(1, "c"), {.max_bytes = 10}, &out));
   EXPECT_EQ(out, "kept");
 }
 
@@ -127,7 +128,7 @@ RC_GTEST_PROP(EncodeRequestPropertyTest, AnyArgumentsArriveEqual, ()) {
 
 std::string Frame(Codec codec, const Request& request) {
   std::string out;
-  EXPECT_TRUE(EncodeRequestFrame(codec, request, kLimit, &out).has_value());
+  EXPECT_TRUE(EncodeRequestFrame(codec, request, {.max_bytes = kLimit}, &out).has_value());
   return out;
 }
 

@@ -4,18 +4,14 @@
 #include <bit>
 #include <cmath>
 #include <type_traits>
-#include <variant>
 
 #include "src/base/quote.h"
+#include "src/value/memory.h"
 #include "src/value/path.h"
 #include "src/value/utf8.h"
 
 namespace snakepit {
 namespace {
-
-// More elements than this are not believed, and not reserved for, until they have been read: nested
-// headers could otherwise make a small message reserve much.
-constexpr size_t kMostReserved = 1024;
 
 constexpr uint64_t kMaxLength = UINT32_MAX;
 
@@ -61,20 +57,20 @@ double WidenFloat(uint32_t bits) {
 
 class Decoder {
  public:
-  Decoder(std::string_view bytes, MapKeys keys, int max_nesting)
-      : bytes_(bytes), keys_(keys), max_nesting_(max_nesting) {}
+  Decoder(std::string_view bytes, MapKeys keys, int max_nesting, const DecodeLimits& limits)
+      : bytes_(bytes), keys_(keys), max_nesting_(max_nesting), budget_(limits) {}
 
   Result<Value> Decode() {
     Value value;
-    if (DecodeValue(0, &value) && CheckEnd()) return value;
+    if (budget_.Take(sizeof value) && DecodeValue(0, &value) && CheckEnd()) return value;
     return Invalid();
   }
 
-  Result<void> DecodeMembers(std::span<Member> members) {
+  Result<void> DecodeMembers(std::span<Member> members, Values values) {
     size_t length;
     if (!TakeMapHeader(&length)) return Invalid();
     for (size_t i = 0; i < length; ++i) {
-      if (!DecodeMember(members)) return Invalid();
+      if (!DecodeMember(members, values)) return Invalid();
     }
     if (!CheckEnd()) return Invalid();
     return {};
@@ -82,6 +78,7 @@ class Decoder {
 
  private:
   tl::unexpected<Error> Invalid() const {
+    if (budget_.error()) return Fail(Error(*budget_.error()));
     return Fail(ErrorCode::kInvalidArgument, "invalid MessagePack: " + what_ + " at byte " +
                                                  std::to_string(fault_at_) + ", in " +
                                                  QuoteBytes(bytes_));
@@ -141,9 +138,18 @@ class Decoder {
   }
 
   bool DecodeText(size_t length, Value* out) {
+    const size_t start = at_;
     std::string_view text;
-    if (!TakeText(length, &text)) return false;
-    *out = text;
+    if (!TakeBytes(length, &text)) return false;
+    if (IsUtf8(text)) {
+      if (!budget_.Take(sizeof(std::string) + TextHeapBytes(length))) return false;
+      *out = text;
+    } else if (keys_ == MapKeys::kLegacy) {
+      if (!budget_.Take(sizeof(Bytes) + TextHeapBytes(length))) return false;
+      *out = Bytes{std::string(text)};  // PROTOCOL.md 2.2.8
+    } else {
+      return Fault("a str is not UTF-8", start);
+    }
     return true;
   }
 
@@ -163,6 +169,7 @@ class Decoder {
     size_t length;
     std::string_view data;
     if (!TakeLength<T>(&length) || !TakeBytes(length, &data)) return false;
+    if (!budget_.Take(sizeof(Bytes) + TextHeapBytes(length))) return false;
     *out = Bytes{std::string(data)};
     return true;
   }
@@ -238,6 +245,10 @@ class Decoder {
       default:
         break;
     }
+    return NoValue(type, start);
+  }
+
+  bool NoValue(unsigned char type, size_t start) {
     const bool ext = (type >= kExt8 && type <= kExt32) || (type >= kFixExt1 && type <= kFixExt16);
     return Fault(ext ? "an extension type has no Value" : "the type 0xc1 does not exist", start);
   }
@@ -247,12 +258,23 @@ class Decoder {
     return Fault("the value is nested deeper than " + std::to_string(max_nesting_), start);
   }
 
+  // What has been claimed is still to come, each object in a byte at least. So no more is claimed,
+  // and reserved for, than there are bytes, however the headers are nested.
+  bool Claim(size_t objects) {
+    claimed_ += objects;
+    return claimed_ <= Remaining();
+  }
+
   bool DecodeArray(size_t length, int depth, size_t start, Value* out) {
     if (!CheckNesting(depth, start)) return false;
-    if (length > Remaining()) return Fault("an array claims more than the message has", start);
+    if (!Claim(length)) return Fault("an array claims more than the message has", start);
+    if (!budget_.Take(sizeof(Value::Array)) || !budget_.Allows(length * sizeof(Value)))
+      return false;
     Value::Array array;
-    array.reserve(std::min(length, kMostReserved));
+    array.reserve(length);
     for (size_t i = 0; i < length; ++i) {
+      --claimed_;
+      if (!budget_.Take(sizeof(Value))) return false;
       if (!DecodeValue(depth + 1, &array.emplace_back())) return false;
     }
     *out = std::move(array);
@@ -261,11 +283,13 @@ class Decoder {
 
   bool DecodeMap(size_t length, int depth, size_t start, Value* out) {
     if (!CheckNesting(depth, start)) return false;
-    if (!CheckMapLength(length, start)) return false;
+    if (!CheckMapLength(length, start) || !budget_.Take(sizeof(Value::Map))) return false;
     Value::Map map;
     for (size_t i = 0; i < length; ++i) {
+      claimed_ -= 2;
       std::string key;
       if (!DecodeKey(&key)) return false;
+      if (!budget_.Take(kMapNodeBytes + TextHeapBytes(key.size()))) return false;
       // Most peers write their members in order; the hint saves the search then.
       Value& value = map.try_emplace(map.end(), std::move(key))->second;
       if (!DecodeValue(depth + 1, &value)) return false;
@@ -303,7 +327,7 @@ class Decoder {
 
   bool ConvertLegacyKey(Value key, size_t start, std::string* out) {
     if (auto* bytes = key.get_if<Bytes>()) {
-      if (!IsUtf8(bytes->data)) return Fault("a map's key is a bin that is not UTF-8", start);
+      if (!IsUtf8(bytes->data)) return Fault("a map's key is bytes that are not UTF-8", start);
       *out = std::move(bytes->data);
     } else if (const auto* int64 = key.get_if<int64_t>()) {
       *out = std::to_string(*int64);
@@ -333,25 +357,106 @@ class Decoder {
   }
 
   bool CheckMapLength(size_t length, size_t start) {
-    // A member has at least 2 bytes.
-    return length <= Remaining() / 2 || Fault("a map claims more than the message has", start);
+    return Claim(2 * length) || Fault("a map claims more than the message has", start);
   }
 
-  bool DecodeMember(std::span<Member> members) {
+  bool DecodeMember(std::span<Member> members, Values values) {
+    claimed_ -= 2;
     std::string key;
     if (!DecodeKey(&key)) return false;
+    Member* const member = FindMember(members, key);
+    const bool is_field = member != nullptr && member->kind == Member::Kind::kField;
     Value value;
-    if (!DecodeValue(0, &value)) return false;
-    if (Member* member = FindMember(members, key); member != nullptr) {
-      member->value = std::move(value);
+    if (values == Values::kDecoded || is_field) {
+      if (!budget_.Take(sizeof value) || !DecodeValue(0, &value)) return false;
+    } else if (!PassOver()) {
+      return false;
+    }
+    if (member != nullptr) member->value = std::move(value);
+    return true;
+  }
+
+  // Passes over one object, and looks only at how long it is.
+  bool PassOver() {
+    for (size_t objects = 1; objects > 0; --objects) {
+      const size_t start = at_;
+      unsigned char type;
+      if (!TakeNumber(&type)) return false;
+      size_t bytes = 0;
+      size_t inside = 0;
+      if (type >= 0x80 && type < 0x90) {
+        inside = 2 * (type & 0x0f);
+      } else if (type >= 0x90 && type < 0xa0) {
+        inside = type & 0x0f;
+      } else if (type >= 0xa0 && type < 0xc0) {
+        bytes = type & 0x1f;
+      } else if (type >= 0xc0 && type < 0xe0) {
+        if (!TakeExtent(type, &bytes, &inside)) return false;
+      }
+      std::string_view passed;
+      if (!TakeBytes(bytes, &passed)) return false;
+      objects += inside;
+      if (objects > Remaining() + 1) return Fault("it claims more than the message has", start);
     }
     return true;
+  }
+
+  // How much follows a type that has a first byte of its own: bytes, and then objects.
+  bool TakeExtent(unsigned char type, size_t* bytes, size_t* objects) {
+    switch (type) {
+      case kBin8:
+      case kStr8:
+        return TakeLength<uint8_t>(bytes);
+      case kBin16:
+      case kStr16:
+        return TakeLength<uint16_t>(bytes);
+      case kBin32:
+      case kStr32:
+        return TakeLength<uint32_t>(bytes);
+      case kUint8:
+      case kInt8:
+        *bytes = 1;
+        return true;
+      case kUint16:
+      case kInt16:
+        *bytes = 2;
+        return true;
+      case kFloat32:
+      case kUint32:
+      case kInt32:
+        *bytes = 4;
+        return true;
+      case kFloat64:
+      case kUint64:
+      case kInt64:
+        *bytes = 8;
+        return true;
+      case kArray16:
+        return TakeLength<uint16_t>(objects);
+      case kArray32:
+        return TakeLength<uint32_t>(objects);
+      case kMap16:
+      case kMap32:
+        if (!(type == kMap16 ? TakeLength<uint16_t>(objects) : TakeLength<uint32_t>(objects))) {
+          return false;
+        }
+        *objects *= 2;
+        return true;
+      case kNil:
+      case kFalse:
+      case kTrue:
+        return true;
+      default:
+        return NoValue(type, at_ - 1);
+    }
   }
 
   std::string_view bytes_;
   const MapKeys keys_;
   const int max_nesting_;
+  DecodeBudget budget_;
   size_t at_ = 0;
+  size_t claimed_ = 0;  // objects that the headers so far promise, and that have not come yet
   std::string what_;
   size_t fault_at_ = 0;
 };
@@ -385,15 +490,18 @@ void AppendBytes(std::string_view data, std::string* out) {
 
 class Encoder {
  public:
-  Encoder(std::string* out, int max_nesting) : out_(out), max_nesting_(max_nesting) {}
+  Encoder(std::string* out, int max_nesting, const EncodeLimits& limits)
+      : budget(limits, *out), out_(out), max_nesting_(max_nesting) {}
 
-  // false: `problem` says what, and `path` where.
+  // false: `problem` says what, and `path` where, unless `budget` has an error.
   bool Write(const Value& value, int depth) {
-    return std::visit([&](const auto& data) { return WriteData(data, depth); }, value.data());
+    if (!budget.Holds()) return false;
+    return value.Visit([&](const auto& data) { return WriteData(data, depth); });
   }
 
   const char* problem = "";
   FailurePath path;
+  EncodeBudget budget;
 
  private:
   bool Problem(const char* what) {
@@ -405,7 +513,7 @@ class Encoder {
     return length <= kMaxLength || Problem("is longer than MessagePack can hold");
   }
 
-  bool WriteData(std::monostate, int) {
+  bool WriteData(std::nullptr_t, int) {
     AppendMsgpackNil(out_);
     return true;
   }
@@ -476,20 +584,26 @@ class Encoder {
 
 }  // namespace
 
-Result<Value> DecodeMsgpack(std::string_view bytes, MapKeys keys, int max_nesting) {
-  return Decoder(bytes, keys, max_nesting).Decode();
+Result<Value> DecodeMsgpack(std::string_view bytes, MapKeys keys, int max_nesting,
+                            const DecodeLimits& limits) {
+  return OrOutOfMemory(bytes.size(),
+                       [&] { return Decoder(bytes, keys, max_nesting, limits).Decode(); });
 }
 
-Result<void> DecodeMsgpackMembers(std::string_view bytes, MapKeys keys, std::span<Member> members) {
-  return Decoder(bytes, keys, kMaxNesting).DecodeMembers(members);
+Result<void> DecodeMsgpackMembers(std::string_view bytes, MapKeys keys, std::span<Member> members,
+                                  const DecodeLimits& limits, Values values) {
+  return OrOutOfMemory(bytes.size(), [&] {
+    return Decoder(bytes, keys, kMaxNesting, limits).DecodeMembers(members, values);
+  });
 }
 
 Result<void> EncodeMsgpack(const Value& value, std::string* out, std::string_view root,
-                           int max_nesting) {
+                           int max_nesting, const EncodeLimits& limits) {
   const size_t start = out->size();
-  Encoder encoder(out, max_nesting);
+  Encoder encoder(out, max_nesting, limits);
   if (encoder.Write(value, 0)) return {};
   out->resize(start);
+  if (encoder.budget.error()) return Fail(Error(*encoder.budget.error()));
   return Fail(ErrorCode::kInvalidArgument, encoder.path.ToString(root) + " " + encoder.problem);
 }
 

@@ -100,6 +100,13 @@ TEST(DecodeMsgpackTest, LegacyBinAndIntegerKeysBecomeText) {
   EXPECT_EQ(decoded(B("\x82\xa1k\x01\xa1k\xc0")), Value(Value::Map{{"k", nullptr}}));
 }
 
+// PROTOCOL.md 2.2.8.
+TEST(DecodeMsgpackTest, ALegacyStrThatIsNotUtf8IsBytes) {
+  EXPECT_EQ(DecodeMsgpack(B("\x92\xa2\xff\xfe\xa2\xc3\xa9"), MapKeys::kLegacy).value(),
+            Value(Value::Array{Bytes{"\xff\xfe"}, "\u00e9"}));
+  EXPECT_EQ(DecodeMsgpack(B("\xda\x00\x01\x80"), MapKeys::kLegacy).value(), Value(Bytes{"\x80"}));
+}
+
 TEST(DecodeMsgpackTest, OtherwiseOnlyTextIsAKey) {
   EXPECT_EQ(DecodeMsgpack(B("\x82\xd9\x01k\x01\xa1l\x02")).value(),
             Value(Value::Map{{"k", 1}, {"l", 2}}));
@@ -202,9 +209,12 @@ TEST(DecodeMsgpackTest, ErrorsSayWhatAndWhere) {
   EXPECT_NE(ErrorOf(B("\xd4\x01\x00")).find("an extension type has no Value at byte 0"),
             std::string::npos);
   EXPECT_NE(ErrorOf(B("\xc1")).find("the type 0xc1 does not exist"), std::string::npos);
-  EXPECT_NE(ErrorOf(B("\x91\xa1\xff")).find("a str is not UTF-8 at byte 2"), std::string::npos);
-  EXPECT_NE(ErrorOf(B("\x81\xc4\x01\xff\x01")).find("a map's key is a bin that is not UTF-8"),
+  EXPECT_NE(ErrorOf(B("\x91\xa1\xff"), MapKeys::kText).find("a str is not UTF-8 at byte 2"),
             std::string::npos);
+  for (const std::string& bytes :
+       {B("\x81\xc4\x01\xff\x01"), B("\x81\xd9\x01\xff\x01"), B("\x81\xa1\xff\x01")}) {
+    EXPECT_NE(ErrorOf(bytes).find(" not UTF-8"), std::string::npos) << ErrorOf(bytes);
+  }
   EXPECT_NE(ErrorOf(B("\x81\xc0\x01")).find("a map's key is neither text nor integer at byte 1"),
             std::string::npos);
 }

@@ -9,6 +9,7 @@
 #include "src/wire/frame.h"
 #include "src/wire/member_writer.h"
 #include "src/wire/message.h"
+#include "src/wire/timestamp.h"
 
 namespace snakepit {
 namespace {
@@ -21,18 +22,23 @@ class PoolMessageReader {
  public:
   using Outcome = tl::expected<PoolMessage, BadMessage>;
 
-  PoolMessageReader(int version, std::string_view payload) : version_(version), payload_(payload) {}
+  PoolMessageReader(const Agreement& agreement, std::string_view payload)
+      : agreement_(agreement), payload_(payload) {}
 
-  Outcome Read(Codec codec) {
-    Result<void> decoded = DecodeMembers(codec, version_, payload_, members_);
-    const bool is_request = version_ < 2 || !Get(kType).value;
+  Outcome Read(const DecodeLimits& limits) {
+    const int version = agreement_.version;
+    Result<void> decoded = DecodeMembers(agreement_.codec, version, payload_, members_, limits);
+    if (!decoded && decoded.error().code != ErrorCode::kInvalidArgument) {
+      return TooLarge(decoded.error());
+    }
+    const bool is_request = version < 2 || !Get(kType).value;
     if (!decoded) return Bad("malformed message: " + decoded.error().message, is_request);
     if (is_request) return ReadRequest();
     const std::string* type = Get(kType).get_if<std::string>();
     if (type == nullptr) return Of(PoolMessage::Kind::kUnknown);
     if (*type == "cancel") return ReadCancel();
-    if (*type == "credit") return ReadCredit();
-    if (*type == "end_session") return ReadEndSession();
+    if (*type == "credit" && agreement_.stream) return ReadCredit();
+    if (*type == "end_session" && agreement_.session) return ReadEndSession();
     if (*type == "health") return ReadQuestion(PoolMessage::Kind::kHealth);
     if (*type == "info") return ReadQuestion(PoolMessage::Kind::kInfo);
     return Of(PoolMessage::Kind::kUnknown);
@@ -51,6 +57,18 @@ class PoolMessageReader {
     bad.error.code = ErrorCode::kInvalidArgument;
     bad.error.message = std::move(message);
     return tl::unexpected<BadMessage>(std::move(bad));
+  }
+
+  // Its arguments are what is large: the id may come after them.
+  tl::unexpected<BadMessage> TooLarge(const Error& error) {
+    constexpr size_t kEnoughForTheRest = size_t{1} << 20;
+    for (Member& member : members_) member.value.reset();
+    (void)DecodeMembers(agreement_.codec, agreement_.version, payload_, members_,
+                        {.max_bytes = kEnoughForTheRest}, Values::kPassedOver);
+    auto bad = Bad("the message of " + std::to_string(payload_.size()) + " bytes: " + error.message,
+                   agreement_.version < 2 || !Get(kType).value);
+    bad.value().error.code = ErrorCode::kMessageTooLarge;
+    return bad;
   }
 
   tl::unexpected<BadMessage> Malformed(std::string_view what, bool is_request) {
@@ -92,18 +110,19 @@ class PoolMessageReader {
     if (command == nullptr) return malformed("`command` is not a text");
     message_.command = std::move(*command);
     if (!ReadArgs()) return malformed("`args` is not a map");
-    if (version_ < 2) return Of(PoolMessage::Kind::kRequest);
-    if (Get(kStream).value) {
+    if (agreement_.version < 2) return Of(PoolMessage::Kind::kRequest);
+    if (agreement_.stream && Get(kStream).value) {
       const bool* stream = Get(kStream).get_if<bool>();
       if (stream == nullptr) return malformed("`stream` is not true or false");
       message_.stream = *stream;
     }
-    if (Get(kCredit).value) {
-      const std::optional<int64_t> credit = IntegerIn(kCredit, 1, kMaxCredit);
-      if (!credit) return malformed("`credit` is not an integer from 1 to 2147483647");
-      if (message_.stream) message_.credit = credit;
+    if (message_.stream && Get(kCredit).value) {
+      message_.credit = IntegerIn(kCredit, 1, kMaxCredit);
+      if (!message_.credit) return malformed("`credit` is not an integer from 1 to 2147483647");
     }
-    if (Get(kSessionId).value && !ReadSessionId()) return malformed(kBadSessionId);
+    if (agreement_.session && Get(kSessionId).value && !ReadSessionId()) {
+      return malformed(kBadSessionId);
+    }
     if (Get(kTimeout).value) {
       const int64_t* timeout_ms = Get(kTimeout).get_if<int64_t>();
       if (timeout_ms == nullptr) return malformed("`timeout_ms` is not an integer");
@@ -150,7 +169,7 @@ class PoolMessageReader {
   static constexpr std::string_view kBadId = "`id` is not an integer from 1 to 2^53 - 1";
   static constexpr std::string_view kBadSessionId = "`session_id` is not a text of 1 to 256 bytes";
 
-  const int version_;
+  const Agreement& agreement_;
   std::string_view payload_;
   // In the order of Name.
   Member members_[9] = {
@@ -197,7 +216,7 @@ void AppendFailure(const Failure& failure, std::string_view text, std::string* o
   const bool v2 = failure.version >= 2;
   const bool stream = v2 && failure.chunk_index >= 0;
   const bool did_not_run = v2 && failure.did_not_run;
-  MemberWriter writer(failure.codec, 3 + 3 * stream + v2 + did_not_run, out);
+  MemberWriter writer(failure.codec, 4 + 3 * stream + did_not_run, out);
   if (failure.id) {
     writer.Int("id", *failure.id);
   } else {
@@ -210,7 +229,11 @@ void AppendFailure(const Failure& failure, std::string_view text, std::string* o
   }
   writer.Bool("success", false);
   writer.Text("error", text);
-  if (v2) writer.Text("code", ErrorCodeName(failure.code));
+  if (v2) {
+    writer.Text("code", ErrorCodeName(failure.code));
+  } else {
+    writer.Text("timestamp", TimestampNow());
+  }
   if (did_not_run) writer.Bool("did_not_run", true);
   writer.End();
 }
@@ -224,17 +247,21 @@ std::string_view CutUtf8(std::string_view text, size_t size) {
 
 }  // namespace
 
-tl::expected<PoolMessage, BadMessage> DecodePoolMessage(Codec codec, int version,
-                                                        std::string_view payload) {
-  return PoolMessageReader(version, payload).Read(codec);
+tl::expected<PoolMessage, BadMessage> DecodePoolMessage(const Agreement& agreement,
+                                                        std::string_view payload,
+                                                        const DecodeLimits& limits) {
+  return PoolMessageReader(agreement, payload).Read(limits);
 }
 
 Result<void> EncodeResultFrame(Codec codec, int version, int64_t id, const Value& result,
                                size_t max_frame_bytes, std::string* out) {
   return AppendFrame(max_frame_bytes, out, [&]() -> Result<void> {
-    MemberWriter writer(codec, 3, out);
+    // Some pools of version 1 drop what begins as a map of three. PROTOCOL.md 2.4.8.
+    const bool has_timestamp = version < 2;
+    MemberWriter writer(codec, 3 + has_timestamp, out);
     writer.Int("id", id);
     writer.Bool("success", true);
+    if (has_timestamp) writer.Text("timestamp", TimestampNow());
     writer.Key("result");
     Result<void> encoded = EncodeValue(codec, version, result, "result", out);
     writer.End();

@@ -12,6 +12,8 @@
 #include "snakepit/adapter.h"
 #include "snakepit/error.h"
 #include "snakepit/value.h"
+#include "src/value/decode_budget.h"
+#include "src/wire/handshake.h"
 
 namespace snakepit {
 
@@ -35,13 +37,14 @@ struct PoolMessage {
 // PROTOCOL.md 2.6.7. A message that is no request gives none: a failure with an id ends its call.
 struct BadMessage {
   std::optional<int64_t> id;
-  Error error;  // INVALID_ARGUMENT
+  Error error;  // INVALID_ARGUMENT; MESSAGE_TOO_LARGE: over the limits, or there is no memory
 };
 
-// Decodes the payload of a frame from the pool. In version 1 every map is a request, and members of
-// version 2 are ignored.
-tl::expected<PoolMessage, BadMessage> DecodePoolMessage(Codec codec, int version,
-                                                        std::string_view payload);
+// Decodes the payload of a frame from the pool, by the codec, the version and the features agreed.
+// In version 1 every map is a request, and members of version 2 are ignored.
+tl::expected<PoolMessage, BadMessage> DecodePoolMessage(const Agreement& agreement,
+                                                        std::string_view payload,
+                                                        const DecodeLimits& limits = {});
 
 // Append whole frames. MESSAGE_TOO_LARGE when the payload is over max_frame_bytes, HANDLER_FAILED
 // naming the place when the codec cannot hold the value, both with may_have_run; `*out` is then

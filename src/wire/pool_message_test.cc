@@ -22,12 +22,16 @@ constexpr Codec kCodecs[] = {Codec::kJson, Codec::kMessagePack};
 
 std::string_view PayloadOf(std::string_view frame) { return frame.substr(kFrameHeaderBytes); }
 
+Agreement Agreed(Codec codec, int version) {
+  return {.codec = codec, .version = version, .stream = version >= 2, .session = version >= 2};
+}
+
 // Decodes a message given as JSON from either codec; both must agree.
 tl::expected<PoolMessage, BadMessage> Decoded(const std::string& json, int version = 2) {
   std::string payload;
   EXPECT_TRUE(EncodeMsgpack(DecodeJson(json).value(), &payload).has_value());
-  auto from_json = DecodePoolMessage(Codec::kJson, version, json);
-  const auto from_msgpack = DecodePoolMessage(Codec::kMessagePack, version, payload);
+  auto from_json = DecodePoolMessage(Agreed(Codec::kJson, version), json);
+  const auto from_msgpack = DecodePoolMessage(Agreed(Codec::kMessagePack, version), payload);
   EXPECT_EQ(from_json.has_value(), from_msgpack.has_value()) << json;
   if (from_json && from_msgpack) {
     EXPECT_EQ(from_json->kind, from_msgpack->kind);
@@ -84,6 +88,17 @@ TEST(PoolMessageTest, ATimeLimitMayHavePassed) {
   EXPECT_EQ(Decoded(R"({"id":1,"command":"c","timeout_ms":-5})")->timeout_ms, -5);
 }
 
+TEST(PoolMessageTest, WhatBelongsToAFeatureThatWasNotAgreedIsIgnored) {
+  const Agreement neither = {.version = 2};
+  const auto request =
+      DecodePoolMessage(neither, R"({"id":1,"command":"c","stream":5,"credit":0,"session_id":""})");
+  ASSERT_TRUE(request.has_value());
+  EXPECT_FALSE(request->stream || request->credit || !request->session_id.empty());
+  for (const char* message : {R"({"type":"credit"})", R"({"type":"end_session"})"}) {
+    EXPECT_EQ(DecodePoolMessage(neither, message)->kind, PoolMessage::Kind::kUnknown);
+  }
+}
+
 TEST(PoolMessageTest, CreditIsForStreams) {
   EXPECT_EQ(Decoded(R"({"id":1,"command":"c","credit":5})")->credit, std::nullopt);
   EXPECT_EQ(Decoded(R"({"id":1,"command":"c","credit":5,"stream":false})")->credit, std::nullopt);
@@ -119,9 +134,9 @@ TEST(PoolMessageTest, ARequestThatIsNoneSaysWhyAndKeepsItsId) {
       {R"({"id":7,"command":"c","args":[]})", "7: malformed message: `args` is not a map"},
       {R"({"id":7,"command":"c","stream":1})",
        "7: malformed message: `stream` is not true or false"},
-      {R"({"id":7,"command":"c","credit":0})",
+      {R"({"id":7,"command":"c","stream":true,"credit":0})",
        "7: malformed message: `credit` is not an integer from 1 to 2147483647"},
-      {R"({"id":7,"command":"c","credit":2147483648})",
+      {R"({"id":7,"command":"c","stream":true,"credit":2147483648})",
        "7: malformed message: `credit` is not an integer from 1 to 2147483647"},
       {R"({"id":7,"command":"c","session_id":""})",
        "7: malformed message: `session_id` is not a text of 1 to 256 bytes"},
@@ -141,22 +156,23 @@ TEST(PoolMessageTest, WhatIsNoMessageAtAllHasNoId) {
   EXPECT_EQ(FaultOf("[1]").substr(0, 4), "null");
   EXPECT_EQ(FaultOf("5").substr(0, 4), "null");
   for (const Codec codec : kCodecs) {
-    EXPECT_EQ(FaultOf(DecodePoolMessage(codec, 2, "")).substr(0, 4), "null");
-    EXPECT_EQ(FaultOf(DecodePoolMessage(codec, 2, "hello")).substr(0, 4), "null");
+    EXPECT_EQ(FaultOf(DecodePoolMessage(Agreed(codec, 2), "")).substr(0, 4), "null");
+    EXPECT_EQ(FaultOf(DecodePoolMessage(Agreed(codec, 2), "hello")).substr(0, 4), "null");
   }
 }
 
 TEST(PoolMessageTest, TheIdIsReadFromARequestWhoseArgsAreNot) {
   EXPECT_EQ(
-      FaultOf(
-          DecodePoolMessage(Codec::kJson, 2, R"({"args":{"a":{"$x":1}},"id":7,"command":"c"})")),
+      FaultOf(DecodePoolMessage(Agreed(Codec::kJson, 2),
+                                R"({"args":{"a":{"$x":1}},"id":7,"command":"c"})")),
       "7: malformed message: invalid JSON: args.a has the one member \"$x\", which is no tag");
   const std::string bin_key = FromHex(
       "83 a2 69 64 07 a7 63 6f 6d 6d 61 6e 64 a1 63"
       "a4 61 72 67 73 81 c4 01 6b 01");
-  EXPECT_EQ(FaultOf(DecodePoolMessage(Codec::kMessagePack, 2, bin_key)),
+  EXPECT_EQ(FaultOf(DecodePoolMessage(Agreed(Codec::kMessagePack, 2), bin_key)),
             "7: malformed message: invalid MessagePack: a map's key is not text at byte 21");
-  EXPECT_EQ(DecodePoolMessage(Codec::kMessagePack, 1, bin_key)->args, Value(Value::Map{{"k", 1}}));
+  EXPECT_EQ(DecodePoolMessage(Agreed(Codec::kMessagePack, 1), bin_key)->args,
+            Value(Value::Map{{"k", 1}}));
 }
 
 // --- Other messages ----------------------------------------------------------------------------
@@ -165,14 +181,14 @@ TEST(PoolMessageTest, MessagesThatAreNoRequests) {
   for (const Codec codec : kCodecs) {
     std::string frame;
     AppendCancelFrame(codec, 7, &frame);
-    auto message = DecodePoolMessage(codec, 2, PayloadOf(frame));
+    auto message = DecodePoolMessage(Agreed(codec, 2), PayloadOf(frame));
     ASSERT_TRUE(message.has_value());
     EXPECT_EQ(message->kind, PoolMessage::Kind::kCancel);
     EXPECT_EQ(message->id, 7);
 
     frame.clear();
     AppendCreditFrame(codec, 8, 131'072, &frame);
-    message = DecodePoolMessage(codec, 2, PayloadOf(frame));
+    message = DecodePoolMessage(Agreed(codec, 2), PayloadOf(frame));
     ASSERT_TRUE(message.has_value());
     EXPECT_EQ(message->kind, PoolMessage::Kind::kCredit);
     EXPECT_EQ(message->id, 8);
@@ -180,14 +196,14 @@ TEST(PoolMessageTest, MessagesThatAreNoRequests) {
 
     frame.clear();
     AppendEndSessionFrame(codec, "s\n1", &frame);
-    message = DecodePoolMessage(codec, 2, PayloadOf(frame));
+    message = DecodePoolMessage(Agreed(codec, 2), PayloadOf(frame));
     ASSERT_TRUE(message.has_value());
     EXPECT_EQ(message->kind, PoolMessage::Kind::kEndSession);
     EXPECT_EQ(message->session_id, "s\n1");
 
     frame.clear();
     AppendHealthFrame(codec, 9, &frame);
-    message = DecodePoolMessage(codec, 2, PayloadOf(frame));
+    message = DecodePoolMessage(Agreed(codec, 2), PayloadOf(frame));
     ASSERT_TRUE(message.has_value());
     EXPECT_EQ(message->kind, PoolMessage::Kind::kHealth);
     EXPECT_EQ(message->id, 9);
@@ -215,7 +231,7 @@ TEST(PoolMessageTest, AMessageThatIsNoRequestIsNotAnsweredByItsId) {
   EXPECT_EQ(FaultOf(R"({"type":"credit","id":0,"bytes":5})").substr(0, 4), "null");
   EXPECT_EQ(FaultOf(R"({"type":"cancel","id":0})").substr(0, 4), "null");
   EXPECT_EQ(FaultOf(R"({"type":"end_session","id":7})").substr(0, 4), "null");
-  EXPECT_EQ(FaultOf(DecodePoolMessage(Codec::kJson, 2,
+  EXPECT_EQ(FaultOf(DecodePoolMessage(Agreed(Codec::kJson, 2),
                                       R"({"type":"credit","id":7,"bytes":1,"args":{"$x":1}})"))
                 .substr(0, 4),
             "null");
@@ -243,8 +259,9 @@ RC_GTEST_PROP(PoolMessagePropertyTest, WhatThePoolSendsTheWorkerReads, ()) {
                           .session_id = session_id,
                           .timeout_ms = timeout_ms};
     std::string frame;
-    RC_ASSERT(EncodeRequestFrame(codec, request, SIZE_MAX >> 40, &frame).has_value());
-    const auto message = DecodePoolMessage(codec, 2, PayloadOf(frame));
+    RC_ASSERT(
+        EncodeRequestFrame(codec, request, {.max_bytes = SIZE_MAX >> 40}, &frame).has_value());
+    const auto message = DecodePoolMessage(Agreed(codec, 2), PayloadOf(frame));
     RC_ASSERT(message.has_value());
     RC_ASSERT(message->kind == PoolMessage::Kind::kRequest);
     RC_ASSERT(message->id == static_cast<int64_t>(id));
@@ -283,7 +300,7 @@ Error MakeError(ErrorCode code, std::string message, bool may_have_run = true) {
 
 TEST(WorkerReplyTest, TheExamplesOfTheProtocol) {
   const Value ok = Value::Map{{"status", "ok"}};
-  EXPECT_EQ(ResultFrame(Codec::kJson, 1, ok),
+  EXPECT_EQ(ResultFrame(Codec::kJson, 2, ok),
             FromHex("00 00 00 30  7b 22 69 64 22 3a 31 2c 22 73 75 63 63 65 73 73 22 3a"
                     "74 72 75 65 2c 22 72 65 73 75 6c 74 22 3a 7b 22 73 74 61 74 75 73"
                     "22 3a 22 6f 6b 22 7d 7d"));
@@ -319,10 +336,23 @@ TEST(WorkerReplyTest, TheExamplesOfTheProtocol) {
             R"("error":"no row 2","code":"HANDLER_FAILED"})");
 }
 
-TEST(WorkerReplyTest, AFailureOfVersion1HasItsTextAlone) {
-  EXPECT_EQ(PayloadOf(FailureFrame(Codec::kJson, 1, 9,
-                                   MakeError(ErrorCode::kInvalidArgument, "x", false), 1)),
-            R"({"id":9,"success":false,"error":"x"})");
+// Some pools drop what begins as a map of three: 83. PROTOCOL.md 2.4.8.
+TEST(WorkerReplyTest, RepliesOfVersion1HaveATimestampAndNoCode) {
+  const Error error = MakeError(ErrorCode::kInvalidArgument, "not so", false);
+  for (const Codec codec : kCodecs) {
+    for (const std::string& frame : {ResultFrame(codec, 1, 5), FailureFrame(codec, 1, 9, error),
+                                     FailureFrame(codec, 1, std::nullopt, error)}) {
+      if (codec == Codec::kMessagePack) {
+        EXPECT_EQ(frame[kFrameHeaderBytes], '\x84');
+      }
+      const Value message = Decode(codec, 1, PayloadOf(frame)).value();
+      EXPECT_EQ(message.get_if<Value::Map>()->size(), 4u);
+      const std::string_view timestamp = message.TextAt("timestamp");
+      EXPECT_EQ(timestamp.size(), std::string_view("2026-01-31T12:00:00Z").size()) << timestamp;
+      EXPECT_EQ(timestamp.substr(0, 2), "20");
+    }
+  }
+  EXPECT_EQ(ResultFrame(Codec::kMessagePack, 2, 5)[kFrameHeaderBytes], '\x83');
 }
 
 TEST(WorkerReplyTest, AFailureWithoutAnIdSaysNull) {

@@ -10,6 +10,8 @@
 
 #include "snakepit/error.h"
 #include "snakepit/value.h"
+#include "src/value/decode_budget.h"
+#include "src/value/encode_limits.h"
 
 namespace snakepit {
 
@@ -18,11 +20,13 @@ using ProtoMap = google::protobuf::Map<std::string, std::string>;
 // To the worker: replaces `*out` by the members of `map_or_null`. Bytes go as they are, all else as
 // JSON; text too, in quotes, so that "123" stays text. INVALID_ARGUMENT, naming the place from
 // `root` on, when it is neither map nor null or when JSON cannot hold a member.
-Result<void> EncodeMap(const Value& map_or_null, ProtoMap* out, std::string_view root = "args");
+// Or the error of EncodeBudget, which looks at each member by itself.
+Result<void> EncodeMap(const Value& map_or_null, ProtoMap* out, std::string_view root = "args",
+                       const EncodeLimits& limits = {});
 
 // From the worker: a member that is not UTF-8 is bytes, one that is JSON is that value, any other
-// is text. Always a map.
-Value DecodeMap(const ProtoMap& map);
+// is text. Always a map. The errors are those of DecodeBudget, and OutOfMemory.
+Result<Value> DecodeMap(const ProtoMap& map, const DecodeLimits& limits = {});
 
 }  // namespace snakepit
 

@@ -57,7 +57,9 @@ Result<PoolOffer> DecodeOffer(const Value& message, std::string_view payload) {
     }
     offer.version = static_cast<int>(std::min<int64_t>(*number, INT32_MAX));
   }
-  if (const Value* limit = message.Find("max_frame_bytes"); limit != nullptr) {
+  // A member of version 2. PROTOCOL.md 3.1.9.
+  const Value* limit = offer.version < 2 ? nullptr : message.Find("max_frame_bytes");
+  if (limit != nullptr) {
     const int64_t* number = limit->get_if<int64_t>();
     if (number == nullptr || *number < kLeastFrameLimit || *number > kGreatestFrameLimit) {
       return BadOffer("`max_frame_bytes` is not an integer from 1024 to 2147483647", payload);
@@ -81,7 +83,8 @@ void AppendJsonFrame(const Value& message, std::string* out) {
 Result<Opening> DecodeOpening(std::string_view payload) {
   if (BeginsMsgpackMap(payload)) return Opening{.codec = Codec::kMessagePack};
   // What is no JSON either gets its answer from DecodePoolMessage.
-  const Result<Value> message = DecodeJson(payload);
+  const DecodeLimits limits{.max_bytes = size_t{16} << 20};
+  const Result<Value> message = DecodeJson(payload, kMaxNesting, JsonDialect::kPlain, limits);
   if (!message || message->TextAt("type") != "protocol_negotiation") return Opening{};
   Result<PoolOffer> offer = DecodeOffer(*message, payload);
   if (!offer) return Fail(std::move(offer.error()));

@@ -83,8 +83,10 @@ TEST(DecodeOpeningTest, ANegotiationThatCannotBeAgreedToSaysWhy) {
               "`version` is not an integer from 1 up");
   }
   for (const char* limit : {"1023", "2147483648", "null"}) {
-    EXPECT_EQ(RefusalOf(begin + "[\"json\"],\"max_frame_bytes\":" + limit + "}"),
+    const std::string member = std::string("\"max_frame_bytes\":") + limit + "}";
+    EXPECT_EQ(RefusalOf(begin + "[\"json\"],\"version\":2," + member),
               "`max_frame_bytes` is not an integer from 1024 to 2147483647");
+    EXPECT_EQ(RefusalOf(begin + "[\"json\"]," + member), "none");  // of version 1, unknown
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include "snakepit/worker.h"
 #include "src/worker/call_state.h"
+#include "src/worker/forked.h"
 
 namespace snakepit {
 namespace {
@@ -79,11 +80,18 @@ std::optional<std::chrono::milliseconds> Call::time_left() const {
   return std::max(left, std::chrono::milliseconds(0));
 }
 
-bool Call::cancelled() const { return state_.stop.stop_requested(); }
+bool Call::cancelled() const {
+  RequireWorkerProcess("Call::cancelled()");
+  return state_.stop.stop_requested();
+}
 
-std::stop_token Call::stop_token() const { return state_.stop.get_token(); }
+std::stop_token Call::stop_token() const {
+  RequireWorkerProcess("Call::stop_token()");
+  return state_.stop.get_token();
+}
 
 bool Call::Wait(std::chrono::nanoseconds duration) const {
+  RequireWorkerProcess("Call::Wait()");
   const SteadyTime end =
       steady_clock::now() + std::min<std::chrono::nanoseconds>(duration, kLongest);
   const bool cut_short = state_.deadline && *state_.deadline < end;
@@ -95,6 +103,7 @@ bool Call::Wait(std::chrono::nanoseconds duration) const {
 }
 
 void Call::UseSession(const std::function<void(Value& state)>& use) const {
+  RequireWorkerProcess("Call::UseSession()");
   if (state_.session == nullptr) {
     Value nobodys;
     return use(nobodys);

@@ -1,24 +1,22 @@
 #include "src/worker/descriptors.h"
 
 #include <fcntl.h>
-#include <pthread.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
+#include <cstring>
 
 namespace snakepit {
 namespace {
 
 // Out of the way of programs that use low numbers by hand.
 constexpr int kLowestPrivateFd = 100;
-
-int private_fds[2] = {-1, -1};
-
-// A child that is forked and runs on must not hold the connection open.
-void CloseInChild() {
-  for (const int fd : private_fds) close(fd);
-}
 
 Result<UniqueFd> Private(int fd) {
   int moved = fcntl(fd, F_DUPFD_CLOEXEC, kLowestPrivateFd);
@@ -27,6 +25,56 @@ Result<UniqueFd> Private(int fd) {
   if (moved < 0) return Fail(ErrnoError("descriptor " + std::to_string(fd), errno));
   fcntl(moved, F_SETFL, fcntl(moved, F_GETFL) & ~O_NONBLOCK);
   return UniqueFd(moved);
+}
+
+// Calls `visit` with each descriptor that is open. In a forked child, so without any memory.
+template <typename Visit>
+void ForEachDescriptor(Visit visit) {
+  struct Entry {  // of getdents64(2)
+    uint64_t inode;
+    int64_t offset;
+    uint16_t size;
+    unsigned char type;
+    char name[];
+  };
+  const int folder = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return;
+  alignas(Entry) char buffer[4096];
+  for (;;) {
+    const long size = syscall(SYS_getdents64, folder, buffer, sizeof buffer);
+    if (size <= 0) break;
+    for (long at = 0; at < size;) {
+      const auto* entry = reinterpret_cast<const Entry*>(buffer + at);
+      at += entry->size;
+      int fd = 0;
+      const char* digit = entry->name;
+      for (; *digit >= '0' && *digit <= '9'; ++digit) fd = 10 * fd + (*digit - '0');
+      if (digit != entry->name && fd != folder) visit(fd);
+    }
+  }
+  close(folder);
+}
+
+// The socket that was bound to this address, or one that it accepted.
+bool IsOwnSocket(int fd, const char* path, int port) {
+  int type = 0;
+  socklen_t type_size = sizeof type;
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size) != 0 || type != SOCK_STREAM) {
+    return false;
+  }
+  sockaddr_storage own{};
+  socklen_t size = sizeof own;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size) != 0) return false;
+  switch (own.ss_family) {
+    case AF_UNIX:
+      return *path != '\0' && strcmp(reinterpret_cast<sockaddr_un&>(own).sun_path, path) == 0;
+    case AF_INET:
+      return ntohs(reinterpret_cast<sockaddr_in&>(own).sin_port) == port;
+    case AF_INET6:
+      return ntohs(reinterpret_cast<sockaddr_in6&>(own).sin6_port) == port;
+    default:
+      return false;
+  }
 }
 
 }  // namespace
@@ -49,10 +97,20 @@ Result<StdioDescriptors> TakeStdio() {
   return StdioDescriptors{std::move(*input), std::move(*output)};
 }
 
-void CloseInForkedChildren(const StdioDescriptors& descriptors) {
-  private_fds[0] = descriptors.input.get();
-  private_fds[1] = descriptors.output.get();
-  pthread_atfork(nullptr, nullptr, CloseInChild);
+void OpenClosedStdio() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO}) {
+    if (fcntl(fd, F_GETFD) >= 0) continue;
+    const int null = open("/dev/null", O_RDWR);
+    if (null == fd || null < 0) continue;
+    dup2(null, fd);
+    close(null);
+  }
+}
+
+void CloseServedSockets(const char* path, int port) {
+  ForEachDescriptor([&](int fd) {
+    if (IsOwnSocket(fd, path, port)) close(fd);
+  });
 }
 
 }  // namespace snakepit

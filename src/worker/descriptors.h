@@ -16,8 +16,12 @@ struct StdioDescriptors {
 // is /dev/null and 1 is what 2 is, for this process and its children. Once a process.
 Result<StdioDescriptors> TakeStdio();
 
-// For the life of the process: a child that is forked and runs on does not hold these open.
-void CloseInForkedChildren(const StdioDescriptors& descriptors);
+// Opens /dev/null where the process was started without descriptor 0 or 1. Before TakeStdio.
+void OpenClosedStdio();
+
+// Closes the sockets that listen at the address, or were accepted there. `path` is that of a Unix
+// socket, empty for a TCP port. May be called in a forked child.
+void CloseServedSockets(const char* path, int port);
 
 }  // namespace snakepit
 

@@ -99,7 +99,10 @@ Result<void> WriteReadyFile(int port) {
 }
 
 Result<void> Announce(int fd, const std::string& port_or_path) {
-  return WriteAll(fd, "GRPC_READY:" + port_or_path + "\n");
+  std::string lines = "GRPC_READY:" + port_or_path + "\n";
+  // All that some pools know. At once: pools look at what they get in one piece.
+  if (port_or_path[0] != '/') lines += "GRPC_SERVER_READY_ON_PORT=" + port_or_path + "\n";
+  return WriteAll(fd, lines);
 }
 
 }  // namespace snakepit

@@ -23,7 +23,7 @@ Result<std::string> GrpcListeningUri(const ListenAddress& address);
 // one. INTERNAL.
 Result<void> WriteReadyFile(int port);
 
-// Writes the line GRPC_READY to the descriptor. INTERNAL.
+// Writes the line GRPC_READY to the descriptor, and for a port GRPC_SERVER_READY_ON_PORT. INTERNAL.
 Result<void> Announce(int fd, const std::string& port_or_path);
 
 // The path as it is announced and removed: absolute.

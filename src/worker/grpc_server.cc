@@ -1,17 +1,16 @@
 #include "src/worker/grpc_server.h"
 
 #include <grpcpp/grpcpp.h>
-#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <climits>
 #include <condition_variable>
 #include <functional>
+#include <iterator>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -37,8 +36,6 @@ using std::chrono::steady_clock;
 constexpr std::chrono::seconds kDrainLimit{2};
 // For connections to close when no call is in progress: one whose client does not look stays open.
 constexpr std::chrono::milliseconds kCloseLimit{100};
-
-constexpr size_t kLeastMessageLimit = 1024;
 
 int64_t NanosecondsSinceEpoch() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -77,6 +74,13 @@ void SetHeader(Response* response, const std::string& request_id) {
   response->set_timestamp(NanosecondsSinceEpoch());
 }
 
+// Arguments over the limits, and for which there is no memory, are too large.
+Error UndecodedArgs(std::string_view field, const Error& error) {
+  return CallError(
+      error.code == ErrorCode::kInvalidArgument ? error.code : ErrorCode::kMessageTooLarge,
+      std::string(field) + " cannot be decoded: " + error.message, false);
+}
+
 // The error of a call, its message cut so that the reply stays within the limit.
 template <typename Response>
 void SetError(Response* response, const Error& error, size_t limit) {
@@ -103,6 +107,7 @@ class GrpcServer::Service : public SnakepitBridge::CallbackService {
   Service(WorkerCore& core, size_t max_message_bytes)
       : core_(core),
         max_message_bytes_(max_message_bytes),
+        decode_limits_{.max_bytes = DecodedLimit(0, max_message_bytes)},
         pool_limit_(max_message_bytes),
         executor_(core.options.capacity) {}
 
@@ -181,7 +186,9 @@ class GrpcServer::Service : public SnakepitBridge::CallbackService {
     response->set_version(core_.options.version);
     {
       std::lock_guard lock(mutex_);
-      for (const std::string& id : active_) response->add_active_request_ids(id);
+      for (const std::string& id : active_) {
+        if (!id.empty()) response->add_active_request_ids(id);
+      }
     }
     return Done(context);
   }
@@ -201,7 +208,11 @@ class GrpcServer::Service : public SnakepitBridge::CallbackService {
       copy(core_.Capabilities(max_message_bytes_), response->mutable_capabilities());
     }
     if (request->include_stats()) FillStats(response->mutable_stats());
-    if (request->protocol_version() >= 2) Agree(*request, response);
+    if (request->protocol_version() >= 2) {
+      if (const grpc::Status agreed = Agree(*request, response); !agreed.ok()) {
+        return Done(context, agreed);
+      }
+    }
     return Done(context);
   }
 
@@ -221,7 +232,7 @@ class GrpcServer::Service : public SnakepitBridge::CallbackService {
 
   // Fills in what is known of a call, but for its arguments. INVALID_ARGUMENT.
   template <typename Request>
-  Result<void> Open(const grpc::CallbackServerContext& context, const Request& request,
+  Result<void> Open(const grpc::CallbackServerContext& context, const Request& request, bool stream,
                     RpcCall* call);
 
   // Runs the job on a thread of the executor. An error when it cannot take it.
@@ -237,15 +248,15 @@ class GrpcServer::Service : public SnakepitBridge::CallbackService {
   template <typename Request, typename Run>
   auto RunHandler(const Request& request, RpcCall& call, Run run) -> decltype(run()) {
     if (call.typed) {
-      Result<Value> args = DecodeMsgpack(request.typed_args());
+      Result<Value> args =
+          DecodeMsgpack(request.typed_args(), MapKeys::kText, kMaxNesting, decode_limits_);
       if (args && !args->is_map()) args = Fail(ErrorCode::kInvalidArgument, "they are no map");
-      if (!args) {
-        return Fail(CallError(ErrorCode::kInvalidArgument,
-                              "typed_args cannot be decoded: " + args.error().message, false));
-      }
+      if (!args) return Fail(UndecodedArgs("typed_args", args.error()));
       call.args = *std::move(args);
     } else {
-      call.args = DecodeMap(request.args());
+      Result<Value> args = DecodeMap(request.args(), decode_limits_);
+      if (!args) return Fail(UndecodedArgs("args", args.error()));
+      call.args = *std::move(args);
     }
     std::multiset<std::string>::iterator active;
     {
@@ -274,22 +285,20 @@ class GrpcServer::Service : public SnakepitBridge::CallbackService {
   // PROTOCOL.md 6.13.
   bool Authenticated(const grpc::CallbackServerContext* context) const {
     if (core_.token.empty()) return true;
-    const auto& metadata = context->client_metadata();
-    const auto it = metadata.find("snakepit-token");
-    return it != metadata.end() &&
-           SameText(core_.token, std::string_view(it->second.data(), it->second.size()));
+    const auto [given, end] = context->client_metadata().equal_range("snakepit-token");
+    return given != end && std::next(given) == end &&
+           SameText(core_.token, std::string_view(given->second.data(), given->second.size()));
   }
   static grpc::Status UnauthenticatedStatus() {
     return {grpc::StatusCode::UNAUTHENTICATED, "snakepit-token is missing or wrong"};
   }
   static grpc::ServerUnaryReactor* Unauthenticated(grpc::CallbackServerContext* context) {
-    auto* reactor = context->DefaultReactor();
-    reactor->Finish(UnauthenticatedStatus());
-    return reactor;
+    return Done(context, UnauthenticatedStatus());
   }
-  static grpc::ServerUnaryReactor* Done(grpc::CallbackServerContext* context) {
+  static grpc::ServerUnaryReactor* Done(grpc::CallbackServerContext* context,
+                                        const grpc::Status& status = grpc::Status::OK) {
     auto* reactor = context->DefaultReactor();
-    reactor->Finish(grpc::Status::OK);
+    reactor->Finish(status);
     return reactor;
   }
 
@@ -305,7 +314,12 @@ class GrpcServer::Service : public SnakepitBridge::CallbackService {
   }
 
   // PROTOCOL.md 6.11.2.
-  void Agree(const InfoRequest& request, InfoResponse* response) {
+  grpc::Status Agree(const InfoRequest& request, InfoResponse* response) {
+    const int64_t limit = request.max_message_bytes();
+    if (limit != 0 && (limit < kLeastFrameLimit || limit > kGreatestFrameLimit)) {
+      return {grpc::StatusCode::INVALID_ARGUMENT, "max_message_bytes is 1024 to 2147483647"};
+    }
+    pool_limit_ = limit == 0 ? max_message_bytes_ : static_cast<size_t>(limit);
     response->set_protocol_version(kProtocolVersion);
     for (const char* feature : {"stream", "session"}) {
       const auto& offered = request.features();
@@ -316,15 +330,13 @@ class GrpcServer::Service : public SnakepitBridge::CallbackService {
     response->set_capacity(core_.options.capacity);
     response->set_max_message_bytes(static_cast<int64_t>(max_message_bytes_));
     response->set_worker_id(core_.worker_id);
-    const int64_t limit = request.max_message_bytes();
-    if (limit >= static_cast<int64_t>(kLeastMessageLimit) && limit <= INT32_MAX) {
-      pool_limit_ = static_cast<size_t>(limit);
-    }
+    return grpc::Status::OK;
   }
 
   WorkerCore& core_;
   const size_t max_message_bytes_;
-  std::atomic<size_t> pool_limit_;  // what the pool reads, as it said
+  const DecodeLimits decode_limits_;  // of the arguments of a call
+  std::atomic<size_t> pool_limit_;    // what the pool reads, as it said
   std::atomic<bool> draining_{false};
 
   std::mutex mutex_;
@@ -413,8 +425,8 @@ class GrpcServer::Service::StreamRpc : public grpc::ServerWriteReactor<StreamRes
 
   // Ends the RPC, if its last message has not done so: afterwards the request may not be used.
   void End(const Result<void>& outcome) {
-    service_.core_.Count(outcome.has_value());
     if (finished_) return;
+    service_.core_.Count(outcome.has_value());
     if (call.stop.stop_requested() || !AwaitWritten()) {
       Finish(grpc::Status::CANCELLED);
       return;
@@ -453,6 +465,7 @@ class GrpcServer::Service::StreamRpc : public grpc::ServerWriteReactor<StreamRes
     response_.Swap(&message);
     if (ends_stream) {
       finished_ = true;
+      service_.core_.Count(true);  // before the pool can ask for the figures
       StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);
     } else {
       writing_ = true;
@@ -482,7 +495,7 @@ class GrpcServer::Service::StreamRpc : public grpc::ServerWriteReactor<StreamRes
 
 template <typename Request>
 Result<void> GrpcServer::Service::Open(const grpc::CallbackServerContext& context,
-                                       const Request& request, RpcCall* call) {
+                                       const Request& request, bool stream, RpcCall* call) {
   call->command = request.command();
   call->request_id = request.request_id();
   call->worker_id = core_.worker_id;
@@ -502,7 +515,12 @@ Result<void> GrpcServer::Service::Open(const grpc::CallbackServerContext& contex
           CallError(ErrorCode::kInvalidArgument, "session_id is a text of 1 to 256 bytes", false));
     }
     call->session_id = request.session_id();
-    if (!request.end_session()) call->session = core_.sessions.Use(call->session_id);
+    if (!request.end_session()) {
+      call->session = core_.sessions.Use(call->session_id);
+    } else if (stream || !request.command().empty()) {
+      return Fail(CallError(ErrorCode::kInvalidArgument,
+                            "a request that ends a session has no command, and one reply", false));
+    }
   }
   return {};
 }
@@ -514,9 +532,9 @@ grpc::ServerUnaryReactor* GrpcServer::Service::BeginUnary(grpc::CallbackServerCo
   if (!Authenticated(context)) return Unauthenticated(context);
   const auto rpc = std::make_shared<UnaryRpc>(*this, response);
   rpc->Keep(rpc);
-  Result<void> opened = Open(*context, *request, &rpc->call);
+  Result<void> opened = Open(*context, *request, false, &rpc->call);
   if constexpr (std::is_same_v<Request, SessionRequest>) {
-    if (opened && request->end_session() && request->command().empty()) {
+    if (opened && request->end_session()) {
       core_.sessions.End(rpc->call.session_id);
       response->set_success(true);
       SetHeader(response, rpc->call.request_id);
@@ -542,7 +560,7 @@ grpc::ServerWriteReactor<StreamResponse>* GrpcServer::Service::BeginStream(
     rpc->Finish(UnauthenticatedStatus());
     return rpc.get();
   }
-  Result<void> opened = Open(*context, *request, &rpc->call);
+  Result<void> opened = Open(*context, *request, true, &rpc->call);
   if (opened) {
     opened = Submit([this, rpc, request] {
       rpc->End(RunHandler(*request, rpc->call,
@@ -574,10 +592,8 @@ Result<std::string> GrpcServer::Start(const ListenAddress& address) {
   return socket_path_;
 }
 
-void GrpcServer::Run() {
-  pollfd entry{.fd = wakeup_.fd(), .events = POLLIN, .revents = 0};
-  while (poll(&entry, 1, -1) < 0 && errno == EINTR) {
-  }
+void GrpcServer::Run(PoolWatch& watch) {
+  watch.Wait(wakeup_.fd());
   idle_ = service_->Close();
   if (!socket_path_.empty()) unlink(socket_path_.c_str());  // where gRPC has not
 }

@@ -9,6 +9,7 @@
 #include "snakepit/error.h"
 #include "src/base/wakeup.h"
 #include "src/worker/grpc_address.h"
+#include "src/worker/pool_watch.h"
 #include "src/worker/worker_core.h"
 
 namespace snakepit {
@@ -23,8 +24,8 @@ class GrpcServer {
   // INVALID_ARGUMENT or INTERNAL when it cannot listen there.
   Result<std::string> Start(const ListenAddress& address);
 
-  // Serves until Terminate, and removes the socket.
-  void Run();
+  // Serves until Terminate, or until the watch sees that the pool is gone; removes the socket.
+  void Run(PoolWatch& watch);
 
   // Lets Run return when the calls in progress have ended, or after 2 s. From any thread and from a
   // signal handler.

@@ -99,7 +99,10 @@ class GrpcServerTest : public ::testing::Test {
     EXPECT_EQ(*started, folder_ + "/a socket");
     channel_ = NewChannel();
     stub_ = SnakepitBridge::NewStub(channel_);
-    thread_ = std::thread([this] { server_->Run(); });
+    thread_ = std::thread([this] {
+      PoolWatch nobody;
+      server_->Run(nobody);
+    });
   }
 
   std::shared_ptr<grpc::Channel> NewChannel() {
@@ -200,6 +203,26 @@ class GrpcServerTest : public ::testing::Test {
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<SnakepitBridge::Stub> stub_;
 };
+
+// Before their memory is taken.
+TEST_F(GrpcServerTest, ArgumentsOverTheLimitOfMemoryAreRefused) {
+  Create();
+  Serve();
+  std::string args;
+  AppendMsgpackMapHeader(1, &args);
+  AppendMsgpackText("a", &args);
+  AppendMsgpackArrayHeader(34'000'000, &args);
+  args.append(34'000'000, '\xc0');
+  ExecuteRequest request;
+  request.set_command("echo");
+  request.set_request_id("7");
+  request.set_typed_args(std::move(args));
+  const ExecuteResponse response = Execute(request);
+  EXPECT_FALSE(response.success());
+  EXPECT_EQ(response.code(), "MESSAGE_TOO_LARGE") << response.error();
+  EXPECT_THAT(response.error(), ::testing::HasSubstr("max_decoded_bytes of 536870912"));
+  EXPECT_TRUE(response.did_not_run());
+}
 
 TEST_F(GrpcServerTest, AgreesOnVersion2) {
   Create(5);

@@ -11,6 +11,7 @@
 
 #include "src/value/utf8.h"
 #include "src/wire/message.h"
+#include "src/worker/forked.h"
 
 namespace snakepit {
 namespace {
@@ -24,7 +25,7 @@ std::string Demangled(const std::type_info& type) {
 
 // The outcome of a handler, whatever it does. PROTOCOL.md 6.4.4.
 template <typename T, typename F>
-Result<T> Guarded(F&& handler) {
+Result<T> OutcomeOf(F&& handler) {
   const auto fail = [](ErrorCode code, std::string_view message) {
     return Fail(CallError(code, RepairUtf8(message), true));
   };
@@ -32,10 +33,13 @@ Result<T> Guarded(F&& handler) {
     Result<T> result = handler();
     if (result) return result;
     const Error& error = result.error();
+    if (error.message.empty()) return fail(WorkersCode(error.code), "the handler gave no reason");
     if (WorkersCode(error.code) == error.code) return fail(error.code, error.message);
     return fail(ErrorCode::kHandlerFailed, error.ToString());  // not a worker's code to give
   } catch (const InvalidArgument& error) {
-    return fail(ErrorCode::kInvalidArgument, error.what());
+    const std::string_view message = error.what();
+    return fail(ErrorCode::kInvalidArgument,
+                message.empty() ? Demangled(typeid(error)) : std::string(message));
   } catch (const std::exception& error) {
     const std::string_view message = error.what();
     return fail(ErrorCode::kHandlerFailed,
@@ -45,6 +49,14 @@ Result<T> Guarded(F&& handler) {
   } catch (...) {
     return fail(ErrorCode::kHandlerFailed, Demangled(*abi::__cxa_current_exception_type()));
   }
+}
+
+// The same; but a child that the handler has forked does not come back from it.
+template <typename T, typename F>
+Result<T> Guarded(F&& handler) {
+  Result<T> outcome = OutcomeOf<T>(std::forward<F>(handler));
+  if (IsForkedChild()) LeaveForkedChild(outcome ? "" : outcome.error().message);
+  return outcome;
 }
 
 Error NotBegun(Error error) {
@@ -78,6 +90,7 @@ class CollectingSink : public StreamSink {
 }  // namespace
 
 bool StreamSink::Put(Value chunk, bool final) {
+  RequireWorkerProcess("ChunkSink::Send()");
   if (ended_ || error_) return false;
   if (Result<void> delivered = Deliver(std::move(chunk), final); !delivered) {
     error_ = std::move(delivered.error());

@@ -28,6 +28,11 @@ std::string& EmptyFrame() {
   return frame;
 }
 
+BadMessage InFlight(int64_t id) {
+  return {.error = CallError(ErrorCode::kInvalidArgument,
+                             "id " + std::to_string(id) + " is that of a call in flight", false)};
+}
+
 }  // namespace
 
 struct StdioServer::PendingCall : CallState {
@@ -39,6 +44,7 @@ struct StdioServer::PendingCall : CallState {
   ReadingRole::Turn turn = 0;
   std::optional<Credit> credit;  // absent: no limit
   int64_t chunks = -1;           // of a stream that has ended: those sent
+  bool ended = false;            // of the thread that runs it: counted, and not in flight any more
 };
 
 // The chunks of one call, as frames.
@@ -65,7 +71,8 @@ class StdioServer::Sink : public StreamSink {
       }
     }
     if (auto given_up = call_.GivenUp()) return snakepit::Fail(std::move(*given_up));
-    switch (server_.writer_.Write(frame, call_.stop.get_token())) {
+    if (final) server_.EndCall(call_, true);
+    switch (server_.writer_.Write(frame, final ? std::stop_token() : call_.stop.get_token())) {
       case FrameWriter::Outcome::kWritten:
         return {};
       case FrameWriter::Outcome::kUnwanted:
@@ -86,6 +93,7 @@ StdioServer::StdioServer(WorkerCore& core, UniqueFd input, UniqueFd output, size
       max_frame_bytes_(max_frame_bytes),
       writer_(std::move(output)),
       reader_(max_frame_bytes, 0),
+      decode_limits_{.max_bytes = DecodedLimit(0, max_frame_bytes)},
       send_limit_(max_frame_bytes),
       executor_(core.options.capacity) {}
 
@@ -121,7 +129,7 @@ void StdioServer::Terminate() {
 void StdioServer::ReadLoop() {
   while (const auto payload = NextPayload()) {
     if (!open_ && Negotiate(*payload)) continue;
-    auto message = DecodePoolMessage(agreement_.codec, agreement_.version, *payload);
+    auto message = DecodePoolMessage(agreement_, *payload, decode_limits_);
     open_ = open_ || message.has_value();
     // Before another thread can read a `cancel` for it.
     const bool is_new = message && message->kind == PoolMessage::Kind::kRequest;
@@ -130,7 +138,7 @@ void StdioServer::ReadLoop() {
     if (message) {
       Handle(std::move(*message), call, turn);
     } else {
-      WriteFailure(message.error().id, message.error().error);
+      WriteRefusal(message.error());
     }
     if (!role_.EndBusy(turn)) return;
   }
@@ -239,8 +247,10 @@ void StdioServer::Handle(PoolMessage message, const CallPtr& begun, ReadingRole:
     case PoolMessage::Kind::kEndSession:
       return core_.sessions.End(message.session_id);
     case PoolMessage::Kind::kHealth:
+      if (Find(message.id)) return WriteRefusal(InFlight(message.id));
       return WriteResult(message.id, core_.Health(unanswered_));
     case PoolMessage::Kind::kInfo:
+      if (Find(message.id)) return WriteRefusal(InFlight(message.id));
       return WriteResult(message.id, core_.Info(max_frame_bytes_));
     case PoolMessage::Kind::kUnknown:
       return;
@@ -248,19 +258,16 @@ void StdioServer::Handle(PoolMessage message, const CallPtr& begun, ReadingRole:
 }
 
 void StdioServer::Begin(PoolMessage message, const CallPtr& call, ReadingRole::Turn turn) {
-  if (call == nullptr) {
-    // An answer with the id would end the call that has it. PROTOCOL.md 6.8.4.
-    return WriteFailure(
-        std::nullopt,
-        CallError(ErrorCode::kInvalidArgument,
-                  "id " + std::to_string(message.id) + " is that of a call in flight", false));
-  }
+  if (call == nullptr) return WriteRefusal(InFlight(message.id));
   call->command = std::move(message.command);
   call->args = std::move(message.args);
   call->worker_id = core_.worker_id;
   call->request_id = std::to_string(message.id);
   call->LimitTime(message.timeout_ms);
-  if (terminating_) return Refuse(*call, ErrorCode::kCancelled, "the worker is ending");
+  // Version 1 cannot say that it has not run: what has been read is begun. PROTOCOL.md 1.4.10.
+  if (terminating_ && agreement_.version >= 2) {
+    return Refuse(*call, ErrorCode::kCancelled, "the worker is ending");
+  }
   if (agreement_.session && !message.session_id.empty()) {
     call->session_id = std::move(message.session_id);
     call->session = core_.sessions.Use(call->session_id);
@@ -287,9 +294,7 @@ void StdioServer::Serve(PendingCall& call) {
   thread_local std::string frame;
   frame.clear();
   Result<void> outcome = call.stream ? RunForChunks(call, &frame) : RunForResult(call, &frame);
-  core_.Count(outcome.has_value());
-  // Before the reply: what the pool then says of the call is not for a later one.
-  Forget(call.id);
+  if (!call.ended) EndCall(call, outcome.has_value());
   if (!outcome) {
     EncodeFailureFrame(agreement_.codec, agreement_.version, call.id, outcome.error(), call.chunks,
                        send_limit_, &frame);
@@ -325,8 +330,7 @@ void StdioServer::Cancel(PendingCall& call) {
 
 void StdioServer::Refuse(PendingCall& call, ErrorCode code, std::string reason) {
   if (call.claimed.exchange(true)) return;
-  core_.Count(false);
-  Forget(call.id);
+  EndCall(call, false);
   WriteFailure(call.id, CallError(code, std::move(reason), false), call.stream ? 0 : -1);
   CallEnded();
 }
@@ -353,9 +357,13 @@ StdioServer::CallPtr StdioServer::Remember(const PoolMessage& request) {
   return call;
 }
 
-void StdioServer::Forget(int64_t id) {
+// Before the last message, after which the pool may ask for figures: what it says of the call then
+// is not for a later one.
+void StdioServer::EndCall(PendingCall& call, bool succeeded) {
+  call.ended = true;
+  core_.Count(succeeded);
   std::lock_guard lock(calls_mutex_);
-  calls_.erase(id);
+  calls_.erase(call.id);
 }
 
 void StdioServer::WriteResult(int64_t id, const Value& result) {
@@ -373,6 +381,12 @@ void StdioServer::WriteFailure(std::optional<int64_t> id, const Error& error, in
   EncodeFailureFrame(agreement_.codec, agreement_.version, id, error, chunk_index, send_limit_,
                      &frame);
   Write(frame);
+}
+
+void StdioServer::WriteRefusal(const BadMessage& message) {
+  // An answer with the id would end the call that has it. PROTOCOL.md 6.8.4.
+  const bool in_flight = message.id && Find(*message.id) != nullptr;
+  WriteFailure(in_flight ? std::nullopt : message.id, message.error);
 }
 
 void StdioServer::Write(std::string_view frame) {

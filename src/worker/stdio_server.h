@@ -77,10 +77,12 @@ class StdioServer {
   void Refuse(PendingCall& call, ErrorCode code, std::string reason);
   void WriteFailure(std::optional<int64_t> id, const Error& error, int64_t chunk_index = -1);
   void WriteResult(int64_t id, const Value& result);
+  // Answers what is no message.
+  void WriteRefusal(const BadMessage& message);
   CallPtr Find(int64_t id);
   // A new call, in flight from here on; null when another has its id.
   CallPtr Remember(const PoolMessage& request);
-  void Forget(int64_t id);
+  void EndCall(PendingCall& call, bool succeeded);
   void CallEnded();
   void Write(std::string_view frame);
   // No more credit will come: who waits for some waits in vain.
@@ -101,6 +103,7 @@ class StdioServer {
   AdaptiveWait wait_;
   bool open_ = false;  // whether the agreement is settled; then it never changes
   Agreement agreement_;
+  const DecodeLimits decode_limits_;  // of a message of the pool
   size_t send_limit_;
 
   ReadingRole role_;

@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "src/wire/msgpack.h"
 #include "src/worker/testing/stdio_peer.h"
 
 namespace snakepit {
@@ -116,7 +117,40 @@ class StdioServerTest : public ::testing::TestWithParam<Codec> {
   std::shared_future<int> status_;
 };
 
+// {"args": {"a": […]}, "id": 7, "command": "echo"} with so many nulls, in MessagePack.
+std::string RequestOfNulls(size_t nulls) {
+  std::string payload;
+  AppendMsgpackMapHeader(3, &payload);
+  AppendMsgpackText("args", &payload);
+  AppendMsgpackMapHeader(1, &payload);
+  AppendMsgpackText("a", &payload);
+  AppendMsgpackArrayHeader(nulls, &payload);
+  payload.append(nulls, '\xc0');
+  AppendMsgpackText("id", &payload);
+  AppendMsgpackInt(7, &payload);
+  AppendMsgpackText("command", &payload);
+  AppendMsgpackText("echo", &payload);
+  return payload;
+}
+
 Value Args(int64_t n) { return Value::Map{{"n", n}}; }
+
+// Before their memory is taken.
+TEST_P(StdioServerTest, ArgumentsOverTheLimitOfMemoryAreRefused) {
+  if (GetParam() == Codec::kJson) GTEST_SKIP() << "no JSON of 64 MiB is so many nulls";
+  Create();
+  StdioPeer& peer = Serve();
+  peer.Negotiate(GetParam());
+  peer.SendPayload(RequestOfNulls(34'000'000));
+  const auto reply = peer.Receive();
+  ASSERT_TRUE(reply);
+  EXPECT_EQ(reply->id, 7);
+  EXPECT_EQ(reply->error.code, ErrorCode::kMessageTooLarge);
+  EXPECT_THAT(reply->error.message, HasSubstr("over the limit max_decoded_bytes of 536870912"));
+  EXPECT_FALSE(reply->error.may_have_run);
+  EXPECT_EQ(peer.Call("echo", Args(1)).value, Args(1));
+  EXPECT_EQ(End(), 0);
+}
 
 TEST_P(StdioServerTest, AgreesOnVersion2) {
   Create(7);

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -15,8 +16,10 @@
 
 #include "src/wire/handshake.h"
 #include "src/worker/descriptors.h"
+#include "src/worker/forked.h"
 #include "src/worker/grpc_address.h"
 #include "src/worker/grpc_server.h"
+#include "src/worker/pool_watch.h"
 #include "src/worker/stdio_server.h"
 #include "src/worker/worker_core.h"
 
@@ -55,6 +58,14 @@ std::optional<size_t> MaxFrameBytes() {
   return bytes;
 }
 
+// PROTOCOL.md 6.13.1.
+bool IsToken(std::string_view text) {
+  return text.size() >= 32 && text.size() <= 128 &&
+         std::all_of(text.begin(), text.end(), [](unsigned char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+         });
+}
+
 // The exit status when there is nothing to serve.
 std::optional<int> Parse(const WorkerCore& core, int argc, const char* const* argv,
                          CommandLine* parsed) {
@@ -89,6 +100,9 @@ std::optional<int> Parse(const WorkerCore& core, int argc, const char* const* ar
     return usage_error("--port and --socket need --transport grpc");
   }
   if (*socket_option && socket.empty()) return usage_error("--socket: the path is empty");
+  if (parsed->grpc && !core.token.empty() && !IsToken(core.token)) {
+    return usage_error("SNAKEPIT_TOKEN is no text of 32 to 128 letters and digits");
+  }
   const std::optional<size_t> limit = MaxFrameBytes();
   if (!limit) return usage_error("SNAKEPIT_MAX_FRAME_BYTES is a number from 1024 to 2147483647");
   parsed->max_frame_bytes = *limit;
@@ -124,21 +138,51 @@ void OnTerminate(int) {
 // Of a process whose time is over.
 std::atomic<int> late_status{0};
 
-void Handle(int signal_number, void (*handler)(int)) {
-  struct sigaction action {};
-  action.sa_handler = handler;
-  action.sa_flags = SA_RESTART;
-  sigaction(signal_number, &action, nullptr);
+struct HandledSignal {
+  int number;
+  void (*handler)(int);
+  struct sigaction before {};  // the worker began
+};
+
+// Handlers, since children inherit SIG_IGN. A terminal's ^C is the pool's to judge; a write to a
+// pool that is gone reports that itself.
+HandledSignal handled_signals[] = {
+    {SIGINT, [](int) {}},
+    {SIGPIPE, [](int) {}},
+    {SIGTERM, OnTerminate},
+    // The time that calls had after SIGTERM is over, or that Leave has.
+    {SIGALRM, [](int) { _exit(late_status); }},
+};
+
+// What a child that is forked and runs on must not hold open.
+struct Served {
+  int input = -1;
+  int output = -1;
+  char socket_path[sizeof(sockaddr_un::sun_path)] = "";
+  int port = -1;
+};
+Served served;
+
+// In such a child. What is sent to it is not for the worker, whose descriptors a handler could
+// wake.
+void LetGoOfWorker() {
+  for (const HandledSignal& handled : handled_signals) {
+    sigaction(handled.number, &handled.before, nullptr);
+  }
+  close(served.input);
+  close(served.output);
+  if (served.port >= 0) CloseServedSockets(served.socket_path, served.port);
 }
 
-void HandleSignals() {
-  // Handlers, since children inherit SIG_IGN. A terminal's ^C is the pool's to judge; a write to a
-  // pool that is gone reports that itself.
-  Handle(SIGINT, [](int) {});
-  Handle(SIGPIPE, [](int) {});
-  Handle(SIGTERM, OnTerminate);
-  // The time that calls had after SIGTERM is over, or that Leave has.
-  Handle(SIGALRM, [](int) { _exit(late_status); });
+// From here on this process is the worker, and no process that it forks.
+void BeginToServe() {
+  for (HandledSignal& handled : handled_signals) {
+    struct sigaction action {};
+    action.sa_handler = handled.handler;
+    action.sa_flags = SA_RESTART;
+    sigaction(handled.number, &action, &handled.before);
+  }
+  PrepareForForks(LetGoOfWorker);
 }
 
 // A handler runs on that cannot be stopped: nothing that it may use is taken down.
@@ -150,44 +194,56 @@ void HandleSignals() {
 }
 
 int ServeStdio(WorkerCore& core, StdioDescriptors descriptors, size_t max_frame_bytes) {
-  CloseInForkedChildren(descriptors);
+  served.input = descriptors.input.get();
+  served.output = descriptors.output.get();
   StdioServer server(core, std::move(descriptors.input), std::move(descriptors.output),
                      max_frame_bytes);
   stdio_server = &server;
-  HandleSignals();
+  BeginToServe();
   const int status = server.Run();
   if (!server.idle()) Leave(status);
   alarm(0);
   stdio_server = nullptr;
+  served = {};
   return status;
 }
 
 int ServeGrpc(WorkerCore& core, StdioDescriptors descriptors, const CommandLine& command_line) {
-  descriptors.input.Reset();
+  // A pool that names its workers gives them no stdin, whatever a wrapper makes of that.
+  const char* id = std::getenv("SNAKEPIT_WORKER_ID");
+  const bool is_named = id != nullptr && *id != '\0';
+  PoolWatch watch(std::move(descriptors.input), std::move(descriptors.output), !is_named);
   GrpcServer server(core, command_line.max_frame_bytes);
   const auto failed = [&](const Error& error) {
     std::fprintf(stderr, "%s: %s\n", core.name.c_str(), error.message.c_str());
+    grpc_server = nullptr;
     return 1;
   };
+  served.input = watch.input();
+  served.output = watch.output();
+  grpc_server = &server;
+  BeginToServe();
   const Result<std::string> address = server.Start(command_line.address);
   if (!address) return failed(address.error());
-  grpc_server = &server;
-  HandleSignals();
-  if (command_line.address.socket_path.empty()) {
-    if (Result<void> written = WriteReadyFile(std::atoi(address->c_str())); !written) {
+  const bool on_port = command_line.address.socket_path.empty();
+  if (!on_port) address->copy(served.socket_path, sizeof served.socket_path - 1);
+  served.port = on_port ? std::atoi(address->c_str()) : 0;
+  if (on_port) {
+    if (Result<void> written = WriteReadyFile(served.port); !written) {
       failed(written.error());
       Leave(1);
     }
   }
-  if (Result<void> announced = Announce(descriptors.output.get(), *address); !announced) {
+  if (Result<void> announced = Announce(watch.output(), *address); !announced) {
     // A pool that connects instead may have closed its end.
     std::fprintf(stderr, "%s: cannot announce %s on stdout: %s\n", core.name.c_str(),
                  address->c_str(), announced.error().message.c_str());
   }
-  descriptors.output.Reset();
-  server.Run();
+  server.Run(watch);
+  if (watch.pool_is_gone()) std::fprintf(stderr, "%s: the pool is gone\n", core.name.c_str());
   if (!server.idle()) Leave(0);
   grpc_server = nullptr;
+  served = {};
   return 0;
 }
 
@@ -210,8 +266,14 @@ void Worker::AddStream(std::string name, StreamHandler handler) {
 }
 
 int Worker::Main(int argc, const char* const* argv) {
+  if (IsForkedChild()) {
+    std::fprintf(stderr, "%s: Worker::Main in process %d, which a handler has forked\n",
+                 core_->name.c_str(), getpid());
+    return 1;
+  }
   CommandLine command_line;
   if (const auto status = Parse(*core_, argc, argv, &command_line)) return *status;
+  if (command_line.grpc) OpenClosedStdio();
   Result<StdioDescriptors> descriptors = TakeStdio();
   if (!descriptors) {
     std::fprintf(stderr, "%s: %s\n", core_->name.c_str(), descriptors.error().message.c_str());

@@ -118,9 +118,9 @@ class WorkerProcessTest : public ::testing::Test {
   }
 
   std::string AnnouncedAddress() {
-    const std::string line = ReadUntil(output_.get(), "\n");
-    EXPECT_THAT(line, StartsWith("GRPC_READY:"));
-    return line.size() < 12 ? "" : line.substr(11, line.size() - 12);
+    const std::string lines = ReadUntil(output_.get(), "\n");
+    EXPECT_THAT(lines, StartsWith("GRPC_READY:"));
+    return lines.size() < 12 ? "" : lines.substr(11, lines.find('\n') - 11);
   }
 
   static std::unique_ptr<SnakepitBridge::Stub> Connect(const std::string& target) {

@@ -92,21 +92,51 @@ struct CgroupLimits {
   std::optional<int64_t> pids_max;          // over 0: processes and threads. pids.max
 };
 
+inline constexpr std::chrono::milliseconds kLongestLeaderGrace{2'000};
+
+// How a worker ends whose process is only a launcher, such as srun, ssh or docker run: the task
+// that it launched is where no SIGKILL to the launcher's process group reaches it.
+struct WorkerEnd {
+  // 0 to kLongestLeaderGrace. Over 0: SIGKILL goes to the worker's process alone, and to all else
+  // that it started only so long after its end. In that time a second process of the launcher may
+  // see to the task: that of srun does so within about a second.
+  std::chrono::milliseconds leader_grace{0};
+  // The command line of a program that ends the task, verbatim and without a shell; empty: none.
+  // The placeholders of Adapter::argv are filled in. It is run whenever a process of the worker has
+  // ended, in whatever way, and also when the program with the pool was killed. It has the working
+  // folder and the environment of the worker, and /dev/null for its standard streams. After 5 s it
+  // is killed. The log says when it did not succeed.
+  std::vector<std::string> command;
+};
+
 struct Adapter {
   // The command line, verbatim and without a shell; argv[0] is searched on PATH. In each argument
-  // `{worker_id}` and, for gRPC, `{socket}` and `{port}` are filled in.
+  // are filled in: `{worker_id}`; `{instance}`, a name that no other process of a worker ever has,
+  // of lower-case letters, digits and hyphens; and for gRPC `{socket}` and `{port}`.
   std::vector<std::string> argv;
   // Added to the environment of the worker, which has otherwise only the variables of this process
-  // that kInheritedVariables names, those of PROTOCOL.md 1.2, and SNAKEPIT_GUARDIAN, by which what
-  // the worker starts is known for this pool's. SNAKEPIT_TOKEN (6.13) is the pool's alone to set.
+  // that kInheritedVariables and `inherit` name, and kPoolVariables. SNAKEPIT_TOKEN (6.13) is the
+  // pool's alone to set.
   std::map<std::string, std::string> environment;
-  // Where the worker runs; empty is the working folder of this process.
+  // More variables of this process that the worker inherits, if set, by the values that they have
+  // when it is started: names, as kInheritedVariables has them, so "*" is all. None of
+  // kPoolVariables. The pool's log (kDebug) names once what no worker inherits.
+  std::vector<std::string> inherit;
+  // Where the worker runs; empty is the working folder of this process, or / when this process may
+  // not enter that.
   std::string working_directory;
   std::variant<StdioTransport, GrpcTransport> transport;
   // From the start of the process until it is ready; over 0.
   std::chrono::milliseconds start_timeout{20'000};
   ProcessSettings process;
   CgroupLimits cgroup;
+  // What the values in one message of the worker may take in memory, in bytes: 64 KiB or more. One
+  // that takes more ends its call with MESSAGE_TOO_LARGE, before the memory is taken; the worker
+  // goes on. 0: eight times the largest message, but at least 512 MiB. An element of an array takes
+  // 16 bytes, a member of a map 80, and a text, array or map inside 24 to 48 more: an array of
+  // 1,000,000 nulls, of 1 MB in MessagePack, takes 16 MB.
+  size_t max_decoded_bytes = 0;
+  WorkerEnd end;
 };
 
 // The variables of this process that a worker inherits, if set. A name that ends in '*' stands for
@@ -114,6 +144,12 @@ struct Adapter {
 inline constexpr std::string_view kInheritedVariables[] = {
     "PATH", "HOME",   "USER",        "LOGNAME",    "SHELL",     "LANG",           "LC_*",
     "TZ",   "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "NODE_PATH", "LD_LIBRARY_PATH"};
+
+// The variables of PROTOCOL.md 1.2. The pool itself sets those that a worker has: a worker never
+// inherits one that a pool around this one has set.
+inline constexpr std::string_view kPoolVariables[] = {"SNAKEPIT_WORKER_ID", "SNAKEPIT_READY_FILE",
+                                                      "SNAKEPIT_MAX_FRAME_BYTES", "SNAKEPIT_TOKEN",
+                                                      "SNAKEPIT_GUARDIAN"};
 
 // INVALID_ARGUMENT when the adapter cannot be right, saying which field and why.
 Result<void> Validate(const Adapter& adapter);

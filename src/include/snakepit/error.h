@@ -27,7 +27,8 @@ enum class ErrorCode {
   kStartTimeout,      // a worker was not ready within its start time limit
   kWorkerLost,        // the worker ended, or closed its connection, while it had the call
   kProtocolError,     // the worker sent what the protocol does not allow
-  kMessageTooLarge,   // a message is over the size limit of its transport
+  kMessageTooLarge,   // a message is over the size limit of its transport, or decoded over that of
+                      // Adapter::max_decoded_bytes
   kSessionBusy,       // the session's worker has no room (affinity strict_fail_fast): not executed
   kSessionLost,       // the worker with the session's state is gone (strict modes): not executed
   kInternal,          // a fault of this library or of the operating system

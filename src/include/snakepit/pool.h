@@ -119,7 +119,7 @@ struct PoolOptions {
   // opens again.
   std::chrono::milliseconds breaker_cooldown{10'000};
   // What the pool has to tell, and each line that a worker writes to stderr. Called from the
-  // pool's own thread; must not call the pool, must not throw, and should not block.
+  // pool's own thread; must not call the pool, and should not block. What it throws is dropped.
   std::function<void(LogLevel, std::string_view)> log;
 };
 
@@ -153,9 +153,13 @@ struct WorkerInfo {
   // surplus and finishes its calls, there is a second one of that id.
   int id = 0;
   WorkerState state = WorkerState::kStarting;
-  pid_t pid = 0;              // 0 while there is no process
-  int capacity = 1;           // calls that it takes at a time, as it said when it became ready
-  int protocol_version = 1;   // 1 (legacy) or 2, as agreed when it became ready
+  pid_t pid = 0;             // 0 while there is no process
+  int capacity = 1;          // calls that it takes at a time, as it said when it became ready
+  int protocol_version = 1;  // 1 (legacy) or 2, as agreed when it became ready
+  // Whether its streams come in chunks as they are made: a worker of version 2 with the feature
+  // `stream`, or one of version 1 over gRPC. PROTOCOL.md 6.1.2 and 2.7.6.
+  bool streams = false;
+  bool sessions = false;      // whether it has the feature `session` of version 2
   int calls_in_flight = 0;    // with those that were given up and that it has not ended yet
   int64_t calls_started = 0;  // by this process
   int64_t restarts = 0;       // of this id
@@ -269,9 +273,9 @@ class Pool {
                                          const CallOptions& options = {});
 
   // Runs a command without waiting for it. `done` is called exactly once, from the pool's own
-  // thread, should not block and must not throw; it may call Submit, but no method that waits. A
-  // refusal comes by `done` too: after Shutdown on the caller's thread. `options.info`, if any,
-  // must live until then.
+  // thread, should not block, and may call Submit, but no method that waits. What it throws is
+  // logged, and dropped. A refusal comes by `done` too: after Shutdown on the caller's thread.
+  // `options.info`, if any, must live until then.
   void Submit(std::string_view command, Value args, std::function<void(Result<Value>)> done,
               const CallOptions& options = {});
 

@@ -3,13 +3,13 @@
 #define SNAKEPIT_VALUE_H_
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "snakepit/error.h"
@@ -28,53 +28,75 @@ struct Bytes {
 // Integers are one number line from INT64_MIN to UINT64_MAX: an integer is held as uint64 only
 // when it is over INT64_MAX, so that equal numbers are equal values. A double is never equal to an
 // integer. Doubles are compared by their bits, but that a NaN equals any NaN. Map keys are ordered
-// bytewise and unique. A value type: not synchronised, cheap to move. Text is not checked here;
-// encoding a text that is not UTF-8 is an INVALID_ARGUMENT.
+// bytewise and unique. A value type: not synchronised, cheap to move, and null once moved from.
+// Text is not checked here; encoding a text that is not UTF-8 is an INVALID_ARGUMENT.
+//
+// It takes 16 bytes; text, bytes, arrays and maps are on the heap beside it. So an array of a
+// million nulls takes 16 MB.
 class Value {
  public:
   using Array = std::vector<Value>;
   using Map = std::map<std::string, Value, std::less<>>;
 
-  // The order of the alternatives of the variant inside.
-  enum class Kind { kNull, kBool, kInt64, kUint64, kDouble, kText, kBytes, kArray, kMap };
+  // Those from kText on are on the heap.
+  enum class Kind : uint8_t { kNull, kBool, kInt64, kUint64, kDouble, kText, kBytes, kArray, kMap };
 
-  Value() = default;
-  Value(std::nullptr_t) {}
-  Value(bool value) : data_(value) {}
+  Value() noexcept {}
+  Value(std::nullptr_t) noexcept {}
+  Value(bool value) noexcept : kind_(Kind::kBool) { data_.boolean = value; }
   template <std::signed_integral T>
-  Value(T value) : data_(static_cast<int64_t>(value)) {}
+  Value(T value) noexcept : kind_(Kind::kInt64) {
+    data_.int64 = value;
+  }
   template <std::unsigned_integral T>
-  requires(!std::same_as<T, bool>) Value(T value) {
+  requires(!std::same_as<T, bool>) Value(T value)
+  noexcept {
     if (static_cast<uint64_t>(value) > static_cast<uint64_t>(INT64_MAX)) {
-      data_ = static_cast<uint64_t>(value);
+      kind_ = Kind::kUint64;
+      data_.uint64 = value;
     } else {
-      data_ = static_cast<int64_t>(value);
+      kind_ = Kind::kInt64;
+      data_.int64 = static_cast<int64_t>(value);
     }
   }
-  Value(double value) : data_(value) {}
-  Value(const char* text) : data_(std::string(text)) {}
-  Value(std::string_view text) : data_(std::string(text)) {}
-  Value(std::string text) : data_(std::move(text)) {}
-  Value(Bytes bytes) : data_(std::move(bytes)) {}
-  Value(Array array) : data_(std::move(array)) {}
-  Value(Map map) : data_(std::move(map)) {}
+  Value(double value) noexcept : kind_(Kind::kDouble) { data_.number = value; }
+  Value(const char* text) : Value(std::string_view(text)) {}
+  Value(std::string_view text);
+  Value(std::string text);
+  Value(Bytes bytes);
+  Value(Array array);
+  Value(Map map);
 
-  Kind kind() const { return static_cast<Kind>(data_.index()); }
-  bool is_null() const { return kind() == Kind::kNull; }
-  bool is_map() const { return kind() == Kind::kMap; }
-  bool is_array() const { return kind() == Kind::kArray; }
-  bool is_text() const { return kind() == Kind::kText; }
-  bool is_integer() const { return kind() == Kind::kInt64 || kind() == Kind::kUint64; }
+  Value(const Value& other);
+  Value(Value&& other) noexcept
+      : data_(other.data_), kind_(std::exchange(other.kind_, Kind::kNull)) {}
+  Value& operator=(const Value& other) { return *this = Value(other); }
+  Value& operator=(Value&& other) noexcept {
+    Value taken(std::move(other));  // which may be inside this one
+    std::swap(data_, taken.data_);
+    std::swap(kind_, taken.kind_);
+    return *this;
+  }
+  ~Value() {
+    if (kind_ >= Kind::kText) Free();
+  }
+
+  Kind kind() const { return kind_; }
+  bool is_null() const { return kind_ == Kind::kNull; }
+  bool is_map() const { return kind_ == Kind::kMap; }
+  bool is_array() const { return kind_ == Kind::kArray; }
+  bool is_text() const { return kind_ == Kind::kText; }
+  bool is_integer() const { return kind_ == Kind::kInt64 || kind_ == Kind::kUint64; }
 
   // A pointer to what is inside, or nullptr when the value is of another kind. T is bool, int64_t,
   // uint64_t, double, std::string (text), Bytes, Array or Map.
   template <typename T>
   const T* get_if() const {
-    return std::get_if<T>(&data_);
+    return Inside<T>(kind_, data_);
   }
   template <typename T>
   T* get_if() {
-    return std::get_if<T>(&data_);
+    return Inside<T>(kind_, data_);
   }
 
   // The member of a map, or nullptr when this is no map or has no such key.
@@ -83,8 +105,32 @@ class Value {
   // The text of the map's member, or `otherwise` when there is no such text.
   std::string_view TextAt(std::string_view key, std::string_view otherwise = {}) const;
 
-  // The variant inside, for std::visit.
-  const auto& data() const { return data_; }
+  // Calls `visitor` with what is inside, a const reference, and returns what it does. A null is a
+  // std::nullptr_t.
+  template <typename Visitor>
+  decltype(auto) Visit(Visitor&& visitor) const {
+    switch (kind_) {
+      case Kind::kBool:
+        return visitor(data_.boolean);
+      case Kind::kInt64:
+        return visitor(data_.int64);
+      case Kind::kUint64:
+        return visitor(data_.uint64);
+      case Kind::kDouble:
+        return visitor(data_.number);
+      case Kind::kText:
+        return visitor(std::as_const(*data_.text));
+      case Kind::kBytes:
+        return visitor(std::as_const(*data_.bytes));
+      case Kind::kArray:
+        return visitor(std::as_const(*data_.array));
+      case Kind::kMap:
+        return visitor(std::as_const(*data_.map));
+      case Kind::kNull:
+        break;
+    }
+    return visitor(nullptr);
+  }
 
   friend bool operator==(const Value& a, const Value& b);
 
@@ -97,9 +143,49 @@ class Value {
   std::string ToJson() const;
 
  private:
-  std::variant<std::monostate, bool, int64_t, uint64_t, double, std::string, Bytes, Array, Map>
-      data_;
+  union Data {
+    bool boolean;
+    int64_t int64;
+    uint64_t uint64;
+    double number;
+    std::string* text;
+    Bytes* bytes;
+    Array* array;
+    Map* map;
+  };
+
+  template <typename T, typename SomeData>
+  static auto Inside(Kind kind, SomeData& data) {
+    const auto if_kind = [kind](Kind wanted, auto* inside) {
+      return kind == wanted ? inside : nullptr;
+    };
+    if constexpr (std::same_as<T, bool>) {
+      return if_kind(Kind::kBool, &data.boolean);
+    } else if constexpr (std::same_as<T, int64_t>) {
+      return if_kind(Kind::kInt64, &data.int64);
+    } else if constexpr (std::same_as<T, uint64_t>) {
+      return if_kind(Kind::kUint64, &data.uint64);
+    } else if constexpr (std::same_as<T, double>) {
+      return if_kind(Kind::kDouble, &data.number);
+    } else if constexpr (std::same_as<T, std::string>) {
+      return if_kind(Kind::kText, data.text);
+    } else if constexpr (std::same_as<T, Bytes>) {
+      return if_kind(Kind::kBytes, data.bytes);
+    } else if constexpr (std::same_as<T, Array>) {
+      return if_kind(Kind::kArray, data.array);
+    } else {
+      static_assert(std::same_as<T, Map>, "a Value holds no such type");
+      return if_kind(Kind::kMap, data.map);
+    }
+  }
+
+  void Free();
+
+  Data data_{.int64 = 0};
+  Kind kind_ = Kind::kNull;
 };
+
+static_assert(sizeof(Value) == 16);
 
 }  // namespace snakepit
 

@@ -37,6 +37,14 @@ class InvalidArgument : public std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
+// Thrown in a process that a handler has forked, by all that has to do with the caller: it is not
+// the worker. PROTOCOL.md 1.3.6. Such a process may read its arguments, has to end by _exit, and is
+// ended when it comes back from the handler; no reply is sent for it.
+class ForkedProcess : public std::logic_error {
+ public:
+  using std::logic_error::logic_error;
+};
+
 // What a handler sees of its call. Valid until the handler returns; usable from any thread.
 class Call {
  public:
@@ -149,7 +157,8 @@ class Worker {
   // Serves as the command line says (--help lists it) until the pool ends the worker: the exit
   // status. 0 after an orderly end, 1 when serving failed, 2 for a command line that cannot be
   // right. Does not return, but exits the process with that status, when a handler is still running
-  // at the end of the time that it was given.
+  // at the end of the time that it was given. Once a process, and not in one that a handler has
+  // forked: there it says so on stderr, and returns 1.
   int Main(int argc, const char* const* argv);
 
  private:

@@ -1,15 +1,19 @@
 // A worker for tests: commands that show what the SDK does. --capacity N or the environment
 // variable FIXTURE_CAPACITY says how many calls it takes at a time.
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <iostream>
 #include <limits>
 #include <mutex>
@@ -17,9 +21,11 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "snakepit/worker.h"
+#include "src/base/fd.h"
 
 namespace {
 
@@ -31,6 +37,7 @@ using snakepit::ErrorCode;
 using snakepit::Fail;
 using snakepit::InvalidArgument;
 using snakepit::Result;
+using snakepit::UniqueFd;
 using snakepit::Value;
 
 std::chrono::milliseconds Milliseconds(const Call& call) {
@@ -55,7 +62,9 @@ void AddCalls(snakepit::Worker& worker) {
   worker.Command("fail", [](const Call& call) -> Value {
     throw std::runtime_error(std::string(call.Text("message", "no row 2")));
   });
-  worker.Command("refuse", [](const Call&) -> Value { throw InvalidArgument("never right"); });
+  worker.Command("refuse", [](const Call& call) -> Value {
+    throw InvalidArgument(std::string(call.Text("text", "never right")));
+  });
   worker.Command("throw_int", [](const Call&) -> Value { throw 7; });
   // An error as data, with a code by name.
   worker.Command("error", [](const Call& call) -> Result<Value> {
@@ -141,6 +150,15 @@ void AddWaits(snakepit::Worker& worker) {
     const auto left = call.time_left().value_or(std::chrono::minutes(1));
     const bool met = changed.wait_for(lock, left, [&] { return here >= call.Integer("count"); });
     return met ? Value(call.Integer("i")) : Value(false);
+  });
+  // Opens one named pipe to say that it runs, and ends when the other is opened.
+  worker.Command("hold", [](const Call& call) -> Result<Value> {
+    const UniqueFd release(
+        open(std::string(call.Text("release")).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    UniqueFd(open(std::string(call.Text("started")).c_str(), O_WRONLY | O_CLOEXEC));
+    pollfd entry{.fd = release.get(), .events = POLLIN, .revents = 0};
+    while (poll(&entry, 1, -1) < 0 && errno == EINTR) continue;
+    return Value("held");
   });
   worker.Command("most_running", [](const Call&) { return most.load(); });
   worker.Command("session_incr", [](const Call& call) {
@@ -235,6 +253,62 @@ void AddIsolation(snakepit::Worker& worker) {
   });
 }
 
+// Ends the process: with 0 when all that has to do with the pool refuses, by name.
+[[noreturn]] void UseInChild(snakepit::Worker& worker, const Call& call) {
+  const std::pair<const char*, std::function<void()>> uses[] = {
+      {"Call::cancelled()", [&] { (void)call.cancelled(); }},
+      {"Call::stop_token()", [&] { (void)call.stop_token(); }},
+      {"Call::Wait()", [&] { (void)call.Wait(std::chrono::hours(1)); }},
+      {"Call::UseSession()", [&] { call.UseSession([](Value&) {}); }},
+  };
+  for (const auto& [name, use] : uses) {
+    try {
+      use();
+      _exit(1);
+    } catch (const snakepit::ForkedProcess& error) {
+      if (!std::string_view(error.what()).starts_with(name)) _exit(1);
+    }
+  }
+  const char* argv[] = {"fixture", nullptr};
+  _exit(worker.Main(1, argv) == 1 ? 0 : 1);
+}
+
+void AddForks(snakepit::Worker& worker) {
+  // Forks a child that does that: how it ended, its exit status or minus its signal.
+  worker.Command("fork_child", [&worker](const Call& call) -> Result<Value> {
+    const std::string_view how = call.Text("how");
+    const pid_t child = fork();
+    if (child == 0) {
+      if (how == "raise") throw std::runtime_error("raised in the child");
+      if (how == "exit") std::exit(7);
+      if (how == "use") UseInChild(worker, call);
+      if (how == "wait") pause();
+      return Value("from the child");
+    }
+    if (how == "wait") kill(child, SIGTERM);
+    int status = 0;
+    waitpid(child, &status, 0);
+    return Value(WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status));
+  });
+  // Two chunks, the second after a child came back with another.
+  worker.Stream("fork_stream", [](const Call&, ChunkSink& out) {
+    if (!out.Send(Value::Map{{"number", 0}})) return;
+    const pid_t child = fork();
+    if (child == 0) (void)out.Send(Value::Map{{"number", "from the child"}});
+    waitpid(child, nullptr, 0);
+    (void)out.Send(Value::Map{{"number", 1}});
+  });
+  // A child that lives on: its process id.
+  worker.Command("fork_and_stay", [](const Call&) -> Value {
+    const pid_t child = fork();
+    if (child == 0) {
+      pause();
+      _exit(0);
+    }
+    return child;
+  });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -245,5 +319,6 @@ int main(int argc, char** argv) {
   AddWaits(worker);
   AddStreams(worker);
   AddIsolation(worker);
+  AddForks(worker);
   return worker.Main(static_cast<int>(arguments.size()), arguments.data());
 }

@@ -42,7 +42,7 @@ uint64_t StdioPeer::Send(std::string_view command, const Value& args, const Opti
                         .session_id = options.session_id,
                         .timeout_ms = options.timeout_ms};
   std::string frame;
-  const auto encoded = EncodeRequestFrame(codec_, request, UINT32_MAX, &frame);
+  const auto encoded = EncodeRequestFrame(codec_, request, {.max_bytes = UINT32_MAX}, &frame);
   EXPECT_TRUE(encoded) << encoded.error().ToString();
   SendBytes(frame);
   return request.id;

@@ -1,0 +1,132 @@
+// Group ver, further: what a worker says of itself is so.
+#include <algorithm>
+#include <variant>
+
+#include "conformance/cases/cases.h"
+#include "conformance/cases/fixture.h"
+#include "conformance/cases/secrets.h"
+#include "conformance/cases/streaming.h"
+#include "conformance/harness/raw_grpc.h"
+#include "conformance/harness/raw_stdio.h"
+
+namespace snakepit::conformance {
+namespace {
+
+using std::chrono::milliseconds;
+
+Verdict ExpectedVersion(Testbed& testbed) {
+  const int expected = testbed.expected_version();
+  if (expected == 0) return Verdict::NotApplicable("no --expect-version");
+  const int version = testbed.Workers()[0].protocol_version;
+  if (version == expected) return Verdict::Pass();
+  return Verdict::Fail("the worker agrees to protocol version " + std::to_string(expected) +
+                           ", as --expect-version says",
+                       "it agreed to protocol version " + std::to_string(version));
+}
+
+// The commands that the worker says it has: over gRPC by GetInfo, on stdio by the query `info` of
+// version 2 or else by the command `info`. Starts the pool.
+std::variant<std::vector<std::string>, Verdict> ListedCommands(Testbed& testbed) {
+  if (std::holds_alternative<GrpcTransport>(testbed.adapter().transport)) {
+    const auto taken = StartAndTakeSecrets(testbed);
+    if (auto* verdict = std::get_if<Verdict>(&taken)) return *verdict;
+    const Secrets& secrets = std::get<Secrets>(taken);
+    return GetSupportedCommands(secrets.target, secrets.token, testbed.Patience());
+  }
+  if (auto started = testbed.StartPool(1); !started) {
+    return Verdict{Status::kNotRun, "the worker starts", started.error().ToString()};
+  }
+  if (testbed.Workers()[0].protocol_version >= 2) {
+    auto listed = QuerySupportedCommands(testbed.adapter(), testbed.Patience());
+    if (listed) return std::move(*listed);
+    return Verdict::Fail("the worker answers the query `info`", listed.error().ToString());
+  }
+  const Reply reply = testbed.Call("info");
+  const Value* info = reply.result ? reply.result->Find("bridge_info") : nullptr;
+  return TextsOf(info == nullptr ? nullptr : info->Find("supported_commands"));
+}
+
+// What is known of a command: README.md and PROTOCOL.md 7.
+struct KnownCommand {
+  const char* name;
+  Value args;             // with which it ends soon
+  bool succeeds = false;  // with these, in any worker
+  bool is_stream = false;
+};
+
+std::vector<KnownCommand> KnownCommands() {
+  std::vector<KnownCommand> commands = {
+      {"ping", {}, true},
+      {"echo", {}, true},
+      {"compute", Value::Map{{"operation", "add"}, {"a", 1}, {"b", 2}}, true},
+      {"info", {}, true},
+      {"ping_stream", PingStreamArgs(1, milliseconds(0)), true, true},
+      {"batch_inference", Value::Map{{"batch_items", Value::Array{"a"}}}, false, true},
+      {"process_large_dataset", Value::Map{{"total_rows", 1}, {"chunk_size", 1}}, false, true},
+      {"tail_and_analyze", {}, false, true},
+      {"conf.stream", {}, false, true},
+  };
+  for (const char* name : {"conf.echo", "conf.sleep", "conf.sent_count", "conf.raise",
+                           "conf.bad_value", "conf.incr"}) {
+    commands.push_back({name, {}});
+  }
+  return commands;
+}
+
+Verdict ClaimedCommands(Testbed& testbed) {
+  const auto listed = ListedCommands(testbed);
+  if (auto* verdict = std::get_if<Verdict>(&listed)) return *verdict;
+  const auto& names = std::get<std::vector<std::string>>(listed);
+  if (names.empty()) return Verdict::NotApplicable("the worker lists no commands");
+  CallOptions options;
+  options.timeout = testbed.Scaled(milliseconds(1'000));
+  for (const KnownCommand& command : KnownCommands()) {
+    if (std::find(names.begin(), names.end(), command.name) == names.end()) continue;
+    Result<void> outcome;
+    std::string seen;
+    if (command.is_stream) {
+      // One chunk says enough; some streams have no end.
+      bool has_chunk = false;
+      const auto take = [&has_chunk](const Chunk&) {
+        has_chunk = true;
+        return false;
+      };
+      const StreamReply reply = testbed.Stream(command.name, command.args, take, options);
+      seen = reply.Describe();
+      if (!reply.count && !has_chunk) outcome = Fail(reply.count.error());
+    } else {
+      const Reply reply = testbed.Call(command.name, command.args, {}, options);
+      seen = reply.Describe();
+      if (!reply.result) outcome = Fail(reply.result.error());
+    }
+    if (outcome) continue;
+    if (command.succeeds || outcome.error().code == ErrorCode::kUnimplemented) {
+      return Verdict::Fail("each command that the worker lists is there",
+                           std::string(command.name) + ": " + seen);
+    }
+  }
+  return Verdict::Pass();
+}
+
+}  // namespace
+
+std::vector<Case> ClaimCases() {
+  using enum Mutant::Kind;
+  return {
+      {.id = std::string_view(kExpectedVersionCase),
+       .title = "the worker agrees to the version that is expected of it",
+       .clause = "3.2.3",
+       .requirement = "the version agreed is that of --expect-version",
+       .run = ExpectedVersion,
+       .mutants = {{kWorker, "loses-version", "it agreed to protocol version 1"}}},
+      {.id = "ver/claimed-commands",
+       .title = "a command that the worker lists is there",
+       .clause = "4.8.3",
+       .requirement = "no command of PROTOCOL.md 7 that the worker lists is UNIMPLEMENTED",
+       .workers = 0,
+       .run = ClaimedCommands,
+       .mutants = {{kWorker, "lists-what-it-lacks", "ping_stream: "}}},
+  };
+}
+
+}  // namespace snakepit::conformance

@@ -1,0 +1,65 @@
+#include "conformance/cases/secrets.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <vector>
+
+namespace snakepit::conformance {
+namespace {
+
+std::vector<std::string> SplitAtZeros(const std::string& text) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\0', begin), text.size());
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+// What stands in place of the placeholder; empty when the template has none.
+std::string FilledIn(const std::string& pattern, const std::string& argument,
+                     std::string_view placeholder) {
+  const size_t at = pattern.find(placeholder);
+  if (at == std::string::npos) return {};
+  const size_t rest = pattern.size() - at - placeholder.size();
+  if (argument.size() < at + rest) return {};
+  return argument.substr(at, argument.size() - at - rest);
+}
+
+}  // namespace
+
+std::string ReadAll(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::variant<Secrets, Verdict> StartAndTakeSecrets(Testbed& testbed) {
+  const char* const folder = std::getenv("TMPDIR");
+  const std::string path = std::string(folder == nullptr ? "/tmp" : folder) + "/judge-secrets";
+  const std::string script =
+      "printf '%s\\0' \"$SNAKEPIT_TOKEN\" \"$@\" > '" + path + "' && exec \"$@\"";
+  if (auto started = testbed.StartPool(1, {"/bin/sh", "-c", script, "sh"}); !started) {
+    return Verdict{Status::kNotRun, "the worker starts in a shell", started.error().ToString()};
+  }
+  const std::vector<std::string> given = SplitAtZeros(ReadAll(path));
+  std::remove(path.c_str());
+  const std::vector<std::string>& argv = testbed.adapter().argv;
+  if (given.size() != argv.size() + 1) {
+    return Verdict::HarnessError("the shell around the worker wrote " +
+                                 std::to_string(given.size()) + " texts down");
+  }
+  if (given[0].empty()) return Verdict::Fail("the pool gives the worker a token", "it gives none");
+  for (size_t i = 0; i < argv.size(); ++i) {
+    const std::string socket = FilledIn(argv[i], given[i + 1], "{socket}");
+    if (!socket.empty()) return Secrets{given[0], "unix:" + socket};
+    const std::string port = FilledIn(argv[i], given[i + 1], "{port}");
+    if (!port.empty()) return Secrets{given[0], "127.0.0.1:" + port};
+  }
+  return Verdict::NotApplicable("the command line says neither {socket} nor {port}");
+}
+
+}  // namespace snakepit::conformance

@@ -1,0 +1,42 @@
+#include "src/base/threads.h"
+
+#include <errno.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <iostream>
+#include <string>
+
+namespace snakepit {
+namespace {
+
+TEST(ThreadsTest, AsManyAsThereMayBeCanBeStarted) { EXPECT_TRUE(TryThreads(20)); }
+
+TEST(ThreadsTest, TheLimitIsNamed) {
+  const pid_t child = fork();
+  if (child == 0) {
+    // Not counted for root; and where there are other processes of this user, they count as well.
+    const uid_t user_of_nobody = 1'000'000 + getpid();
+    if (getuid() == 0 && setuid(user_of_nobody) != 0) _exit(0);
+    const rlimit limit = {8, 8};
+    if (setrlimit(RLIMIT_NPROC, &limit) != 0) _exit(1);
+    const auto tried = TryThreads(20);
+    if (tried) _exit(2);
+    std::cout << tried.error().message << std::endl;
+    const std::string advice =
+        " of 20 threads: Resource temporarily unavailable (EAGAIN); all processes of this user may "
+        "have 8 threads at a time (RLIMIT_NPROC, ulimit -u), and a cgroup may allow fewer "
+        "(pids.max)";
+    _exit(tried.error().message.ends_with(advice) ? 0 : 3);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+TEST(ThreadsTest, AnotherErrorHasNoAdvice) { EXPECT_EQ(ProcessLimitAdvice(ENOMEM), ""); }
+
+}  // namespace
+}  // namespace snakepit

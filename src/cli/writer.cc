@@ -1,0 +1,159 @@
+#include "src/cli/writer.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <string_view>
+#include <utility>
+
+namespace snakepit {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// A pipe takes so much at once, not mixed with what others write (PIPE_BUF).
+constexpr size_t kPieceBytes = 4096;
+
+}  // namespace
+
+struct Writer::State {
+  explicit State(int fd) : fd(fd) {}
+
+  bool IsAllWrittenLocked() const { return texts.empty() || error != 0; }
+
+  const int fd;
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::deque<std::string> texts;  // the first is the one that is being written
+  size_t queued_bytes = 0;
+  uint64_t begun = 0;    // texts that were ever queued
+  uint64_t written = 0;  // of these, from the first on, without a failure
+  uint64_t pieces = 0;   // written
+  int error = 0;
+  bool stopped_waiting = false;
+  bool ending = false;
+  bool idle = false;  // the thread waits for a text, and not for a reader
+};
+
+Writer::Writer(int fd)
+    : state_(std::make_shared<State>(fd)), thread_([state = state_] { Run(*state); }) {}
+
+Writer::~Writer() {
+  std::unique_lock lock(state_->mutex);
+  state_->ending = true;
+  const bool ends_soon = state_->idle && state_->IsAllWrittenLocked();
+  state_->changed.notify_all();
+  lock.unlock();
+  if (ends_soon) {
+    thread_.join();
+  } else {
+    thread_.detach();
+  }
+}
+
+void Writer::Run(State& state) {
+  std::unique_lock lock(state.mutex);
+  while (true) {
+    state.idle = true;
+    state.changed.wait(lock, [&state] { return !state.IsAllWrittenLocked() || state.ending; });
+    if (state.IsAllWrittenLocked()) return;
+    state.idle = false;
+    // The text stays where it is: only this thread takes texts out.
+    const std::string_view text = state.texts.front();
+    int error = 0;
+    for (size_t at = 0; at < text.size() && error == 0; at += kPieceBytes) {
+      lock.unlock();
+      error = WriteAll(state.fd, text.substr(at, kPieceBytes));
+      lock.lock();
+      ++state.pieces;
+      if (at + kPieceBytes < text.size()) state.changed.notify_all();
+    }
+    state.error = error;
+    state.queued_bytes -= text.size();
+    state.texts.pop_front();
+    if (error == 0) ++state.written;
+    state.changed.notify_all();
+  }
+}
+
+int Writer::Write(std::string text, std::optional<SteadyTime> deadline) {
+  State& state = *state_;
+  std::unique_lock lock(state.mutex);
+  if (state.error != 0) return state.error;
+  if (state.stopped_waiting) return ECANCELED;
+  if (deadline && steady_clock::now() >= *deadline) return ETIMEDOUT;
+  state.queued_bytes += text.size();
+  state.texts.push_back(std::move(text));
+  const uint64_t number = ++state.begun;
+  state.changed.notify_all();
+  const auto is_over = [&state, number] {
+    return state.written >= number || state.error != 0 || state.stopped_waiting;
+  };
+  if (!deadline) {
+    state.changed.wait(lock, is_over);
+  } else if (!state.changed.wait_until(lock, *deadline, is_over)) {
+    return ETIMEDOUT;
+  }
+  if (state.written >= number) return 0;
+  return state.error != 0 ? state.error : ECANCELED;
+}
+
+bool Writer::Post(std::string text) {
+  State& state = *state_;
+  std::lock_guard lock(state.mutex);
+  if (state.error != 0 || state.queued_bytes + text.size() > kMostPostedBytes) return false;
+  state.queued_bytes += text.size();
+  state.texts.push_back(std::move(text));
+  ++state.begun;
+  state.changed.notify_all();
+  return true;
+}
+
+void Writer::StopWaiting() {
+  std::lock_guard lock(state_->mutex);
+  state_->stopped_waiting = true;
+  state_->changed.notify_all();
+}
+
+bool Writer::Flush(milliseconds patience, milliseconds patience_after_stop) {
+  State& state = *state_;
+  std::unique_lock lock(state.mutex);
+  bool in_haste = state.stopped_waiting;
+  auto end = steady_clock::now() + (in_haste ? patience_after_stop : patience);
+  while (!state.IsAllWrittenLocked()) {
+    const uint64_t before = state.pieces;
+    const bool news = state.changed.wait_until(lock, end, [&] {
+      return state.IsAllWrittenLocked() || state.pieces != before ||
+             state.stopped_waiting != in_haste;
+    });
+    if (!news) return false;
+    if (in_haste) continue;
+    in_haste = state.stopped_waiting;
+    end = steady_clock::now() + (in_haste ? patience_after_stop : patience);
+  }
+  return true;
+}
+
+int WriteAll(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = write(fd, text.data(), text.size());
+    if (written >= 0) {
+      text.remove_prefix(static_cast<size_t>(written));
+    } else if (errno == EAGAIN) {  // somebody else made it non-blocking
+      pollfd ready{.fd = fd, .events = POLLOUT, .revents = 0};
+      poll(&ready, 1, -1);
+    } else if (errno != EINTR) {
+      return errno;
+    }
+  }
+  return 0;
+}
+
+}  // namespace snakepit

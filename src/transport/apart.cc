@@ -1,0 +1,42 @@
+#include "src/transport/apart.h"
+
+#include <asio/executor_work_guard.hpp>
+#include <asio/post.hpp>
+#include <memory>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+namespace snakepit {
+namespace {
+
+struct Job {
+  std::function<void()> work;
+  std::function<void()> done;
+  std::thread thread;
+};
+
+}  // namespace
+
+void RunApart(asio::io_context& io, std::function<void()> work, std::function<void()> done) {
+  auto job = std::make_shared<Job>();
+  job->work = std::move(work);
+  job->done = std::move(done);
+  auto end = [job] {
+    if (job->thread.joinable()) job->thread.join();
+    job->done();
+  };
+  // What it has of the job it gives away: the thread is not to destroy what that holds.
+  auto run = [job = job.get(), &io, end, guard = asio::make_work_guard(io)]() mutable {
+    job->work();
+    asio::post(io, std::move(end));
+  };
+  try {
+    job->thread = std::thread(std::move(run));
+  } catch (const std::system_error&) {
+    job->work();
+    asio::post(io, end);
+  }
+}
+
+}  // namespace snakepit
