@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <asio/steady_timer.hpp>
 #include <atomic>
+#include <condition_variable>
+#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <utility>
@@ -14,6 +16,9 @@
 
 namespace snakepit {
 namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
 
 // Cancels an RPC when a stop is asked for.
 class CancelOnStop {
@@ -44,11 +49,37 @@ const auto& StreamFor(const GrpcService& service, const SessionRequest&) {
   return service.execute_in_session_stream;
 }
 
+using Done = std::function<void(CallOutcome<Value>)>;
 using Reply = GrpcReply<ExecuteResponse>;
 using Reader = grpc::ClientReader<GrpcReply<StreamResponse>>;
 
-// Between two questions for GetInfo.
-constexpr std::chrono::milliseconds kInfoWait{20};
+// Before a call, or the question for GetInfo, is sent again that the worker has refused as busy:
+// the wait doubles from the first to the last. It is mostly something of the pool's own, a health
+// check say, that the worker is about to be through with.
+constexpr milliseconds kFirstBusyWait{1};
+constexpr milliseconds kLastBusyWait{50};
+
+// As Judge says it.
+template <typename T>
+bool IsRefused(const CallOutcome<T>& outcome) {
+  return !outcome.result && outcome.after == AfterCall::kUnsent &&
+         outcome.result.error().code == ErrorCode::kUnavailable;
+}
+
+template <typename T>
+CallOutcome<T> RefusedToTheEnd(CallOutcome<T> refused) {
+  refused.result.error().code = ErrorCode::kDeadlineExceeded;
+  refused.result.error().message += ", until its deadline passed";
+  return refused;
+}
+
+// Returns when it is so late, or a stop is asked for.
+void PauseUntil(SteadyTime end, const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any never;
+  std::unique_lock lock(mutex);
+  never.wait_until(lock, stop, end, [] { return false; });
+}
 
 template <typename T>
 CallOutcome<T> Lost() {
@@ -86,11 +117,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
 
   void CallAsync(const CallRequest& request,
                  std::function<void(CallOutcome<Value>)> done) override {
-    if (request.stop.stop_requested()) return done({Fail(NotBegun()), AfterCall::kUnsent});
-    if (link_->aborted()) return done(Lost<Value>());
-    const Result<void> filled = InSession(request) ? Begin<SessionRequest>(request, done)
-                                                   : Begin<ExecuteRequest>(request, done);
-    if (!filled) done({Fail(filled.error()), AfterCall::kUnsent});
+    CallAsync(request, kFirstBusyWait, done);
   }
 
   void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) override {
@@ -135,10 +162,20 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     return Fill(request, agreement_.version, std::to_string(id), max_request_bytes_, message);
   }
 
-  // On the calling thread: `exchange` runs with the context and the message of the call, unless
-  // that is not to begin.
+  // On the calling thread. A call that the worker refuses as busy, unexecuted, is sent again.
   template <typename T, typename Exchange>
   CallOutcome<T> Run(const CallRequest& request, const Exchange& exchange) {
+    for (auto wait = kFirstBusyWait;; wait = std::min(2 * wait, kLastBusyWait)) {
+      CallOutcome<T> outcome = RunOnce<T>(request, exchange);
+      if (!IsRefused(outcome)) return outcome;
+      PauseUntil(std::min(steady_clock::now() + wait, request.deadline), request.stop);
+      if (steady_clock::now() >= request.deadline) return RefusedToTheEnd(std::move(outcome));
+    }
+  }
+
+  // `exchange` runs with the context and the message of the call, unless that is not to begin.
+  template <typename T, typename Exchange>
+  CallOutcome<T> RunOnce(const CallRequest& request, const Exchange& exchange) {
     if (request.stop.stop_requested()) return {Fail(NotBegun()), AfterCall::kUnsent};
     const uint64_t id = ++last_id_;
     const auto run = [&](auto message) -> CallOutcome<T> {
@@ -230,29 +267,37 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     return {Fail(std::move(outcome.result.error())), outcome.after};
   }
 
-  // An asynchronous call: from its request to its outcome.
+  // An asynchronous call: from its request to its outcome. Sent again after `wait` when it is
+  // refused as busy.
+  void CallAsync(const CallRequest& request, milliseconds wait, const Done& done) {
+    if (request.stop.stop_requested()) return done({Fail(NotBegun()), AfterCall::kUnsent});
+    if (link_->aborted()) return done(Lost<Value>());
+    const Result<void> filled = InSession(request) ? Begin<SessionRequest>(request, wait, done)
+                                                   : Begin<ExecuteRequest>(request, wait, done);
+    if (!filled) done({Fail(filled.error()), AfterCall::kUnsent});
+  }
+
   template <typename Message>
-  Result<void> Begin(const CallRequest& request,
-                     const std::function<void(CallOutcome<Value>)>& done) {
+  Result<void> Begin(const CallRequest& request, milliseconds wait, const Done& done) {
     const uint64_t id = ++last_id_;
     auto rpc = link_->NewRpc<Message, ExecuteResponse>(request.deadline);
     if (auto filled = FillIn(request, id, &rpc->request); !filled) return filled;
     auto cancel = std::make_shared<std::optional<CancelOnStop>>();
     const auto& method = ExecuteFor(link_->service(), rpc->request);
-    link_->Start(method, link_->calls(), rpc,
-                 [self = shared_from_this(), id, rpc, cancel, request, done](grpc::Status status) {
-                   cancel->reset();
-                   if (!status.ok()) return self->FailAsync(status, id, request, done);
-                   self->DecodeAsync(rpc, request, done);
-                 });
+    link_->Start(
+        method, link_->calls(), rpc,
+        [self = shared_from_this(), id, rpc, cancel, request, wait, done](grpc::Status status) {
+          cancel->reset();
+          if (!status.ok()) return self->FailAsync(status, id, request, wait, done);
+          self->DecodeAsync(rpc, request, done);
+        });
     cancel->emplace(request.stop, &rpc->context);
     return {};
   }
 
   // A large reply is decoded apart.
   template <typename Rpc>
-  void DecodeAsync(const std::shared_ptr<Rpc>& rpc, const CallRequest& request,
-                   const std::function<void(CallOutcome<Value>)>& done) {
+  void DecodeAsync(const std::shared_ptr<Rpc>& rpc, const CallRequest& request, const Done& done) {
     if (rpc->reply.message.ByteSizeLong() <= kLargeMessage) {
       return done(Decode(rpc->reply, request));
     }
@@ -266,14 +311,26 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   }
 
   void FailAsync(const grpc::Status& status, uint64_t id, const CallRequest& request,
-                 const std::function<void(CallOutcome<Value>)>& done) {
-    const auto end = [self = shared_from_this(), status, id, request, done](bool is_loss) {
+                 milliseconds wait, const Done& done) {
+    const auto end = [self = shared_from_this(), status, id, request, wait, done](bool is_loss) {
       auto outcome = self->Failed(status, is_loss, request);
+      if (IsRefused(outcome)) return self->SendLater(std::move(outcome), request, wait, done);
       if (outcome.after == AfterCall::kAbandoned) self->Abandon(id, request);
       done(std::move(outcome));
     };
     if (IsCancelledHere(request)) return end(false);
     link_->IsLoss(status, end);
+  }
+
+  void SendLater(CallOutcome<Value> refused, const CallRequest& request, milliseconds wait,
+                 const Done& done) {
+    auto timer = std::make_shared<asio::steady_timer>(
+        link_->io(), std::min(steady_clock::now() + wait, request.deadline));
+    timer->async_wait([self = shared_from_this(), timer, refused = std::move(refused), request,
+                       wait, done](asio::error_code) mutable {
+      if (steady_clock::now() >= request.deadline) return done(RefusedToTheEnd(std::move(refused)));
+      self->CallAsync(request, std::min(2 * wait, kLastBusyWait), done);
+    });
   }
 
   // Something that a call has given: the worker lives.
@@ -364,7 +421,7 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
   void OnNoInfo(const grpc::Status& status, bool is_loss) {
     // It may not have noticed yet that Health is through. This is no answer.
     if (IsRefusedAsBusy(status)) {
-      auto timer = std::make_shared<asio::steady_timer>(link_->io(), kInfoWait);
+      auto timer = std::make_shared<asio::steady_timer>(link_->io(), kLastBusyWait);
       return timer->async_wait(
           [self = shared_from_this(), timer](asio::error_code) { self->AskInfo(); });
     }

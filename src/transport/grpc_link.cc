@@ -34,10 +34,12 @@ std::shared_ptr<grpc::Channel> MakeChannel(const GrpcPeer& peer) {
 // of the channel, by 0.3 ms at most.
 constexpr std::chrono::milliseconds kLossLag{50};
 
-// With which an RPC ends whose connection is lost; handlers end theirs so, too.
+// With which an RPC ends whose connection is lost; handlers end theirs so, too. The text is gRPC's
+// own where it has given the connection up, as what came is not HTTP/2.
 bool MayBeLoss(const grpc::Status& status) {
   return status.error_code() == grpc::StatusCode::UNAVAILABLE ||
-         status.error_code() == grpc::StatusCode::CANCELLED || IsOverMetadataLimit(status);
+         status.error_code() == grpc::StatusCode::CANCELLED || IsOverMetadataLimit(status) ||
+         status.error_message() == "Stream removed";
 }
 
 }  // namespace

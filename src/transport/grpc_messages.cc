@@ -229,9 +229,11 @@ StatusMeaning Judge(const grpc::Status& status, bool is_loss, const CallRequest&
                      "the worker closed its connection (" + TextOf(status) + ")", AfterCall::kLost);
     case grpc::StatusCode::UNKNOWN:
     case grpc::StatusCode::INTERNAL:
-      // Bytes came that are not the protocol's, and gRPC has given the connection up.
       if (!is_loss) break;
-      return meaning(ErrorCode::kProtocolError, Describe(status), AfterCall::kUnusable);
+      return meaning(ErrorCode::kProtocolError,
+                     "what the worker sent is not HTTP/2, and gRPC gave the connection up (" +
+                         Describe(status) + ")",
+                     AfterCall::kUnusable);
     case grpc::StatusCode::RESOURCE_EXHAUSTED:
       if (IsOverMetadataLimit(status)) {
         return meaning(ErrorCode::kProtocolError,

@@ -6,8 +6,11 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -132,20 +135,46 @@ TEST_F(GrpcStatusTest, WhatGrpcItselfSaysIsNoFailureOfAHandler) {
       EXPECT_EQ(meaning.after, AfterCall::kUsable);
     }
   }
-  for (const char* text : {"Concurrent RPC limit exceeded!", "Server Threadpool Exhausted"}) {
-    for (const Meaning& meaning : Outcomes(connection, Status(Code::RESOURCE_EXHAUSTED, text))) {
-      EXPECT_EQ(meaning.code, ErrorCode::kUnavailable);
-      EXPECT_THAT(meaning.message, HasSubstr(text));
-      EXPECT_FALSE(meaning.may_have_run);
-      EXPECT_EQ(meaning.after, AfterCall::kUnsent);
-    }
-  }
   const Value reset = Status(Code::CANCELLED, "Received RST_STREAM with error code 8");
   for (const Meaning& meaning : Outcomes(connection, reset)) {
     EXPECT_EQ(meaning.code, ErrorCode::kProtocolError);
     EXPECT_THAT(meaning.message, HasSubstr("without an answer"));
     EXPECT_EQ(meaning.after, AfterCall::kUsable);
   }
+}
+
+TEST_F(GrpcStatusTest, ACallThatIsRefusedAsBusyIsSentAgainAndRunsOnce) {
+  Connection& connection = Connect();
+  const Value args = Value::Map{{"n", 2}};
+  worker_.Refuse(3);
+  EXPECT_TRUE(connection.Call(Request("echo", args)).result);
+  worker_.Refuse(3);
+  EXPECT_TRUE(CallAsync(connection, Request("echo", args)).result);
+  worker_.Refuse(3);
+  EXPECT_EQ(*connection.Stream(Request("count", args), [](auto&) { return true; }).result, 2);
+  EXPECT_EQ(worker_.request_ids().size(), 3u);
+}
+
+TEST_F(GrpcStatusTest, ACallThatIsRefusedToTheEndHasNotRun) {
+  Connection& connection = Connect();
+  worker_.Refuse(1'000'000);
+  CallRequest request = Request("echo");
+  for (const bool async : {false, true}) {
+    request.deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(200);
+    const Meaning meaning =
+        MeaningOf(async ? CallAsync(connection, request) : connection.Call(request));
+    EXPECT_EQ(meaning.code, ErrorCode::kDeadlineExceeded);
+    if (meaning.after != AfterCall::kUnsent) continue;  // the deadline came while one was sent
+    EXPECT_THAT(meaning.message, HasSubstr("Concurrent RPC limit exceeded!"));
+    EXPECT_FALSE(meaning.may_have_run);
+  }
+  std::stop_source stop;
+  request.deadline = testing::Soon();
+  request.stop = stop.get_token();
+  std::thread stopper([&] { stop.request_stop(); });
+  EXPECT_EQ(connection.Call(request).result.error().code, ErrorCode::kCancelled);
+  stopper.join();
+  EXPECT_EQ(worker_.request_ids().size(), 0u);
 }
 
 TEST_F(GrpcStatusTest, ATextThatSaysNothingSaysWhatWould) {
@@ -253,6 +282,8 @@ class Relay {
 
   int port() const { return port_; }
   void Cut() { shutdown(client_, SHUT_RDWR); }
+  // To the client, as if the worker had sent it.
+  void Say(std::string_view bytes) { send(client_, bytes.data(), bytes.size(), MSG_NOSIGNAL); }
 
  private:
   static sockaddr_in Loopback(int port) {
@@ -292,6 +323,24 @@ TEST_F(CutConnectionTest, IsLostToEachCallThoughTheWorkerLives) {
   for (int i = 0; i < 16; ++i) callers.push_back(LosesACall(connection, i));
   ASSERT_TRUE(worker_.WaitForRunning(16));
   relay_->Cut();
+  for (std::thread& caller : callers) caller.join();
+  worker_.Release();
+}
+
+TEST_F(CutConnectionTest, BytesThatAreNotTheProtocolsAreAProtocolErrorOfEachCall) {
+  Connection& connection = Connect();
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 8; ++i) {
+    callers.emplace_back([&] {
+      const Meaning meaning = MeaningOf(connection.Call(Request("ignore")));
+      EXPECT_EQ(meaning.code, ErrorCode::kProtocolError) << meaning.message;
+      EXPECT_THAT(meaning.message, HasSubstr("not HTTP/2"));
+      EXPECT_TRUE(meaning.may_have_run);
+      EXPECT_EQ(meaning.after, AfterCall::kUnusable);
+    });
+  }
+  ASSERT_TRUE(worker_.WaitForRunning(8));
+  relay_->Say(std::string(100, 'x'));
   for (std::thread& caller : callers) caller.join();
   worker_.Release();
 }

@@ -14,6 +14,9 @@ using std::chrono::milliseconds;
 // For what must come; on a loaded machine too.
 constexpr std::chrono::seconds kLimit{60};
 constexpr size_t kFillBytes = 64 << 10;
+// As grpcio says it.
+const grpc::Status kTooManyRpcs(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                                "Concurrent RPC limit exceeded!");
 
 // For what a test is not about.
 void Check(const Result<void>& done) {
@@ -151,6 +154,11 @@ void FakeWorker::SetHealthStatus(const grpc::Status& status) {
   health_status_ = status;
 }
 
+void FakeWorker::Refuse(int calls) {
+  std::lock_guard lock(mutex_);
+  refusals_ = calls;
+}
+
 template <typename Condition>
 bool FakeWorker::Wait(const Condition& condition) {
   std::unique_lock lock(mutex_);
@@ -228,6 +236,10 @@ grpc::Status FakeWorker::Enter(const grpc::ServerContext& context, std::string_v
   std::lock_guard lock(mutex_);
   methods_.emplace(method);
   changed_.notify_all();
+  if (method.starts_with("Execute") && refusals_ > 0) {
+    --refusals_;
+    return kTooManyRpcs;
+  }
   if (token.empty()) return grpc::Status::OK;
   const auto [begin, end] = context.client_metadata().equal_range("snakepit-token");
   if (begin != end && begin->second == token) return grpc::Status::OK;
@@ -397,7 +409,7 @@ grpc::Status FakeWorker::GetInfo(grpc::ServerContext* context, const InfoRequest
   WaitWhileHeld("GetInfo", *context);
   std::lock_guard lock(mutex_);
   if (info_refusals-- > 0) {
-    return {grpc::StatusCode::RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!"};
+    return kTooManyRpcs;
   }
   info_request_ = *request;
   *response = info;

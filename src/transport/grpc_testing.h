@@ -47,6 +47,8 @@ class FakeWorker final : public SnakepitBridge::Service {
   void Release();
   // How Health ends from now on.
   void SetHealthStatus(const grpc::Status& status);
+  // Refuses so many calls from now on, as one that has too many.
+  void Refuse(int calls);
   // While it is held, Health (or GetInfo) does not answer, with what it has to say ready.
   void Hold(std::string_view method, bool held);
 
@@ -104,6 +106,7 @@ class FakeWorker final : public SnakepitBridge::Service {
   std::multiset<std::string, std::less<>> methods_;
   std::set<std::string, std::less<>> held_;
   grpc::Status health_status_;
+  int refusals_ = 0;
   std::multiset<std::string> active_;
   std::multiset<std::string> request_ids_;
   std::vector<std::string> ended_sessions_;
