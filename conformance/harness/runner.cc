@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -140,7 +141,8 @@ CaseResult Runner::RunOne(const Case& subject) {
   const auto scaled = [this](milliseconds time) {
     return milliseconds(static_cast<int64_t>(time.count() * options_.slowdown));
   };
-  const std::string mark = std::to_string(getpid()) + "." + std::to_string(++runs_);
+  static std::atomic<int> runs = 0;  // of all Runners: a mark names one case of one process
+  const std::string mark = std::to_string(getpid()) + "." + std::to_string(++runs);
   Testbed::Options bench_options{.adapter = MakeAdapter(options_.subject),
                                  .start_pool = options_.start_pool,
                                  .slowdown = options_.slowdown,

@@ -70,7 +70,6 @@ class Runner {
 
   const RunOptions options_;
   const ScratchFolder& scratch_;
-  int runs_ = 0;
 };
 
 // Of the results alone.
