@@ -129,6 +129,18 @@ TEST_F(EndCommandTest, HasTheFolderAndTheVariablesOfTheWorkerAndNothingElse) {
   EXPECT_EQ(ExitOf(1), ExitStatus{});
 }
 
+// The guardian of a pool within a worker sees to its own workers before it ends.
+TEST_F(EndCommandTest, RunsForAWorkerOfAWorkerThatIsKilled) {
+  SpawnSpec spec = Spec({"host", "linger"});
+  spec.environment.push_back("END_COMMAND=echo ended > " + fifo_);
+  const UniqueFd out = SpawnPiped(1, std::move(spec));
+  ASSERT_EQ(ReadLine(out.get()), "ready");
+  guardian_->Signal(1, SIGKILL);
+  EXPECT_EQ(ReadLine(fifo_fd_.get()), "ended");
+  EXPECT_EQ(ReadToEnd(out.get()), "");
+  EXPECT_EQ(ExitOf(1), ExitStatus{.signal = SIGKILL});
+}
+
 TEST_F(EndCommandTest, DoesNotRunForAProgramThatWasNeverExecuted) {
   SpawnSpec failing = SpecWithCommand({}, "echo failed > $FIFO");
   failing.argv = {"/no/such"};
