@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <thread>
 #include <utility>
 
 namespace snakepit::conformance {
@@ -172,7 +173,10 @@ class KillsCancelled : public Wrapper {
                         const CallOptions& options) override {
     auto result = pool_->Execute(session_id, command, args, options);
     if (!result && result.error().code == ErrorCode::kCancelled && options.info->worker_pid > 0) {
-      kill(-options.info->worker_pid, SIGKILL);
+      const pid_t pid = options.info->worker_pid;
+      kill(-pid, SIGKILL);
+      // Else the next call could still go to it, and be lost.
+      while (pool_->Workers()[options.info->worker_id].pid == pid) std::this_thread::yield();
     }
     return result;
   }
