@@ -132,7 +132,9 @@ TEST_F(EndCommandTest, HasTheFolderAndTheVariablesOfTheWorkerAndNothingElse) {
 // The guardian of a pool within a worker sees to its own workers before it ends.
 TEST_F(EndCommandTest, RunsForAWorkerOfAWorkerThatIsKilled) {
   SpawnSpec spec = Spec({"host", "linger"});
-  spec.environment.push_back("END_COMMAND=echo ended > " + fifo_);
+  // Takes some work, in which it could be stopped.
+  spec.environment.push_back("END_COMMAND=for i in $(seq 50); do /bin/true; done; echo ended > " +
+                             fifo_);
   const UniqueFd out = SpawnPiped(1, std::move(spec));
   ASSERT_EQ(ReadLine(out.get()), "ready");
   guardian_->Signal(1, SIGKILL);
