@@ -33,12 +33,15 @@ std::shared_ptr<grpc::Channel> MakeChannel(const GrpcPeer& peer) {
 // in one go, but each on a thread of its own. A third of the calls in flight was seen to be ahead
 // of the channel, by 0.3 ms at most.
 constexpr std::chrono::milliseconds kLossLag{50};
+// Between two looks. The channel may be connected once more soon, by another call.
+constexpr std::chrono::milliseconds kLookWait{1};
 
-// With which an RPC ends whose connection is lost; handlers end theirs so, too. The text is gRPC's
-// own where it has given the connection up, as what came is not HTTP/2.
+// With which an RPC ends whose connection is lost; handlers end theirs so, too. INTERNAL, and that
+// text, are gRPC's own where it has given the connection up, as what came is not HTTP/2.
 bool MayBeLoss(const grpc::Status& status) {
   return status.error_code() == grpc::StatusCode::UNAVAILABLE ||
-         status.error_code() == grpc::StatusCode::CANCELLED || IsOverMetadataLimit(status) ||
+         status.error_code() == grpc::StatusCode::CANCELLED ||
+         status.error_code() == grpc::StatusCode::INTERNAL || IsOverMetadataLimit(status) ||
          status.error_message() == "Stream removed";
 }
 
@@ -98,11 +101,16 @@ bool GrpcLink::AwaitIsLoss(const grpc::Status& status) const {
 }
 
 void GrpcLink::IsLoss(const grpc::Status& status, std::function<void(bool)> done) {
-  if (!MayBeLoss(status) || !IsConnected()) return done(!IsConnected());
-  auto timer = std::make_shared<asio::steady_timer>(io_, kLossLag);
-  timer->async_wait([self = shared_from_this(), timer, done = std::move(done)](asio::error_code) {
-    done(!self->IsConnected());
-  });
+  if (!MayBeLoss(status)) return done(!IsConnected());
+  LookForLoss(std::chrono::steady_clock::now() + kLossLag, std::move(done));
+}
+
+void GrpcLink::LookForLoss(SteadyTime until, std::function<void(bool)> done) {
+  if (!IsConnected()) return done(true);
+  if (std::chrono::steady_clock::now() >= until) return done(false);
+  auto timer = std::make_shared<asio::steady_timer>(io_, kLookWait);
+  timer->async_wait([self = shared_from_this(), timer, until, done = std::move(done)](
+                        asio::error_code) mutable { self->LookForLoss(until, std::move(done)); });
 }
 
 void GrpcLink::AskHealth(

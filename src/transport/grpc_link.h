@@ -136,6 +136,7 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
                  std::function<void(const grpc::Status&, const GrpcReply<HealthResponse>&)> done);
 
  private:
+  void LookForLoss(SteadyTime until, std::function<void(bool)> done);
   bool IsConnected() const {
     return channel_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
   }
