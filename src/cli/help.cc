@@ -23,8 +23,9 @@ constexpr char kStreamExamples[] = R"(Examples:
 
 constexpr char kCallNotes[] = R"(
 Worker: what follows -- is its command line, run verbatim and without a shell. {port} in it becomes
-  a free TCP port, {socket} the path of a Unix socket, {worker_id} the worker's name. A gRPC worker
-  with neither {port} nor {socket} says itself where it serves. Without -- the bundled worker runs.
+  a free TCP port, {socket} the path of a Unix socket, {worker_id} the worker's name, {instance} a
+  name that no other process of a worker has. A gRPC worker with neither {port} nor {socket} says
+  itself where it serves. Without -- the bundled worker runs.
 
 )";
 
