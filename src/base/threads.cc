@@ -21,6 +21,10 @@ std::string ProcessLimitAdvice(int error_number) {
          " threads at a time (RLIMIT_NPROC, ulimit -u), and a cgroup may allow fewer (pids.max)";
 }
 
+// Little for a process whose address space is limited, and enough for what the program and its
+// libraries have in thread_local variables, which the C library puts on the stack.
+constexpr size_t kStackBytes = size_t{1} << 20;
+
 Result<void> TryThreads(int count) {
   std::mutex gate;
   const auto wait_at_gate = [](void* mutex) -> void* {
@@ -29,7 +33,7 @@ Result<void> TryThreads(int count) {
   };
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, PTHREAD_STACK_MIN);
+  pthread_attr_setstacksize(&attributes, kStackBytes);
   std::vector<pthread_t> threads;
   threads.reserve(count);
   const BlockedSignals blocked;

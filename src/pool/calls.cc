@@ -1,4 +1,6 @@
 // Pool::Impl: calls, from submission to their one outcome.
+#include <cxxabi.h>
+
 #include <algorithm>
 #include <asio/post.hpp>
 #include <exception>
@@ -102,7 +104,12 @@ void Pool::Impl::AwaitWorker(std::unique_lock<std::mutex>& lock, PendingCall& ca
   {
     const StopCallback on_stop(std::move(stop), [this, &call] { CancelQueued(call); });
     lock.lock();
-    AwaitCore(lock, call, call.expiry, is_over);
+    try {
+      AwaitCore(lock, call, call.expiry, is_over);
+    } catch (...) {  // the end of the thread; on_stop is not to end with the lock
+      lock.unlock();
+      throw;
+    }
     lock.unlock();
   }
   lock.lock();
@@ -122,7 +129,12 @@ void Pool::Impl::AwaitEndOfSession(std::unique_lock<std::mutex>& lock, const Cal
       changed_.notify_all();
     });
     lock.lock();
-    changed_.wait_until(lock, request.deadline, is_over);
+    try {
+      changed_.wait_until(lock, request.deadline, is_over);
+    } catch (...) {  // the end of the thread
+      lock.unlock();
+      throw;
+    }
     lock.unlock();
   }
   lock.lock();
@@ -187,10 +199,44 @@ Result<T> Pool::Impl::Run(CallRequest& request, const CallOptions& options,
   std::unique_lock lock(mutex_);
   Result<void> submitted = SubmitLocked(request, bytes, options, &call);
   if (!submitted) return Fail(std::move(submitted.error()));
-  AwaitWorker(lock, call, options.stop);
-
   Result<T> result = T();
-  std::exception_ptr thrown;
+  try {
+    result = RunSubmitted<T>(lock, call, request, options, exchange);
+  } catch (...) {
+    ForgetCall(lock, call);
+    throw;
+  }
+  calls_.erase(call.id);
+  ++(result ? succeeded_ : failed_);
+  changed_.notify_all();
+  lock.unlock();
+
+  const CallInfo info = InfoOf(call);
+  if (options.info != nullptr) *options.info = info;
+  if (!result) result.error().worker_id = info.worker_id;
+  return result;
+}
+
+// The thread ends within the call, by pthread_exit(3) or pthread_cancel(3), or there is no memory:
+// nobody may find the call any more.
+void Pool::Impl::ForgetCall(std::unique_lock<std::mutex>& lock, const PendingCall& call) {
+  if (!lock.owns_lock()) lock.lock();
+  core_.Cancel(call.id, steady_clock::now());  // while it is queued
+  const Error gone;
+  ReportLocked(call.id, AfterCall::kUnusable, &gone);  // while a worker has it
+  ApplyLocked();
+  calls_.erase(call.id);
+  ++failed_;
+  changed_.notify_all();
+}
+
+// With the lock, before and after.
+template <typename T>
+Result<T> Pool::Impl::RunSubmitted(std::unique_lock<std::mutex>& lock, PendingCall& call,
+                                   CallRequest& request, const CallOptions& options,
+                                   const std::function<CallOutcome<T>(Connection&)>& exchange) {
+  AwaitWorker(lock, call, options.stop);
+  Result<T> result = T();
   if (!call.ended) {
     if (!request.session_id.empty()) AwaitEndOfSession(lock, request);
     request.released = [this, id = call.id](AfterCall after) { OnReleased(id, after); };
@@ -200,8 +246,6 @@ Result<T> Pool::Impl::Run(CallRequest& request, const CallOptions& options,
       outcome = exchange(*call.process->connection);
     } catch (const std::exception& error) {
       outcome = Thrown<T>(error);
-    } catch (...) {  // the end of the thread
-      thrown = std::current_exception();
     }
     MakeLossOfRefusal(request, *call.process, &outcome);
     result = std::move(outcome.result);
@@ -223,15 +267,6 @@ Result<T> Pool::Impl::Run(CallRequest& request, const CallOptions& options,
     }
     result = Fail(std::move(*call.ended));
   }
-  calls_.erase(call.id);
-  ++(result ? succeeded_ : failed_);
-  changed_.notify_all();
-  lock.unlock();
-
-  const CallInfo info = InfoOf(call);
-  if (options.info != nullptr) *options.info = info;
-  if (thrown) std::rethrow_exception(thrown);
-  if (!result) result.error().worker_id = info.worker_id;
   return result;
 }
 
@@ -255,6 +290,8 @@ Result<int64_t> Pool::Impl::ExecuteStream(std::string_view session_id, std::stri
     bool goes_on = false;
     try {
       goes_on = on_chunk(chunk);
+    } catch (const abi::__forced_unwind&) {
+      throw;         // the thread is being ended, which cannot be stopped
     } catch (...) {  // gives the stream up
       thrown = std::current_exception();
     }

@@ -50,6 +50,10 @@ def execute(request, context):
         released.wait()
     elif command == "release":
         released.set()
+    elif command == "stop and raise":
+        server.stop(10)  # says GOAWAY, and lets the calls end
+        time.sleep(0.5)
+        raise ValueError("boom")
     elif command == "raise":
         raise ValueError("x" * 12000)
     elif command == "half a surrogate":
@@ -218,6 +222,14 @@ TEST_F(GrpcOutcomesTest, AStatusHarmsNeitherTheWorkerNorItsOtherCalls) {
     EXPECT_TRUE(result) << result.error().ToString();
   }
   ExpectTheSameWorker();
+}
+
+TEST_F(GrpcOutcomesTest, AnExceptionOfAWorkerThatStopsIsItsOwn) {
+  Begin({});
+  const auto failed = pool_->Execute("stop and raise", {});
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, ErrorCode::kHandlerFailed) << failed.error().ToString();
+  EXPECT_THAT(failed.error().message, HasSubstr("boom"));
 }
 
 TEST_F(GrpcOutcomesTest, ALongErrorTextHarmsNoOtherCall) {

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <exception>
 #include <future>
+#include <iterator>
 #include <new>
 #include <random>
 #include <utility>
@@ -345,9 +346,22 @@ std::vector<WorkerInfo> Pool::Impl::Workers() const {
 // --- Effects -----------------------------------------------------------------------------------
 
 void Pool::Impl::ApplyLocked() {
-  core_.TakeEffects(&effects_);
-  for (const Effect& effect : effects_) {
-    std::visit([this](const auto& e) { Apply(e); }, effect);
+  if (std::exchange(has_effects_left_, false)) {
+    std::vector<Effect> more;
+    core_.TakeEffects(&more);
+    std::move(more.begin(), more.end(), std::back_inserter(effects_));
+  } else {
+    core_.TakeEffects(&effects_);
+  }
+  size_t applied = 0;
+  try {
+    for (; applied < effects_.size(); ++applied) {
+      std::visit([this](const auto& e) { Apply(e); }, effects_[applied]);
+    }
+  } catch (...) {  // there is no memory, say: the others are not to be lost with it
+    effects_.erase(effects_.begin(), effects_.begin() + static_cast<ptrdiff_t>(applied) + 1);
+    has_effects_left_ = true;
+    throw;
   }
   LogBreakerLocked();
   TellRestartWaitersLocked();

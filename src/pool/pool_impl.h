@@ -137,6 +137,11 @@ class Pool::Impl {
   template <typename T>
   Result<T> Run(CallRequest& request, const CallOptions& options,
                 const std::function<CallOutcome<T>(Connection&)>& exchange);
+  template <typename T>
+  Result<T> RunSubmitted(std::unique_lock<std::mutex>& lock, PendingCall& call,
+                         CallRequest& request, const CallOptions& options,
+                         const std::function<CallOutcome<T>(Connection&)>& exchange);
+  void ForgetCall(std::unique_lock<std::mutex>& lock, const PendingCall& call);
   Result<CallRequest> MakeRequest(std::string_view session_id, std::string_view command,
                                   const Value& args, const CallOptions& options,
                                   std::chrono::milliseconds default_timeout) const;
@@ -244,6 +249,7 @@ class Pool::Impl {
   std::multiset<std::string, std::less<>> ending_sessions_;  // of which workers are yet to be told
   std::vector<std::shared_ptr<Process>> held_starts_;        // until a lost guardian's end is known
   std::vector<Effect> effects_;
+  bool has_effects_left_ = false;  // in effects_, as one of them threw
   std::optional<Core::Time> armed_;
   bool started_ = false;              // Start has returned the pool
   bool thread_ends_ = false;          // nothing that is posted from now on will run

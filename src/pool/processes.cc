@@ -93,7 +93,7 @@ void Pool::Impl::StartProcess(Process& process) {
   {
     std::lock_guard lock(mutex_);
     if (guardian_ && guardian_->is_lost()) {
-      held_starts_.push_back(FindLocked(process.number));
+      if (auto held = FindLocked(process.number)) held_starts_.push_back(std::move(held));
       return;
     }
     if (StateLocked(process) != WorkerState::kStarting) {
@@ -124,7 +124,9 @@ void Pool::Impl::StartProcess(Process& process) {
   process.started_at = steady_clock::now();
   const std::shared_ptr<Guardian> guardian = guardian_;
   lock.unlock();
-  Result<void> spawned = guardian->Spawn(process.number, spec);
+  // There is none any more when the pool has ended meanwhile.
+  Result<void> spawned = Fail(ErrorCode::kInternal, "the guardian process has ended");
+  if (guardian) spawned = guardian->Spawn(process.number, spec);
   if (!spawned) return OnSpawnFailed(process.number, std::move(spawned.error()));
   lock.lock();
   process.is_spawned = true;
@@ -431,9 +433,8 @@ void Pool::Impl::OnChecked(Process& process, const Result<WorkerHealth>& health)
 
 void Pool::Impl::Measure(Process& process) {
   const auto figures = ReadProcFigures(process.pid);
-  if (!figures) return;
   std::lock_guard lock(mutex_);
-  core_.MemoryMeasured(process.number, figures->rss_bytes, steady_clock::now());
+  core_.MemoryMeasured(process.number, figures ? figures->rss_bytes : 0, steady_clock::now());
   ApplyLocked();
 }
 

@@ -1,5 +1,6 @@
 // What is thrown on the pool's own thread: by the transport, by callbacks, by what nobody foresaw.
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <asio/post.hpp>
 #include <atomic>
@@ -8,7 +9,9 @@
 #include <memory>
 #include <new>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -116,6 +119,63 @@ TEST_F(ThrownTest, AFaultOfThePoolsOwnThreadEndsEachCallAndNotTheProgram) {
   EXPECT_EQ(errors_,
             std::vector<std::string>{"the pool's own thread threw not foreseen: a fault of "
                                      "the pool; every worker is replaced"});
+}
+
+// --- The end of a thread within a call ----------------------------------------------------------
+
+// Runs it on a thread of its own, which may end itself or be cancelled.
+class Thread {
+ public:
+  explicit Thread(std::function<void()> body) : body_(std::move(body)) {
+    EXPECT_EQ(pthread_create(
+                  &thread_, nullptr,
+                  [](void* self) -> void* {
+                    static_cast<Thread*>(self)->body_();
+                    return nullptr;
+                  },
+                  this),
+              0);
+  }
+  void Cancel() { EXPECT_EQ(pthread_cancel(thread_), 0); }
+  void Join() { EXPECT_EQ(pthread_join(thread_, nullptr), 0); }
+
+ private:
+  const std::function<void()> body_;
+  pthread_t thread_;
+};
+
+TEST_F(ThrownTest, AThreadMayEndWithinItsExchange) {
+  bool ends = true;
+  fake_.call = [&ends](const CallRequest&) {
+    if (std::exchange(ends, false)) pthread_exit(nullptr);
+    return CallOutcome<Value>{Value(1)};
+  };
+  Begin();
+  Thread thread([this] { (void)pool_->Execute("c", {}); });
+  thread.Join();
+  EXPECT_TRUE(pool_->Drain(kLimit)) << "the call is left";
+  EXPECT_EQ(pool_->Stats().calls_failed, 1);
+}
+
+TEST_F(ThrownTest, AThreadMayBeCancelledWhileItsCallIsQueued) {
+  std::promise<void> began, goes_on;
+  fake_.call = [&](const CallRequest&) {
+    began.set_value();
+    goes_on.get_future().wait();
+    return CallOutcome<Value>{Value(1)};
+  };
+  Begin();
+  Thread busy([this] { (void)pool_->Execute("c", {}); });
+  began.get_future().wait();
+  const std::stop_source stop;
+  Thread queued([&] { (void)pool_->Execute("c", {}, {.stop = stop.get_token()}); });
+  while (pool_->Stats().calls_queued == 0) std::this_thread::yield();
+  queued.Cancel();
+  queued.Join();
+  EXPECT_EQ(pool_->Stats().calls_queued, 0u);
+  goes_on.set_value();
+  busy.Join();
+  EXPECT_TRUE(pool_->Drain(kLimit)) << "the call is left";
 }
 
 }  // namespace

@@ -161,12 +161,14 @@ class Guardian::Link : public std::enable_shared_from_this<Link> {
         process_(std::move(process)),
         mark_(process_.mark()),
         pid_(process_.pid()),
-        fd_(process_.ReleaseSocket()),
+        fd_(process_.socket()),
         requests_(fd_),
         io_(io),
         descriptor_(io, fd_),
         answer_timer_(io),
-        retry_timer_(io) {}
+        retry_timer_(io) {
+    (void)process_.ReleaseSocket();  // it is descriptor_'s from here on
+  }
 
   void Listen() {
     descriptor_.async_wait(asio::posix::stream_descriptor::wait_read,
@@ -213,7 +215,7 @@ class Guardian::Link : public std::enable_shared_from_this<Link> {
   asio::posix::stream_descriptor descriptor_;
   asio::steady_timer answer_timer_;  // by dispatch_mutex_, as the next two are
   asio::steady_timer retry_timer_;
-  bool is_continued_ = false;  // since its last answer
+  std::optional<RequestQueue::Time> continued_at_;  // by SIGCONT, since its last answer
 
   std::mutex starting_mutex_;
   std::unordered_map<uint64_t, Starting> starting_;  // by starting_mutex_
@@ -321,10 +323,19 @@ void Guardian::Link::LookForAnswer() {
   const auto since = requests_.unanswered_since();
   if (!since) return;
   const auto now = std::chrono::steady_clock::now();
-  if (now - *since < kContinueAfter) is_continued_ = false;
-  if (now - *since >= kAnswerLimit) return HandleLoss();
-  if (now - *since >= kContinueAfter && !std::exchange(is_continued_, true)) process_.Continue();
-  answer_timer_.expires_at(*since + (is_continued_ ? kAnswerLimit : kContinueAfter));
+  if (continued_at_ && *continued_at_ < *since) continued_at_.reset();  // it has answered since
+  if (!continued_at_ && now - *since >= kContinueAfter) {
+    process_.Continue();
+    continued_at_ = now;
+  }
+  // Counted from SIGCONT on, as this thread may not have been here earlier.
+  const auto next =
+      continued_at_ ? *continued_at_ + (kAnswerLimit - kContinueAfter) : *since + kContinueAfter;
+  char unread;  // may be the answer
+  if (continued_at_ && now >= next && recv(fd_, &unread, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
+    return HandleLoss();
+  }
+  answer_timer_.expires_at(next);
   answer_timer_.async_wait([weak = weak_from_this()](const asio::error_code& error) {
     const std::shared_ptr<Link> self = weak.lock();
     if (self && !error) self->LookForAnswer();
@@ -393,19 +404,22 @@ void Guardian::Link::HandleLoss() {
   try {
     const BlockedSignals blocked;
     loss_waiter_ = std::thread([this, work = asio::make_work_guard(io_)] { AwaitLoss(); });
-  } catch (const std::system_error&) {  // there is no thread to be had
+  } catch (const std::exception&) {  // there is no thread, or memory, to be had
     AwaitLoss();
   }
 }
 
 // On a thread of its own, which Close joins.
 void Guardian::Link::AwaitLoss() {
-  process_.AwaitEnd(kEndTimeout, [this] {
-    const std::lock_guard lock(starting_mutex_);
-    for (const std::string& parent : cgroup_parents_) {
-      ClearCgroups(parent, pid_, [this] { return process_.IsHeld(); });
-    }
-  });
+  try {
+    process_.AwaitEnd(kEndTimeout, [this] {
+      const std::lock_guard lock(starting_mutex_);
+      for (const std::string& parent : cgroup_parents_) {
+        ClearCgroups(parent, pid_, [this] { return process_.IsHeld(); });
+      }
+    });
+  } catch (const std::exception&) {  // there is no memory: what is left is left, and the loss told
+  }
   asio::post(io_, [weak = weak_from_this()] {
     if (const std::shared_ptr<Link> self = weak.lock()) self->TellLoss();
   });

@@ -4,6 +4,7 @@
 
 #include <asio/post.hpp>
 #include <chrono>
+#include <thread>
 
 #include "src/process/guardian_testing.h"
 #include "src/testing/debugger.h"
@@ -35,6 +36,14 @@ TEST_F(GuardianTest, AStoppedGuardianIsContinued) {
   kill(guardian_->pid(), SIGSTOP);
   ASSERT_TRUE(guardian_->Spawn(2, Spec({"exit", "4"})));
   EXPECT_EQ(ExitOf(2), ExitStatus{.code = 4});
+  EXPECT_EQ(lost_, 0);
+}
+
+TEST_F(GuardianTest, AGuardianIsNotGivenUpByALoopThatWasHeldUp) {
+  kill(guardian_->pid(), SIGSTOP);
+  ASSERT_TRUE(guardian_->Spawn(1, Spec({"exit", "3"})));
+  std::this_thread::sleep_for(std::chrono::seconds(7));  // a callback takes so long
+  EXPECT_EQ(ExitOf(1), ExitStatus{.code = 3});
   EXPECT_EQ(lost_, 0);
 }
 

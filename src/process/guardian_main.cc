@@ -219,6 +219,7 @@ void KillIfLeftBehind(pid_t child) {
 
 // Of a worker whose program was never executed.
 void DropEndCommand(Worker* worker) {
+  worker->end_plan.family_grace_ms = 0;
   if (worker->end_plan.command_spec_fd < 0) return;
   close(worker->end_plan.command_spec_fd);
   close(worker->end_plan.start_directory_fd);

@@ -30,7 +30,8 @@ class GuardianProcess {
   // For the environment of each worker: how AwaitEnd finds what they started. strays.h
   const std::string& mark() const { return mark_; }
 
-  // Gives up this process's end of the socket; the guardian ends when it is closed.
+  // This process's end of the socket, until that is given up; the guardian ends when it is closed.
+  int socket() const { return socket_.get(); }
   [[nodiscard]] int ReleaseSocket() { return socket_.Release(); }
 
   // Ends what may have stopped the guardian: SIGSTOP, say.

@@ -16,7 +16,7 @@ struct ProcFigures {
   // it may be off by some hundred KiB.
   int64_t rss_bytes = 0;
   int threads = 0;
-  int open_fds = 0;
+  int open_fds = 0;  // -1: not for this user to see
   // Of the process itself; in steps of the kernel's clock tick, usually 10 ms.
   std::chrono::milliseconds user_time{0};
   std::chrono::milliseconds system_time{0};

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <set>
@@ -116,7 +117,9 @@ void KillStrays(const GuardianSession& session, const std::string& mark,
       // Asked again, as only now the number cannot become another process's.
       if (!pidfd.valid() || !family.Has(pid)) continue;
       PidfdSignal(pidfd, SIGKILL);
-      AwaitPidfd(pidfd, timeout);
+      AwaitPidfd(pidfd, std::max(std::chrono::milliseconds(0),
+                                 std::chrono::duration_cast<std::chrono::milliseconds>(
+                                     deadline - std::chrono::steady_clock::now())));
     }
   }
 }

@@ -2,8 +2,8 @@
 
 #include <asio/executor_work_guard.hpp>
 #include <asio/post.hpp>
+#include <exception>
 #include <memory>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -33,7 +33,7 @@ void RunApart(asio::io_context& io, std::function<void()> work, std::function<vo
   };
   try {
     job->thread = std::thread(std::move(run));
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {  // there is no thread, or memory, to be had
     job->work();
     asio::post(io, end);
   }

@@ -295,17 +295,29 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     return {};
   }
 
+  // Throws nothing: no thread waits for the call.
+  CallOutcome<Value> DecodeOrFail(const Reply& reply, const CallRequest& request) {
+    try {
+      return Decode(reply, request);
+    } catch (const std::exception& error) {  // there is no memory, say
+      return {
+          Fail(MayHaveRun({.code = ErrorCode::kInternal,
+                           .message = std::string("the reply cannot be read: ") + error.what()})),
+          AfterCall::kUsable};
+    }
+  }
+
   // A large reply is decoded apart.
   template <typename Rpc>
   void DecodeAsync(const std::shared_ptr<Rpc>& rpc, const CallRequest& request, const Done& done) {
     if (rpc->reply.message.ByteSizeLong() <= kLargeMessage) {
-      return done(Decode(rpc->reply, request));
+      return done(DecodeOrFail(rpc->reply, request));
     }
     auto outcome = std::make_shared<CallOutcome<Value>>();
     RunApart(
         link_->io(),
         [self = shared_from_this(), rpc, request, outcome] {
-          *outcome = self->Decode(rpc->reply, request);
+          *outcome = self->DecodeOrFail(rpc->reply, request);
         },
         [done, outcome] { done(std::move(*outcome)); });
   }

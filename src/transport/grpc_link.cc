@@ -94,14 +94,17 @@ void GrpcLink::SetUp(grpc::ClientContext* context, SteadyTime deadline) const {
 }
 
 bool GrpcLink::AwaitIsLoss(const grpc::Status& status) const {
-  if (MayBeLoss(status) && IsConnected()) {
+  // Any other is the worker's own. When it is about to stop, its channel is idle already while its
+  // last calls go on: its server has said GOAWAY.
+  if (!MayBeLoss(status)) return false;
+  if (IsConnected()) {
     channel_->WaitForStateChange(GRPC_CHANNEL_READY, std::chrono::system_clock::now() + kLossLag);
   }
   return !IsConnected();
 }
 
 void GrpcLink::IsLoss(const grpc::Status& status, std::function<void(bool)> done) {
-  if (!MayBeLoss(status)) return done(!IsConnected());
+  if (!MayBeLoss(status)) return done(false);
   LookForLoss(std::chrono::steady_clock::now() + kLossLag, std::move(done));
 }
 
