@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "src/base/fd.h"
+#include "src/base/home_process.h"
 #include "src/base/threads.h"
 #include "src/transport/grpc_connection.h"
 #include "src/transport/launch_spec.h"
@@ -36,17 +37,23 @@ namespace {
 constexpr std::chrono::milliseconds kFirstRetry{5};
 constexpr std::chrono::milliseconds kLastRetry{50};
 
-// gRPC waits for ever for threads of its own that the system did not give it, so that is seen
-// before it is used for the first time. What it starts: executors, timers and the event engine, and
-// threads for completions by the number of processors.
+// gRPC waits for ever for threads of its own: for those that the system did not give it, and for
+// those that its process had before it was forked. So that is seen before it is used. It starts
+// executors, timers and the event engine, and threads for completions by the number of processors.
 Result<void> EnsureThreadsForGrpc() {
-  static std::atomic<bool> has_started = false;
-  if (has_started) return {};
+  static std::atomic<const HomeProcess*> user = nullptr;  // where it was used first; never deleted
+  if (const HomeProcess* const home = user) {
+    if (home->IsHere()) return {};
+    return Fail(ErrorCode::kStartFailed,
+                "gRPC cannot be used: process " + std::to_string(home->pid()) +
+                    " used it before it forked this one, in which gRPC does not go on; a pool on "
+                    "stdio can be started here");
+  }
   const int processors = static_cast<int>(std::thread::hardware_concurrency());
   if (auto tried = TryThreads(8 + 2 * std::clamp(processors, 2, 16)); !tried) {
     return Fail(ErrorCode::kStartFailed, "gRPC cannot be used: " + tried.error().message);
   }
-  has_started = true;
+  user = new HomeProcess();
   return {};
 }
 
