@@ -3,9 +3,9 @@
 //
 // A pool belongs to the process that started it. In a process that is forked from that one, every
 // method fails at once with UNAVAILABLE, or returns nothing, and touches no descriptor; the
-// destructor only forgets. Such a process can start a pool of its own; one on gRPC only if its parent
-// has not used gRPC, else that is START_FAILED. A process that is forked within a callback of a pool
-// must end within it, by _exit(2) or execve(2): it is aborted if it returns.
+// destructor only forgets. Such a process can start a pool of its own; one on gRPC only if its
+// parent has not used gRPC, else that is START_FAILED. A process that is forked within a callback
+// of a pool must end within it, by _exit(2) or execve(2): it is aborted if it returns.
 #ifndef SNAKEPIT_POOL_H_
 #define SNAKEPIT_POOL_H_
 
