@@ -56,7 +56,7 @@ int Count(const RunResult& run, Status status) {
 
 // In UTF-8 and without the characters that XML 1.0 has no form for.
 std::string Xml(std::string_view text) {
-  const std::string line = OneLine(text);
+  const std::string line = Printable(text);
   std::string out;
   for (std::string_view rest = line; !rest.empty();) {
     const size_t size = Utf8SequenceLength(rest);
@@ -91,11 +91,11 @@ std::string Reason(const CaseResult& result, const ReportContext& context, const
   std::string text = "requires: " + std::string(result.subject->requirement) + " (PROTOCOL.md " +
                      std::string(Clause(result)) + ")";
   if (!result.verdict.expected.empty()) {
-    text += begin + "expected: " + OneLine(result.verdict.expected);
+    text += begin + "expected: " + Printable(result.verdict.expected);
   }
-  text += begin + "observed: " + OneLine(result.verdict.observed);
-  for (const std::string& leak : result.leaks) text += begin + "left:     " + OneLine(leak);
-  for (const std::string& line : result.log) text += begin + "log:      " + OneLine(line);
+  text += begin + "observed: " + Printable(result.verdict.observed);
+  for (const std::string& leak : result.leaks) text += begin + "left:     " + Printable(leak);
+  for (const std::string& line : result.log) text += begin + "log:      " + Printable(line);
   return text + begin +
          "repeat:   " + RepeatCommand(context.program, context.subject, result.subject->id);
 }
@@ -141,7 +141,7 @@ std::string TableLines(const CaseResult& result, const ReportContext& context, b
                 std::chrono::duration<double>(result.duration).count());
   std::string text = line;
   if (colour) text = std::string(Colour(status)) + text + "\033[0m";
-  if (status == Status::kNotApplicable) text += "  " + OneLine(result.verdict.observed);
+  if (status == Status::kNotApplicable) text += "  " + Printable(result.verdict.observed);
   if (!IsGreen(status)) text += "\n        " + Reason(result, context, "        ");
   return text + "\n";
 }

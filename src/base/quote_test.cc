@@ -21,9 +21,81 @@ TEST(QuoteBytesTest, SaysThatThereIsMore) {
 
 TEST(HexBytesTest, TwoDigitsAByte) { EXPECT_EQ(HexBytes(std::string("h\0\xff", 3)), "68 00 ff"); }
 
-TEST(OneLineTest, KeepsTextAndEscapesControlCharacters) {
-  EXPECT_EQ(OneLine("Grüße \"quoted\"\n  at line 2\x1b[0m"),
-            "Grüße \"quoted\"\\n  at line 2\\x1b[0m");
+TEST(PrintableTest, KeepsTextAndEscapesControlCharacters) {
+  EXPECT_EQ(Printable("Grüße \"quoted\"\n  at line 2\x1b[0m\r\t"),
+            "Grüße \"quoted\"\\n  at line 2\\x1b[0m\\r\\t");
+  EXPECT_EQ(Printable(std::string("\0\x7f", 2)), "\\x00\\x7f");
+  EXPECT_EQ(Printable(""), "");
+}
+
+TEST(PrintableTest, EscapesWhatIsNotSeenOrChangesHowTextLooks) {
+  EXPECT_EQ(Printable("a\u009b2Kb"), "a\\u009b2Kb");
+  EXPECT_EQ(Printable("\u061c\u200e\u200f\u202a\u202e\u2066\u2069"),
+            "\\u061c\\u200e\\u200f\\u202a\\u202e\\u2066\\u2069");
+  EXPECT_EQ(Printable("\u2028\u2029\u200b\u2060\ufeff\u00ad\u180e\ufff9"),
+            "\\u2028\\u2029\\u200b\\u2060\\ufeff\\u00ad\\u180e\\ufff9");
+  EXPECT_EQ(Printable("\U000e0041"), "\\U000e0041");
+}
+
+// The neighbours of each range, and what people write.
+TEST(PrintableTest, KeepsAllElse) {
+  for (const char* text :
+       {"\u00a0", "\u00ac\u00ae", "\u061b\u061d", "\u180d\u180f", "\u200a\u2010", "\u2027\u202f",
+        "\u205f\u2070", "\ufefe\uff01", "\ufff8\ufffc\uFFFD", "\U000dffff\U000e0080",
+        "日本語 עברית العربية हिन्दी 😀 é ❤️"}) {
+    EXPECT_EQ(Printable(text), text);
+    EXPECT_EQ(PrintableJson(text), text);
+  }
+}
+
+TEST(PrintableTest, BytesThatAreNoUtf8AreEscaped) {
+  EXPECT_EQ(Printable("a\xff\xe2\x82z\xc0\x80"), "a\\xff\\xe2\\x82z\\xc0\\x80");
+}
+
+TEST(PrintableTest, WhatIsSafeStaysAsItIs) {
+  const std::string once = Printable("\n\\n\x1b\xff\u202e\U000e0001");
+  EXPECT_EQ(Printable(once), once);
+}
+
+TEST(PrintableJsonTest, EscapesAsJsonDoes) {
+  EXPECT_EQ(PrintableJson("{\"\u202e\":\"\u009b\x7f\\n\U000e0041\"}"),
+            "{\"\\u202e\":\"\\u009b\\u007f\\n\\udb40\\udc41\"}");
+  EXPECT_EQ(PrintableJson("[1,\"é\"]"), "[1,\"é\"]");
+}
+
+TEST(CutTextTest, SaysHowMuchIsMissing) {
+  EXPECT_EQ(CutText("abc", 3), "abc");
+  EXPECT_EQ(CutText("abcdef", 3), "abc [3 bytes more]");
+  EXPECT_EQ(CutText("a€b", 3), "a [4 bytes more]");
+  EXPECT_EQ(Excerpt("\x1b[31m", 1), "\\x1b [4 bytes more]");
+}
+
+constexpr char kSecret[] = "0123456789abcdef0f1e2d3c4b5a69788796a5b4c3d2e1f00123456789abcdeA";
+
+TEST(HideSecretTest, ReplacesItWhereverItStands) {
+  const std::string secret = kSecret;
+  EXPECT_EQ(HideSecret("token=" + secret + ", again " + secret + secret + "!", secret),
+            "token=[the worker's token], again [the worker's token][the worker's token]!");
+  EXPECT_EQ(HideSecret("0a" + secret + "b1", secret), "0a[the worker's token]b1");
+}
+
+TEST(HideSecretTest, ReplacesALongPartOfIt) {
+  const std::string secret = kSecret;
+  EXPECT_EQ(HideSecret("t " + secret.substr(0, 16) + " [9 bytes more]", secret),
+            "t [the worker's token] [9 bytes more]");
+  EXPECT_EQ(HideSecret(secret.substr(40), secret), "[the worker's token]");
+  // The longer of two that begin alike.
+  EXPECT_EQ(HideSecret(secret.substr(0, 20) + "-", secret), "[the worker's token]-");
+}
+
+TEST(HideSecretTest, ChangesNothingElse) {
+  const std::string secret = kSecret;
+  for (const std::string& text :
+       {std::string(), secret.substr(0, 15), std::string("fedcba9876543210fedcba9876543210"),
+        std::string("no secret at all"), secret.substr(0, 15) + "x" + secret.substr(15, 15)}) {
+    EXPECT_EQ(HideSecret(text, secret), text);
+  }
+  EXPECT_EQ(HideSecret(secret, ""), secret);
 }
 
 }  // namespace

@@ -458,7 +458,7 @@ void Pool::Impl::LogNotInherited() {
   if (!options_.log) return;
   std::string names;
   for (const std::string& name : NotInherited(options_.adapter)) {
-    names += (names.empty() ? "" : ", ") + OneLine(name);
+    names += (names.empty() ? "" : ", ") + Printable(name);
   }
   if (names.empty()) return;
   asio::post(io_, [this, text = "variables that workers do not inherit: " + names] {

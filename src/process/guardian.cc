@@ -50,7 +50,7 @@ static_assert(kEndTimeout >
 // Events that are handled in one go, before other work of the io_context has its turn.
 constexpr int kEventsPerTurn = 64;
 
-std::string Quoted(std::string_view text) { return '"' + OneLine(text) + '"'; }
+std::string Quoted(std::string_view text) { return '"' + Printable(text) + '"'; }
 
 bool HasNul(const std::string& text) { return text.find('\0') != std::string::npos; }
 

@@ -16,7 +16,7 @@ namespace {
 
 namespace protocol = guardian_protocol;
 
-std::string Quoted(std::string_view text) { return '"' + OneLine(text) + '"'; }
+std::string Quoted(std::string_view text) { return '"' + Printable(text) + '"'; }
 
 // What would help against the error of execve(2).
 std::string ExecuteAdvice(const std::string& program, int error) {

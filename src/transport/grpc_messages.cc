@@ -42,7 +42,7 @@ bool ContainsAny(std::string_view text, std::span<const std::string_view> phrase
 
 // Fit for an error message.
 std::string TextOf(const grpc::Status& status) {
-  return OneLine(RepairUtf8(status.error_message()));
+  return Printable(status.error_message());
 }
 
 // Of a status that a handler ended with.

@@ -19,7 +19,7 @@ using RpcType = grpc::internal::RpcMethod::RpcType;
 constexpr size_t kShownBytes = 1000;
 
 std::string Shown(std::string_view text) {
-  return '"' + OneLine(RepairUtf8(text.substr(0, kShownBytes))) + '"' +
+  return '"' + Printable(text.substr(0, kShownBytes)) + '"' +
          (text.size() > kShownBytes ? "…" : "");
 }
 

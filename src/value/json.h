@@ -69,8 +69,8 @@ void AppendJsonText(std::string_view text, std::string* out);
 // What Value::ToJson promises.
 void AppendDisplayJson(const Value& value, std::string* out);
 
-// The beginning of it, for an error message: however large the value is, at most some hundred
-// bytes, and "…" where there is more.
+// The beginning of it, for an error message, and safe to show (src/base/quote.h): however large the
+// value is, at most some hundred bytes, and "…" where there is more.
 std::string BriefJson(const Value& value);
 
 }  // namespace snakepit

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include "src/base/quote.h"
 #include "src/value/base64.h"
 #include "src/value/json.h"
 #include "src/value/path.h"
@@ -285,10 +286,8 @@ std::string BriefJson(const Value& value) {
   constexpr size_t kEnough = 256;
   std::string out;
   DisplayWriter(&out, kEnough + 1).Write(value);
-  if (out.size() <= kEnough) return out;
-  out.resize(kEnough);
-  while (!IsUtf8(out)) out.pop_back();  // in the middle of a character
-  return out + "…";
+  if (out.size() <= kEnough) return PrintableJson(std::move(out));
+  return PrintableJson(std::string(Utf8Prefix(out, kEnough))) + "…";
 }
 
 }  // namespace snakepit

@@ -12,7 +12,7 @@ namespace snakepit {
 // innermost first. So the path costs nothing while all goes well.
 class FailurePath {
  public:
-  // ".key", or "[\"odd key\"]" when the key is no plain word.
+  // ".key", or "[\"odd key\"]" when the key is no plain word, or a long one.
   void AddKey(std::string_view key);
   // "[3]".
   void AddIndex(size_t index) { path_.insert(0, "[" + std::to_string(index) + "]"); }

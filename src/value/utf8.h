@@ -1,20 +1,14 @@
-// UTF-8: Unicode 15, table 3-7: no surrogates, no overlong forms, nothing over U+10FFFF.
+// Whether bytes are UTF-8, at the speed of vector code; the rest of it is in src/base/utf8.h.
 #ifndef SNAKEPIT_SRC_VALUE_UTF8_H_
 #define SNAKEPIT_SRC_VALUE_UTF8_H_
 
-#include <cstddef>
-#include <string>
 #include <string_view>
+
+#include "src/base/utf8.h"
 
 namespace snakepit {
 
 bool IsUtf8(std::string_view bytes);
-
-// The length, 1 to 4, of the well-formed sequence that `bytes` begins with; 0 when there is none.
-size_t Utf8SequenceLength(std::string_view bytes);
-
-// The text, with U+FFFD for each byte that is not part of a well-formed sequence.
-std::string RepairUtf8(std::string_view bytes);
 
 }  // namespace snakepit
 

@@ -54,12 +54,5 @@ TEST(Utf8Test, AFaultAfterALongTextIsFound) {
   EXPECT_FALSE(IsUtf8(text + "\xff"));
 }
 
-TEST(Utf8Test, RepairReplacesWhatIsNoUtf8AndNothingElse) {
-  EXPECT_EQ(RepairUtf8("a€"), "a€");
-  EXPECT_EQ(RepairUtf8("a\xff\xe2\x82z"), "a\uFFFD\uFFFD\uFFFDz");
-  EXPECT_EQ(RepairUtf8("\xe2\x82"), "\uFFFD\uFFFD");
-  EXPECT_EQ(RepairUtf8(""), "");
-}
-
 }  // namespace
 }  // namespace snakepit

@@ -109,7 +109,8 @@ std::string Value::ToJson() const {
 }
 
 void FailurePath::AddKey(std::string_view key) {
-  path_.insert(0, IsPlainWord(key) ? "." + std::string(key) : "[" + QuoteBytes(key) + "]");
+  const bool is_short_word = key.size() <= kQuotedBytes && IsPlainWord(key);
+  path_.insert(0, is_short_word ? "." + std::string(key) : "[" + QuoteBytes(key) + "]");
 }
 
 }  // namespace snakepit

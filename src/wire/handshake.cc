@@ -133,7 +133,7 @@ Result<Agreement> DecodeOfferReply(std::string_view payload, const Offer& offer)
   if (type == "protocol_selected") return SelectedAgreement(*json, offer, payload);
   if (type == "protocol_error") {
     return Fail(ErrorCode::kStartFailed, "the worker refused the handshake: " +
-                                             OneLine(json->TextAt("error", "it gave no reason")));
+                                             Printable(json->TextAt("error", "it gave no reason")));
   }
   return LegacyAgreement(Codec::kJson, offer, payload);
 }

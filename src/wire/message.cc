@@ -241,7 +241,7 @@ Error WorkerError(std::string_view code, std::string_view error_text) {
   error.code = code.empty()
                    ? LegacyErrorCode(error_text)
                    : WorkersCode(ErrorCodeFromName(code).value_or(ErrorCode::kHandlerFailed));
-  error.message = error_text.empty() ? std::string(kNoReason) : OneLine(error_text);
+  error.message = error_text.empty() ? std::string(kNoReason) : Printable(error_text);
   error.may_have_run = error.code != ErrorCode::kUnimplemented;
   return error;
 }

@@ -53,12 +53,16 @@ std::string Describe(const ExitStatus& status);
 
 struct Error {
   ErrorCode code = ErrorCode::kInternal;
-  std::string message;  // for people, without the code, in one line
+  // For people, without the code, in one line that is safe to show on a terminal: of what a worker
+  // said, the first 64 KiB ("… [123 bytes more]"), with control characters, and others that change
+  // how text looks, escaped (\n, \x1b, \u202e).
+  std::string message;
 
   // The detail, as far as it applies.
   int worker_id = -1;              // -1: no worker was involved
   std::optional<ExitStatus> exit;  // how the worker ended
-  std::string stderr_tail;         // the end of what the worker wrote to stderr, at most 4 KiB
+  std::string stderr_tail;         // the end of what the worker wrote to stderr, at most 4 KiB of
+                                   // UTF-8, nothing escaped
   bool may_have_run = false;       // whether the command may have been executed, wholly or in part
 
   // "WORKER_LOST: worker 2 (pid 77) ended by signal 9 (Killed)".

@@ -120,8 +120,12 @@ struct PoolOptions {
   // opens again.
   std::chrono::milliseconds breaker_cooldown{10'000};
   // What the pool has to tell, and each line that a worker writes to stderr. Called from the
-  // pool's own thread; must not call the pool, and should not block. What it throws is dropped.
+  // pool's own thread; must not call the pool, and should not block. What it throws is dropped. A
+  // text is one line of UTF-8, and safe to show on a terminal: control characters, and others that
+  // change how text looks, are escaped in it (\n, \x1b, \u202e).
   std::function<void(LogLevel, std::string_view)> log;
+  // The lines of workers are not escaped, for a log that does that itself or that is never shown.
+  bool raw_worker_lines = false;
 };
 
 // The states of a worker. src/core/lifecycle.h has the table of their transitions.
@@ -171,7 +175,7 @@ struct WorkerInfo {
 // What a worker says of itself. PROTOCOL.md 6.10.
 struct WorkerHealth {
   bool healthy = false;
-  std::string worker_id;  // as it calls itself
+  std::string worker_id;  // as it calls itself; this and `version` as Error::message: 256 bytes
   std::chrono::milliseconds uptime{0};
   int64_t total_requests = 0;  // calls that have ended, failed ones too
   int64_t total_errors = 0;
