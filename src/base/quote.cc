@@ -181,10 +181,10 @@ std::string PrintableJson(std::string json) {
 std::string BytesMore(size_t bytes) { return " [" + std::to_string(bytes) + " bytes more]"; }
 
 std::string CutText(std::string_view text, size_t max_bytes) {
-  const std::string_view kept = Utf8Prefix(text, max_bytes);
-  std::string cut(kept);
-  if (kept.size() < text.size()) cut += BytesMore(text.size() - kept.size());
-  return cut;
+  if (text.size() <= max_bytes) return std::string(text);
+  const size_t longest_mark = BytesMore(text.size()).size();
+  const std::string_view kept = Utf8Prefix(text, max_bytes - longest_mark);
+  return std::string(kept) + BytesMore(text.size() - kept.size());
 }
 
 std::string Excerpt(std::string_view text, size_t max_bytes) {

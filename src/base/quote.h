@@ -32,11 +32,12 @@ std::string Printable(std::string_view text);
 // A JSON text with the same characters escaped as JSON escapes them, \u202e: equal JSON.
 std::string PrintableJson(std::string json);
 
-// The beginning of the text, of max_bytes at most, and in place of the rest its size:
-// " [123 bytes more]". It is cut between characters.
+// The text, of max_bytes at most: of a longer one the beginning, cut between characters, and then
+// how much is missing, " [123 bytes more]". So it is cut once, however often this is called.
+// `max_bytes` is over 100.
 std::string CutText(std::string_view text, size_t max_bytes);
 
-// The mark of CutText.
+// That mark.
 std::string BytesMore(size_t bytes);
 
 // The text cut, and then safe to show.

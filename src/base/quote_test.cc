@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "src/base/utf8.h"
+
 namespace snakepit {
 namespace {
 
@@ -64,10 +66,26 @@ TEST(PrintableJsonTest, EscapesAsJsonDoes) {
 }
 
 TEST(CutTextTest, SaysHowMuchIsMissing) {
-  EXPECT_EQ(CutText("abc", 3), "abc");
-  EXPECT_EQ(CutText("abcdef", 3), "abc [3 bytes more]");
-  EXPECT_EQ(CutText("a€b", 3), "a [4 bytes more]");
-  EXPECT_EQ(Excerpt("\x1b[31m", 1), "\\x1b [4 bytes more]");
+  const std::string text(200, 'x');
+  EXPECT_EQ(CutText(text, 200), text);
+  EXPECT_EQ(CutText(text, 120), std::string(103, 'x') + " [97 bytes more]");
+  EXPECT_EQ(Excerpt("\x1b" + text, 120), "\\x1b" + std::string(102, 'x') + " [98 bytes more]");
+}
+
+TEST(CutTextTest, CutsBetweenCharacters) {
+  for (int before = 0; before < 4; ++before) {
+    std::string text(before, 'x');
+    for (int i = 0; i < 100; ++i) text += "😀";
+    const std::string cut = CutText(text, 150);
+    EXPECT_LE(cut.size(), 150u);
+    EXPECT_GT(cut.size(), 145u);
+    EXPECT_EQ(RepairUtf8(cut), cut);
+  }
+}
+
+TEST(CutTextTest, WhatIsCutIsNotCutAgain) {
+  const std::string once = CutText(std::string(100'000, 'x'), 1000);
+  EXPECT_EQ(CutText(once, 1000), once);
 }
 
 constexpr char kSecret[] = "0123456789abcdef0f1e2d3c4b5a69788796a5b4c3d2e1f00123456789abcdeA";

@@ -4,39 +4,13 @@
 #include <string>
 #include <utility>
 
+#include "src/base/quote.h"
+#include "src/base/utf8.h"
+
 namespace snakepit {
 namespace {
 
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
-
 bool IsContinuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
-
-// The length of the well-formed UTF-8 sequence at the start of `text`, or 0.
-size_t SequenceLength(std::string_view text) {
-  const auto at = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = at(0);
-  if (first < 0x80) return 1;
-  const size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-  if (first < 0xC2 || first > 0xF4 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if (!IsContinuation(text[i])) return 0;
-  }
-  // Overlong forms, surrogates, and over U+10FFFF.
-  const bool refused = (first == 0xE0 && at(1) < 0xA0) || (first == 0xED && at(1) > 0x9F) ||
-                       (first == 0xF0 && at(1) < 0x90) || (first == 0xF4 && at(1) > 0x8F);
-  return refused ? 0 : length;
-}
-
-std::string ToValidUtf8(std::string_view text) {
-  std::string valid;
-  valid.reserve(text.size());
-  while (!text.empty()) {
-    const size_t length = SequenceLength(text);
-    valid += length == 0 ? kReplacement : text.substr(0, length);
-    text.remove_prefix(std::max<size_t>(length, 1));
-  }
-  return valid;
-}
 
 // Without the rest of a sequence that begins before the text.
 std::string_view WithoutLeadingContinuation(std::string_view text) {
@@ -102,7 +76,7 @@ void OutputTail::Finish() {
 
 std::string OutputTail::Text() const {
   const std::string_view end = WithoutTrailingNewlines(tail_);
-  std::string text = ToValidUtf8(CutToLineStart(end, limits_.tail_bytes, tail_is_cut_));
+  std::string text = RepairUtf8(CutToLineStart(end, limits_.tail_bytes, tail_is_cut_));
   // The marks of what was not valid may have made it longer.
   if (text.size() > limits_.tail_bytes) {
     text = CutToLineStart(text, limits_.tail_bytes, true);
@@ -141,10 +115,10 @@ void OutputTail::EmitLine() {
   if (line_dropped_ > 0) {
     line = WithoutTrailingBeginning(line);
     const size_t dropped = line_dropped_ + (line_.size() - line.size());
-    on_line_(ToValidUtf8(line) + " [" + std::to_string(dropped) + " bytes more]");
+    on_line_(RepairUtf8(line) + BytesMore(dropped));
   } else {
     if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-    on_line_(ToValidUtf8(line));
+    on_line_(RepairUtf8(line));
   }
   line_.clear();
   line_dropped_ = 0;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "src/base/quote.h"
+
 namespace snakepit {
 
 Error MayHaveRun(Error error) {
@@ -11,7 +13,7 @@ Error MayHaveRun(Error error) {
 
 CallOutcome<Value> DeadlinePassed(const CallRequest& request) {
   Error error{.code = ErrorCode::kDeadlineExceeded,
-              .message = "the worker did not answer \"" + std::string(request.command) +
+              .message = "the worker did not answer \"" + Excerpt(request.command, kMostNameBytes) +
                          "\" before the deadline of the call"};
   return {Fail(MayHaveRun(std::move(error))), AfterCall::kUnusable};
 }
@@ -27,8 +29,9 @@ Error NotBegun() {
 }
 
 Error GivenUp(const CallRequest& request) {
-  return MayHaveRun({.code = ErrorCode::kCancelled,
-                     .message = "the caller gave \"" + std::string(request.command) + "\" up"});
+  return MayHaveRun(
+      {.code = ErrorCode::kCancelled,
+       .message = "the caller gave \"" + Excerpt(request.command, kMostNameBytes) + "\" up"});
 }
 
 Error StreamGivenUp() {

@@ -4,6 +4,7 @@
 #include <new>
 #include <stop_token>
 
+#include "src/base/quote.h"
 #include "src/value/json.h"
 
 namespace snakepit {
@@ -226,6 +227,7 @@ AfterCall StdioConnection::AbandonLocked(uint64_t id, std::function<void(AfterCa
   }
   InFlight& call = found->second;
   if (call.waiter != nullptr) ++for_io_;
+  ++unawaited_;
   call.waiter = nullptr;
   call.async = nullptr;
   call.released = std::move(released);
@@ -277,14 +279,19 @@ StdioConnection::Waiter* StdioConnection::WaitingThreadLocked() const {
 
 // What has come, as far as its reader decodes it.
 StdioConnection::Mail StdioConnection::Open(std::string_view payload) {
-  if (payload.size() <= kLargeMessage) {
-    return {.reply = DecodeReply(agreement_.codec, agreement_.version, payload, limits_),
-            .payload_bytes = payload.size()};
-  }
+  const auto whole = [&] {
+    return DecodeReply(agreement_.codec, agreement_.version, payload, limits_);
+  };
+  const bool is_large = payload.size() > kLargeMessage;
+  if (!is_large && unawaited_ == 0) return {.reply = whole(), .payload_bytes = payload.size()};
   Mail mail{.reply = DecodeReplyWithoutValue(agreement_.codec, agreement_.version, payload,
                                              limits_.max_bytes),
             .payload_bytes = payload.size()};
-  if (!mail.reply || !mail.reply->has_value) return mail;
+  if (!mail.reply || !mail.reply->has_value || !IsAwaited(*mail.reply)) return mail;
+  if (!is_large) {
+    mail.reply = whole();
+    return mail;
+  }
   try {
     mail.large = channel_->Take(payload);
   } catch (const std::bad_alloc&) {
@@ -293,6 +300,14 @@ StdioConnection::Mail StdioConnection::Open(std::string_view payload) {
     mail.reply->error = MayHaveRun(OutOfMemory(payload.size()));
   }
   return mail;
+}
+
+// Whether its value is of use: to a call, or, as it has no id, to say what was sent.
+bool StdioConnection::IsAwaited(const Reply& reply) {
+  if (!reply.id) return true;
+  std::lock_guard lock(mutex_);
+  const auto call = in_flight_.find(static_cast<uint64_t>(*reply.id));
+  return call != in_flight_.end() && call->second.is_awaited();
 }
 
 // The whole of a large reply, for its call.
@@ -329,7 +344,10 @@ void StdioConnection::Deliver(Mail mail) {
   if (found != in_flight_.end()) {
     return DeliverTo(found, std::move(mail));
   }
-  if (*reply->id > 0 && id <= last_id_) return;  // late: PROTOCOL.md 2.6.4
+  if (*reply->id > 0 && id <= last_id_) {  // late: PROTOCOL.md 2.6.4
+    if (!std::exchange(sends_unawaited_, true)) ++unawaited_;
+    return;
+  }
   out_of_step("sent a reply to call " + std::to_string(*reply->id) + ", which was not made");
 }
 
@@ -364,6 +382,7 @@ void StdioConnection::DeliverTo(Calls::iterator call, Mail mail) {
     PostCallback(std::move(async.done), async.call.TakeOutcome());
     EraseLocked(call);
   } else if (is_last) {
+    --unawaited_;
     PostCallback(std::move(found.released), AfterCall::kUsable);
     EraseLocked(call);
   }
@@ -371,6 +390,7 @@ void StdioConnection::DeliverTo(Calls::iterator call, Mail mail) {
 
 // The connection is over: nobody gets anything any more.
 void StdioConnection::FailAllLocked(Error error, AfterCall after) {
+  error.message = CutText(error.message, kMostSharedTextBytes);  // each call gets a copy
   const uint64_t sent = channel_->sent();
   Calls calls;
   calls.swap(in_flight_);

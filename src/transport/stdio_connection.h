@@ -40,7 +40,8 @@ namespace snakepit {
 // that were given up. The reader hands the others what is theirs, and passes its role on when it
 // has what it wanted. So a thread that is alone does its own I/O, without a hop. Of a large reply a
 // reader decodes no more than whom it is for; the value is decoded without the role, by the thread
-// that waits for it, or else apart, and no longer than until the deadline of the call.
+// that waits for it, or else apart, and no longer than until the deadline of the call. So it is
+// with any reply while a call is given up: what nobody waits for is not decoded.
 class StdioConnection : public Connection, public std::enable_shared_from_this<StdioConnection> {
  public:
   StdioConnection(asio::io_context& io, std::shared_ptr<FrameChannel> channel,
@@ -137,6 +138,8 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
     std::unique_ptr<AsyncCall> async;
     std::function<void(AfterCall)> released = {};
     SteadyTime deadline = {};  // unless a thread waits
+
+    bool is_awaited() const { return waiter != nullptr || async != nullptr; }
   };
   using Calls = std::unordered_map<uint64_t, InFlight>;
 
@@ -174,6 +177,7 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
   // --- Any reader --------------------------------------------------------------------------------
 
   Mail Open(std::string_view payload);
+  bool IsAwaited(const Reply& reply);
   Result<Reply> Decode(const TakenPayload& payload, const CallRequest& request) const;
   void Deliver(Mail mail);
   void DeliverTo(Calls::iterator call, Mail mail);
@@ -238,11 +242,15 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
   Agreement agreement_;
   std::atomic<uint64_t> last_id_ = 0;
   std::atomic<uint64_t> replies_ = 0;  // all that have come
+  // Replies that nobody waits for: calls that were given up, and whose end has not come; and one
+  // more once a reply came that none of these was to have.
+  std::atomic<int> unawaited_ = 0;
   std::atomic<bool> woken_ = false;
   AdaptiveWait wait_;  // only used by a thread that reads
 
   std::mutex mutex_;
   Calls in_flight_;
+  bool sends_unawaited_ = false;  // a reply came for a call that had ended
   Reader reader_ = Reader::kNobody;
   Waiter* reader_thread_ = nullptr;
   bool io_in_turn_ = false;  // the io_context's thread is reading just now

@@ -1,6 +1,7 @@
 // StdioConnection: what the io_context's thread does.
 #include <exception>
 
+#include "src/base/quote.h"
 #include "src/transport/stdio_connection.h"
 #include "src/value/json.h"
 
@@ -25,12 +26,12 @@ Result<WorkerHealth> HealthOf(const Value& value) {
     return found == nullptr ? 0 : *found;
   };
   return WorkerHealth{.healthy = *healthy->get_if<bool>(),
-                      .worker_id = std::string(value.TextAt("worker_id")),
+                      .worker_id = Excerpt(value.TextAt("worker_id"), kMostNameBytes),
                       .uptime = std::chrono::milliseconds(number("uptime_ms")),
                       .total_requests = number("total_requests"),
                       .total_errors = number("total_errors"),
                       .calls_in_flight = static_cast<int>(number("calls_in_flight")),
-                      .version = std::string(value.TextAt("version"))};
+                      .version = Excerpt(value.TextAt("version"), kMostNameBytes)};
 }
 
 }  // namespace

@@ -230,6 +230,10 @@ class Converter {
   DecodeBudget& budget_;
 };
 
+bool IsListOrMap(simdjson::dom::element element) {
+  return element.is_array() || element.is_object();
+}
+
 tl::unexpected<Error> InvalidJson(std::string_view what, std::string_view json) {
   return Fail(ErrorCode::kInvalidArgument,
               "invalid JSON: " + std::string(what) + ", in " + QuoteBytes(json));
@@ -282,7 +286,14 @@ Result<void> DecodeJsonMembers(std::string_view json, JsonDialect dialect,
       if (member == nullptr) continue;
       Value& value = member->value.emplace();
       const bool is_value = member->kind == Member::Kind::kValue;
-      if (is_value && values == Values::kPassedOver) continue;
+      if (values == Values::kPassedOver && (is_value || IsListOrMap(element))) {
+        if (!is_value) value = Value::Array();
+        continue;
+      }
+      if (member->kind == Member::Kind::kText && element.is_string()) {
+        value = CutText(element.get_string().value_unsafe(), kMostErrorTextBytes);
+        continue;
+      }
       Converter converter(kMaxNesting, is_value ? dialect : JsonDialect::kPlain, &budget);
       if (converter.Convert(element, &value)) continue;
       member->value.reset();

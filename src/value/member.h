@@ -15,6 +15,7 @@ namespace snakepit {
 struct Member {
   enum class Kind {
     kField,  // a part of the message
+    kText,   // a part of it that is for people: a long text is cut to kMostErrorTextBytes (CutText)
     kValue,  // a value of PROTOCOL.md 0.6: `args`, `result` or `chunk`
   };
 
@@ -32,8 +33,9 @@ struct Member {
 // What becomes of the members of Kind::kValue.
 enum class Values {
   kDecoded,
-  // They are null where they are there: what the message is for can be told quickly from what is
-  // left. Members that nobody asked for are passed over, too.
+  // They are null where they are there: what the message is for can be told quickly, and in little
+  // memory, from what is left. Members that nobody asked for are passed over, too, and other
+  // members, none of which is a list or a map, are an empty list where they are one.
   kPassedOver,
 };
 

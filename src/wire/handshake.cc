@@ -82,7 +82,7 @@ Result<Agreement> SelectedAgreement(const Value& reply, const Offer& offer,
   Agreement agreement;
   agreement.codec = *codec;
   agreement.version = *version;
-  agreement.worker_id = reply.TextAt("worker_id");
+  agreement.worker_id = Excerpt(reply.TextAt("worker_id"), kMostNameBytes);
   agreement.max_frame_bytes = offer.max_frame_bytes;
   if (agreement.version < 2) return agreement;
   agreement.stream = ListsFeature(reply, "stream");
@@ -132,8 +132,9 @@ Result<Agreement> DecodeOfferReply(std::string_view payload, const Offer& offer)
   const std::string_view type = json->TextAt("type");
   if (type == "protocol_selected") return SelectedAgreement(*json, offer, payload);
   if (type == "protocol_error") {
-    return Fail(ErrorCode::kStartFailed, "the worker refused the handshake: " +
-                                             Printable(json->TextAt("error", "it gave no reason")));
+    return Fail(ErrorCode::kStartFailed,
+                "the worker refused the handshake: " +
+                    Excerpt(json->TextAt("error", "it gave no reason"), kMostErrorTextBytes));
   }
   return LegacyAgreement(Codec::kJson, offer, payload);
 }

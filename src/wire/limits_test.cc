@@ -9,9 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "src/base/quote.h"
 #include "src/value/decode_budget.h"
 #include "src/value/encode_limits.h"
 #include "src/value/memory.h"
+#include "src/value/utf8.h"
 #include "src/value/value_gen.h"
 #include "src/wire/codec.h"
 #include "src/wire/frame.h"
@@ -268,6 +270,49 @@ TEST(ReplyLimitsTest, WithoutItsValueAReplyIsWhatItIs) {
     EXPECT_EQ(chunk->kind, Reply::Kind::kChunk);
     EXPECT_EQ(chunk->chunk_index, 3);
     EXPECT_TRUE(chunk->has_value && !chunk->final);
+  }
+}
+
+// What is for people is cut while it is decoded, and marked; what is for programs is not.
+TEST(ReplyLimitsTest, ALongErrorTextIsCutBetweenCharactersAndMarked) {
+  constexpr size_t kCharacters = 100'000;
+  std::string text = "ValueError: ";
+  for (size_t i = 0; i < kCharacters; ++i) text += "\u20ac";
+  for (const Codec codec : kCodecs) {
+    for (const bool stream : {false, true}) {
+      Value::Map message = {{"id", 7}, {"success", false}, {"error", text}, {"code", text}};
+      if (stream) message.merge(Value::Map{{"type", "chunk"}, {"index", 0}, {"final", true}});
+      // Ten times the limit of the text, and not enough for the whole of it.
+      const DecodeLimits limits{.max_bytes = 2 * kMostErrorTextBytes + 1000};
+      const auto reply = DecodeReply(codec, 2, Encoded(codec, std::move(message)), limits);
+      ASSERT_TRUE(reply) << reply.error().ToString();
+      ASSERT_EQ(reply->kind, Reply::Kind::kError);
+      EXPECT_EQ(reply->error.code, ErrorCode::kHandlerFailed);
+      const std::string& cut = reply->error.message;
+      EXPECT_LE(cut.size(), kMostErrorTextBytes);
+      EXPECT_GT(cut.size(), kMostErrorTextBytes - 100);
+      EXPECT_TRUE(IsUtf8(cut));
+      EXPECT_TRUE(cut.starts_with("ValueError: \u20ac"));
+      const size_t kept = cut.find(" [");
+      EXPECT_EQ(cut.substr(kept), BytesMore(text.size() - kept));
+    }
+    const std::string whole(kMostErrorTextBytes, 'x');
+    const auto reply = DecodeReply(
+        codec, 1, Encoded(codec, Value::Map{{"id", 7}, {"success", false}, {"error", whole}}));
+    ASSERT_TRUE(reply);
+    EXPECT_EQ(reply->error.message, whole);
+  }
+}
+
+TEST(ReplyLimitsTest, WithoutItsValueAReplyTakesLittleWhateverItsMembersAre) {
+  for (const Codec codec : kCodecs) {
+    for (const char* member : {"id", "type", "code", "index", "other"}) {
+      Value::Map message = {{"success", true}, {"result", 1}, {"id", 7}};
+      message[member] = Value::Array(1000, Value(Value::Map()));
+      const auto reply = DecodeReplyWithoutValue(codec, 2, Encoded(codec, message), 1000);
+      EXPECT_TRUE(reply || reply.error().code == ErrorCode::kProtocolError)
+          << member << ": " << reply.error().ToString();
+    }
   }
 }
 

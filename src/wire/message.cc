@@ -154,11 +154,16 @@ class ReplyReader {
   std::string_view payload_;
   // In the order of Name.
   Member members_[10] = {
-      {"id"},          {"type"},
-      {"success"},     {"result", Member::Kind::kValue},
-      {"error"},       {"code"},
-      {"did_not_run"}, {"index"},
-      {"final"},       {"chunk", Member::Kind::kValue},
+      {"id"},
+      {"type", Member::Kind::kText},
+      {"success"},
+      {"result", Member::Kind::kValue},
+      {"error", Member::Kind::kText},
+      {"code", Member::Kind::kText},
+      {"did_not_run"},
+      {"index"},
+      {"final"},
+      {"chunk", Member::Kind::kValue},
   };
   Reply reply_;
 };
@@ -241,7 +246,8 @@ Error WorkerError(std::string_view code, std::string_view error_text) {
   error.code = code.empty()
                    ? LegacyErrorCode(error_text)
                    : WorkersCode(ErrorCodeFromName(code).value_or(ErrorCode::kHandlerFailed));
-  error.message = error_text.empty() ? std::string(kNoReason) : Printable(error_text);
+  error.message =
+      error_text.empty() ? std::string(kNoReason) : Excerpt(error_text, kMostErrorTextBytes);
   error.may_have_run = error.code != ErrorCode::kUnimplemented;
   return error;
 }

@@ -309,7 +309,7 @@ class Decoder {
       *out = text;
       return true;
     }
-    if ((type >= 0x80 && type < 0xa0) || (type >= kArray16 && type <= kMap32)) return NoKey(start);
+    if (IsListOrMap(type)) return NoKey(start);
     Value key;
     if (!DecodeValue(max_nesting_, &key)) return false;
     if (auto* text = key.get_if<std::string>()) {
@@ -365,15 +365,43 @@ class Decoder {
     std::string key;
     if (!DecodeKey(&key)) return false;
     Member* const member = FindMember(members, key);
-    const bool is_field = member != nullptr && member->kind == Member::Kind::kField;
     Value value;
-    if (values == Values::kDecoded || is_field) {
-      if (!budget_.Take(sizeof value) || !DecodeValue(0, &value)) return false;
-    } else if (!PassOver()) {
-      return false;
-    }
+    if (!DecodeMemberValue(member, values, &value)) return false;
     if (member != nullptr) member->value = std::move(value);
     return true;
+  }
+
+  // `member` is null when nobody asked for it.
+  bool DecodeMemberValue(const Member* member, Values values, Value* out) {
+    const bool is_field = member != nullptr && member->kind != Member::Kind::kValue;
+    const auto type = static_cast<unsigned char>(Remaining() > 0 ? bytes_[at_] : kNil);
+    if (values == Values::kPassedOver && (!is_field || IsListOrMap(type))) {
+      if (is_field) *out = Value::Array();
+      return PassOver();
+    }
+    if (!budget_.Take(sizeof *out)) return false;
+    return (is_field && member->kind == Member::Kind::kText && DecodeLongText(type, out)) ||
+           DecodeValue(0, out);
+  }
+
+  // Of a text that is over the limit of Member::Kind::kText, the beginning; false when what comes
+  // is none, and then nothing is taken.
+  bool DecodeLongText(unsigned char type, Value* out) {
+    if (type != kStr16 && type != kStr32) return false;
+    const size_t start = at_++;
+    size_t length = 0;
+    std::string_view text;
+    if ((type == kStr16 ? TakeLength<uint16_t>(&length) : TakeLength<uint32_t>(&length)) &&
+        length > kMostErrorTextBytes && TakeBytes(length, &text) && IsUtf8(text)) {
+      *out = CutText(text, kMostErrorTextBytes);
+      return true;
+    }
+    at_ = start;
+    return false;
+  }
+
+  static bool IsListOrMap(unsigned char type) {
+    return (type >= 0x80 && type < 0xa0) || (type >= kArray16 && type <= kMap32);
   }
 
   // Passes over one object, and looks only at how long it is.
