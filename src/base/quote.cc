@@ -150,9 +150,11 @@ std::string HexBytes(std::string_view bytes) {
 }
 
 std::string Printable(std::string_view text) {
-  return WithEscapes(text, FindUnsafe(text, 0), [text](const Found& found, std::string* out) {
-    if (!found.character || *found.character < 0x80) {
-      AppendEscaped(static_cast<unsigned char>(text[found.at]), out);
+  return WithEscapes(text, FindUnsafe(text, 0), [](const Found& found, std::string* out) {
+    if (!found.character) {
+      *out += "\uFFFD";
+    } else if (*found.character < 0x80) {
+      AppendEscaped(static_cast<unsigned char>(*found.character), out);
     } else if (*found.character <= 0xffff) {
       *out += "\\u";
       AppendHex(*found.character, 4, out);

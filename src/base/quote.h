@@ -25,8 +25,8 @@ std::string HexBytes(std::string_view bytes);
 
 // The text, safe to show: one line of valid UTF-8 in which each character is seen. Escaped is what
 // a terminal obeys (ESC, CSI and the other controls), what ends a line (\n, U+2028), what turns the
-// direction of the text around (U+202E), and what takes no room (U+200B): as \n, \x1b or \u202e;
-// and a byte that is not UTF-8 as \xff. What is safe already stays as it is.
+// direction of the text around (U+202E), and what takes no room (U+200B): as \n, \x1b or \u202e. A
+// byte that is not UTF-8 becomes U+FFFD. What is safe already stays as it is.
 std::string Printable(std::string_view text);
 
 // A JSON text with the same characters escaped as JSON escapes them, \u202e: equal JSON.

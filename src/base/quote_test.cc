@@ -50,8 +50,8 @@ TEST(PrintableTest, KeepsAllElse) {
   }
 }
 
-TEST(PrintableTest, BytesThatAreNoUtf8AreEscaped) {
-  EXPECT_EQ(Printable("a\xff\xe2\x82z\xc0\x80"), "a\\xff\\xe2\\x82z\\xc0\\x80");
+TEST(PrintableTest, BytesThatAreNoUtf8AreReplaced) {
+  EXPECT_EQ(Printable("a\xff\xe2\x82z"), "a\uFFFD\uFFFD\uFFFDz");
 }
 
 TEST(PrintableTest, WhatIsSafeStaysAsItIs) {

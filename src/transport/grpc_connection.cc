@@ -9,6 +9,7 @@
 #include <stop_token>
 #include <utility>
 
+#include "src/base/quote.h"
 #include "src/transport/abandoned_calls.h"
 #include "src/transport/apart.h"
 #include "src/transport/grpc_link.h"
@@ -361,14 +362,14 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     const HealthResponse& response = reply.message;
     return WorkerHealth{
         .healthy = response.healthy(),
-        .worker_id = response.worker_id(),
+        .worker_id = Excerpt(response.worker_id(), kMostNameBytes),
         .uptime = std::chrono::milliseconds(response.uptime_ms()),
         .total_requests = response.total_requests(),
         .total_errors = response.total_errors(),
         // A worker of version 1 does not say.
         .calls_in_flight =
             agreement_.version == 1 ? link_->calls().size() : response.active_request_ids_size(),
-        .version = response.version(),
+        .version = Excerpt(response.version(), kMostNameBytes),
     };
   }
 
@@ -445,7 +446,8 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
       case grpc::StatusCode::UNAVAILABLE:
         if (!is_loss) break;
         return ready_(Fail(ErrorCode::kWorkerLost,
-                           "the worker closed its connection (" + status.error_message() + ")"));
+                           "the worker closed its connection (" +
+                               Excerpt(status.error_message(), kMostErrorTextBytes) + ")"));
       default:
         break;
     }

@@ -8,7 +8,6 @@
 
 #include "src/base/quote.h"
 #include "src/transport/grpc_link.h"
-#include "src/value/utf8.h"
 #include "src/wire/message.h"
 #include "src/wire/msgpack.h"
 #include "src/wire/proto_map.h"
@@ -42,7 +41,7 @@ bool ContainsAny(std::string_view text, std::span<const std::string_view> phrase
 
 // Fit for an error message.
 std::string TextOf(const grpc::Status& status) {
-  return Printable(status.error_message());
+  return Excerpt(status.error_message(), kMostErrorTextBytes);
 }
 
 // Of a status that a handler ended with.
@@ -141,7 +140,8 @@ InfoRequest MakeInfoRequest(size_t max_message_bytes) {
 }
 
 Result<Agreement> AgreementFrom(const InfoResponse& response, size_t max_message_bytes) {
-  Agreement agreement{.max_frame_bytes = max_message_bytes, .worker_id = response.worker_id()};
+  Agreement agreement{.max_frame_bytes = max_message_bytes,
+                      .worker_id = Excerpt(response.worker_id(), kMostNameBytes)};
   const int32_t version = response.protocol_version();
   if (version < 0 || version > kProtocolVersion) {
     return ProtocolError("GetInfo: the worker speaks version " + std::to_string(version) +

@@ -15,13 +15,7 @@ using google::protobuf::UnknownField;
 using google::protobuf::UnknownFieldSet;
 using RpcType = grpc::internal::RpcMethod::RpcType;
 
-// Of a text that is shown.
-constexpr size_t kShownBytes = 1000;
-
-std::string Shown(std::string_view text) {
-  return '"' + Printable(text.substr(0, kShownBytes)) + '"' +
-         (text.size() > kShownBytes ? "…" : "");
-}
+std::string Shown(std::string_view text) { return '"' + Excerpt(text, kMostSharedTextBytes) + '"'; }
 
 // Empty: nothing. `path` leads to the message, and ends with a dot unless it is empty.
 std::string FaultIn(const google::protobuf::Descriptor& type, std::string_view bytes,

@@ -190,8 +190,12 @@ TEST_F(GrpcStatusTest, ATextThatSaysNothingSaysWhatWould) {
 }
 
 TEST_F(GrpcStatusTest, ATextFitsIntoOneLine) {
-  ExpectHandlerFailed(Connect(), Status(Code::UNKNOWN, "boom 50% ünï\nline2"),
+  Connection& connection = Connect();
+  ExpectHandlerFailed(connection, Status(Code::UNKNOWN, "boom 50% ünï\nline2"),
                       "boom 50% ünï\\nline2");
+  // What a terminal would obey, or show otherwise than it is.
+  ExpectHandlerFailed(connection, Status(Code::UNKNOWN, "a\u009b2J\u202eb\x1b[1A\u2028"),
+                      "a\\u009b2J\\u202eb\\x1b[1A\\u2028");
 }
 
 TEST_F(GrpcStatusTest, AStatusHarmsNoOtherCall) {
@@ -217,8 +221,11 @@ TEST_F(GrpcStatusTest, AStatusHarmsNoOtherCall) {
   for (std::thread& other : others) other.join();
 }
 
-TEST_F(GrpcStatusTest, ATextUpToTheLimitArrivesWhole) {
-  ExpectHandlerFailed(Connect(), LongStatus(Code::UNKNOWN, 900'000), std::string(900'000, 'x'));
+TEST_F(GrpcStatusTest, ATextUpToTheLimitArrivesWholeAndALongerOneIsCut) {
+  Connection& connection = Connect();
+  ExpectHandlerFailed(connection, LongStatus(Code::UNKNOWN, 65'536), std::string(65'536, 'x'));
+  ExpectHandlerFailed(connection, LongStatus(Code::UNKNOWN, 900'000),
+                      std::string(65'516, 'x') + " [834484 bytes more]");
 }
 
 TEST_F(GrpcStatusTest, LargeMetadataBesideAResultDoNotCostIt) {

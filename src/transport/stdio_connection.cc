@@ -344,11 +344,18 @@ void StdioConnection::Deliver(Mail mail) {
   if (found != in_flight_.end()) {
     return DeliverTo(found, std::move(mail));
   }
-  if (*reply->id > 0 && id <= last_id_) {  // late: PROTOCOL.md 2.6.4
-    if (!std::exchange(sends_unawaited_, true)) ++unawaited_;
-    return;
-  }
+  if (*reply->id > 0 && id <= last_id_) return IgnoreLocked(*reply);
   out_of_step("sent a reply to call " + std::to_string(*reply->id) + ", which was not made");
+}
+
+// A late reply: PROTOCOL.md 2.6.4.
+void StdioConnection::IgnoreLocked(const Reply& reply) {
+  if (overdue_ == 0) {
+    if (!std::exchange(sends_unasked_, true)) ++unawaited_;
+  } else if (reply.final) {
+    --overdue_;
+    --unawaited_;
+  }
 }
 
 void StdioConnection::DeliverTo(Calls::iterator call, Mail mail) {

@@ -180,6 +180,7 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
   bool IsAwaited(const Reply& reply);
   Result<Reply> Decode(const TakenPayload& payload, const CallRequest& request) const;
   void Deliver(Mail mail);
+  void IgnoreLocked(const Reply& reply);
   void DeliverTo(Calls::iterator call, Mail mail);
   void FailAllLocked(Error error, AfterCall after);
   void EraseLocked(Calls::iterator call);
@@ -242,15 +243,16 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
   Agreement agreement_;
   std::atomic<uint64_t> last_id_ = 0;
   std::atomic<uint64_t> replies_ = 0;  // all that have come
-  // Replies that nobody waits for: calls that were given up, and whose end has not come; and one
-  // more once a reply came that none of these was to have.
+  // Over 0 as long as a reply may come that nobody waits for: calls that were given up and whose
+  // last message has not come, and one more for sends_unasked_.
   std::atomic<int> unawaited_ = 0;
   std::atomic<bool> woken_ = false;
   AdaptiveWait wait_;  // only used by a thread that reads
 
   std::mutex mutex_;
   Calls in_flight_;
-  bool sends_unawaited_ = false;  // a reply came for a call that had ended
+  int overdue_ = 0;             // of unawaited_: calls that are not in flight any more
+  bool sends_unasked_ = false;  // a reply came to a call that had had its last message
   Reader reader_ = Reader::kNobody;
   Waiter* reader_thread_ = nullptr;
   bool io_in_turn_ = false;  // the io_context's thread is reading just now

@@ -150,6 +150,8 @@ void StdioConnection::GiveUpAsyncLocked(uint64_t id, Error error) {
     deadlines_.erase({found->second.deadline, id});
     after = AbandonLocked(id, async->request.released);
   } else {
+    ++unawaited_;
+    ++overdue_;
     EraseLocked(found);
   }
   PostCallback(std::move(async->done), CallOutcome<Value>{Fail(std::move(error)), after});
@@ -198,6 +200,7 @@ void StdioConnection::ExpireLocked(SteadyTime now) {
     } else {
       // It was given up, and the worker has not ended it within the grace.
       PostCallback(std::move(call->second.released), AfterCall::kOverran);
+      ++overdue_;
       EraseLocked(call);
     }
   }

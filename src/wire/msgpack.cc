@@ -374,7 +374,7 @@ class Decoder {
   // `member` is null when nobody asked for it.
   bool DecodeMemberValue(const Member* member, Values values, Value* out) {
     const bool is_field = member != nullptr && member->kind != Member::Kind::kValue;
-    const auto type = static_cast<unsigned char>(Remaining() > 0 ? bytes_[at_] : kNil);
+    const auto type = static_cast<unsigned char>(Remaining() > 0 ? bytes_[at_] : '\0');
     if (values == Values::kPassedOver && (!is_field || IsListOrMap(type))) {
       if (is_field) *out = Value::Array();
       return PassOver();
