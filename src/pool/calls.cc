@@ -6,6 +6,7 @@
 #include <exception>
 #include <utility>
 
+#include "src/base/quote.h"
 #include "src/pool/options.h"
 #include "src/pool/pool_impl.h"
 #include "src/value/json.h"
@@ -155,7 +156,7 @@ void Pool::Impl::ReportLocked(CallId id, AfterCall after, const Error* error) {
   if (after == AfterCall::kUnusable && error != nullptr) {
     const auto call = calls_.find(id);
     if (call != calls_.end() && !error->message.empty()) {
-      call->second->process->fault = error->message;
+      call->second->process->fault = CutText(error->message, kMostSharedTextBytes);
     }
   }
   if (after == AfterCall::kUnsent) report = CallReport::kUnsent;
@@ -167,12 +168,16 @@ void Pool::Impl::ReportLocked(CallId id, AfterCall after, const Error* error) {
   ApplyLocked();
 }
 
-// A worker that is ending refused the call: PROTOCOL.md 1.4.8.
+// Makes of a failure what the caller is told. Its text is without the token that the worker may
+// have put there; and where a worker that is ending refused the call (PROTOCOL.md 1.4.8), it is
+// lost.
 template <typename T>
-void Pool::Impl::MakeLossOfRefusal(const CallRequest& request, const Process& process,
-                                   CallOutcome<T>* outcome) const {
-  if (outcome->result || outcome->after != AfterCall::kUsable) return;
-  if (!IsRefusedAsEnding(outcome->result.error(), request)) return;
+void Pool::Impl::ReviseFailure(const CallRequest& request, const Process& process,
+                               CallOutcome<T>* outcome) const {
+  if (outcome->result) return;
+  Error& error = outcome->result.error();
+  error.message = HideSecret(std::move(error.message), process.secret);
+  if (outcome->after != AfterCall::kUsable || !IsRefusedAsEnding(error, request)) return;
   *outcome = {
       Fail(ErrorCode::kWorkerLost, Prefix() + NameOf(process) +
                                        " is ending, though the pool had not asked it to: it "
@@ -247,7 +252,7 @@ Result<T> Pool::Impl::RunSubmitted(std::unique_lock<std::mutex>& lock, PendingCa
     } catch (const std::exception& error) {
       outcome = Thrown<T>(error);
     }
-    MakeLossOfRefusal(request, *call.process, &outcome);
+    ReviseFailure(request, *call.process, &outcome);
     result = std::move(outcome.result);
     lock.lock();
     if (outcome.after != AfterCall::kAbandoned) {
@@ -362,7 +367,7 @@ void Pool::Impl::StartAsync(AsyncCall* call) {
 
 // On the io_context's thread.
 void Pool::Impl::OnAsyncOutcome(AsyncCall* call, CallOutcome<Value> outcome) {
-  MakeLossOfRefusal(call->request, *call->pending.process, &outcome);
+  ReviseFailure(call->request, *call->pending.process, &outcome);
   const bool lost = outcome.after == AfterCall::kLost;
   if (lost) call->lost = std::move(outcome.result.error());
   {
@@ -441,9 +446,14 @@ std::string Pool::Impl::QueueStateLocked() const {
     }
   }
   if (last_start_error_ && !core_.AllReady()) {
-    text += "; the last start that failed: " + last_start_error_->message;
+    text += "; the last start that failed: " + LastStartErrorLocked();
   }
   return text;
+}
+
+// Each call that waits may get a copy.
+std::string Pool::Impl::LastStartErrorLocked() const {
+  return CutText(last_start_error_->message, kMostSharedTextBytes);
 }
 
 std::string Pool::Impl::BreakerTextLocked() const {
@@ -459,7 +469,7 @@ std::string Pool::Impl::BreakerTextLocked() const {
     text += "; one is tried in " + Milliseconds(std::max(*breaker.timer() - steady_clock::now(),
                                                          steady_clock::duration(0)));
   }
-  if (last_start_error_) text += "; the last start that failed: " + last_start_error_->message;
+  if (last_start_error_) text += "; the last start that failed: " + LastStartErrorLocked();
   return text;
 }
 

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "src/base/blocked_signals.h"
+#include "src/base/quote.h"
 #include "src/pool/options.h"
 #include "src/process/proc_figures.h"
 
@@ -251,8 +252,17 @@ Result<WorkerHealth> Pool::Impl::CheckHealth(int worker_id, std::chrono::millise
       error.worker_id = worker_id;
       return Fail(std::move(error));
     }
-    asio::post(io_, [connection = FindLocked(worker.process)->connection, deadline, promise] {
-      connection->CheckHealth(deadline, [promise](Result<WorkerHealth> result) {
+    asio::post(io_, [process = FindLocked(worker.process), deadline, promise] {
+      process->connection->CheckHealth(deadline, [process, promise](Result<WorkerHealth> result) {
+        const auto hide = [&process](std::string* text) {
+          *text = HideSecret(std::move(*text), process->secret);
+        };
+        if (!result) {
+          hide(&result.error().message);
+        } else {
+          hide(&result->worker_id);
+          hide(&result->version);
+        }
         promise->set_value(std::move(result));
       });
     });

@@ -86,6 +86,8 @@ class Pool::Impl {
   struct Process {
     int worker_id = 0;
     ProcessNumber number = 0;
+    // Launch::secret(), from before it is spawned: it is hidden in all texts of the worker.
+    std::string secret;
     // Guarded by mutex_. The connection is set once, before the core is told that it is ready.
     pid_t pid = 0;  // 0: not started yet
     std::shared_ptr<Connection> connection;
@@ -156,8 +158,8 @@ class Pool::Impl {
   // `error`, if not null: the outcome of the call.
   void ReportLocked(CallId id, AfterCall after, const Error* error);
   template <typename T>
-  void MakeLossOfRefusal(const CallRequest& request, const Process& process,
-                         CallOutcome<T>* outcome) const;
+  void ReviseFailure(const CallRequest& request, const Process& process,
+                     CallOutcome<T>* outcome) const;
   void OnReleased(CallId id, AfterCall after);
   void StartAsync(AsyncCall* call);
   void OnAsyncOutcome(AsyncCall* call, CallOutcome<Value> outcome);
@@ -168,6 +170,7 @@ class Pool::Impl {
   Error EndedLocked(const EndCall& end, const PendingCall& call) const;
   std::string QueueStateLocked() const;
   std::string BreakerTextLocked() const;
+  std::string LastStartErrorLocked() const;
 
   // The pool's own thread.
   void RunIo();
@@ -197,6 +200,7 @@ class Pool::Impl {
   void OnSpawnFailed(ProcessNumber number, Error error);
   void OnConnected(Process& process, Result<std::shared_ptr<Connection>> connection);
   void OnExited(ProcessNumber number, ExitStatus status, const ResourceUse& use);
+  static std::string TailOf(const Process& process);
   static std::string ReasonText(const ExitStatus& status, const std::string& given_up);
   void SignalLocked(Process& process, int signal);
   std::string KillText(const Process& process, KillReason why) const;
@@ -228,6 +232,8 @@ class Pool::Impl {
   void LogBreakerLocked();
   void LogNotInherited();
   void Log(LogLevel level, std::string_view text) const;
+  void LogLine(int worker_id, std::string_view line) const;
+  void Emit(LogLevel level, std::string_view text) const;
   std::string Prefix() const;
   std::string NameOf(const Process& process) const;
 

@@ -101,8 +101,9 @@ void Pool::Impl::StartProcess(Process& process) {
       return EndProcessLocked(process.number, ExitStatus{.signal = SIGKILL});
     }
   }
-  auto log_line = [this, id = process.worker_id](std::string_view line) {
-    Log(LogLevel::kInfo, "worker " + std::to_string(id) + ": " + std::string(line));
+  const auto secret = std::make_shared<std::string>();  // which the launch makes
+  auto log_line = [this, id = process.worker_id, secret](std::string_view line) {
+    if (options_.log) LogLine(id, HideSecret(std::string(line), *secret));
   };
   if (auto ready = EnsureGuardian(); !ready) {
     return OnSpawnFailed(process.number, std::move(ready.error()));
@@ -114,6 +115,7 @@ void Pool::Impl::StartProcess(Process& process) {
                                                    .cancel_grace = options_.cancel_grace,
                                                    .on_stdout_line = log_line});
   if (!launch) return OnSpawnFailed(process.number, std::move(launch.error()));
+  process.secret = *secret = (*launch)->secret();
   auto pipe = OpenPipe();
   if (!pipe) return OnSpawnFailed(process.number, std::move(pipe.error()));
   SpawnSpec spec = (*launch)->spec();
@@ -198,6 +200,7 @@ void Pool::Impl::OnConnected(Process& process, Result<std::shared_ptr<Connection
     // Who was asked to end, or killed, in its start has not failed by not getting through with it.
     if (StateLocked(process) != WorkerState::kStarting) return;
   }
+  connection.error().message = HideSecret(std::move(connection.error().message), process.secret);
   const bool closed = connection.error().code == ErrorCode::kWorkerLost;
   if (closed) {
     process.closed_in_start = std::move(connection.error());  // its exit will say more
@@ -218,7 +221,7 @@ void Pool::Impl::OnExited(ProcessNumber number, ExitStatus status, const Resourc
   const std::shared_ptr<Process> process = Find(number);
   if (!process) return;
   const std::string name = NameOf(*process);
-  std::string tail = process->stderr_reader->Tail();
+  std::string tail = TailOf(*process);
   process->stderr_reader->Close();
   process->launch->Abort();
   std::unique_lock lock(mutex_);
@@ -297,6 +300,11 @@ void Pool::Impl::AskToEnd(Process& process) {
   if (process.launch->EndsBySigterm()) SignalLocked(process, SIGTERM);
 }
 
+// The end of what it wrote to stderr.
+std::string Pool::Impl::TailOf(const Process& process) {
+  return HideSecret(process.stderr_reader->Tail(), process.secret);
+}
+
 // What comes after how a process ended: why it was killed, or that it was not this pool.
 std::string Pool::Impl::ReasonText(const ExitStatus& status, const std::string& given_up) {
   if (status.signal != SIGKILL) return "";
@@ -345,7 +353,7 @@ void Pool::Impl::Disown(Process& process) {
 void Pool::Impl::ReportStartFailure(Process& process, Error error) {
   if (std::exchange(process.start_failure_reported, true)) return;
   if (error.stderr_tail.empty() && process.stderr_reader) {
-    error.stderr_tail = process.stderr_reader->Tail();
+    error.stderr_tail = TailOf(process);
   }
   if (error.code == ErrorCode::kStartTimeout) {
     const std::string limit = std::to_string(options_.adapter.start_timeout.count());
@@ -415,7 +423,9 @@ void Pool::Impl::OnChecked(Process& process, const Result<WorkerHealth>& health)
     const WorkerState before = StateLocked(process);
     if (report == HealthReport::kSilent) {
       process.fault = health.error().code == ErrorCode::kProtocolError
-                          ? "its answer to a health check was none: " + health.error().message
+                          ? "its answer to a health check was none: " +
+                                CutText(HideSecret(health.error().message, process.secret),
+                                        kMostSharedTextBytes)
                           : "it did not answer a health check within " +
                                 Milliseconds(options_.health_timeout) + ": it was stopped, or hung";
     }
@@ -444,7 +454,15 @@ std::string Pool::Impl::Prefix() const {
   return options_.name.empty() ? "" : "pool " + options_.name + ": ";
 }
 
-void Pool::Impl::Log(LogLevel level, std::string_view text) const {
+void Pool::Impl::Log(LogLevel level, std::string_view text) const { Emit(level, Printable(text)); }
+
+// A line that a worker wrote.
+void Pool::Impl::LogLine(int worker_id, std::string_view line) const {
+  Emit(LogLevel::kInfo, "worker " + std::to_string(worker_id) + ": " +
+                            (options_.raw_worker_lines ? std::string(line) : Printable(line)));
+}
+
+void Pool::Impl::Emit(LogLevel level, std::string_view text) const {
   if (!options_.log) return;
   try {
     options_.log(level, Prefix() + std::string(text));

@@ -244,6 +244,7 @@ class GrpcLaunch : public Launch {
          {"SNAKEPIT_READY_FILE", ready_file_},
          {"SNAKEPIT_MAX_FRAME_BYTES", std::to_string(options_.max_message_bytes)}},
         {{"SNAKEPIT_TOKEN", token_}});
+    secret_ = token_;
     spec_.stdin_fd = null_.get();
     spec_.stdout_fd = stdout_write_.get();
     probe_ = std::make_shared<Probe>(*context_.io, std::move(address), ready_file_);

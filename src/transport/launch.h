@@ -55,6 +55,9 @@ class Launch {
   // its end, else START_FAILED, START_TIMEOUT or PROTOCOL_ERROR. Not after Abort or destruction.
   virtual void Connect(SteadyTime deadline, ReadyCallback ready) = 0;
 
+  // What the worker is told and is to tell nobody: its token. Empty: nothing.
+  const std::string& secret() const { return secret_; }
+
   // The process is asked to end, or has: what Connect began is given up.
   virtual void Abort() = 0;
 
@@ -63,6 +66,7 @@ class Launch {
 
  protected:
   SpawnSpec spec_;
+  std::string secret_;
 };
 
 }  // namespace snakepit
