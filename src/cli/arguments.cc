@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "src/base/quote.h"
 #include "src/cli/duration.h"
 #include "src/cli/help.h"
 
@@ -33,6 +34,7 @@ struct RawCall {
   int64_t repeat = 0;  // 0: not given
   int parallel = 1;
   bool verbose = false;
+  bool raw = false;
   std::vector<std::string> variables;
   std::vector<std::string> worker;
 };
@@ -65,7 +67,7 @@ PrintAndExit Usage(std::string_view command, std::string message) {
   std::string name = "snakepit";
   if (!command.empty()) (name += ' ') += command;
   std::replace(message.begin(), message.end(), '\n', ' ');
-  return {.text = name + ": " + message + "\nSee: " + name + " --help\n",
+  return {.text = name + ": " + Printable(message) + "\nSee: " + name + " --help\n",
           .exit_code = kUsageExitCode};
 }
 
@@ -135,6 +137,9 @@ void AddCallFlags(CLI::App& app, RawCall& raw) {
       ->type_name("NAME[=VALUE]")
       ->allow_extra_args(false);
   app.add_flag("--verbose", raw.verbose, "Tell on stderr what the pool does");
+  app.add_flag("--raw", raw.raw,
+               "Print what workers write and return as it is, with the characters that a\n"
+               "terminal obeys: see Output below");
   app.set_config("--config", "", "Read flags from a file; see below")->type_name("FILE");
   app.allow_config_extras(CLI::config_extras_mode::error);
   // Only for the config file: on the command line the worker stands after "--".
@@ -185,6 +190,7 @@ CallArguments Judge(bool stream, RawCall raw) {
   call.repeat = raw.repeat > 0 ? raw.repeat : raw.parallel;
   call.workers = raw.workers > 0 ? raw.workers : std::min(raw.parallel, 2 * UsableProcessors());
   call.verbose = raw.verbose;
+  call.raw = raw.raw;
   call.worker = std::move(raw.worker);
   Result<WorkerVariables> variables = ParseWorkerVariables(raw.variables);
   if (!variables) throw UsageError{variables.error().message};

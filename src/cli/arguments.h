@@ -35,6 +35,7 @@ struct CallArguments {
   int64_t repeat = 1;
   int parallel = 1;
   bool verbose = false;
+  bool raw = false;  // what workers write and return is printed as it is
   WorkerVariables variables;
   std::vector<std::string> worker;  // empty: the bundled one
 };

@@ -75,6 +75,8 @@ TEST(Arguments, AllFlagsAreTaken) {
   EXPECT_EQ(call.repeat, 10);
   EXPECT_EQ(call.parallel, 2);
   EXPECT_TRUE(call.verbose);
+  EXPECT_FALSE(call.raw);
+  EXPECT_TRUE(Call({"exec", "ping", "--raw"}).raw);
   EXPECT_EQ(call.worker, (Strings{"python3", "w.py", "--port", "{port}", "--help", "--"}));
 }
 

@@ -46,6 +46,7 @@ Result<PoolOptions> MakePoolOptions(const CallArguments& arguments, Output& outp
   PoolOptions options{.adapter = std::move(*adapter), .workers = arguments.workers};
   options.adapter.start_timeout = arguments.start_timeout;
   options.stop_grace = kStopGrace;
+  options.raw_worker_lines = arguments.raw;
   options.log = [&output, verbose = arguments.verbose](LogLevel level, std::string_view text) {
     output.Log(level, text, verbose);
   };

@@ -61,6 +61,37 @@ class ExecTest(CliTestCase):
         self.assertIn("--timeout 600ms", err)
         self.assertLess(timer.seconds, 10)
 
+    # A worker's texts: an error, what it writes, and a result.
+    EVIL = "a\x1b[2K\u009b1A\u202eb\u2028\x7f"
+    SHOWN = "a\\x1b[2K\\u009b1A\\u202eb\\u2028\\x7f"
+
+    def test_nothing_that_a_worker_says_is_obeyed_by_a_terminal(self):
+        for transport in ("stdio", "grpc"):
+            with self.subTest(transport):
+                args = json.dumps({"t": self.EVIL})
+                _, out, _ = self.run_cli("exec", "echo", args, "--transport", transport)
+                self.assertEqual(json.loads(out)["echoed"], {"t": self.EVIL})
+                self.assertIn("a\\u001b[2K\\u009b1A\\u202eb\\u2028\\u007f", out)
+                unknown = f"no {self.EVIL}\nerror: forged"
+                _, _, err = self.run_cli("exec", unknown, "--transport", transport)
+                self.assertIn(f"no {self.SHOWN}\\nerror: forged", err)
+                self.assertTrue(all(c.isprintable() or c == "\n" for c in err), err)
+                self.assertNotIn("\nerror: forged", err)
+
+    def test_what_a_worker_writes_to_stderr_is_safe_to_show_unless_raw(self):
+        script = f"import sys; sys.stderr.write({self.EVIL!r} + chr(10)); sys.exit(3)"
+        worker = ("--", PYTHON, "-c", script)
+        _, _, err = self.run_cli("exec", "ping", *worker)
+        self.assertIn(f"worker 0: {self.SHOWN}\n", err)
+        self.assertTrue(all(c.isprintable() or c == "\n" for c in err), err)
+        _, _, err = self.run_cli("exec", "ping", "--raw", *worker)
+        self.assertIn(f"worker 0: {self.EVIL}\n", err)
+
+    def test_raw_results_are_as_they_are(self):
+        args = json.dumps({"t": "\u202e\u009b\x1b"})
+        _, out, _ = self.run_cli("exec", "echo", args, "--raw")
+        self.assertIn('"\u202e\u009b\\u001b"', out)
+
     def test_sessions_reach_the_worker(self):
         for transport in ("stdio", "grpc"):
             code, _, err = self.run_cli(

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "src/base/quote.h"
 #include "src/cli/duration.h"
 #include "src/cli/latencies.h"
 #include "src/cli/load.h"
@@ -113,7 +114,7 @@ bool DemoSteps::Stream() {
   const Result<int64_t> chunks = pool_.ExecuteStream("ping_stream", args, [&](const Chunk& chunk) {
     arrivals.push_back(steady_clock::now() - start);
     console_.Detail(fmt::format("after {:>6.1f} ms  {}", Milliseconds(arrivals.back()),
-                                chunk.value.TextAt("message", "?")));
+                                Printable(chunk.value.TextAt("message", "?"))));
     return !interrupts_.requested();
   });
   if (!chunks) return DidNotHold(chunks.error().ToString());

@@ -32,8 +32,10 @@ Worker: what follows -- is its command line, run verbatim and without a shell. {
 constexpr char kMoreCallNotes[] = R"(
 
 Output: one line of JSON a result or chunk on stdout; errors, the workers' stderr and all else on
-  stderr. Exit code: 0 all went well, 1 a call (or the start of a worker) failed, 2 usage,
-  130 interrupted by Ctrl-C, 141 nobody reads stdout any more.
+  stderr. Control characters, and others that change how text looks, are escaped (\x1b, \u202e): in
+  JSON as JSON does it, which stays equal. With --raw they are not.
+  Exit code: 0 all went well, 1 a call (or the start of a worker) failed, 2 usage, 130 interrupted
+  by Ctrl-C, 141 nobody reads stdout any more.
 
 Config file: TOML, keys named as the flags are; a flag goes before the file.
   transport = "grpc"

@@ -36,12 +36,12 @@ int Run(const std::vector<std::string>& arguments) {
     return error == 0 || print->exit_code != 0 ? print->exit_code : 1;
   }
   Interrupts::BlockSignals();
-  Output output(STDOUT_FILENO, STDERR_FILENO);
+  const auto* calls = std::get_if<CallArguments>(&parsed);
+  Output output(STDOUT_FILENO, STDERR_FILENO, calls != nullptr && calls->raw);
   Interrupts interrupts(STDOUT_FILENO, output);
   const auto* demo = std::get_if<DemoArguments>(&parsed);
-  const int exit_code = demo != nullptr
-                            ? RunDemo(*demo, interrupts, output)
-                            : RunCalls(std::get<CallArguments>(parsed), interrupts, output);
+  const int exit_code =
+      demo != nullptr ? RunDemo(*demo, interrupts, output) : RunCalls(*calls, interrupts, output);
   output.Finish();
   return interrupts.requested() ? interrupts.exit_code() : exit_code;
 }

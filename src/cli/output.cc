@@ -1,6 +1,9 @@
 #include "src/cli/output.h"
 
 #include <algorithm>
+#include <utility>
+
+#include "src/base/quote.h"
 
 namespace snakepit {
 namespace {
@@ -30,7 +33,9 @@ std::vector<std::string_view> LastLines(std::string_view text) {
 }  // namespace
 
 int Output::Result(const Value& value, std::optional<Writer::SteadyTime> deadline) {
-  return out_.Write(value.ToJson() + "\n", deadline);
+  // Not only on a terminal: a file, or what comes down a pipe, is shown on one later.
+  std::string json = raw_ ? value.ToJson() : PrintableJson(value.ToJson());
+  return out_.Write(std::move(json) + "\n", deadline);
 }
 
 void Output::Line(std::string_view text) {
@@ -53,9 +58,14 @@ bool Output::TellOfDroppedLocked() {
   return true;
 }
 
+std::string Output::Shown(std::string_view text) const {
+  return raw_ ? std::string(text) : Printable(text);
+}
+
 bool Output::PostLocked(std::string_view line) {
-  if (!err_.Post(std::string(line) + "\n")) return false;
-  last_lines_.emplace_back(line);
+  std::string shown = Shown(line);
+  if (!err_.Post(shown + "\n")) return false;
+  last_lines_.push_back(std::move(shown));
   if (last_lines_.size() > kTailLines) last_lines_.erase(last_lines_.begin());
   return true;
 }
@@ -67,11 +77,11 @@ void Output::Log(LogLevel level, std::string_view text, bool verbose) {
 }
 
 // With a single worker its lines have just been passed on; twice would be noise.
-bool Output::StandsAbove(int worker, const std::vector<std::string_view>& lines) const {
+bool Output::StandsAbove(int worker, const std::vector<std::string>& lines) const {
   if (last_lines_.size() < lines.size()) return false;
   const std::string prefix = "worker " + std::to_string(worker) + ": ";
   return std::equal(lines.begin(), lines.end(), last_lines_.end() - lines.size(),
-                    [&prefix](std::string_view line, const std::string& written) {
+                    [&prefix](const std::string& line, const std::string& written) {
                       return written.starts_with(prefix) &&
                              std::string_view(written).substr(prefix.size()) == line;
                     });
@@ -79,12 +89,13 @@ bool Output::StandsAbove(int worker, const std::vector<std::string_view>& lines)
 
 void Output::Failure(const Error& error, std::string_view hint) {
   std::lock_guard lock(mutex_);
-  const std::vector<std::string_view> tail = LastLines(error.stderr_tail);
+  std::vector<std::string> tail;
+  for (std::string_view line : LastLines(error.stderr_tail)) tail.push_back(Shown(line));
   const bool stands_above = StandsAbove(error.worker_id, tail);
   LineLocked("error: " + error.ToString());
   if (!stands_above) {
     LineLocked("  the end of its stderr:");
-    for (std::string_view line : tail) LineLocked("  | " + std::string(line));
+    for (const std::string& line : tail) LineLocked("  | " + line);
   }
   if (!hint.empty()) LineLocked("  hint: " + std::string(hint));
 }

@@ -23,17 +23,18 @@ namespace snakepit {
 // many.
 class Output {
  public:
-  Output(int out_fd, int err_fd) : out_(out_fd), err_(err_fd) {}
+  // Unless `raw`, all that it writes is safe to show: src/base/quote.h.
+  Output(int out_fd, int err_fd, bool raw = false) : raw_(raw), out_(out_fd), err_(err_fd) {}
 
   // The value as one line of JSON on stdout, written when this returns: 0, or the errno of the
   // failure, after which nothing more is written. ETIMEDOUT: it was not read before the deadline.
   // ECANCELED: StopWaiting().
   int Result(const Value& value, std::optional<Writer::SteadyTime> deadline = {});
 
-  // The text on stdout, likewise.
+  // The text on stdout, likewise, as it is: it is not for what workers say.
   int Text(std::string_view text) { return out_.Write(std::string(text)); }
 
-  // A line on stderr, which may hold others.
+  // A line on stderr.
   void Line(std::string_view text);
 
   // For PoolOptions::log: a line that a worker wrote is passed on; what the pool itself has to tell
@@ -61,8 +62,10 @@ class Output {
   // False: there is no room for that either.
   bool TellOfDroppedLocked();
   bool PostLocked(std::string_view line);
-  bool StandsAbove(int worker, const std::vector<std::string_view>& lines) const;
+  bool StandsAbove(int worker, const std::vector<std::string>& lines) const;
+  std::string Shown(std::string_view text) const;
 
+  const bool raw_;
   Writer out_;
   Writer err_;
   std::mutex mutex_;

@@ -48,6 +48,42 @@ TEST_F(OutputTest, AResultIsOneLineOfJsonOnStdout) {
   EXPECT_EQ(Err(), "");
 }
 
+TEST_F(OutputTest, WhatIsWrittenIsSafeToShow) {
+  const Value value = Value::Map{{"k\u202e", "\x1b[2J \u009b \x7f \U000e0041 é"}};
+  EXPECT_EQ(output_->Result(value), 0);
+  const std::string json = Out();
+  EXPECT_EQ(json, "{\"k\\u202e\":\"\\u001b[2J \\u009b \\u007f \\udb40\\udc41 é\"}\n");
+  EXPECT_EQ(*Value::FromJson(json), value);
+  output_->Failure(
+      {.code = ErrorCode::kWorkerLost, .message = "m", .stderr_tail = "a\x1b[b\n\u2028c"},
+      "try \x1b[1m");
+  output_->Log(LogLevel::kInfo, "worker 1: \x1b]0;t\a", false);
+  EXPECT_EQ(Err(),
+            "error: WORKER_LOST: m\n  the end of its stderr:\n  | a\\x1b[b\n  | \\u2028c\n"
+            "  hint: try \\x1b[1m\nworker 1: \\x1b]0;t\\x07\n");
+}
+
+TEST_F(OutputTest, RawIsAsItIs) {
+  output_.emplace(out_.second.get(), err_.second.get(), /*raw=*/true);
+  EXPECT_EQ(output_->Result(Value("\u202e")), 0);
+  EXPECT_EQ(Out(), "\"\u202e\"\n");
+  output_->Log(LogLevel::kInfo, "worker 1: \x1b[31m", false);
+  output_->Failure(
+      {.code = ErrorCode::kInternal, .message = "m", .worker_id = 1, .stderr_tail = "x\ny\x1b[0m"},
+      "");
+  EXPECT_EQ(Err(),
+            "worker 1: \x1b[31m\nerror: INTERNAL: m\n  the end of its stderr:\n  | x\n"
+            "  | y\x1b[0m\n");
+}
+
+TEST_F(OutputTest, ATailThatStandsAboveIsKnownByWhatIsShown) {
+  output_->Log(LogLevel::kInfo, "worker 1: \\x1b[31m", false);  // as the pool gives it
+  output_->Failure(
+      {.code = ErrorCode::kInternal, .message = "m", .worker_id = 1, .stderr_tail = "\x1b[31m"},
+      "");
+  EXPECT_EQ(Err(), "worker 1: \\x1b[31m\nerror: INTERNAL: m\n");
+}
+
 TEST_F(OutputTest, AFailureIsOnStderrWithTailAndHint) {
   output_->Failure({.code = ErrorCode::kWorkerLost,
                     .message = "it ended",
