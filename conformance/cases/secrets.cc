@@ -53,6 +53,7 @@ std::variant<Secrets, Verdict> StartAndTakeSecrets(Testbed& testbed) {
                                  std::to_string(given.size()) + " texts down");
   }
   if (given[0].empty()) return Verdict::Fail("the pool gives the worker a token", "it gives none");
+  testbed.KeepSecret(given[0]);
   for (size_t i = 0; i < argv.size(); ++i) {
     const std::string socket = FilledIn(argv[i], given[i + 1], "{socket}");
     if (!socket.empty()) return Secrets{given[0], "unix:" + socket};

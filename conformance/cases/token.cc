@@ -1,6 +1,7 @@
 // Group auth: the token of a worker that serves gRPC.
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 
 #include "conformance/cases/cases.h"
@@ -8,6 +9,7 @@
 #include "conformance/cases/secrets.h"
 #include "conformance/harness/processes.h"
 #include "conformance/harness/raw_grpc.h"
+#include "src/base/quote.h"
 
 namespace snakepit::conformance {
 namespace {
@@ -63,13 +65,19 @@ Verdict RefusesMissing(Testbed& testbed) {
   return Verdict::Pass();
 }
 
+// In a text that has come through the pool, which hides it.
+bool Tells(std::string_view text, const std::string& token) {
+  return text.find(token) != std::string_view::npos ||
+         text.find(kHiddenSecret) != std::string_view::npos;
+}
+
 Verdict NotVisible(Testbed& testbed) {
   const auto taken = StartAndTakeSecrets(testbed);
   if (auto* verdict = std::get_if<Verdict>(&taken)) return *verdict;
   const std::string& token = std::get<Secrets>(taken).token;
   if (auto lacks = NeedFixture(testbed, {})) return *lacks;
   const Reply failed = testbed.Call("conformance.no_such_command");
-  if (failed.Describe().find(token) != std::string::npos) {
+  if (Tells(failed.Describe(), token)) {
     return Verdict::Fail("no error tells the token", failed.Describe());
   }
   for (const Process& process : ListProcesses()) {
@@ -80,7 +88,7 @@ Verdict NotVisible(Testbed& testbed) {
   }
   testbed.StopPool();
   for (const std::string& line : testbed.LogLines()) {
-    if (line.find(token) != std::string::npos) {
+    if (Tells(line, token)) {
       return Verdict::Fail("no line of the log, or of stderr, tells the token", line);
     }
   }

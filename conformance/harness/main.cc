@@ -20,6 +20,7 @@
 #include "conformance/harness/self_test.h"
 #include "conformance/harness/slowdown.h"
 #include "src/base/fd.h"
+#include "src/base/quote.h"
 #include "src/cli/worker_variables.h"
 #include "src/cli/writer.h"
 
@@ -35,7 +36,7 @@ struct RunFlags {
 };
 
 int Fault(std::string_view message) {
-  std::fprintf(stderr, "conformance: %.*s\n", static_cast<int>(message.size()), message.data());
+  std::fprintf(stderr, "conformance: %s\n", Printable(message).c_str());
   return kUsage;
 }
 
@@ -180,7 +181,7 @@ int DoSelfTest() {
   int failed = 0;
   for (const SelfTestResult& result : SelfTest(scratch)) {
     std::printf("%s  %s\n", result.passed ? "ok    " : "FAULT ", result.what.c_str());
-    if (!result.passed) std::printf("        observed: %s\n", result.observed.c_str());
+    if (!result.passed) std::printf("        observed: %s\n", Printable(result.observed).c_str());
     failed += !result.passed;
   }
   std::printf("%s\n", failed == 0 ? "the judge can say no" : "the judge cannot be trusted");

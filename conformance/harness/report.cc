@@ -208,7 +208,7 @@ std::string JsonReport(const RunResult& run, const ReportContext& context) {
       {"summary", std::move(summary)},
       {"cases", std::move(cases)},
   };
-  return report.ToJson() + "\n";
+  return PrintableJson(report.ToJson()) + "\n";
 }
 
 Result<void> WriteFile(const std::string& path, std::string_view text) {

@@ -90,6 +90,24 @@ TEST(ReportTest, JUnitIsFreeOfWhatXmlCannotHold) {
   EXPECT_EQ(xml.find("\xef\xbf\xbf"), std::string::npos);
 }
 
+// What a worker says is shown on a terminal, and by what reads the reports.
+TEST(ReportTest, NothingThatAWorkerSaysIsObeyedByATerminal) {
+  const std::string evil = "a\x1b[2K\n\u009b1A\u202e\u2028";
+  RunResult run = RunOf(Verdict::Fail(evil, evil));
+  run.results[0].leaks = {evil};
+  run.results[0].log = {evil};
+  const std::string json = JsonReport(run, kContext);
+  for (const std::string& text :
+       {TableLines(run.results[0], kContext, false), JUnitXml(run, kContext), json}) {
+    for (const char* part : {"\x1b", "\u009b", "\u202e", "\u2028", "[2K\n"}) {
+      EXPECT_EQ(text.find(part), std::string::npos) << text;
+    }
+  }
+  const auto report = Value::FromJson(json);
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->Find("cases")->get_if<Value::Array>()->at(0).TextAt("observed"), evil);
+}
+
 TEST(ReportTest, JsonHasASchemaVersionAndEveryCase) {
   const auto report = Value::FromJson(JsonReport(RunOf(Verdict::Fail("a", "b")), kContext));
   ASSERT_TRUE(report) << report.error().ToString();

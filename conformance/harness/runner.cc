@@ -170,6 +170,10 @@ CaseResult Runner::RunOne(const Case& subject) {
     thread.join();
     result.verdict = std::move(job->verdict);
     result.log = job->testbed.LogLines();
+    const auto fit = [&job](std::string* text) { *text = job->testbed.Fit(std::move(*text)); };
+    fit(&result.verdict.expected);
+    fit(&result.verdict.observed);
+    for (std::string& line : result.log) fit(&line);
     result.protocol_version = job->testbed.agreed_version();
   } else {
     thread.detach();

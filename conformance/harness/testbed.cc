@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "conformance/harness/processes.h"
+#include "src/base/quote.h"
 
 namespace snakepit::conformance {
 namespace {
@@ -79,6 +80,11 @@ void Testbed::Log::Add(std::string line) {
 }
 
 void Testbed::Note(std::string_view text) const { log_->Add("the judge " + std::string(text)); }
+
+std::string Testbed::Fit(std::string text) const {
+  for (const std::string& secret : secrets_) text = HideSecret(std::move(text), secret);
+  return CutText(text, kMostErrorTextBytes);
+}
 
 std::vector<std::string> Testbed::LogLines() const {
   std::lock_guard lock(log_->mutex);

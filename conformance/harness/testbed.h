@@ -107,6 +107,11 @@ class Testbed {
   // A line of the judge itself in the log: what it did to the worker, and why. From any thread.
   void Note(std::string_view text) const;
 
+  // A text that is to be in nothing that the judge writes: from now on Fit hides it.
+  void KeepSecret(std::string secret) { secrets_.push_back(std::move(secret)); }
+  // A text as it may be written: without the secrets, and not too long.
+  std::string Fit(std::string text) const;
+
   // What the pool had to tell, and the workers' stderr: the last lines. All of it is there once the
   // pool is stopped.
   std::vector<std::string> LogLines() const;
@@ -123,6 +128,7 @@ class Testbed {
   const std::shared_ptr<Log> log_ = std::make_shared<Log>();
   std::unique_ptr<PoolUnderTest> pool_;
   int agreed_version_ = 0;
+  std::vector<std::string> secrets_;
 };
 
 // "worker 0 ready (pid 77), worker 1 starting (pid 78)".

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "snakepit/pool.h"
+#include "src/base/quote.h"
 #include "src/process/proc_figures.h"
 #include "src/testing/storm/callers.h"
 #include "src/testing/storm/check.h"
@@ -76,8 +77,9 @@ class Storm {
 
   Verdict Run() {
     if (Result<void> started = subject_.Start(); !started) {
-      std::printf("%s: the pool did not start: %s\n%s", TransportName(options_.transport),
-                  started.error().ToString().c_str(), started.error().stderr_tail.c_str());
+      std::printf("%s: the pool did not start: %s\n%s\n", TransportName(options_.transport),
+                  started.error().ToString().c_str(),
+                  Printable(started.error().stderr_tail).c_str());
       return Verdict::kRed;
     }
     recorder_.emplace(subject_.pool());
