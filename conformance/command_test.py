@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -171,6 +172,33 @@ class CommandTest(unittest.TestCase):
                 suite = ElementTree.parse(path).getroot().find("testsuite")
                 self.assertEqual(suite.get("failures"), "1")
                 self.assertEqual(suite.find("testcase/failure").get("type"), "fail")
+
+    def test_a_token_is_in_nothing_that_the_judge_writes(self):
+        grpc = ["--transport", "grpc", "--socket", "{socket}"]
+        for bug, seen in {
+            "refusal-tells-token": "it is [the worker's token]",
+            "logs-token": "the token is [the worker's token]",
+            "token-in-command-line": "no command line tells the token",
+        }.items():
+            with self.subTest(bug), tempfile.TemporaryDirectory() as folder:
+                args = ["--transport", "grpc", "--case", "auth/*", "--out", folder]
+                done = run("run", *args, *worker(bug), *grpc)
+                self.expect(done, 1, seen)
+                texts = [done.stdout, done.stderr]
+                for name in ("junit.xml", "report.json"):
+                    with open(os.path.join(folder, name)) as file:
+                        texts.append(file.read())
+                for text in texts:
+                    # So many of its 64 digits tell a token. Numbers have fewer; the folder may
+                    # have as many.
+                    text = text.replace(FOLDER, "")
+                    self.assertIsNone(re.search("[0-9a-f]{24}", text), text)
+
+    def test_what_a_worker_says_is_not_obeyed_by_a_terminal(self):
+        script = "import sys; sys.exit('a\\x1b[2K\\u202e')"
+        done = run("run", "--case", "ping/roundtrip", "--", "/usr/bin/python3", "-c", script)
+        self.expect(done, 1, "its stderr ends: a\\x1b[2K\\u202e")
+        self.assertNotIn("\u202e", done.stdout)
 
     def test_an_interrupt_ends_the_run_in_order(self):
         judge = subprocess.Popen(

@@ -53,8 +53,10 @@ class Service:
 
     def check_token(self, context, method):
         if not self.is_known(context, method):
-            status = grpc.StatusCode.UNAUTHENTICATED
-            context.abort(status, "the token is missing or wrong")
+            text = "the token is missing or wrong"
+            if self.commands.bug == "refusal-tells-token":
+                text += f": it is {self.token}"
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, text)
 
     def begin(self, request, context):
         call = Call(

@@ -59,6 +59,7 @@ BUGS = {
     "health-asks-no-token": "gRPC: only calls need the token",
     "takes-part-of-token": "gRPC: a part of the token will do",
     "runs-and-then-refuses": "gRPC: the token is looked at when the call has run",
+    "refusal-tells-token": "gRPC: the refusal says which token is the right one",
     "logs-token": "gRPC: the token is written to stderr",
     "token-in-command-line": "gRPC: the token is in the command line of the worker",
     "loses-version": "the version is left out of what the worker agrees to",
