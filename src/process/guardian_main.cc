@@ -1,7 +1,6 @@
 // The guardian program: see guardian.h for what it is for. One thread, C library only, and no
 // blocking system call but its one poll: whatever a worker, its files or the pool's process do, it
 // reaps, reports and kills in time.
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -22,6 +21,7 @@
 #include "src/process/guardian_family.h"
 #include "src/process/guardian_list.h"
 #include "src/process/guardian_protocol.h"
+#include "src/process/remove_folder.h"
 
 namespace {
 
@@ -50,24 +50,6 @@ bool ends = false;  // the pool is gone, and so all of its has to go
 
 // ---- The end -----------------------------------------------------------------------------------
 
-// The folder with the workers' sockets: nobody else is left to remove it when the pool was killed.
-void RemoveRuntimeDirectory() {
-  const int fd = openat(kRuntimeDirectoryFd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  if (DIR* const directory = fdopendir(fd)) {
-    while (const dirent* entry = readdir(directory)) unlinkat(fd, entry->d_name, 0);
-    closedir(directory);
-  }
-  // Where it is now; a name that no file has, if it was removed.
-  char link[64];
-  char path[4096];
-  snprintf(link, sizeof link, "/proc/self/fd/%d", kRuntimeDirectoryFd);
-  const ssize_t length = readlink(link, path, sizeof path - 1);
-  if (length <= 0) return;
-  path[length] = '\0';
-  rmdir(path);
-}
-
 // To kill the children until there is none kills every descendant, in whatever group or session it
 // is: one whose parent has ended becomes a child.
 [[noreturn]] void KillRestAndExit() {
@@ -75,7 +57,8 @@ void RemoveRuntimeDirectory() {
     VisitChildren([](pid_t child) { kill(child, SIGKILL); });
     if (waitpid(-1, nullptr, 0) < 0 && errno == ECHILD) {
       RemoveOldCgroups();
-      RemoveRuntimeDirectory();
+      // Nobody else is left to do that when the pool was killed.
+      RemoveRuntimeFolder(kRuntimeDirectoryFd);
       _exit(0);
     }
     // Look again only when the known ones are gone, as far as that needs no waiting.
@@ -450,7 +433,7 @@ int main(int argc, char** argv) {
   const pid_t pool = atoi(argv[1]);
   const int pool_fd = static_cast<int>(syscall(SYS_pidfd_open, pool, 0));
   if (getppid() != pool) {
-    RemoveRuntimeDirectory();
+    RemoveRuntimeFolder(kRuntimeDirectoryFd);
     return 0;
   }
   const int child_signals_fd = OpenChildSignals();
