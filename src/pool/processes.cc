@@ -64,8 +64,9 @@ Result<void> Pool::Impl::EnsureRuntimeDirectory(bool has_guardian) {
     return created;
   }
   for (const std::string& unsafe : runtime_directory_.unsafe()) {
-    Log(LogLevel::kWarning,
-        unsafe + "; the folder of the workers' sockets is " + runtime_directory_.path());
+    // The first folder is made before the thread that logs begins.
+    asio::post(io_, [this, text = unsafe + "; the folder of the workers' sockets is " +
+                                  runtime_directory_.path()] { Log(LogLevel::kWarning, text); });
   }
   if (!has_guardian) return {};
   Log(LogLevel::kWarning, "the folder of the workers' sockets, " + before +
