@@ -1,11 +1,17 @@
 #include "conformance/cases/secrets.h"
 
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
+#include <cerrno>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <vector>
+
+#include "src/base/fd.h"
 
 namespace snakepit::conformance {
 namespace {
@@ -30,6 +36,30 @@ std::string FilledIn(const std::string& pattern, const std::string& argument,
   return argument.substr(at, argument.size() - at - rest);
 }
 
+// More than a token and a command line.
+constexpr size_t kMostSecretBytes = size_t{1} << 20;
+
+// A new file that only this user can read. The shell writes to it by name, as it has no other
+// descriptor of this process.
+struct SecretFile {
+  SecretFile() : fd(mkostemp(path.data(), O_CLOEXEC)) {}
+  ~SecretFile() {
+    if (fd.valid()) unlink(path.c_str());
+  }
+  SecretFile(const SecretFile&) = delete;
+  SecretFile& operator=(const SecretFile&) = delete;
+
+  // Not by name, which the worker could give to something else.
+  std::string Text() const {
+    std::string text(kMostSecretBytes, '\0');
+    text.resize(std::max<ssize_t>(0, pread(fd.get(), text.data(), text.size(), 0)));
+    return text;
+  }
+
+  std::string path = std::filesystem::temp_directory_path() / "judge-secrets-XXXXXX";
+  const UniqueFd fd;
+};
+
 }  // namespace
 
 std::string ReadAll(const std::string& path) {
@@ -38,15 +68,16 @@ std::string ReadAll(const std::string& path) {
 }
 
 std::variant<Secrets, Verdict> StartAndTakeSecrets(Testbed& testbed) {
-  const char* const folder = std::getenv("TMPDIR");
-  const std::string path = std::string(folder == nullptr ? "/tmp" : folder) + "/judge-secrets";
+  const SecretFile file;
+  if (!file.fd.valid()) {
+    return Verdict::HarnessError("no file can be made in TMPDIR: " + ErrnoMessage(errno));
+  }
   const std::string script =
-      "printf '%s\\0' \"$SNAKEPIT_TOKEN\" \"$@\" > '" + path + "' && exec \"$@\"";
+      "printf '%s\\0' \"$SNAKEPIT_TOKEN\" \"$@\" > '" + file.path + "' && exec \"$@\"";
   if (auto started = testbed.StartPool(1, {"/bin/sh", "-c", script, "sh"}); !started) {
     return Verdict{Status::kNotRun, "the worker starts in a shell", started.error().ToString()};
   }
-  const std::vector<std::string> given = SplitAtZeros(ReadAll(path));
-  std::remove(path.c_str());
+  const std::vector<std::string> given = SplitAtZeros(file.Text());
   const std::vector<std::string>& argv = testbed.adapter().argv;
   if (given.size() != argv.size() + 1) {
     return Verdict::HarnessError("the shell around the worker wrote " +

@@ -2,10 +2,16 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "src/base/blocked_signals.h"
@@ -14,45 +20,83 @@
 namespace snakepit {
 
 std::string ProcessLimitAdvice(int error_number) {
+  if (error_number != EAGAIN && error_number != ENOMEM) return "";
+  std::string advice;
   rlimit limit = {};
-  if (error_number != EAGAIN || getrlimit(RLIMIT_NPROC, &limit) != 0) return "";
-  return "; all processes of this user may have " +
+  // The stack of a thread that finds no room is EAGAIN, too.
+  if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+    advice =
+        "; this process may have an address space of " + std::to_string(limit.rlim_cur >> 20) +
+        " MiB (RLIMIT_AS, ulimit -v), of which each thread takes its stack (ulimit -s) and more";
+  }
+  if (error_number != EAGAIN || getrlimit(RLIMIT_NPROC, &limit) != 0) return advice;
+  return advice + "; all processes of this user may have " +
          (limit.rlim_cur == RLIM_INFINITY ? "any number of" : std::to_string(limit.rlim_cur)) +
          " threads at a time (RLIMIT_NPROC, ulimit -u), and a cgroup may allow fewer (pids.max)";
 }
 
-// Little for a process whose address space is limited, and enough for what the program and its
-// libraries have in thread_local variables, which the C library puts on the stack.
-constexpr size_t kStackBytes = size_t{1} << 20;
+namespace {
+
+// Of address space, beside the stacks: for what the threads allocate.
+constexpr size_t kSpareBytes = size_t{64} << 20;
+// What the C library takes for a heap of a thread's own, at its first allocation.
+constexpr size_t kHeapBytes = size_t{128} << 20;
+
+// The address space that is left to this process, when it is limited; 0 when nobody can tell.
+std::optional<size_t> LeftAddressSpace() {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return std::nullopt;
+  const auto statm = ReadFile("/proc/self/statm");
+  const size_t used =
+      statm ? strtoul(statm->c_str(), nullptr, 10) * static_cast<size_t>(sysconf(_SC_PAGESIZE))
+            : limit.rlim_cur;
+  return limit.rlim_cur - std::min<size_t>(used, limit.rlim_cur);
+}
+
+// 0, or the errno.
+int TrySpareMemory() {
+  void* const memory =
+      mmap(nullptr, kSpareBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return errno;
+  munmap(memory, kSpareBytes);
+  return 0;
+}
+
+}  // namespace
 
 Result<void> TryThreads(int count) {
+  const auto left = LeftAddressSpace();
+  // Else the heaps of the first threads leave no room for the stacks of the last.
+  if (left && *left < count * (kHeapBytes + kSpareBytes)) mallopt(M_ARENA_MAX, 1);
   std::mutex gate;
   const auto wait_at_gate = [](void* mutex) -> void* {
     const std::lock_guard lock(*static_cast<std::mutex*>(mutex));
     return nullptr;
   };
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, kStackBytes);
   std::vector<pthread_t> threads;
   threads.reserve(count);
   const BlockedSignals blocked;
   int error = 0;
+  int memory_error = 0;
   {
     const std::lock_guard lock(gate);
     for (int i = 0; i < count && error == 0; ++i) {
       pthread_t thread;
-      error = pthread_create(&thread, &attributes, wait_at_gate, &gate);
+      error = pthread_create(&thread, nullptr, wait_at_gate, &gate);
       if (error == 0) threads.push_back(thread);
     }
+    if (error == 0) memory_error = TrySpareMemory();
   }
   for (const pthread_t thread : threads) pthread_join(thread, nullptr);
-  pthread_attr_destroy(&attributes);
-  if (error == 0) return {};
-  Error result = ErrnoError("this process can start " + std::to_string(threads.size()) + " of " +
-                                std::to_string(count) + " threads",
-                            error);
-  result.message += ProcessLimitAdvice(error);
+  if (error == 0 && memory_error == 0) return {};
+  Error result = error != 0
+                     ? ErrnoError("this process can start " + std::to_string(threads.size()) +
+                                      " of " + std::to_string(count) + " threads",
+                                  error)
+                     : ErrnoError("this process can start " + std::to_string(count) +
+                                      " threads, but has no memory for them",
+                                  memory_error);
+  result.message += ProcessLimitAdvice(error != 0 ? error : memory_error);
   return Fail(std::move(result));
 }
 

@@ -8,12 +8,14 @@
 
 namespace snakepit {
 
-// For the end of the message of an errno that fork(2), clone(2) or the start of a thread gave:
-// which limits there are, or nothing when it is not for a limit.
+// For the end of the message of an errno that fork(2), clone(2), an allocation or the start of a
+// thread gave: which limits there are, or nothing when it is not for a limit.
 std::string ProcessLimitAdvice(int error_number);
 
-// Whether this process can start so many threads at a time: starts and ends them. INTERNAL, with
-// the advice, when it cannot.
+// Whether this process can start so many threads at a time, each with a stack of the usual size,
+// and has memory for them: starts and ends them. INTERNAL, with the advice, when it cannot. Where
+// its address space is limited to so little that a heap for each thread does not fit, it has its
+// threads share their heaps from then on (mallopt(3), M_ARENA_MAX).
 Result<void> TryThreads(int count);
 
 }  // namespace snakepit

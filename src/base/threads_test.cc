@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,7 +37,33 @@ TEST(ThreadsTest, TheLimitIsNamed) {
   EXPECT_EQ(status, 0);
 }
 
-TEST(ThreadsTest, AnotherErrorHasNoAdvice) { EXPECT_EQ(ProcessLimitAdvice(ENOMEM), ""); }
+// Small stacks would fit.
+TEST(ThreadsTest, TheLimitOfTheAddressSpaceIsSeenAndNamed) {
+  pthread_attr_t usual;
+  ASSERT_EQ(pthread_getattr_default_np(&usual), 0);
+  size_t stack_bytes = 0;
+  ASSERT_EQ(pthread_attr_getstacksize(&usual, &stack_bytes), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlim_t bytes = 19 * stack_bytes;
+    const rlimit address_space = {bytes, RLIM_INFINITY};
+    if (setrlimit(RLIMIT_AS, &address_space) != 0) _exit(1);
+    const auto tried = TryThreads(20);
+    if (tried) _exit(2);
+    std::cout << tried.error().message << std::endl;
+    const std::string advice = "; this process may have an address space of " +
+                               std::to_string(bytes >> 20) + " MiB (RLIMIT_AS, ulimit -v)";
+    _exit(tried.error().message.find(advice) != std::string::npos ? 0 : 3);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+TEST(ThreadsTest, AnotherErrorHasNoAdvice) {
+  EXPECT_EQ(ProcessLimitAdvice(ENOENT), "");
+  EXPECT_EQ(ProcessLimitAdvice(ENOMEM), "");  // there is no limit of the address space
+}
 
 }  // namespace
 }  // namespace snakepit

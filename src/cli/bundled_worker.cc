@@ -20,11 +20,17 @@ constexpr char kMainFile[] = "/snakepit_bridge/__main__.py";
 Result<std::string> PythonFolder() {
   // A test says where its files are by the environment; a program has them beside itself.
   std::string error;
-  std::error_code ignored;
-  const std::string self = std::filesystem::read_symlink("/proc/self/exe", ignored);
-  std::unique_ptr<Runfiles> runfiles(std::getenv("TEST_SRCDIR") != nullptr
-                                         ? Runfiles::CreateForTest(&error)
-                                         : Runfiles::Create(self, &error));
+  std::error_code unreadable;
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe", unreadable);
+  const bool is_test = std::getenv("TEST_SRCDIR") != nullptr;
+  if (!is_test && unreadable) {
+    return Fail(ErrorCode::kInternal,
+                "the bundled worker was not found, as /proc/self/exe cannot be "
+                "read: " +
+                    unreadable.message() + "; mount /proc, or name a worker after --");
+  }
+  std::unique_ptr<Runfiles> runfiles(is_test ? Runfiles::CreateForTest(&error)
+                                             : Runfiles::Create(self, &error));
   if (runfiles == nullptr) {
     return Fail(ErrorCode::kInternal, "the bundled worker was not found: " + error);
   }

@@ -6,11 +6,12 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <system_error>
 
 namespace snakepit {
 namespace {
@@ -41,8 +42,7 @@ Interrupts::Interrupts(int out_fd, Output& output) : output_(output) {
   signals_ = UniqueFd(signalfd(-1, &set, SFD_CLOEXEC));
   wake_ = UniqueFd(eventfd(0, EFD_CLOEXEC));
   if (!signals_.valid() || !wake_.valid()) {
-    std::perror("snakepit: signalfd, eventfd");
-    std::abort();
+    throw std::system_error(errno, std::generic_category(), "cannot wait for signals");
   }
   listener_ = std::thread([this, out_fd] { Listen(out_fd); });
 }

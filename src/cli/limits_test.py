@@ -74,6 +74,48 @@ class LimitsTest(CliTestCase):
         if os.getuid() == 0:
             self.assertGreater(succeeded, 0)
 
+    def test_too_little_address_space_is_an_error_that_names_the_limit(self):
+        succeeded = 0
+        for mebibytes in range(32, 132, 4):
+            with self.subTest(mebibytes):
+                limit = mebibytes << 20
+                code, _, stderr = self.run_cli(
+                    *("exec", "ping", *WORKER_ARGV),
+                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+                )
+                if code == 0:
+                    succeeded += 1
+                elif "while loading shared libraries" not in stderr:
+                    self.assertEqual(code, 1, stderr)
+                    self.assertIn("error: ", stderr)
+                    self.assertIn("(RLIMIT_AS, ulimit -v)", stderr)
+        self.assertGreater(succeeded, 0)
+
+    def test_too_few_descriptors_are_an_error_that_says_so(self):
+        succeeded = 0
+        for descriptors in range(3, 40):
+            with self.subTest(descriptors):
+                code, _, stderr = self.run_cli(
+                    *("exec", "ping", *WORKER_ARGV),
+                    preexec_fn=lambda: resource.setrlimit(
+                        resource.RLIMIT_NOFILE, (descriptors, descriptors)
+                    ),
+                )
+                if code == 0:
+                    succeeded += 1
+                elif "cannot open shared object file" not in stderr:
+                    self.assertEqual(code, 1, stderr)
+                    self.assertRegex(stderr, "error: .*Too many open files")
+        self.assertGreater(succeeded, 0)
+
+    def test_too_little_address_space_for_grpc_is_named(self):
+        limit = 150 << 20
+        stderr = self.listen(
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        )
+        self.assertIn("did not start: gRPC cannot be used: this process can start ", stderr)
+        self.assertIn("an address space of 150 MiB (RLIMIT_AS, ulimit -v)", stderr)
+
     def listen(self, *arguments, **options):
         """What the command says of a worker that accepts connections, and no more."""
         program, folder = self.as_another_user()

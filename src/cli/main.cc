@@ -2,7 +2,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
+#include <exception>
+#include <new>
 #include <string>
 #include <system_error>
 #include <variant>
@@ -56,10 +59,18 @@ int main(int argc, char** argv) {
   if (const char* directory = std::getenv("BUILD_WORKING_DIRECTORY")) (void)!chdir(directory);
   try {
     return snakepit::Run({argv + 1, argv + argc});
-  } catch (const std::system_error& error) {  // of the start of a thread
+  } catch (const std::bad_alloc&) {  // so that the text must need no memory
     snakepit::WriteAll(STDERR_FILENO,
-                       std::string("error: INTERNAL: cannot start a thread: ") + error.what() +
-                           snakepit::ProcessLimitAdvice(error.code().value()) + "\n");
-    return 1;
+                       "error: INTERNAL: out of memory; is this process limited to too little "
+                       "(RLIMIT_AS, ulimit -v)?\n");
+  } catch (const std::system_error& error) {
+    const int number = error.code().value();
+    // The library says of a thread no more than the errno.
+    const std::string what = number == EAGAIN ? "cannot start a thread: " : "";
+    snakepit::WriteAll(STDERR_FILENO, "error: INTERNAL: " + what + error.what() +
+                                          snakepit::ProcessLimitAdvice(number) + "\n");
+  } catch (const std::exception& error) {
+    snakepit::WriteAll(STDERR_FILENO, std::string("error: INTERNAL: ") + error.what() + "\n");
   }
+  return 1;
 }

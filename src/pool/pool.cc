@@ -1,5 +1,7 @@
 #include "snakepit/pool.h"
 
+#include <cerrno>
+#include <new>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -20,6 +22,9 @@ Result<std::unique_ptr<Pool>> Pool::Start(PoolOptions options) {
   } catch (const std::system_error& error) {  // no descriptor for the event loop, or no thread
     return Fail(ErrorCode::kInternal, std::string("cannot start the pool: ") + error.what() +
                                           ProcessLimitAdvice(error.code().value()));
+  } catch (const std::bad_alloc&) {
+    return Fail(ErrorCode::kInternal,
+                "cannot start the pool: out of memory" + ProcessLimitAdvice(ENOMEM));
   }
 }
 

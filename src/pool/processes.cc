@@ -44,7 +44,7 @@ Result<void> Pool::Impl::EnsureGuardian() {
              Log(LogLevel::kWarning, "the end command of the worker that had pid " +
                                          std::to_string(pid) + " failed: " + why);
            }},
-      runtime_directory_.fd());
+      runtime_directory_.fd() ? runtime_directory_.fd()->get() : -1);
   if (!guardian) return Fail(std::move(guardian.error()));
   std::lock_guard lock(mutex_);
   guardian_ = std::move(*guardian);
@@ -63,12 +63,17 @@ Result<void> Pool::Impl::EnsureRuntimeDirectory(bool has_guardian) {
     }
     return created;
   }
+  for (const std::string& unsafe : runtime_directory_.unsafe()) {
+    // The first folder is made before the thread that logs begins.
+    asio::post(io_, [this, text = unsafe + "; the folder of the workers' sockets is " +
+                                  runtime_directory_.path()] { Log(LogLevel::kWarning, text); });
+  }
   if (!has_guardian) return {};
   Log(LogLevel::kWarning, "the folder of the workers' sockets, " + before +
                               ", was removed by somebody; a new one is " +
                               runtime_directory_.path());
   std::lock_guard lock(mutex_);
-  if (guardian_) guardian_->SetRuntimeDirectory(runtime_directory_.fd());
+  if (guardian_) guardian_->SetRuntimeDirectory(runtime_directory_.fd()->get());
   return {};
 }
 
@@ -112,6 +117,7 @@ void Pool::Impl::StartProcess(Process& process) {
                                                    .worker_id = process.worker_id,
                                                    .process_number = process.number,
                                                    .runtime_directory = runtime_directory_.path(),
+                                                   .runtime_directory_fd = runtime_directory_.fd(),
                                                    .cancel_grace = options_.cancel_grace,
                                                    .on_stdout_line = log_line});
   if (!launch) return OnSpawnFailed(process.number, std::move(launch.error()));

@@ -4,38 +4,60 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <filesystem>
 #include <string_view>
-#include <system_error>
 #include <utility>
+
+#include "src/base/open_below.h"
+#include "src/base/quote.h"
+#include "src/process/remove_folder.h"
 
 namespace snakepit {
 namespace {
 
-constexpr std::string_view kPrefix = "snakepit-";
-constexpr std::string_view kRandom = "XXXXXX";
-constexpr char kOwnerFile[] = "owner";
+constexpr std::string_view kPrefix = kRuntimePrefix;
+constexpr size_t kRandomLetters = 6;
+constexpr int kMostNames = 100;
 // What a socket's name adds: "/", a process number of up to 20 digits, ".sock".
-constexpr size_t kLongestBase = 107 - kPrefix.size() - kRandom.size() - 1 - 26;
+constexpr size_t kLongestBase = 107 - kPrefix.size() - kRandomLetters - 1 - 26;
 
+// Of a folder that is this user's own. Not valid, with errno, when it is none.
 UniqueFd OpenFolder(int base_fd, const char* name) {
-  return UniqueFd(openat(base_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  return UniqueFd(OpenBelow(base_fd, name, O_RDONLY | O_DIRECTORY));
 }
 
-// `path` ends in XXXXXX. Not valid, with errno, when it cannot be made; then nothing is left of it.
-UniqueFd MakeFolder(char* path) {
-  if (mkdtemp(path) == nullptr) return UniqueFd();
-  // The umask may have taken the owner's own rights.
-  UniqueFd folder;
-  if (chmod(path, 0700) == 0) folder = OpenFolder(AT_FDCWD, path);
-  if (!folder.valid()) {
-    const int saved = errno;
-    rmdir(path);
-    errno = saved;
+Result<std::string> NewName() {
+  constexpr std::string_view kLetters =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+  unsigned char random[kRandomLetters];
+  ssize_t got = -1;
+  do {
+    got = getrandom(random, sizeof random, 0);
+  } while (got < 0 && errno == EINTR);
+  if (got != sizeof random) return Fail(ErrnoError("no random name can be made", errno));
+  std::string name(kPrefix);
+  for (const unsigned char byte : random) name += kLetters[byte % kLetters.size()];
+  return name;
+}
+
+// The umask may have taken the owner's own rights. Not valid, with errno, when it cannot be opened.
+UniqueFd OpenNewFolder(int base_fd, const char* name) {
+  UniqueFd folder = OpenFolder(base_fd, name);
+  if (!folder.valid() && errno == EACCES &&
+      fchmodat(base_fd, name, 0700, AT_SYMLINK_NOFOLLOW) == 0) {
+    folder = OpenFolder(base_fd, name);
+  }
+  struct stat status = {};
+  if (!folder.valid() || fchmod(folder.get(), 0700) != 0 || fstat(folder.get(), &status) != 0) {
+    return UniqueFd();
+  }
+  if (status.st_uid != geteuid()) {  // a file system that gives all files to one user
+    errno = EPERM;
+    return UniqueFd();
   }
   return folder;
 }
@@ -45,81 +67,122 @@ bool Lock(const UniqueFd& folder) { return flock(folder.get(), LOCK_EX | LOCK_NB
 // By the owner of the folder, who has locked it.
 void PutOwnerFile(const UniqueFd& folder) {
   const UniqueFd file(
-      openat(folder.get(), kOwnerFile, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+      openat(folder.get(), kRuntimeOwnerFile, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
 }
 
 bool IsOfAPool(const UniqueFd& folder) {
   struct stat status = {};
   return fstat(folder.get(), &status) == 0 && status.st_uid == geteuid() &&
          (status.st_mode & 07777) == 0700 &&
-         fstatat(folder.get(), kOwnerFile, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+         fstatat(folder.get(), kRuntimeOwnerFile, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
          S_ISREG(status.st_mode) && status.st_uid == geteuid();
 }
 
-// Removes the files; the owner's last, so that a sweep that is cut short leaves work for the next.
-void Empty(const UniqueFd& folder) {
-  DIR* const entries = fdopendir(fcntl(folder.get(), F_DUPFD_CLOEXEC, 0));
-  if (entries == nullptr) return;
-  while (const dirent* entry = readdir(entries)) {
-    if (std::string_view(entry->d_name) != kOwnerFile) unlinkat(folder.get(), entry->d_name, 0);
-  }
-  closedir(entries);
-  unlinkat(folder.get(), kOwnerFile, 0);
-}
-
-void Sweep(const char* base) {
-  DIR* const entries = opendir(base);
+void Sweep(int base_fd) {
+  const int listed = openat(base_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* const entries = listed < 0 ? nullptr : fdopendir(listed);
   if (entries == nullptr) return;
   while (const dirent* entry = readdir(entries)) {
     const std::string_view name = entry->d_name;
-    if (!name.starts_with(kPrefix) || name.size() != kPrefix.size() + kRandom.size()) continue;
-    const UniqueFd folder = OpenFolder(dirfd(entries), entry->d_name);
+    if (!name.starts_with(kPrefix) || name.size() != kPrefix.size() + kRandomLetters) continue;
+    const UniqueFd folder = OpenFolder(base_fd, entry->d_name);
     // Once more with the lock: another sweep may have had it, and the folder be gone.
     if (!folder.valid() || !IsOfAPool(folder) || !Lock(folder) || !IsOfAPool(folder)) continue;
-    Empty(folder);
-    unlinkat(dirfd(entries), entry->d_name, AT_REMOVEDIR);
+    EmptyRuntimeFolder(folder.get());
+    unlinkat(base_fd, entry->d_name, AT_REMOVEDIR);
   }
   closedir(entries);
+}
+
+struct Candidate {
+  const char* variable;  // or null
+  const char* path;
+};
+
+// `TMPDIR, "/a"`.
+std::string NameOf(const Candidate& candidate) {
+  if (candidate.variable == nullptr) return candidate.path;
+  return std::string(candidate.variable) + ", \"" + Printable(candidate.path) + '"';
 }
 
 }  // namespace
 
 Result<void> RuntimeDirectory::Create() {
-  int error = ENOENT;
-  for (const char* base : {static_cast<const char*>(getenv("XDG_RUNTIME_DIR")),
-                           static_cast<const char*>(getenv("TMPDIR")), "/tmp"}) {
-    if (base == nullptr || *base != '/' || std::string_view(base).size() > kLongestBase) continue;
-    Sweep(base);
-    if (!path_.empty()) continue;
-    std::string path = std::string(base) + "/" + std::string(kPrefix) + std::string(kRandom);
-    UniqueFd folder = MakeFolder(path.data());
+  unsafe_.clear();
+  std::string reasons;
+  const Candidate candidates[] = {{"XDG_RUNTIME_DIR", getenv("XDG_RUNTIME_DIR")},
+                                  {"TMPDIR", getenv("TMPDIR")},
+                                  {nullptr, "/tmp"}};
+  for (const Candidate& candidate : candidates) {
+    if (candidate.path == nullptr || *candidate.path == '\0') continue;
+    auto base = OpenRuntimeBase(candidate.path);
+    if (base) Sweep(base->fd.get());
+    if (fd_) continue;
+    const Result<void> created =
+        base ? CreateIn(std::move(*base)) : Result<void>(Fail(std::move(base.error())));
+    if (created) continue;
+    const std::string line = NameOf(candidate) + ": " + created.error().message;
+    if (created.error().code == ErrorCode::kInvalidArgument) unsafe_.push_back(line);
+    reasons += line + "; ";
+  }
+  if (fd_) return {};
+  return Fail(ErrorCode::kInternal, "there is no place for the workers' sockets: " + reasons +
+                                        "set TMPDIR to a folder of this user, below none that "
+                                        "another user may write to");
+}
+
+Result<void> RuntimeDirectory::CreateIn(RuntimeBase base) {
+  if (base.path.size() > kLongestBase) {
+    return Fail(ErrorCode::kInternal, "its path without links has " +
+                                          std::to_string(base.path.size()) +
+                                          " bytes, and the path of a socket leaves room for " +
+                                          std::to_string(kLongestBase));
+  }
+  for (int tries = 0; tries < kMostNames; ++tries) {
+    auto name = NewName();
+    if (!name) return Fail(std::move(name.error()));
+    if (mkdirat(base.fd.get(), name->c_str(), 0700) != 0) {
+      if (errno == EEXIST) continue;
+      return Fail(ErrnoError("no folder can be made in it", errno));
+    }
+    UniqueFd folder = OpenNewFolder(base.fd.get(), name->c_str());
     if (!folder.valid()) {
-      error = errno;
-      continue;
+      Error error = ErrnoError("a folder that was made in it cannot be used", errno);
+      unlinkat(base.fd.get(), name->c_str(), AT_REMOVEDIR);
+      return Fail(std::move(error));
     }
     // On a file system without locks nothing is swept.
     if (Lock(folder)) PutOwnerFile(folder);
-    lock_ = std::move(folder);
-    path_ = std::move(path);
+    fd_ = std::make_shared<const UniqueFd>(std::move(folder));
+    path_ = (base.path == "/" ? "" : base.path) + "/" + *name;
+    name_ = std::move(*name);
+    base_ = std::move(base);
+    return {};
   }
-  if (!path_.empty()) return {};
-  return Fail(
-      ErrnoError("cannot make a folder for sockets in XDG_RUNTIME_DIR, TMPDIR or /tmp", error));
+  return Fail(ErrorCode::kInternal, "every name in it is taken");
 }
 
 bool RuntimeDirectory::IsThere() const {
-  struct stat named = {};
-  struct stat made = {};
-  return lock_.valid() && lstat(path_.c_str(), &named) == 0 && fstat(lock_.get(), &made) == 0 &&
-         named.st_dev == made.st_dev && named.st_ino == made.st_ino;
+  if (!fd_) return false;
+  // The path is what workers are told, so the base has to be where it was.
+  const UniqueFd base(open(base_.path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!base.valid() || !IsSameFile(base.get(), base_.fd.get())) return false;
+  const UniqueFd named(OpenBelow(base.get(), name_.c_str(), O_PATH | O_DIRECTORY));
+  return named.valid() && IsSameFile(named.get(), fd_->get());
 }
 
 void RuntimeDirectory::Remove() {
-  std::error_code ignored;
+  if (!fd_) return;
+  EmptyRuntimeFolder(fd_->get());
+  const UniqueFd named(OpenBelow(base_.fd.get(), name_.c_str(), O_PATH | O_DIRECTORY));
   // Else it is what somebody has put in its place.
-  if (IsThere()) std::filesystem::remove_all(path_, ignored);
+  if (named.valid() && IsSameFile(named.get(), fd_->get())) {
+    unlinkat(base_.fd.get(), name_.c_str(), AT_REMOVEDIR);
+  }
   path_.clear();
-  lock_.Reset();
+  name_.clear();
+  fd_.reset();
+  base_ = {};
 }
 
 }  // namespace snakepit

@@ -4,13 +4,19 @@
 // they end, and then puts the file `owner` into it. So a folder of that name with that file and
 // without a lock is what a pool left that was killed together with its guardian, and the next pool
 // removes it. systemd-tmpfiles(8) leaves a folder with a lock alone, however old it is.
+//
+// It is made where no other user can put something else into its place (runtime_base.h), and made,
+// locked and removed by descriptor, without following a link.
 #ifndef SNAKEPIT_POOL_RUNTIME_DIRECTORY_H_
 #define SNAKEPIT_POOL_RUNTIME_DIRECTORY_H_
 
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "snakepit/error.h"
 #include "src/base/fd.h"
+#include "src/pool/runtime_base.h"
 
 namespace snakepit {
 
@@ -21,10 +27,10 @@ class RuntimeDirectory {
   RuntimeDirectory(const RuntimeDirectory&) = delete;
   RuntimeDirectory& operator=(const RuntimeDirectory&) = delete;
 
-  // In XDG_RUNTIME_DIR, TMPDIR or /tmp: the first that is usable and short enough for the path of a
-  // socket (unix(7): 107 bytes), whatever the umask. INTERNAL when none is. Removes what killed
-  // pools left in any of the three. A process that this one forked, and that goes on without it,
-  // counts as a living owner.
+  // In XDG_RUNTIME_DIR, TMPDIR or /tmp: the first that is safe, usable, and short enough for the
+  // path of a socket (unix(7): 107 bytes), whatever the umask. INTERNAL, with what is wrong with
+  // each, when none is. Removes what killed pools left in any of the three. A process that this one
+  // forked, and that goes on without it, counts as a living owner.
   Result<void> Create();
 
   // Removes the folder with the files in it, if there is one.
@@ -36,12 +42,21 @@ class RuntimeDirectory {
   // Empty when there is none.
   const std::string& path() const { return path_; }
 
-  // Of the folder, with the lock; -1 when there is none.
-  int fd() const { return lock_.get(); }
+  // Of the folder, with the lock; null when there is none. Whoever keeps it has the folder's own
+  // files, whatever becomes of its path, and a share in the lock.
+  const std::shared_ptr<const UniqueFd>& fd() const { return fd_; }
+
+  // Those before the one that Create took, as far as they are not safe: `TMPDIR, "/a": why`.
+  const std::vector<std::string>& unsafe() const { return unsafe_; }
 
  private:
+  Result<void> CreateIn(RuntimeBase base);
+
+  RuntimeBase base_;
+  std::string name_;  // in the base
   std::string path_;
-  UniqueFd lock_;  // the folder itself
+  std::shared_ptr<const UniqueFd> fd_;
+  std::vector<std::string> unsafe_;
 };
 
 }  // namespace snakepit

@@ -10,8 +10,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -175,6 +177,150 @@ TEST_F(RuntimeDirectoryTest, ItIsSeenThatTheFolderWasRemovedOrReplaced) {
   EXPECT_TRUE(fs::exists(path + "/precious"));
   ASSERT_TRUE(directory.Create());
   EXPECT_TRUE(directory.IsThere());
+}
+
+TEST_F(RuntimeDirectoryTest, WhatIsPutInItsPlaceIsLeftAlone) {
+  RuntimeDirectory directory;
+  ASSERT_TRUE(directory.Create());
+  const fs::path path = directory.path();
+  const fs::path precious = MakeFolder("precious");
+  Touch(precious / "file");
+  fs::rename(path, base_ / "moved");
+  Touch(base_ / "moved/1.sock");
+  fs::create_directory_symlink(precious, path);
+  EXPECT_FALSE(directory.IsThere());
+  directory.Remove();
+  EXPECT_TRUE(fs::exists(precious / "file"));
+  EXPECT_TRUE(fs::is_symlink(path));
+  EXPECT_TRUE(fs::is_empty(base_ / "moved"));
+}
+
+TEST_F(RuntimeDirectoryTest, ABaseThatIsSwappedIsLeftAlone) {
+  const fs::path before = MakeFolder("base");
+  setenv("XDG_RUNTIME_DIR", before.c_str(), 1);
+  RuntimeDirectory directory;
+  ASSERT_TRUE(directory.Create());
+  const fs::path path = directory.path();
+  ASSERT_EQ(path.parent_path(), before);
+  fs::rename(before, base_ / "moved");
+  fs::create_directories(path);
+  Touch(path / "file");
+  EXPECT_FALSE(directory.IsThere());
+  directory.Remove();
+  EXPECT_TRUE(fs::exists(path / "file"));
+  EXPECT_TRUE(fs::is_empty(base_ / "moved"));
+}
+
+TEST_F(RuntimeDirectoryTest, FoldersInItGoWithIt) {
+  RuntimeDirectory directory;
+  ASSERT_TRUE(directory.Create());
+  fs::create_directories(directory.path() + "/a/b/c");
+  Touch(directory.path() + "/a/b/file");
+  directory.Remove();
+  EXPECT_TRUE(fs::is_empty(base_));
+}
+
+// The base of a test is TMPDIR; what is passed over is XDG_RUNTIME_DIR.
+class UnsafeBaseTest : public RuntimeDirectoryTest {
+ protected:
+  void ExpectPassedOver(const fs::path& path, const std::string& why) {
+    setenv("XDG_RUNTIME_DIR", path.c_str(), 1);
+    RuntimeDirectory directory;
+    const auto created = directory.Create();
+    ASSERT_TRUE(created) << created.error().ToString();
+    EXPECT_EQ(fs::path(directory.path()).parent_path(), base_) << path;
+    EXPECT_EQ(directory.unsafe(),
+              std::vector<std::string>{"XDG_RUNTIME_DIR, \"" + path.string() + "\": " + why});
+  }
+
+  void ExpectTaken(const fs::path& path) {
+    setenv("XDG_RUNTIME_DIR", path.c_str(), 1);
+    RuntimeDirectory directory;
+    ASSERT_TRUE(directory.Create());
+    EXPECT_EQ(fs::path(directory.path()).parent_path(), fs::canonical(path));
+    EXPECT_EQ(directory.unsafe(), std::vector<std::string>());
+  }
+};
+
+TEST_F(UnsafeBaseTest, OneThatOthersMayWriteTo) {
+  for (const mode_t mode : {0777, 0707, 0702}) {
+    const fs::path open = MakeFolder("open", mode);
+    const fs::path inner = MakeFolder("open/inner");
+    char octal[8];
+    snprintf(octal, sizeof octal, "%04o", mode);
+    const std::string why = "\"" + open.string() +
+                            "\" can be written to by every user and has no sticky bit (mode " +
+                            octal + ")";
+    ExpectPassedOver(open, why);
+    ExpectPassedOver(inner, why);
+  }
+}
+
+TEST_F(UnsafeBaseTest, OneThatAGroupMayWriteTo) {
+  const fs::path shared = MakeFolder("shared", 0775);
+  ExpectPassedOver(shared, "\"" + shared.string() +
+                               "\" can be written to by its group and has no sticky bit (mode "
+                               "0775)");
+}
+
+TEST_F(UnsafeBaseTest, AStickyBitMakesItSafe) {
+  const fs::path sticky = MakeFolder("sticky", 01777);
+  ExpectTaken(sticky);
+  ExpectTaken(MakeFolder("sticky/inner"));
+}
+
+TEST_F(UnsafeBaseTest, OneOfAnotherUser) {
+  const fs::path foreign = MakeFolder("foreign", 01777);
+  const fs::path inner = MakeFolder("foreign/inner");
+  if (chown(foreign.c_str(), 65534, 65534) != 0) GTEST_SKIP() << "needs root";
+  const std::string why =
+      "\"" + foreign.string() + "\" belongs to user 65534, who can put another folder in its place";
+  ExpectPassedOver(foreign, why);
+  ExpectPassedOver(inner, why);
+  fs::create_directory_symlink(inner, base_ / "link");
+  ExpectPassedOver(base_ / "link", why);
+}
+
+TEST_F(UnsafeBaseTest, ALinkToASafeOneIsResolvedOnce) {
+  const fs::path real = MakeFolder("real");
+  fs::create_directory_symlink(real, base_ / "link");
+  ExpectTaken(base_ / "link");
+}
+
+TEST_F(UnsafeBaseTest, NothingInItIsSwept) {
+  const fs::path left = LeaveFolder();
+  ASSERT_EQ(chmod(base_.c_str(), 0777), 0);
+  setenv("XDG_RUNTIME_DIR", "", 1);
+  RuntimeDirectory directory;
+  ASSERT_TRUE(directory.Create());
+  EXPECT_EQ(fs::path(directory.path()).parent_path(), "/tmp");
+  EXPECT_TRUE(fs::exists(left));
+}
+
+TEST_F(UnsafeBaseTest, WhenNoneIsLeftTheErrorNamesEach) {
+  MakeFolder("open", 0777);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (chroot(base_.c_str()) != 0 || chdir("/") != 0) _exit(77);
+    setenv("XDG_RUNTIME_DIR", "/open", 1);
+    setenv("TMPDIR", ("/" + std::string(100, 'x')).c_str(), 1);
+    RuntimeDirectory directory;
+    const auto created = directory.Create();
+    if (created) _exit(1);
+    const std::string message = created.error().message;
+    std::cerr << message << std::endl;
+    for (const char* part :
+         {"XDG_RUNTIME_DIR, \"/open\": \"/open\" can be written to by every user", "TMPDIR, \"/xxx",
+          "\": it cannot be entered: No such file or directory (ENOENT); ",
+          "/tmp: it cannot be entered: No such file or directory (ENOENT); set TMPDIR to "}) {
+      if (message.find(part) == std::string::npos) _exit(2);
+    }
+    _exit(message.find('\n') == std::string::npos ? 0 : 3);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "needs root";
+  EXPECT_EQ(status, 0);
 }
 
 TEST_F(RuntimeDirectoryTest, ManyThatStartAtOnceLeaveEachOtherAlone) {

@@ -1,6 +1,8 @@
 // That what a worker started ends with it, wherever it has gone, and that of no other worker does.
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -85,6 +87,35 @@ TEST_F(GuardianTest, AHardLimitOfLocksLeavesWhatLeftTheGroupToTheEnd) {
   }
   int status = -1;
   ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+// As in a chroot(2) of few folders.
+TEST_F(GuardianTest, WithoutProcNothingIsLeftEither) {
+  constexpr int kMayNot = 77;
+  const pid_t child = fork();
+  if (child == 0) {
+    if (unshare(CLONE_NEWNS) != 0 ||
+        mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        mount("none", "/proc", "tmpfs", 0, nullptr) != 0) {
+      _exit(kMayNot);
+    }
+    guardian_.release();  // the parent's
+    io_.notify_fork(asio::io_context::fork_child);
+    StartGuardian();
+    UniqueFd out = SpawnPiped(1, Spec({"linger"}));
+    if (ReadLine(out.get()) != "ready") _exit(1);
+    guardian_->Signal(1, SIGKILL);
+    if (ExitOf(1) != ExitStatus{.signal = SIGKILL}) _exit(2);
+    if (!ReadToEnd(out.get()).empty()) _exit(3);
+    out = SpawnPiped(2, Spec({"linger"}));
+    if (ReadLine(out.get()) != "ready") _exit(4);
+    guardian_.reset();
+    _exit(ReadToEnd(out.get()).empty() ? 0 : 5);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == kMayNot) GTEST_SKIP() << "needs root";
   EXPECT_EQ(status, 0);
 }
 

@@ -1,7 +1,6 @@
 // The guardian program: see guardian.h for what it is for. One thread, C library only, and no
 // blocking system call but its one poll: whatever a worker, its files or the pool's process do, it
 // reaps, reports and kills in time.
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -22,6 +21,8 @@
 #include "src/process/guardian_family.h"
 #include "src/process/guardian_list.h"
 #include "src/process/guardian_protocol.h"
+#include "src/process/guardian_tracer.h"
+#include "src/process/remove_folder.h"
 
 namespace {
 
@@ -32,6 +33,10 @@ constexpr size_t kKernelSignalSetBytes = 8;
 // More events than the pool may leave unread: requests then wait in the socket. It is over what
 // the largest pool (1,000 workers) can owe.
 constexpr size_t kMaxQueuedEvents = 4096;
+// A worker that was killed and has not ended is looked at again: first after this, then after twice
+// as long each time, 5 s in all. After that the pool has given it up.
+constexpr int kFirstLookMs = 20;
+constexpr int kLastLookMs = 2'560;
 
 struct Worker {
   uint64_t id;
@@ -40,6 +45,9 @@ struct Worker {
   uint64_t family;
   Cgroup cgroup;
   EndPlan end_plan;
+  bool is_killed;
+  int look_after_ms;  // 0: no more
+  int64_t look_at_ms;
 };
 
 List<Worker> workers;
@@ -47,42 +55,6 @@ List<Event> events;
 size_t sent_events = 0;  // of those, from the first on
 pid_t guardian_pid;
 bool ends = false;  // the pool is gone, and so all of its has to go
-
-// ---- The end -----------------------------------------------------------------------------------
-
-// The folder with the workers' sockets: nobody else is left to remove it when the pool was killed.
-void RemoveRuntimeDirectory() {
-  const int fd = openat(kRuntimeDirectoryFd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  if (DIR* const directory = fdopendir(fd)) {
-    while (const dirent* entry = readdir(directory)) unlinkat(fd, entry->d_name, 0);
-    closedir(directory);
-  }
-  // Where it is now; a name that no file has, if it was removed.
-  char link[64];
-  char path[4096];
-  snprintf(link, sizeof link, "/proc/self/fd/%d", kRuntimeDirectoryFd);
-  const ssize_t length = readlink(link, path, sizeof path - 1);
-  if (length <= 0) return;
-  path[length] = '\0';
-  rmdir(path);
-}
-
-// To kill the children until there is none kills every descendant, in whatever group or session it
-// is: one whose parent has ended becomes a child.
-[[noreturn]] void KillRestAndExit() {
-  for (;;) {
-    VisitChildren([](pid_t child) { kill(child, SIGKILL); });
-    if (waitpid(-1, nullptr, 0) < 0 && errno == ECHILD) {
-      RemoveOldCgroups();
-      RemoveRuntimeDirectory();
-      _exit(0);
-    }
-    // Look again only when the known ones are gone, as far as that needs no waiting.
-    while (waitpid(-1, nullptr, WNOHANG) > 0) {
-    }
-  }
-}
 
 // ---- Events to the pool ------------------------------------------------------------------------
 
@@ -169,7 +141,7 @@ void StartWorker(const Request& request, int* fds, int fd_count) {
     plan.start_directory_fd = TakeFd(&fds[kStartDirectoryFd]);
   }
   if (fd_count > kCgroupFd) fds[kCgroupFd] = -1;
-  workers.Add({id, pid, start_fds[0], family, cgroup, plan});
+  workers.Add({id, pid, start_fds[0], family, cgroup, plan, false, 0, 0});
 }
 
 // Reads how the start of a worker went, if that is known yet. false: it failed.
@@ -195,17 +167,29 @@ int64_t Microseconds(const timeval& time) {
   return static_cast<int64_t>(time.tv_sec) * 1'000'000 + time.tv_usec;
 }
 
-// With what it started in its group, unless that has a grace.
-void KillWorker(const Worker& worker) {
-  // It is not reaped yet, so that its number is still its own.
-  kill(worker.end_plan.family_grace_ms > 0 ? worker.pid : -worker.pid, SIGKILL);
+bool IsWorker(pid_t pid) { return FindByPid(pid) != nullptr; }
+
+// With what it started in its group, unless that has a grace. It is not reaped yet, so that its
+// number is still its own.
+void SendKill(const Worker& worker) {
+  kill(worker.pid, SIGKILL);  // it may have left its group for another
+  if (worker.end_plan.family_grace_ms == 0) kill(-worker.pid, SIGKILL);
+}
+
+void KillWorker(Worker* worker) {
+  SendKill(*worker);
+  if (worker->is_killed) return;
+  worker->is_killed = true;
+  worker->look_after_ms = kFirstLookMs;
+  worker->look_at_ms = MonotonicMs() + kFirstLookMs;
 }
 
 // The family of a worker that lives, or has a grace.
 bool IsToLive(uint64_t family) {
   for (size_t i = 0; i < workers.count; ++i) {
     const Worker& worker = workers.at[i];
-    if (worker.family == family) return !ends || worker.end_plan.family_grace_ms > 0;
+    if (worker.family != family) continue;
+    return worker.end_plan.family_grace_ms > 0 || !(ends || worker.is_killed);
   }
   return IsInGrace(family);
 }
@@ -213,7 +197,7 @@ bool IsToLive(uint64_t family) {
 void KillIfLeftBehind(pid_t child) {
   const uint64_t family = FamilyOf(child);
   if (family == kNoFamily && !ends) return;  // nobody can tell whose it is
-  if (IsToLive(family) || FindByPid(child) != nullptr || IsEndCommand(child)) return;
+  if (IsToLive(family) || IsWorker(child) || IsEndCommand(child)) return;
   kill(child, SIGKILL);  // only this process reaps it, so the number is its own
 }
 
@@ -281,11 +265,45 @@ void ReapAll() {
   RemoveOldCgroups();
 }
 
+// The workers that were killed and have not ended: their own descendants may hold them.
+void LookAtKilled(int64_t now_ms) {
+  bool is_any = false;
+  for (size_t i = 0; i < workers.count; ++i) {
+    Worker& worker = workers.at[i];
+    if (worker.look_after_ms == 0 || worker.look_at_ms > now_ms) continue;
+    SendKill(worker);  // the first may have found it in a stop that only a second one ends
+    KillOwnTracers(worker.pid, IsWorker);
+    worker.look_after_ms = worker.look_after_ms < kLastLookMs ? 2 * worker.look_after_ms : 0;
+    worker.look_at_ms = now_ms + worker.look_after_ms;
+    is_any = true;
+  }
+  if (is_any) VisitChildren(KillIfLeftBehind);
+}
+
+// Until LookAtKilled has something to do; -1: it has not.
+int64_t NextLookMs(int64_t now_ms) {
+  int64_t next_ms = -1;
+  for (size_t i = 0; i < workers.count; ++i) {
+    if (workers.at[i].look_after_ms == 0) continue;
+    const int64_t left_ms = workers.at[i].look_at_ms - now_ms;
+    if (next_ms < 0 || left_ms < next_ms) next_ms = left_ms > 0 ? left_ms : 0;
+  }
+  return next_ms;
+}
+
+// Whether no worker is left, but for those that were killed and will not end.
+bool WorkersHaveEnded() {
+  for (size_t i = 0; i < workers.count; ++i) {
+    if (!workers.at[i].is_killed || workers.at[i].look_after_ms != 0) return false;
+  }
+  return true;
+}
+
 // The end of the pool is the end of all.
 void BeginToEnd() {
   ends = true;
   for (size_t i = 0; i < workers.count; ++i) {
-    KillWorker(workers.at[i]);
+    KillWorker(&workers.at[i]);
     if (workers.at[i].end_plan.family_grace_ms == 0) KillCgroup(workers.at[i].cgroup);
   }
   VisitChildren(KillIfLeftBehind);
@@ -319,11 +337,12 @@ void HandleRequest(const Request& request, int* fds, int fd_count) {
     if (fd_count < kSpawnFdCount) return QueueSpawnFailed(request.id, {kStepPrepare, EMFILE, 0});
     StartWorker(request, fds, fd_count);
   } else if (request.kind == kSignal) {
-    const Worker* const worker = FindById(request.id);
+    Worker* const worker = FindById(request.id);
     if (worker == nullptr) return;
-    if (request.signal == SIGKILL) return KillWorker(*worker);
+    if (request.signal == SIGKILL) return KillWorker(worker);
     // A worker is in the table until it is reaped, so the number is still its own.
     kill(-worker->pid, request.signal);
+    if (getpgid(worker->pid) != worker->pid) kill(worker->pid, request.signal);
   } else if (request.kind == kRuntimeDirectory && fd_count > 0) {
     dup3(fds[0], kRuntimeDirectoryFd, O_CLOEXEC);
   }
@@ -389,11 +408,43 @@ int OpenChildSignals() {
   return signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+// To kill the children until there is none kills every descendant, in whatever group or session it
+// is: one whose parent has ended becomes a child.
+[[noreturn]] void KillRestAndExit() {
+  sigset_t child_signal;
+  sigemptyset(&child_signal);
+  sigaddset(&child_signal, SIGCHLD);
+  for (int wait_ms = kFirstLookMs;;) {
+    VisitChildren([](pid_t child) { kill(child, SIGKILL); });
+    while (waitpid(-1, nullptr, WNOHANG) > 0) {
+    }
+    if (waitpid(-1, nullptr, WNOHANG) < 0 && errno == ECHILD) {
+      RemoveOldCgroups();
+      // Nobody else is left to do that when the pool was killed.
+      RemoveRuntimeFolder(kRuntimeDirectoryFd);
+      _exit(0);
+    }
+    // A SIGCHLD that came meanwhile is pending.
+    const timespec wait = {wait_ms / 1'000, wait_ms % 1'000 * 1'000'000};
+    if (sigtimedwait(&child_signal, nullptr, &wait) > 0) continue;
+    if (wait_ms < kLastLookMs) wait_ms *= 2;
+    VisitChildren([](pid_t child) { KillOwnTracers(child, [](pid_t) { return false; }); });
+  }
+}
+
+// Of poll: until there is something to do; -1: there is not.
+int TimeoutMs(int64_t now_ms) {
+  const int64_t overdue_ms = NextOverdueMs(now_ms);
+  const int64_t look_ms = NextLookMs(now_ms);
+  if (overdue_ms < 0 || look_ms < 0) return static_cast<int>(overdue_ms < 0 ? look_ms : overdue_ms);
+  return static_cast<int>(overdue_ms < look_ms ? overdue_ms : look_ms);
+}
+
 [[noreturn]] void Run(int child_signals_fd, int pool_fd) {
   enum { kChildPoll, kSocketPoll, kPoolPoll, kFirstWorkerPoll };
   List<pollfd> polls = {};
   for (;;) {
-    if (ends && workers.count == 0 && AllHaveEnded()) KillRestAndExit();
+    if (ends && WorkersHaveEnded() && AllHaveEnded()) KillRestAndExit();
     // Only those that start are polled; an entry a worker keeps the indices the same.
     polls.Reserve(kFirstWorkerPoll + workers.count);
     short socket_events = QueuedEvents() < kMaxQueuedEvents ? POLLIN : 0;
@@ -404,7 +455,7 @@ int OpenChildSignals() {
     for (size_t i = 0; i < workers.count; ++i) {
       polls.at[kFirstWorkerPoll + i] = {workers.at[i].start_fd, POLLIN, 0};
     }
-    const int timeout_ms = static_cast<int>(NextOverdueMs(MonotonicMs()));
+    const int timeout_ms = TimeoutMs(MonotonicMs());
     if (poll(polls.at, kFirstWorkerPoll + workers.count, timeout_ms) < 0) continue;
 
     if (polls.at[kPoolPoll].revents != 0 ||
@@ -428,6 +479,7 @@ int OpenChildSignals() {
       ReapAll();
     }
     if (EndOverdue(MonotonicMs())) VisitChildren(KillIfLeftBehind);
+    LookAtKilled(MonotonicMs());
     if (!ends && (polls.at[kSocketPoll].revents & POLLIN) != 0) ReceiveRequests();
     if (!ends) SendEvents();
   }
@@ -450,7 +502,7 @@ int main(int argc, char** argv) {
   const pid_t pool = atoi(argv[1]);
   const int pool_fd = static_cast<int>(syscall(SYS_pidfd_open, pool, 0));
   if (getppid() != pool) {
-    RemoveRuntimeDirectory();
+    RemoveRuntimeFolder(kRuntimeDirectoryFd);
     return 0;
   }
   const int child_signals_fd = OpenChildSignals();

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@ constexpr std::string_view kMarkVariable = "SNAKEPIT_GUARDIAN=";
 // A process in the middle of execve(2) shows no environment: what is found by none of two looks in
 // a row is not there.
 constexpr int kLooks = 2;
+constexpr size_t kMostEnvironmentBytes = size_t{8} << 20;
 
 struct ProcessState {
   char state = 'X';
@@ -57,10 +59,24 @@ std::set<pid_t> Ancestry() {
   return pids;
 }
 
+// How large the environment is, is the choice of the process: prctl(2), PR_SET_MM_MAP. An execution
+// can give it 6 MiB.
 bool HasVariable(pid_t pid, const std::string& variable) {
-  const std::string environment =
-      '\0' + ReadFile("/proc/" + std::to_string(pid) + "/environ").value_or("");
-  return environment.find('\0' + variable + '\0') != std::string::npos;
+  const UniqueFd file(
+      open(("/proc/" + std::to_string(pid) + "/environ").c_str(), O_RDONLY | O_CLOEXEC));
+  const std::string wanted = '\0' + variable + '\0';
+  std::string text(1, '\0');
+  char buffer[65536];
+  for (size_t all = 0; all < kMostEnvironmentBytes;) {
+    const ssize_t size = read(file.get(), buffer, sizeof buffer);
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0) return false;
+    all += static_cast<size_t>(size);
+    text.append(buffer, static_cast<size_t>(size));
+    if (text.find(wanted) != std::string::npos) return true;
+    text.erase(0, text.size() - std::min(text.size(), wanted.size()));
+  }
+  return false;
 }
 
 struct Family {

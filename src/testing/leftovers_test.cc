@@ -272,6 +272,31 @@ TEST(RuntimeDirectoryTest, AFolderThatIsRemovedUnderThePoolIsMadeAnew) {
   unsetenv("TMPDIR");
 }
 
+TEST(RuntimeDirectoryTest, AnUnsafePlaceIsPassedOverAndTheLogSaysWhy) {
+  const TempFolder open;
+  const TempFolder second;
+  fs::permissions(open.path(), fs::perms::all);
+  setenv("XDG_RUNTIME_DIR", open.path().c_str(), 1);
+  setenv("TMPDIR", second.path().c_str(), 1);
+  testing::LogWatcher log;
+  PoolOptions options;
+  options.workers = 1;
+  options.log = log.sink();
+  options.adapter = WholeProgramWorker("serves", "grpc");
+  auto pool = Pool::Start(options);
+  ASSERT_TRUE(pool) << pool.error().ToString();
+  EXPECT_TRUE(log.WaitFor("XDG_RUNTIME_DIR, \"" + open.path().string() + "\": \"" +
+                          open.path().string() +
+                          "\" can be written to by every user and has no sticky bit (mode 0777); "
+                          "the folder of the workers' sockets is " +
+                          second.path().string()));
+  EXPECT_EQ(Entries(second.path()).size(), 1u);
+  EXPECT_TRUE(fs::is_empty(open.path()));
+  pool->reset();
+  unsetenv("XDG_RUNTIME_DIR");
+  unsetenv("TMPDIR");
+}
+
 TEST_P(TransportTest, WorkersInheritNoDescriptorOfTheProgram) {
   const UniqueFd low(open("/dev/null", O_RDONLY));
   const UniqueFd high(fcntl(low.get(), F_DUPFD, 300));

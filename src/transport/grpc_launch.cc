@@ -12,9 +12,6 @@
 #include <asio/steady_timer.hpp>
 #include <atomic>
 #include <cerrno>
-#include <charconv>
-#include <filesystem>
-#include <fstream>
 #include <mutex>
 #include <set>
 #include <system_error>
@@ -27,6 +24,7 @@
 #include "src/transport/grpc_connection.h"
 #include "src/transport/launch_spec.h"
 #include "src/transport/output_reader.h"
+#include "src/transport/worker_files.h"
 #include "src/value/decode_budget.h"
 
 namespace snakepit {
@@ -102,21 +100,6 @@ class ReservedPort {
   int port_ = 0;
 };
 
-std::optional<int> ParsePort(std::string_view text) {
-  int port = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return port >= 1 && port <= 65535 ? std::optional(port) : std::nullopt;
-}
-
-std::optional<GrpcAddress> AddressInFile(const std::string& path) {
-  std::ifstream file(path);
-  std::string text;
-  if (!(file >> text)) return std::nullopt;  // not there yet, or empty: not ready. PROTOCOL.md 4.2
-  auto port = ParsePort(text);
-  return port ? std::optional(GrpcAddress{.port = *port}) : std::nullopt;
-}
-
 asio::generic::stream_protocol::endpoint Endpoint(const GrpcAddress& address) {
   if (!address.socket_path.empty()) {
     return asio::local::stream_protocol::endpoint(address.socket_path);
@@ -125,20 +108,17 @@ asio::generic::stream_protocol::endpoint Endpoint(const GrpcAddress& address) {
                                  static_cast<asio::ip::port_type>(address.port));
 }
 
-// A umask may have taken the right to connect from the very user whose socket it is.
-void AllowOwner(const GrpcAddress& address) {
-  using std::filesystem::perms;
-  std::error_code ignored;
-  std::filesystem::permissions(address.socket_path, perms::owner_read | perms::owner_write,
-                               std::filesystem::perm_options::add, ignored);
-}
-
 // Tries to connect until somebody accepts: whenever something was announced, and from time to time.
 // The address may be unknown at first, and may be corrected by an announcement.
 class Probe : public std::enable_shared_from_this<Probe> {
  public:
-  Probe(asio::io_context& io, std::optional<GrpcAddress> address, std::string ready_file)
-      : timer_(io), socket_(io), address_(std::move(address)), ready_file_(std::move(ready_file)) {}
+  Probe(const LaunchContext& context, std::optional<GrpcAddress> address, std::string ready_file)
+      : timer_(*context.io),
+        socket_(*context.io),
+        address_(std::move(address)),
+        folder_(context.runtime_directory),
+        folder_fd_(context.runtime_directory_fd),
+        ready_file_(std::move(ready_file)) {}
 
   // One of the two is called, once, unless Stop is called before.
   void Start(SteadyTime deadline, std::function<void(GrpcAddress)> serves,
@@ -164,7 +144,8 @@ class Probe : public std::enable_shared_from_this<Probe> {
 
  private:
   void Try() {
-    if (auto announced = AddressInFile(ready_file_)) address_ = std::move(announced);
+    const ReadyFile ready = ReadReadyFile(FolderFd(), ready_file_);
+    if (ready.port) address_ = GrpcAddress{.port = *ready.port};
     if (!address_) return TryLater();
     connecting_ = true;
     socket_ = asio::generic::stream_protocol::socket(timer_.get_executor());
@@ -172,7 +153,9 @@ class Probe : public std::enable_shared_from_this<Probe> {
                           [self = shared_from_this(), tried = *address_](asio::error_code error) {
                             self->connecting_ = false;
                             if (!self->serves_) return;
-                            if (error == asio::error::access_denied) AllowOwner(tried);
+                            if (error == asio::error::access_denied) {
+                              AllowOwner(self->FolderFd(), self->folder_, tried.socket_path);
+                            }
                             if (error) return self->TryLater();
                             auto serves = std::exchange(self->serves_, nullptr);
                             self->Stop();
@@ -184,10 +167,7 @@ class Probe : public std::enable_shared_from_this<Probe> {
     if (std::chrono::steady_clock::now() + retry_ > deadline_) {
       auto failed = std::exchange(failed_, nullptr);
       Stop();
-      return failed({.code = ErrorCode::kStartTimeout,
-                     .message = address_ ? "nothing accepts a connection at " + address_->Target()
-                                         : "it announced no address, on stdout or in the file "
-                                           "that SNAKEPIT_READY_FILE names"});
+      return failed({.code = ErrorCode::kStartTimeout, .message = WhatIsMissing()});
     }
     timer_.expires_after(retry_);
     retry_ = std::min(retry_ * 3 / 2, kLastRetry);
@@ -196,10 +176,21 @@ class Probe : public std::enable_shared_from_this<Probe> {
     });
   }
 
+  std::string WhatIsMissing() const {
+    if (address_) return "nothing accepts a connection at " + address_->Target();
+    const std::string fault = ReadReadyFile(FolderFd(), ready_file_).fault;
+    return "it announced no address, on stdout or in the file that SNAKEPIT_READY_FILE names" +
+           (fault.empty() ? "" : ", in whose place is " + fault);
+  }
+
+  int FolderFd() const { return folder_fd_ ? folder_fd_->get() : -1; }
+
   asio::steady_timer timer_;
   asio::generic::stream_protocol::socket socket_;
   std::optional<GrpcAddress> address_;
-  const std::string ready_file_;
+  const std::string folder_;
+  const std::shared_ptr<const UniqueFd> folder_fd_;
+  const std::string ready_file_;  // in the folder
   SteadyTime deadline_;
   std::function<void(GrpcAddress)> serves_;
   std::function<void(Error)> failed_;
@@ -219,41 +210,42 @@ class GrpcLaunch : public Launch {
         stdout_read_(std::move(stdout_pipe.first)),
         stdout_write_(std::move(stdout_pipe.second)),
         null_(std::move(null)) {
-    const std::string base =
-        context_.runtime_directory + "/" + std::to_string(context_.process_number);
+    const std::string number = std::to_string(context_.process_number);
     const std::string id = WorkerIdText(context_.worker_id);
-    socket_path_ = base + ".sock";
-    ready_file_ = base + ".ready";
+    socket_ = number + ".sock";
+    ready_file_ = number + ".ready";
+    const std::string socket_path = context_.runtime_directory + "/" + socket_;
     std::optional<GrpcAddress> address;
     for (const std::string& argument : adapter.argv) {
       if (argument.find("{socket}") != std::string::npos) {
-        address = GrpcAddress{.socket_path = socket_path_};
+        address = GrpcAddress{.socket_path = socket_path};
       } else if (argument.find("{port}") != std::string::npos) {
         address = GrpcAddress{.port = port_.port()};
       }
     }
     const Placeholders placeholders = {{"{worker_id}", id},
                                        {"{instance}", context_.instance},
-                                       {"{socket}", socket_path_},
+                                       {"{socket}", socket_path},
                                        {"{port}", std::to_string(port_.port())}};
     spec_.argv = FillIn(adapter.argv, placeholders);
     spec_.end_command = FillIn(adapter.end.command, placeholders);
     spec_.environment = WorkerEnvironment(
         adapter,
         {{"SNAKEPIT_WORKER_ID", id},
-         {"SNAKEPIT_READY_FILE", ready_file_},
+         {"SNAKEPIT_READY_FILE", context_.runtime_directory + "/" + ready_file_},
          {"SNAKEPIT_MAX_FRAME_BYTES", std::to_string(options_.max_message_bytes)}},
         {{"SNAKEPIT_TOKEN", token_}});
     secret_ = token_;
     spec_.stdin_fd = null_.get();
     spec_.stdout_fd = stdout_write_.get();
-    probe_ = std::make_shared<Probe>(*context_.io, std::move(address), ready_file_);
+    probe_ = std::make_shared<Probe>(context_, std::move(address), ready_file_);
   }
 
   ~GrpcLaunch() override {
     Abort();
-    unlink(socket_path_.c_str());
-    unlink(ready_file_.c_str());
+    if (!context_.runtime_directory_fd) return;
+    unlinkat(context_.runtime_directory_fd->get(), socket_.c_str(), 0);
+    unlinkat(context_.runtime_directory_fd->get(), ready_file_.c_str(), 0);
   }
 
   void Connect(SteadyTime deadline, ReadyCallback ready) override {
@@ -299,8 +291,8 @@ class GrpcLaunch : public Launch {
   UniqueFd stdout_read_;
   UniqueFd stdout_write_;
   UniqueFd null_;
-  std::string socket_path_;
-  std::string ready_file_;
+  std::string socket_;      // the names of both in the folder
+  std::string ready_file_;  //
   std::shared_ptr<Probe> probe_;
   std::shared_ptr<OutputReader> stdout_;
   std::function<void()> cancel_;

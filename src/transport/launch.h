@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "snakepit/adapter.h"
+#include "src/base/fd.h"
 #include "src/process/guardian.h"
 #include "src/transport/connection.h"
 
@@ -24,6 +25,7 @@ struct LaunchContext {
   std::string instance;  // what `{instance}` stands for; Prepare makes it
   // A folder of the pool, which only this user can enter; empty for an adapter that needs none.
   std::string runtime_directory;
+  std::shared_ptr<const UniqueFd> runtime_directory_fd;  // null likewise
   // How long a worker may go on with a call that was given up. PROTOCOL.md 6.6.
   std::chrono::milliseconds cancel_grace{2'000};
   // Gets each line that a gRPC worker writes to stdout. On the io_context's thread.

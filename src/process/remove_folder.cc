@@ -1,0 +1,70 @@
+#include "src/process/remove_folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/base/open_below.h"
+
+namespace snakepit {
+namespace {
+
+// Each level has a descriptor open.
+constexpr int kDeepest = 8;
+
+bool IsSelfOrParent(const char* name) { return strcmp(name, ".") == 0 || strcmp(name, "..") == 0; }
+
+// Null when it may not be read.
+DIR* List(int folder_fd) {
+  const int fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* const entries = fd < 0 ? nullptr : fdopendir(fd);
+  if (entries == nullptr && fd >= 0) close(fd);
+  return entries;
+}
+
+void RemoveEntries(int folder_fd, const char* but, int levels) {
+  DIR* const entries = List(folder_fd);
+  if (entries == nullptr) return;
+  while (const dirent* entry = readdir(entries)) {
+    const char* const name = entry->d_name;
+    if (IsSelfOrParent(name) || strcmp(name, but) == 0) continue;
+    if (unlinkat(folder_fd, name, 0) == 0 || errno != EISDIR || levels == 0) continue;
+    const int inner = OpenBelow(folder_fd, name, O_RDONLY | O_DIRECTORY);
+    if (inner < 0) continue;
+    RemoveEntries(inner, "", levels - 1);
+    close(inner);
+    unlinkat(folder_fd, name, AT_REMOVEDIR);
+  }
+  closedir(entries);
+}
+
+}  // namespace
+
+void EmptyRuntimeFolder(int folder_fd) {
+  RemoveEntries(folder_fd, kRuntimeOwnerFile, kDeepest);
+  unlinkat(folder_fd, kRuntimeOwnerFile, 0);
+}
+
+void RemoveRuntimeFolder(int folder_fd) {
+  EmptyRuntimeFolder(folder_fd);
+  const int parent = openat(folder_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (parent < 0) return;
+  if (DIR* const entries = List(parent)) {
+    while (const dirent* entry = readdir(entries)) {
+      const char* const name = entry->d_name;
+      if (strncmp(name, kRuntimePrefix, sizeof kRuntimePrefix - 1) != 0) continue;
+      const int found = OpenBelow(parent, name, O_PATH | O_DIRECTORY);
+      if (found < 0) continue;
+      const bool is_it = IsSameFile(found, folder_fd);
+      close(found);
+      // It removes an empty folder, or nothing.
+      if (is_it && unlinkat(parent, name, AT_REMOVEDIR) == 0) break;
+    }
+    closedir(entries);
+  }
+  close(parent);
+}
+
+}  // namespace snakepit

@@ -1,0 +1,96 @@
+#include "src/process/remove_folder.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "src/base/fd.h"
+
+namespace snakepit {
+namespace {
+
+namespace fs = std::filesystem;
+
+class RemoveFolderTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char base[] = "/tmp/remove_folder_test-XXXXXX";
+    ASSERT_NE(mkdtemp(base), nullptr);
+    base_ = base;
+    path_ = base_ / "snakepit-abcdef";
+    fs::create_directory(path_);
+    fd_.Reset(open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    Touch(path_ / kRuntimeOwnerFile);
+    Touch(path_ / "1.sock");
+    fs::create_directory(base_ / "precious");
+    Touch(base_ / "precious/file");
+  }
+
+  void TearDown() override {
+    EXPECT_TRUE(fs::exists(base_ / "precious/file"));
+    fs::remove_all(base_);
+  }
+
+  void Touch(const fs::path& path) { std::ofstream(path) << ""; }
+
+  fs::path base_;
+  fs::path path_;
+  UniqueFd fd_;
+};
+
+TEST_F(RemoveFolderTest, TheFolderIsRemovedWithWhatIsInIt) {
+  fs::create_directories(path_ / "a/b");
+  Touch(path_ / "a/b/file");
+  RemoveRuntimeFolder(fd_.get());
+  EXPECT_FALSE(fs::exists(path_));
+  RemoveRuntimeFolder(fd_.get());  // it is gone
+}
+
+TEST_F(RemoveFolderTest, LinksInItAreRemovedAndNotFollowed) {
+  fs::create_directory_symlink(base_ / "precious", path_ / "folder");
+  fs::create_symlink(base_ / "precious/file", path_ / "file");
+  fs::create_directory(path_ / "inner");
+  fs::create_directory_symlink(base_ / "precious", path_ / "inner/folder");
+  RemoveRuntimeFolder(fd_.get());
+  EXPECT_FALSE(fs::exists(path_));
+}
+
+TEST_F(RemoveFolderTest, AFolderThatWasMovedIsRemovedWhereItIs) {
+  fs::create_directory(base_ / "elsewhere");
+  fs::rename(path_, base_ / "elsewhere/snakepit-moved");
+  fs::create_directory_symlink(base_ / "precious", path_);
+  RemoveRuntimeFolder(fd_.get());
+  EXPECT_TRUE(fs::is_empty(base_ / "elsewhere"));
+  EXPECT_TRUE(fs::is_symlink(path_));
+}
+
+TEST_F(RemoveFolderTest, AnotherFolderInItsPlaceStays) {
+  fs::rename(path_, base_ / "moved");
+  fs::create_directory(path_);
+  RemoveRuntimeFolder(fd_.get());
+  EXPECT_TRUE(fs::exists(path_));
+  EXPECT_TRUE(fs::is_empty(base_ / "moved"));
+}
+
+// Each level takes a descriptor; what is deeper keeps the folder in its place.
+TEST_F(RemoveFolderTest, ItDoesNotGoDownWithoutEnd) {
+  fs::path deep = path_;
+  for (int i = 0; i < 200; ++i) deep /= "d";
+  fs::create_directories(deep);
+  RemoveRuntimeFolder(fd_.get());
+  EXPECT_TRUE(fs::exists(path_));
+  EXPECT_FALSE(fs::exists(path_ / "1.sock"));
+}
+
+TEST_F(RemoveFolderTest, NoFolderIsNoMatter) {
+  const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  RemoveRuntimeFolder(null.get());
+  RemoveRuntimeFolder(-1);
+}
+
+}  // namespace
+}  // namespace snakepit

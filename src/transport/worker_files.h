@@ -1,0 +1,29 @@
+// What a gRPC worker puts into the pool's folder: a file with its port, a socket. It is the
+// worker's choice what that is: a pipe, a device, a link to somewhere. So nothing here blocks,
+// follows a link or reads without bound.
+#ifndef SNAKEPIT_TRANSPORT_WORKER_FILES_H_
+#define SNAKEPIT_TRANSPORT_WORKER_FILES_H_
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace snakepit {
+
+// 1 to 65535, in decimal and nothing else.
+std::optional<int> ParsePort(std::string_view text);
+
+// The file `name` of the folder, which a worker writes when it is ready. PROTOCOL.md 4.2.5.
+struct ReadyFile {
+  std::optional<int> port;  // not there while the worker is not ready
+  std::string fault;  // what stands in its place, for "… in place of …"; empty: nothing wrong
+};
+ReadyFile ReadReadyFile(int folder_fd, const std::string& name);
+
+// Gives the user back the right to connect to a socket of his own, `path`, that a umask took from
+// it. Does nothing to what is no socket of this user, or not in the folder.
+void AllowOwner(int folder_fd, const std::string& folder, const std::string& path);
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_TRANSPORT_WORKER_FILES_H_
