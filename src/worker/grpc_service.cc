@@ -130,11 +130,10 @@ grpc::Status GrpcService::Agree(const InfoRequest& request, InfoResponse* respon
 }
 
 Result<void> GrpcService::Submit(std::function<void()> job) {
-  if (executor_.Submit(std::move(job))) return {};
-  return Fail(CallError(
-      ErrorCode::kInvalidArgument,
-      "too many calls: the worker runs " + std::to_string(core_.options.capacity) + " at a time",
-      false));
+  const Executor::Outcome outcome = executor_.Submit(std::move(job));
+  if (outcome == Executor::Outcome::kTaken) return {};
+  return Fail(CallError(ErrorCode::kInvalidArgument,
+                        DescribeRefusal(outcome, core_.options.capacity), false));
 }
 
 void GrpcService::RpcBegan() {
