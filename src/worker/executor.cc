@@ -28,7 +28,7 @@ bool Executor::TryBeginHere() {
 void Executor::EndHere() {
   std::unique_lock lock(mutex_);
   --running_;
-  while (!waiting_.empty() && running_ < max_running_ && !HaveThread()) RunJob(lock);
+  while (!waiting_.empty() && !IsFull() && !HaveThread()) RunJob(lock);
   if (IsIdle()) idle_.notify_all();
 }
 
@@ -36,7 +36,7 @@ Executor::Outcome Executor::Submit(std::function<void()> job) {
   std::lock_guard lock(mutex_);
   if (waiting_.size() >= kMaxWaitingJobs + max_running_) return Outcome::kFull;
   waiting_.push_back(std::move(job));
-  if (running_ >= max_running_ || HaveThread()) return Outcome::kTaken;
+  if (IsFull() || HaveThread()) return Outcome::kTaken;
   // A thread that runs a job takes this one later.
   if (running_threads_ > 0) return Outcome::kTaken;
   waiting_.pop_back();
@@ -76,6 +76,7 @@ bool Executor::HaveThread() {
   if (sleeping_ > 0) {
     --sleeping_;
     ++wakes_;
+    ++coming_;
     work_.notify_one();
     return true;
   }
@@ -85,6 +86,7 @@ bool Executor::HaveThread() {
   const auto place = threads_.emplace(threads_.end());
   try {
     *place = std::thread([this, place] { ThreadMain(place); });
+    ++coming_;
     return true;
   } catch (const std::system_error&) {
     threads_.erase(place);
@@ -114,12 +116,16 @@ bool Executor::AwaitWork(std::unique_lock<std::mutex>& lock) {
     }
     work_.wait(lock, awake);
   }
-  if (wakes_ > 0) --wakes_;
+  if (wakes_ > 0) {
+    --wakes_;
+    --coming_;
+  }
   return true;
 }
 
 void Executor::ThreadMain(std::list<std::thread>::iterator self) {
   std::unique_lock lock(mutex_);
+  --coming_;
   while (!stopping_) {
     if (!tasks_.empty()) {
       auto task = std::move(tasks_.front());

@@ -58,6 +58,8 @@ class Executor {
  private:
   // With mutex_ locked.
   bool IsIdle() const { return running_ == 0 && waiting_.empty(); }
+  // Whether as many jobs run as may, threads counted that are on their way to one.
+  bool IsFull() const { return running_ + (coming_ - tasks_.size()) >= max_running_; }
   bool HaveThread();
   // Runs the job that has waited longest, with mutex_ unlocked meanwhile.
   void RunJob(std::unique_lock<std::mutex>& lock);
@@ -77,6 +79,7 @@ class Executor {
   size_t running_threads_ = 0;  // jobs on threads
   size_t sleeping_ = 0;         // threads that wait for work and were not woken
   size_t wakes_ = 0;            // threads that were woken and do not run yet
+  size_t coming_ = 0;           // those, and new ones that do not: one for each task, or for a job
   bool stopping_ = false;
   std::list<std::thread> threads_;
   std::list<std::thread> ended_;  // still to be joined, which takes no time

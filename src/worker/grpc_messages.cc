@@ -1,5 +1,7 @@
 #include "src/worker/grpc_messages.h"
 
+#include <malloc.h>
+
 #include <string_view>
 #include <utility>
 
@@ -21,9 +23,11 @@ void TakeCommonFields(Message& message, GrpcRequest* request) {
 
 // Arguments over the limits, and for which there is no memory, are too large.
 Error UndecodedArgs(std::string_view field, const Error& error) {
-  return CallError(
-      error.code == ErrorCode::kInvalidArgument ? error.code : ErrorCode::kMessageTooLarge,
-      std::string(field) + " cannot be decoded: " + error.message, false);
+  const bool too_large = error.code != ErrorCode::kInvalidArgument;
+  // What was decoded is freed by now, but kept by the allocator for this thread alone.
+  if (too_large) malloc_trim(0);
+  return CallError(too_large ? ErrorCode::kMessageTooLarge : error.code,
+                   std::string(field) + " cannot be decoded: " + error.message, false);
 }
 
 template <typename Response>

@@ -317,10 +317,10 @@ void StdioServer::Begin(PoolMessage message, const CallPtr& call, ReadingRole::T
 
 void StdioServer::HandOn(const CallPtr& call) {
   auto outcome = Executor::Outcome::kFull;
-  // One of any size is kept; of several, as much as one may have. PROTOCOL.md 6.8.3.
+  // Further ones are kept while those that wait are not larger than a frame may be. PROTOCOL.md
+  // 6.8.3.
   const size_t bytes = call->payload_bytes;
-  const size_t before = waiting_bytes_.fetch_add(bytes);
-  if (before == 0 || before + bytes <= max_frame_bytes_) {
+  if (waiting_bytes_.fetch_add(bytes) < max_frame_bytes_) {
     outcome = executor_.Submit([this, call] {
       waiting_bytes_ -= call->payload_bytes;
       if (!call->claimed.exchange(true)) Serve(*call);
