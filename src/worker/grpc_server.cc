@@ -23,6 +23,8 @@ constexpr std::chrono::seconds kDrainLimit{2};
 // For connections to close when no call is in progress: one whose client does not look stays open.
 constexpr std::chrono::milliseconds kCloseLimit{100};
 
+constexpr int kUnreadBytes = 128 * 1024;
+
 // What a thread tells that may outlive whoever waits for it.
 struct Closing {
   std::mutex mutex;
@@ -71,6 +73,10 @@ std::optional<int> GrpcServer::Listen(const std::string& uri) {
   // More wait in the client.
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
                              static_cast<int>(2 * kMaxWaitingJobs) + capacity_);
+  // Of a request that is not to be read yet, the transport takes no more than this in; of others as
+  // much as they have. Probing would let it grow to megabytes for each.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kUnreadBytes);
   int port = 0;
   builder.AddListeningPort(uri, grpc::InsecureServerCredentials(), &port);
   builder.RegisterCallbackGenericService(service_.get());
