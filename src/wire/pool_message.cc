@@ -1,5 +1,7 @@
 #include "src/wire/pool_message.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -7,6 +9,7 @@
 #include "src/value/utf8.h"
 #include "src/wire/codec.h"
 #include "src/wire/frame.h"
+#include "src/wire/json_id.h"
 #include "src/wire/member_writer.h"
 #include "src/wire/message.h"
 #include "src/wire/timestamp.h"
@@ -31,9 +34,8 @@ class PoolMessageReader {
     if (!decoded && decoded.error().code != ErrorCode::kInvalidArgument) {
       return TooLarge(decoded.error());
     }
-    const bool is_request = version < 2 || !Get(kType).value;
-    if (!decoded) return Bad("malformed message: " + decoded.error().message, is_request);
-    if (is_request) return ReadRequest();
+    if (!decoded) return Undecoded("malformed message: " + decoded.error().message);
+    if (version < 2 || !Get(kType).value) return ReadRequest();
     const std::string* type = Get(kType).get_if<std::string>();
     if (type == nullptr) return Of(PoolMessage::Kind::kUnknown);
     if (*type == "cancel") return ReadCancel();
@@ -49,6 +51,13 @@ class PoolMessageReader {
 
   Member& Get(Name name) { return members_[name]; }
 
+  // Whether its id is no other message's: that of a request, or of a query.
+  bool HasOwnId() {
+    if (agreement_.version < 2 || !Get(kType).value) return true;
+    const std::string* type = Get(kType).get_if<std::string>();
+    return type != nullptr && (*type == "health" || *type == "info");
+  }
+
   // An answer with an id ends the call of that id: only what is a request may be answered so.
   tl::unexpected<BadMessage> Bad(std::string message, bool is_request) {
     BadMessage bad;
@@ -59,14 +68,25 @@ class PoolMessageReader {
     return tl::unexpected<BadMessage>(std::move(bad));
   }
 
+  // Where no parser takes the text, its id may still be seen.
+  tl::unexpected<BadMessage> Undecoded(std::string message) {
+    if (agreement_.codec == Codec::kJson && !Get(kId).value && !Get(kType).value) {
+      const JsonIdAndType seen = FindJsonIdAndType(payload_);
+      if (seen.id) Get(kId).value = *seen.id;
+      if (seen.type) Get(kType).value = *seen.type;
+    }
+    return Bad(std::move(message), HasOwnId());
+  }
+
   // Its arguments are what is large: the id may come after them.
   tl::unexpected<BadMessage> TooLarge(const Error& error) {
     constexpr size_t kEnoughForTheRest = size_t{1} << 20;
     for (Member& member : members_) member.value.reset();
+    malloc_trim(0);  // hundreds of MiB in small pieces, which the allocator keeps, for each thread
     (void)DecodeMembers(agreement_.codec, agreement_.version, payload_, members_,
                         {.max_bytes = kEnoughForTheRest}, Values::kPassedOver);
     auto bad = Bad("the message of " + std::to_string(payload_.size()) + " bytes: " + error.message,
-                   agreement_.version < 2 || !Get(kType).value);
+                   HasOwnId());
     bad.value().error.code = ErrorCode::kMessageTooLarge;
     return bad;
   }

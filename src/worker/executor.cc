@@ -13,7 +13,9 @@ Executor::~Executor() {
     tasks_.clear();
   }
   work_.notify_all();
+  // No thread ends of itself any more, and so no place in either list changes.
   for (std::thread& thread : threads_) thread.join();
+  for (std::thread& thread : ended_) thread.join();
 }
 
 bool Executor::TryBeginHere() {
@@ -24,19 +26,21 @@ bool Executor::TryBeginHere() {
 }
 
 void Executor::EndHere() {
-  std::lock_guard lock(mutex_);
-  EndJob();
+  std::unique_lock lock(mutex_);
+  --running_;
+  while (!waiting_.empty() && !IsFull() && !HaveThread()) RunJob(lock);
+  if (IsIdle()) idle_.notify_all();
 }
 
-bool Executor::Submit(std::function<void()> job) {
+Executor::Outcome Executor::Submit(std::function<void()> job) {
   std::lock_guard lock(mutex_);
-  if (waiting_.size() >= kMaxWaitingJobs + max_running_) return false;
+  if (waiting_.size() >= kMaxWaitingJobs + max_running_) return Outcome::kFull;
   waiting_.push_back(std::move(job));
-  if (running_ >= max_running_ || HaveThread()) return true;
+  if (IsFull() || HaveThread()) return Outcome::kTaken;
   // A thread that runs a job takes this one later.
-  if (running_threads_ > 0) return true;
+  if (running_threads_ > 0) return Outcome::kTaken;
   waiting_.pop_back();
-  return false;
+  return Outcome::kNoThread;
 }
 
 bool Executor::Start(std::function<void()> task) {
@@ -50,6 +54,11 @@ bool Executor::Start(std::function<void()> task) {
 size_t Executor::in_flight() const {
   std::lock_guard lock(mutex_);
   return running_ + waiting_.size();
+}
+
+size_t Executor::threads() const {
+  std::lock_guard lock(mutex_);
+  return threads_.size();
 }
 
 void Executor::WaitUntilIdle() {
@@ -67,28 +76,56 @@ bool Executor::HaveThread() {
   if (sleeping_ > 0) {
     --sleeping_;
     ++wakes_;
+    ++coming_;
     work_.notify_one();
     return true;
   }
+  if (stopping_) return false;
+  for (std::thread& thread : ended_) thread.join();
+  ended_.clear();
+  const auto place = threads_.emplace(threads_.end());
   try {
-    threads_.emplace_back([this] { ThreadMain(); });
+    *place = std::thread([this, place] { ThreadMain(place); });
+    ++coming_;
     return true;
   } catch (const std::system_error&) {
+    threads_.erase(place);
     return false;
   }
 }
 
-void Executor::EndJob() {
+void Executor::RunJob(std::unique_lock<std::mutex>& lock) {
+  auto job = std::move(waiting_.front());
+  waiting_.pop_front();
+  ++running_;
+  lock.unlock();
+  job();
+  job = nullptr;
+  lock.lock();
   --running_;
-  if (IsIdle()) {
-    idle_.notify_all();
-  } else if (!waiting_.empty() && running_ < max_running_) {
-    HaveThread();
-  }
 }
 
-void Executor::ThreadMain() {
+bool Executor::AwaitWork(std::unique_lock<std::mutex>& lock) {
+  ++sleeping_;
+  const auto awake = [this] { return wakes_ > 0 || stopping_; };
+  while (!work_.wait_for(lock, idle_limit_, awake)) {
+    // One stays, and then sleeps for as long as nothing is to be done.
+    if (sleeping_ > 1) {
+      --sleeping_;
+      return false;
+    }
+    work_.wait(lock, awake);
+  }
+  if (wakes_ > 0) {
+    --wakes_;
+    --coming_;
+  }
+  return true;
+}
+
+void Executor::ThreadMain(std::list<std::thread>::iterator self) {
   std::unique_lock lock(mutex_);
+  --coming_;
   while (!stopping_) {
     if (!tasks_.empty()) {
       auto task = std::move(tasks_.front());
@@ -98,23 +135,23 @@ void Executor::ThreadMain() {
       task = nullptr;
       lock.lock();
     } else if (!waiting_.empty() && running_ < max_running_) {
-      auto job = std::move(waiting_.front());
-      waiting_.pop_front();
-      ++running_;
       ++running_threads_;
-      lock.unlock();
-      job();
-      job = nullptr;
-      lock.lock();
+      RunJob(lock);
       --running_threads_;
-      --running_;
       if (IsIdle()) idle_.notify_all();
-    } else {
-      ++sleeping_;
-      work_.wait(lock, [this] { return wakes_ > 0 || stopping_; });
-      if (wakes_ > 0) --wakes_;
+    } else if (!AwaitWork(lock)) {
+      ended_.splice(ended_.end(), threads_, self);
+      return;
     }
   }
+}
+
+std::string DescribeRefusal(Executor::Outcome outcome, int capacity) {
+  if (outcome == Executor::Outcome::kNoThread) {
+    return "the system gives the worker no thread for the call: raise its limit of processes or "
+           "memory";
+  }
+  return "too many calls: the worker runs " + std::to_string(capacity) + " at a time";
 }
 
 }  // namespace snakepit

@@ -1,6 +1,7 @@
 #include "src/worker/executor.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <atomic>
 #include <latch>
@@ -10,13 +11,30 @@
 namespace snakepit {
 namespace {
 
+constexpr auto kTaken = Executor::Outcome::kTaken;
+
+// Lets the system give no thread: none has room for such a stack.
+class NoThreads {
+ public:
+  NoThreads() {
+    pthread_getattr_default_np(&before_);
+    pthread_attr_t attributes = before_;
+    pthread_attr_setstacksize(&attributes, size_t{1} << 47);
+    pthread_setattr_default_np(&attributes);
+  }
+  ~NoThreads() { pthread_setattr_default_np(&before_); }
+
+ private:
+  pthread_attr_t before_;
+};
+
 TEST(ExecutorTest, RunsAsManyJobsAtATimeAsItMay) {
   constexpr int kJobs = 8;
   std::latch together(kJobs);
   Executor executor(kJobs);
   // Each waits for all: with fewer threads this would never end.
   for (int i = 0; i < kJobs; ++i) {
-    EXPECT_TRUE(executor.Submit([&] { together.arrive_and_wait(); }));
+    EXPECT_EQ(executor.Submit([&] { together.arrive_and_wait(); }), kTaken);
   }
   executor.WaitUntilIdle();
   EXPECT_EQ(executor.in_flight(), 0u);
@@ -27,11 +45,12 @@ TEST(ExecutorTest, RunsNoMoreJobsThanItMayAndInTheirOrder) {
   std::vector<int> order;  // of one job at a time
   Executor executor(1);
   for (int i = 0; i < 500; ++i) {
-    EXPECT_TRUE(executor.Submit([&, i] {
+    EXPECT_EQ(executor.Submit([&, i] {
       EXPECT_EQ(++running, 1);
       order.push_back(i);
       --running;
-    }));
+    }),
+              kTaken);
   }
   executor.WaitUntilIdle();
   ASSERT_EQ(order.size(), 500u);
@@ -43,7 +62,7 @@ TEST(ExecutorTest, APlaceTakenHereCountsAsAJob) {
   Executor executor(1);
   ASSERT_TRUE(executor.TryBeginHere());
   EXPECT_FALSE(executor.TryBeginHere());
-  EXPECT_TRUE(executor.Submit([&] { ran = true; }));
+  EXPECT_EQ(executor.Submit([&] { ran = true; }), kTaken);
   // A task is no job.
   std::latch started(1);
   EXPECT_TRUE(executor.Start([&] { started.count_down(); }));
@@ -60,8 +79,8 @@ TEST(ExecutorTest, APlaceTakenHereCountsAsAJob) {
 TEST(ExecutorTest, RefusesWhatItCannotHold) {
   Executor executor(1);
   ASSERT_TRUE(executor.TryBeginHere());
-  for (size_t i = 0; i < kMaxWaitingJobs + 1; ++i) EXPECT_TRUE(executor.Submit([] {}));
-  EXPECT_FALSE(executor.Submit([] {}));
+  for (size_t i = 0; i < kMaxWaitingJobs + 1; ++i) EXPECT_EQ(executor.Submit([] {}), kTaken);
+  EXPECT_EQ(executor.Submit([] {}), Executor::Outcome::kFull);
   EXPECT_FALSE(executor.WaitUntilIdle(std::chrono::milliseconds(1)));
   executor.EndHere();
   executor.WaitUntilIdle();
@@ -76,13 +95,53 @@ TEST(ExecutorTest, ManyThreadsMaySubmit) {
     for (int i = 0; i < kThreads; ++i) {
       threads.emplace_back([&] {
         for (int j = 0; j < kJobs;) {
-          if (executor.Submit([&] { ++ran; })) ++j;
+          if (executor.Submit([&] { ++ran; }) == kTaken) ++j;
         }
       });
     }
   }
   executor.WaitUntilIdle();
   EXPECT_EQ(ran, kThreads * kJobs);
+}
+
+TEST(ExecutorTest, ThreadsThatAreIdleEndAllButOne) {
+  constexpr int kJobs = 8;
+  Executor executor(kJobs, std::chrono::milliseconds(1));
+  for (int round = 0; round < 3; ++round) {
+    std::latch together(kJobs);
+    for (int i = 0; i < kJobs; ++i) {
+      EXPECT_EQ(executor.Submit([&] { together.arrive_and_wait(); }), kTaken);
+    }
+    executor.WaitUntilIdle();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (executor.threads() != 1) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << executor.threads() << " threads";
+      std::this_thread::yield();
+    }
+  }
+}
+
+TEST(ExecutorTest, WithoutAThreadAJobIsRefusedByName) {
+  const NoThreads none;
+  Executor executor(2);
+  EXPECT_EQ(executor.Submit([] {}), Executor::Outcome::kNoThread);
+  EXPECT_FALSE(executor.Start([] {}));
+  EXPECT_EQ(executor.in_flight(), 0u);
+  EXPECT_NE(DescribeRefusal(Executor::Outcome::kNoThread, 2).find("no thread"), std::string::npos);
+}
+
+TEST(ExecutorTest, WithoutAThreadJobsThatWaitAreRunHere) {
+  const NoThreads none;
+  Executor executor(1);
+  ASSERT_TRUE(executor.TryBeginHere());
+  std::vector<std::thread::id> ran_on;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(executor.Submit([&] { ran_on.push_back(std::this_thread::get_id()); }), kTaken);
+  }
+  EXPECT_TRUE(ran_on.empty());
+  executor.EndHere();
+  EXPECT_EQ(ran_on, std::vector<std::thread::id>(3, std::this_thread::get_id()));
+  EXPECT_EQ(executor.in_flight(), 0u);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "snakepit/error.h"
@@ -12,7 +13,13 @@
 #include "src/worker/pool_watch.h"
 #include "src/worker/worker_core.h"
 
+namespace grpc {
+class Server;
+}
+
 namespace snakepit {
+
+class GrpcService;
 
 class GrpcServer {
  public:
@@ -35,10 +42,17 @@ class GrpcServer {
   bool idle() const { return idle_; }
 
  private:
-  class Service;
+  // The port, or 0 for a Unix socket; nothing when it cannot listen there.
+  std::optional<int> Listen(const std::string& uri);
+  // Returns when no call is in progress and connections are closed (true), or the limits have
+  // passed.
+  bool Close();
 
+  const int capacity_;
+  const size_t max_message_bytes_;
   Wakeup wakeup_;
-  std::unique_ptr<Service> service_;
+  std::unique_ptr<GrpcService> service_;
+  std::unique_ptr<grpc::Server> server_;  // destroyed first: its threads use the service
   std::string socket_path_;
   bool idle_ = true;
 };

@@ -17,6 +17,10 @@ namespace {
 // A thread keeps the memory of a frame that it has written up to this size.
 constexpr size_t kKeptFrameBytes = 256 * 1024;
 
+// Threads that read, in turn: one runs a handler, one waits until its answer is taken, one reads,
+// and one stands by.
+constexpr size_t kMaxReaders = 4;
+
 // After a fault, calls in flight have so long to end.
 constexpr std::chrono::seconds kDrainLimit{2};
 
@@ -38,6 +42,7 @@ BadMessage InFlight(int64_t id) {
 struct StdioServer::PendingCall : CallState {
   int64_t id = 0;
   bool stream = false;
+  size_t payload_bytes = 0;  // of its request
   // Whether the call has begun, or was given up before: whoever sets it answers.
   std::atomic<bool> claimed{false};
   // Of a handler that runs on the thread that read the request.
@@ -103,7 +108,7 @@ int StdioServer::Run() {
   if (!wakeup_.valid()) {
     EndInError("the system gives no descriptor");
   } else {
-    ReadLoop();
+    ReadInTurn();
   }
   int status = 0;
   {
@@ -126,6 +131,45 @@ void StdioServer::Terminate() {
   wakeup_.Wake();
 }
 
+void StdioServer::ReadInTurn() {
+  for (;;) {
+    ReadLoop();
+    {
+      std::lock_guard lock(readers_mutex_);
+      if (has_standby_) {
+        --readers_;
+        return;
+      }
+      has_standby_ = true;
+    }
+    const bool reads = role_.AwaitRole();
+    has_standby_ = false;
+    if (!reads) return;
+  }
+}
+
+void StdioServer::HaveStandby() {
+  std::lock_guard lock(readers_mutex_);
+  if (has_standby_ || readers_ == kMaxReaders) return;
+  has_standby_ = true;
+  ++readers_;
+  const bool started = executor_.Start([this] {
+    const bool reads = role_.AwaitRole();
+    has_standby_ = false;
+    if (reads) ReadInTurn();
+  });
+  if (!started) {
+    has_standby_ = false;
+    --readers_;
+  }
+  // Said once, and not for every message.
+  if (lacks_thread_.exchange(!started) || started) return;
+  std::fprintf(stderr,
+               "%s: the system gives no thread to read while a handler runs: calls run one after "
+               "the other, and cannot be cancelled; raise its limit of processes or memory\n",
+               core_.name.c_str());
+}
+
 void StdioServer::ReadLoop() {
   while (const auto payload = NextPayload()) {
     if (!open_ && Negotiate(*payload)) continue;
@@ -133,7 +177,8 @@ void StdioServer::ReadLoop() {
     open_ = open_ || message.has_value();
     // Before another thread can read a `cancel` for it.
     const bool is_new = message && message->kind == PoolMessage::Kind::kRequest;
-    const CallPtr call = is_new ? Remember(*message) : nullptr;
+    const CallPtr call = is_new ? Remember(*message, payload->size()) : nullptr;
+    if (agreement_.version >= 2 && !has_standby_.load(std::memory_order_relaxed)) HaveStandby();
     const ReadingRole::Turn turn = role_.BeginBusy();
     if (message) {
       Handle(std::move(*message), call, turn);
@@ -215,21 +260,7 @@ bool StdioServer::Negotiate(std::string_view payload) {
   open_ = true;
   EncodeAnswerFrame(agreement_, &frame);
   Write(frame);
-  if (agreement_.version >= 2) HaveStandby();
   return true;
-}
-
-void StdioServer::HaveStandby() {
-  const bool started = executor_.Start([this] {
-    if (!role_.AwaitRole()) return;
-    HaveStandby();
-    ReadLoop();
-  });
-  // Without it a handler that takes long could not be told of anything.
-  if (!started) {
-    std::fprintf(stderr, "%s: the system gives no thread\n", core_.name.c_str());
-    Break();
-  }
 }
 
 void StdioServer::Handle(PoolMessage message, const CallPtr& begun, ReadingRole::Turn turn) {
@@ -272,21 +303,32 @@ void StdioServer::Begin(PoolMessage message, const CallPtr& call, ReadingRole::T
     call->session_id = std::move(message.session_id);
     call->session = core_.sessions.Use(call->session_id);
   }
-  if (executor_.TryBeginHere()) {
-    if (!call->claimed.exchange(true)) {
-      call->turn = turn;
-      Serve(*call);
-    }
-    return executor_.EndHere();
+  if (!executor_.TryBeginHere()) return HandOn(call);
+  if (call->credit && lacks_thread_ && !has_standby_) {
+    // Nobody could read its credit.
+    Refuse(*call, ErrorCode::kInvalidArgument,
+           DescribeRefusal(Executor::Outcome::kNoThread, core_.options.capacity));
+  } else if (!call->claimed.exchange(true)) {
+    call->turn = turn;
+    Serve(*call);
   }
-  const bool accepted = executor_.Submit([this, call] {
-    if (!call->claimed.exchange(true)) Serve(*call);
-  });
-  if (!accepted) {
-    Refuse(
-        *call, ErrorCode::kInvalidArgument,
-        "too many calls: the worker runs " + std::to_string(core_.options.capacity) + " at a time");
+  executor_.EndHere();
+}
+
+void StdioServer::HandOn(const CallPtr& call) {
+  auto outcome = Executor::Outcome::kFull;
+  // Further ones are kept while those that wait are not larger than a frame may be. PROTOCOL.md
+  // 6.8.3.
+  const size_t bytes = call->payload_bytes;
+  if (waiting_bytes_.fetch_add(bytes) < max_frame_bytes_) {
+    outcome = executor_.Submit([this, call] {
+      waiting_bytes_ -= call->payload_bytes;
+      if (!call->claimed.exchange(true)) Serve(*call);
+    });
   }
+  if (outcome == Executor::Outcome::kTaken) return;
+  waiting_bytes_ -= bytes;
+  Refuse(*call, ErrorCode::kInvalidArgument, DescribeRefusal(outcome, core_.options.capacity));
 }
 
 void StdioServer::Serve(PendingCall& call) {
@@ -346,9 +388,10 @@ StdioServer::CallPtr StdioServer::Find(int64_t id) {
   return it == calls_.end() ? nullptr : it->second;
 }
 
-StdioServer::CallPtr StdioServer::Remember(const PoolMessage& request) {
+StdioServer::CallPtr StdioServer::Remember(const PoolMessage& request, size_t payload_bytes) {
   auto call = std::make_shared<PendingCall>();
   call->id = request.id;
+  call->payload_bytes = payload_bytes;
   call->stream = request.stream && agreement_.stream;
   if (request.credit) call->credit.emplace(*request.credit);
   std::lock_guard lock(calls_mutex_);

@@ -30,6 +30,8 @@ namespace snakepit {
 // One connection. In version 1 calls are run one after the other on the thread that reads. In
 // version 2 a call is run there too when no other is in flight, which is the quickest; but others
 // are read meanwhile (ReadingRole), and are run on threads of their own until none is in flight.
+// The threads that read are few: when all of them wait for the pool to take an answer, nothing is
+// read until it does.
 class StdioServer {
  public:
   // SIGPIPE must not end the process.
@@ -52,6 +54,11 @@ class StdioServer {
   using CallPtr = std::shared_ptr<PendingCall>;
   class Sink;
 
+  // Reads, and stands by when another does, until the end or until others do both.
+  void ReadInTurn();
+  // Has a thread stand by that takes over the reading, if there are not enough that read already.
+  void HaveStandby();
+
   // Of the thread that reads.
   void ReadLoop();
   std::optional<std::string_view> NextPayload();
@@ -62,8 +69,6 @@ class StdioServer {
   // `begun`: of a request, what Remember gave.
   void Handle(PoolMessage message, const CallPtr& begun, ReadingRole::Turn turn);
   void Begin(PoolMessage message, const CallPtr& call, ReadingRole::Turn turn);
-  // Has a thread stand by that takes over the reading.
-  void HaveStandby();
   // Nothing is read any more.
   void End(int status);
   void EndInError(std::string_view reason);
@@ -73,6 +78,8 @@ class StdioServer {
   Result<void> RunForResult(PendingCall& call, std::string* frame);
   Result<void> RunForChunks(PendingCall& call, std::string* frame);
   void Cancel(PendingCall& call);
+  // Hands the call on to a thread of the executor.
+  void HandOn(const CallPtr& call);
   // Answers a call, and sees to it that its handler is not begun; does nothing when it was.
   void Refuse(PendingCall& call, ErrorCode code, std::string reason);
   void WriteFailure(std::optional<int64_t> id, const Error& error, int64_t chunk_index = -1);
@@ -81,7 +88,7 @@ class StdioServer {
   void WriteRefusal(const BadMessage& message);
   CallPtr Find(int64_t id);
   // A new call, in flight from here on; null when another has its id.
-  CallPtr Remember(const PoolMessage& request);
+  CallPtr Remember(const PoolMessage& request, size_t payload_bytes);
   void EndCall(PendingCall& call, bool succeeded);
   void CallEnded();
   void Write(std::string_view frame);
@@ -107,8 +114,14 @@ class StdioServer {
   size_t send_limit_;
 
   ReadingRole role_;
+  std::mutex readers_mutex_;
+  size_t readers_ = 1;                     // threads in ReadInTurn
+  std::atomic<bool> has_standby_{false};   // one of them, changed with the mutex
+  std::atomic<bool> lacks_thread_{false};  // the system gave none, the last time
+
   std::mutex calls_mutex_;
   std::unordered_map<int64_t, CallPtr> calls_;  // in flight
+  std::atomic<size_t> waiting_bytes_{0};        // requests that wait for a thread
 
   std::mutex end_mutex_;
   std::condition_variable end_;
