@@ -1,5 +1,6 @@
 """The opening frame of a connection over stdio. PROTOCOL.md 3."""
 
+from .budget import decoded_limit
 from .calls import printable
 from .lossless import LosslessJsonCodec, LosslessMessagePackCodec
 from .values import JsonCodec, MessagePackCodec
@@ -43,11 +44,11 @@ def agree(offer, worker, max_frame_bytes):
     preferred = offer.get("preferred")
     codec = None
     for name in ([preferred] if preferred in offered else []) + offered:
-        codec = _codec(name, version)
+        codec = _codec(name, version, max_frame_bytes)
         if codec is not None:
             break
     if codec is None:
-        served = [name for name in ("msgpack", "json") if _codec(name, version)]
+        served = [name for name in ("msgpack", "json") if _codec(name, version, 0)]
         raise NoAgreement(
             f"no common codec: the pool offers {printable(offered)}, the worker {served}"
         )
@@ -79,9 +80,9 @@ def _list(value):
     return value if type(value) is list else []
 
 
-def _codec(name, version):
+def _codec(name, version, max_frame_bytes):
     codecs = _CODECS.get(name) if type(name) is str else None
     try:
-        return codecs[version - 1]() if codecs else None
+        return codecs[version - 1](decoded_limit(max_frame_bytes)) if codecs else None
     except ImportError:  # a package that is not installed
         return None

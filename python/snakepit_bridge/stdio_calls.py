@@ -5,6 +5,7 @@ from _thread import allocate_lock
 from .calls import (
     CANCELLED,
     INVALID_ARGUMENT,
+    MESSAGE_TOO_LARGE,
     NO_CHUNK,
     CallError,
     Context,
@@ -87,7 +88,8 @@ class Calls:
             message = self._codec.decode(frame)
         except DecodeError as error:
             problem = not_decoded(frame, self._codec, error)
-            return self._refusal(error.request_id, problem)
+            code = MESSAGE_TOO_LARGE if error.is_too_large else INVALID_ARGUMENT
+            return self._refusal(error.request_id, problem, code)
         if type(message) is not dict:
             problem = f"a message is a map, not {type(message).__name__}"
             return self._refusal(None, problem)
@@ -303,7 +305,7 @@ class Calls:
 
     # Failures.
 
-    def _refusal(self, request_id, problem):
+    def _refusal(self, request_id, problem, code=INVALID_ARGUMENT):
         """The bytes of the answer to what is no request, with its id if that can be.
 
         The id of a call in flight cannot: the answer would end that call. PROTOCOL.md 6.8.4.
@@ -311,7 +313,7 @@ class Calls:
         request_id = answerable(request_id)
         if request_id in self._calls:
             request_id = None
-        return self._failure(request_id, CallError(INVALID_ARGUMENT, problem, True))
+        return self._failure(request_id, CallError(code, problem, True))
 
     def _failure(self, request_id, error, index=None):
         """The bytes of a failure; with an index, the last message of a stream."""

@@ -139,7 +139,12 @@ def is_int64(value):
 
 def not_decoded(frame, codec, error):
     """Says that a payload is no message."""
-    return f"a frame of {len(frame)} bytes is no {codec.name} message: {printable(error)}"
+    if error.is_too_large:
+        return printable(error)
+    return (
+        f"malformed message: invalid {codec.shown_name}: {printable(error)},"
+        f" in a frame of {len(frame)} bytes"
+    )
 
 
 def cannot_encode(error):
