@@ -20,14 +20,14 @@ from .stdio_legacy import (
     check_size,
     cut,
     is_id,
-    is_int64,
     not_decoded,
     read_request,
 )
 from .stdio_threads import Threads
-from .values import DecodeError, EncodeError
+from .values import MIN_INT, DecodeError, EncodeError
 
 MAX_CREDIT_BYTES = (1 << 31) - 1
+MAX_TIMEOUT_MS = (1 << 63) - 1
 
 # A wait for credit looks again after so long; what it waits for wakes it all the same.
 _LONGEST_WAIT_S = 3600.0
@@ -145,7 +145,7 @@ class Calls:
         """The Call of a request. Raises CallError."""
         request_id, command, args = read_request(message)
         timeout_ms = message.get("timeout_ms", 0)
-        if not is_int64(timeout_ms):
+        if type(timeout_ms) is not int or not MIN_INT <= timeout_ms <= MAX_TIMEOUT_MS:
             raise CallError(INVALID_ARGUMENT, "timeout_ms is an integer of 64 bits")
         session_id = credit = None
         if self._has_sessions and "session_id" in message:

@@ -105,7 +105,7 @@ class LegacyConversation:
 def read_request(message):
     """The (id, command, args) of a request. Raises CallError."""
     request_id, command = message.get("id"), message.get("command")
-    if not is_id(request_id):
+    if type(request_id) is not int or not 0 < request_id <= MAX_ID:
         raise CallError(INVALID_ARGUMENT, BAD_ID, True)
     if type(command) is not str:
         raise CallError(INVALID_ARGUMENT, "the command of a request is a text", True)

@@ -306,14 +306,19 @@ class MessagePackCodec(_Codec):
         if len(data) >= self._smallest_to_check:
             self._check_message_pack(data)
         try:
-            message = self._value(data)
+            # Most have none of the bytes for which needs_hooks() looks first.
+            if 0xC4 in data or 0xC5 in data or 0xC6 in data or 0xFF in data:
+                message = self._value(data)
+            else:
+                try:
+                    message = self._unpack(data, ext_hook=refuse_extension)
+                except Exception:
+                    message = self._value(data)  # reads more, or says what is wrong
             if type(message) is dict:
                 args = message.get("args")
                 if type(args) is dict:
-                    for item in args.values():
-                        if type(item) in _CONTAINERS:
-                            check_nesting(args)
-                            break
+                    if not _CONTAINERS.isdisjoint(map(type, args.values())):
+                        check_nesting(args)
             return message
         except Exception as error:
             members = budget.message_pack_members(data, ("id", "type"))
