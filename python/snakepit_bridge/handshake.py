@@ -38,7 +38,7 @@ def agree(offer, worker, max_frame_bytes):
     """The Agreement on an offer, and the members of the answer. Raises NoAgreement."""
     version = offer.get("version", 1)
     if type(version) is not int or version < 1:
-        raise NoAgreement(f"version is an integer from 1 up, not {printable(version)[:100]}")
+        raise NoAgreement(f"version is an integer from 1 up, not {_shown(version)}")
     version = min(version, 2)
     offered = _list(offer.get("supported"))
     preferred = offer.get("preferred")
@@ -50,7 +50,7 @@ def agree(offer, worker, max_frame_bytes):
     if codec is None:
         served = [name for name in ("msgpack", "json") if _codec(name, version, 0)]
         raise NoAgreement(
-            f"no common codec: the pool offers {printable(offered)}, the worker {served}"
+            f"no common codec: the pool offers {_shown(offered)}, the worker {served}"
         )
     answer = {"type": "protocol_selected", "protocol": codec.name}
     if version == 1:
@@ -62,7 +62,7 @@ def agree(offer, worker, max_frame_bytes):
     ):
         raise NoAgreement(
             f"max_frame_bytes is an integer, {MIN_MESSAGE_LIMIT} to {MAX_MESSAGE_LIMIT},"
-            f" not {printable(send_limit)[:100]}"
+            f" not {_shown(send_limit)}"
         )
     wanted = _list(offer.get("features"))
     features = [feature for feature in FEATURES if feature in wanted]
@@ -74,6 +74,20 @@ def agree(offer, worker, max_frame_bytes):
         max_frame_bytes=max_frame_bytes,
     )
     return Agreement(codec, 2, features, min(send_limit, max_frame_bytes)), answer
+
+
+def _shown(value):
+    """A value of the offer, however large it is, as a short text."""
+    if type(value) is not list:
+        return _shown_item(value)
+    shown = [_shown_item(item) for item in value[:5]] + ["…"] * (len(value) > 5)
+    return f"[{', '.join(shown)}]"
+
+
+def _shown_item(value):
+    if type(value) in (list, dict):
+        return f"a {type(value).__name__}"
+    return printable(repr(value[:50] if type(value) is str else value))[:100]
 
 
 def _list(value):
