@@ -37,6 +37,7 @@ memoryview as bytes. They reach a pool of protocol version 2 as they are. To one
 1 JSON carries no bytes and no NaN or infinity: such a result fails the call.
 """
 
+from . import secret  # before all else: it takes the token out of sight
 from .calls import Cancelled, Context, DeadlineExceeded, InvalidArgument, Last
 from .forked import ForkedProcess
 from .version import VERSION as __version__

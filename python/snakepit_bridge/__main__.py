@@ -1,4 +1,7 @@
-"""The bundled worker: python3 -m snakepit_bridge --transport stdio|grpc."""
+"""The bundled worker: python3 -P -m snakepit_bridge --transport stdio|grpc.
+
+Without -P, Python looks for modules in the working folder first, whatever lies there.
+"""
 
 from .commands import worker
 

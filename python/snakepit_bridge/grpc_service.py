@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from . import snakepit_pb2 as pb
+from .budget import OverBudget, check_map, decoded_limit, smallest_over
 from .calls import (
     CANCELLED,
     HANDLER_FAILED,
@@ -60,6 +61,8 @@ class Service:
     def __init__(self, worker, max_message_bytes):
         self._worker = worker
         self.max_message_bytes = max_message_bytes
+        self._max_decoded_bytes = decoded_limit(max_message_bytes)
+        self._smallest_to_check = smallest_over(self._max_decoded_bytes)
         # The same, or what the pool reads if that is less: for calls of version 2.
         self._send_limit = max_message_bytes
         self._calls = _CallsInProgress(worker.capacity)
@@ -70,7 +73,7 @@ class Service:
             worker.capacity + WAITING_THREADS, self._calls
         )
         try:
-            self._codec = LosslessMessagePackCodec()
+            self._codec = LosslessMessagePackCodec(self._max_decoded_bytes)
         except ImportError:
             self._codec = None  # then the worker speaks version 1
 
@@ -233,24 +236,38 @@ class Service:
         if _ends_session(request):
             problem = "a request that ends a session has no command, and one reply"
             raise CallError(INVALID_ARGUMENT, problem, True)
-        args = self._arguments(request)
+        # The arguments after that: decoded, they may take many times their size.
         self._calls.wait_for_turn(call)
-        return args
+        if call.context.cancelled:
+            return {}  # the registry does not begin it
+        return self._arguments(request)
 
     def _arguments(self, request):
         if not request.typed_args:
-            return {key: from_map_bytes(value) for key, value in request.args.items()}
+            return self._arguments_of_map(request.args)
         if self._codec is None:
             raise CallError(INVALID_ARGUMENT, "typed_args needs python3-msgpack", True)
         try:
-            args = self._codec.decode(request.typed_args)
+            args = self._codec.decode_args(request.typed_args)
         except DecodeError as error:
-            problem = f"typed_args is no MessagePack: {printable(error)}"
-            raise CallError(INVALID_ARGUMENT, problem, True) from None
+            problem = f"typed_args cannot be decoded: {printable(error)}"
+            code = MESSAGE_TOO_LARGE if error.is_too_large else INVALID_ARGUMENT
+            raise CallError(code, problem, True) from None
         if type(args) is not dict:
             problem = f"typed_args is a map, not {type(args).__name__}"
             raise CallError(INVALID_ARGUMENT, problem, True)
         return args
+
+    def _arguments_of_map(self, args):
+        if args:
+            size = sum(map(len, args.values())) + sum(map(len, args)) + len(args)
+            if size >= self._smallest_to_check:
+                try:
+                    check_map(args.items(), self._max_decoded_bytes)
+                except OverBudget as error:
+                    problem = f"args cannot be decoded: {printable(error)}"
+                    raise CallError(MESSAGE_TOO_LARGE, problem, True) from None
+        return {key: from_map_bytes(value) for key, value in args.items()}
 
     def _put(self, reply, request, name, value):
         """Puts a result or chunk into its reply, in the form of the request."""

@@ -1,5 +1,6 @@
 """The opening frame of a connection over stdio. PROTOCOL.md 3."""
 
+from .budget import decoded_limit
 from .calls import printable
 from .lossless import LosslessJsonCodec, LosslessMessagePackCodec
 from .values import JsonCodec, MessagePackCodec
@@ -37,19 +38,19 @@ def agree(offer, worker, max_frame_bytes):
     """The Agreement on an offer, and the members of the answer. Raises NoAgreement."""
     version = offer.get("version", 1)
     if type(version) is not int or version < 1:
-        raise NoAgreement(f"version is an integer from 1 up, not {printable(version)[:100]}")
+        raise NoAgreement(f"version is an integer from 1 up, not {_shown(version)}")
     version = min(version, 2)
     offered = _list(offer.get("supported"))
     preferred = offer.get("preferred")
     codec = None
     for name in ([preferred] if preferred in offered else []) + offered:
-        codec = _codec(name, version)
+        codec = _codec(name, version, max_frame_bytes)
         if codec is not None:
             break
     if codec is None:
-        served = [name for name in ("msgpack", "json") if _codec(name, version)]
+        served = [name for name in ("msgpack", "json") if _codec(name, version, 0)]
         raise NoAgreement(
-            f"no common codec: the pool offers {printable(offered)}, the worker {served}"
+            f"no common codec: the pool offers {_shown(offered)}, the worker {served}"
         )
     answer = {"type": "protocol_selected", "protocol": codec.name}
     if version == 1:
@@ -61,7 +62,7 @@ def agree(offer, worker, max_frame_bytes):
     ):
         raise NoAgreement(
             f"max_frame_bytes is an integer, {MIN_MESSAGE_LIMIT} to {MAX_MESSAGE_LIMIT},"
-            f" not {printable(send_limit)[:100]}"
+            f" not {_shown(send_limit)}"
         )
     wanted = _list(offer.get("features"))
     features = [feature for feature in FEATURES if feature in wanted]
@@ -75,13 +76,27 @@ def agree(offer, worker, max_frame_bytes):
     return Agreement(codec, 2, features, min(send_limit, max_frame_bytes)), answer
 
 
+def _shown(value):
+    """A value of the offer, however large it is, as a short text."""
+    if type(value) is not list:
+        return _shown_item(value)
+    shown = [_shown_item(item) for item in value[:5]] + ["…"] * (len(value) > 5)
+    return f"[{', '.join(shown)}]"
+
+
+def _shown_item(value):
+    if type(value) in (list, dict):
+        return f"a {type(value).__name__}"
+    return printable(repr(value[:50] if type(value) is str else value))[:100]
+
+
 def _list(value):
     return value if type(value) is list else []
 
 
-def _codec(name, version):
+def _codec(name, version, max_frame_bytes):
     codecs = _CODECS.get(name) if type(name) is str else None
     try:
-        return codecs[version - 1]() if codecs else None
+        return codecs[version - 1](decoded_limit(max_frame_bytes)) if codecs else None
     except ImportError:  # a package that is not installed
         return None

@@ -10,37 +10,39 @@ from struct import pack, unpack
 from .calls import NO_CHUNK
 from .values import (
     BYTES_TYPES,
+    MAX_DEPTH,
     DecodeError,
     EncodeError,
     JsonCodec,
     MessagePackCodec,
     check,
-    json_decode,
+    check_json_values,
+    check_nesting,
+    check_number,
     json_encode,
     needs_hooks,
     refuse_extension,
     refuse_timestamps,
+    whole_text,
 )
 
 _LOWER_HEX = frozenset("0123456789abcdef")
 
+
 class LosslessJsonCodec(JsonCodec):
     """JSON, with tags for what it has no form for: bytes, NaN and infinities."""
 
-    def decode(self, data):
-        """The message of bytes, the args within it without tags. Raises DecodeError."""
-        request_id = None
-        try:
-            text = str(data, "utf-8")
-            message = json_decode(text)
-            # Only these can stand for a tag or for half a character.
-            if ("$" in text or "\\u" in text) and type(message) is dict:
-                request_id = message.get("id")
-                if "args" in message:
-                    message["args"] = untagged(message["args"])
-            return message
-        except (ValueError, RecursionError) as error:
-            raise DecodeError(str(error), request_id) from None
+    def _finish(self, message, text, data):
+        # A dollar is how a tag begins, and an escape can stand for one.
+        if "args" in message and ("$" in text or "\\u" in text):
+            args = untagged(message.pop("args"))
+            check_json_values(message, text, data, -1)
+            message["args"] = args
+        else:
+            check_json_values(message, text, data, -1)
+
+    def _id_in(self, message):
+        return None if "type" in message else message.get("id")
 
     def encode_result(self, request_id, result):
         """The bytes of a success. Raises EncodeError."""
@@ -60,19 +62,30 @@ class LosslessJsonCodec(JsonCodec):
 class LosslessMessagePackCodec(MessagePackCodec):
     """MessagePack, with text as the only keys and without extensions."""
 
-    def decode(self, data):
-        """The value of bytes. Raises DecodeError."""
+    def _value(self, data):
+        if needs_hooks(data):
+            return self._unpack(
+                data,
+                object_hook=_with_text_keys,
+                list_hook=refuse_timestamps,
+                ext_hook=refuse_extension,
+            )
+        return self._unpack(data, ext_hook=refuse_extension)
+
+    def _id_in(self, message):
+        return None if "type" in message else message.get("id")
+
+    def decode_args(self, data):
+        """The arguments of bytes, which are no message: any value. Raises DecodeError."""
+        if len(data) >= self._smallest_to_check:
+            self._check_message_pack(data)
         try:
-            if needs_hooks(data):
-                return self._unpack(
-                    data,
-                    object_hook=_with_text_keys,
-                    list_hook=refuse_timestamps,
-                    ext_hook=refuse_extension,
-                )
-            return self._unpack(data, ext_hook=refuse_extension)
+            args = self._value(data)
+            if type(args) is dict:
+                check_nesting(args)
+            return args
         except Exception as error:
-            raise self._decode_error(error, data) from None
+            raise DecodeError(str(error) or type(error).__name__) from None
 
     def encode_value(self, value):
         """The bytes of a value. Raises EncodeError."""
@@ -113,22 +126,33 @@ def tagged(value):
     return value
 
 
-def untagged(value):
-    """What tagged() was given. Raises ValueError where it can have given no such value."""
+def untagged(value, depth=0):
+    """What tagged() was given, made in place. Raises ValueError where it was given no such value.
+
+    depth: how many arrays and maps the value is in; a tag is none.
+    """
     kind = type(value)
     if kind is str:
-        return _whole_text(value)
-    if kind is list:
-        return [untagged(item) for item in value]
-    if kind is not dict:
+        return whole_text(value)
+    if kind is int or kind is float:
+        check_number(value)
+    if kind is not list and kind is not dict:
         return value
-    if len(value) == 1:
+    if kind is dict and len(value) == 1:
         ((key, item),) = value.items()
         if key.startswith("$$"):
-            return {_whole_text(key[1:]): untagged(item)}
-        if key.startswith("$"):
+            value = {key[1:]: item}
+        elif key.startswith("$"):
             return _read_tag(key, item)
-    return {_whole_text(key): untagged(item) for key, item in value.items()}
+    if depth >= MAX_DEPTH:
+        raise ValueError(f"a value is nested over {MAX_DEPTH} deep")
+    if kind is list:
+        for index, item in enumerate(value):
+            value[index] = untagged(item, depth + 1)
+    else:
+        for key, item in value.items():
+            value[whole_text(key)] = untagged(item, depth + 1)
+    return value
 
 
 def _read_tag(name, content):
@@ -143,12 +167,6 @@ def _read_tag(name, content):
             if not isfinite(number):
                 return number
     raise ValueError(f"a map with the one key {name[:32]!a} is no tag")
-
-
-def _whole_text(text):
-    if not text.isascii():
-        text.encode("utf-8")  # half a character, a lone surrogate, is a ValueError
-    return text
 
 
 def _json_value(value):

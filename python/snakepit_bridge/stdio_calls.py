@@ -5,6 +5,7 @@ from _thread import allocate_lock
 from .calls import (
     CANCELLED,
     INVALID_ARGUMENT,
+    MESSAGE_TOO_LARGE,
     NO_CHUNK,
     CallError,
     Context,
@@ -19,14 +20,14 @@ from .stdio_legacy import (
     check_size,
     cut,
     is_id,
-    is_int64,
     not_decoded,
     read_request,
 )
 from .stdio_threads import Threads
-from .values import DecodeError, EncodeError
+from .values import MIN_INT, DecodeError, EncodeError
 
 MAX_CREDIT_BYTES = (1 << 31) - 1
+MAX_TIMEOUT_MS = (1 << 63) - 1
 
 # A wait for credit looks again after so long; what it waits for wakes it all the same.
 _LONGEST_WAIT_S = 3600.0
@@ -87,7 +88,8 @@ class Calls:
             message = self._codec.decode(frame)
         except DecodeError as error:
             problem = not_decoded(frame, self._codec, error)
-            return self._refusal(error.request_id, problem)
+            code = MESSAGE_TOO_LARGE if error.is_too_large else INVALID_ARGUMENT
+            return self._refusal(error.request_id, problem, code)
         if type(message) is not dict:
             problem = f"a message is a map, not {type(message).__name__}"
             return self._refusal(None, problem)
@@ -143,7 +145,7 @@ class Calls:
         """The Call of a request. Raises CallError."""
         request_id, command, args = read_request(message)
         timeout_ms = message.get("timeout_ms", 0)
-        if not is_int64(timeout_ms):
+        if type(timeout_ms) is not int or not MIN_INT <= timeout_ms <= MAX_TIMEOUT_MS:
             raise CallError(INVALID_ARGUMENT, "timeout_ms is an integer of 64 bits")
         session_id = credit = None
         if self._has_sessions and "session_id" in message:
@@ -303,7 +305,7 @@ class Calls:
 
     # Failures.
 
-    def _refusal(self, request_id, problem):
+    def _refusal(self, request_id, problem, code=INVALID_ARGUMENT):
         """The bytes of the answer to what is no request, with its id if that can be.
 
         The id of a call in flight cannot: the answer would end that call. PROTOCOL.md 6.8.4.
@@ -311,7 +313,7 @@ class Calls:
         request_id = answerable(request_id)
         if request_id in self._calls:
             request_id = None
-        return self._failure(request_id, CallError(INVALID_ARGUMENT, problem, True))
+        return self._failure(request_id, CallError(code, problem, True))
 
     def _failure(self, request_id, error, index=None):
         """The bytes of a failure; with an index, the last message of a stream."""

@@ -105,7 +105,7 @@ class LegacyConversation:
 def read_request(message):
     """The (id, command, args) of a request. Raises CallError."""
     request_id, command = message.get("id"), message.get("command")
-    if not is_id(request_id):
+    if type(request_id) is not int or not 0 < request_id <= MAX_ID:
         raise CallError(INVALID_ARGUMENT, BAD_ID, True)
     if type(command) is not str:
         raise CallError(INVALID_ARGUMENT, "the command of a request is a text", True)
@@ -139,7 +139,12 @@ def is_int64(value):
 
 def not_decoded(frame, codec, error):
     """Says that a payload is no message."""
-    return f"a frame of {len(frame)} bytes is no {codec.name} message: {printable(error)}"
+    if error.is_too_large:
+        return printable(error)
+    return (
+        f"malformed message: invalid {codec.shown_name}: {printable(error)},"
+        f" in a frame of {len(frame)} bytes"
+    )
 
 
 def cannot_encode(error):

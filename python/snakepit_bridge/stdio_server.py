@@ -6,13 +6,14 @@ import sys
 from _thread import allocate_lock
 
 from . import forked
+from .budget import decoded_limit
 from .calls import printable
 from .descriptors import take_stdio
 from .frames import FrameReader, OversizedFrame, TruncatedFrame, write_frame
 from .handshake import NoAgreement, agree
 from .stdio_calls import Calls
 from .stdio_legacy import LegacyConversation, Timestamp
-from .values import JsonCodec, MessagePackCodec, json_decode
+from .values import DecodeError, JsonCodec, MessagePackCodec
 
 # After SIGTERM, calls in progress have so long to end.
 DRAIN_LIMIT_S = 2.0
@@ -90,14 +91,19 @@ class Connection:
 
 def _serve(worker, connection):
     """Agrees with the pool on how to go on, and does so until the end."""
+    max_decoded_bytes = decoded_limit(connection.max_frame_bytes)
+    json_codec = JsonCodec(max_decoded_bytes)
     while not connection.stopping:
         # Until it is settled what the pool speaks, it gets version 1 in its own codec.
-        frame = LegacyConversation(worker, connection, JsonCodec()).read()
+        frame = LegacyConversation(worker, connection, json_codec).read()
         if frame is None:
             return
-        legacy = LegacyConversation(worker, connection, _codec_of(frame))
-        if _is_negotiation(frame):
-            agreement = _answer(worker, connection, json_decode(str(frame, "utf-8")))
+        legacy = LegacyConversation(
+            worker, connection, _codec_of(frame, max_decoded_bytes)
+        )
+        offer = _offer(frame, json_codec)
+        if offer is not None:
+            agreement = _answer(worker, connection, offer)
             if agreement.version == 2:
                 Calls(worker, connection, agreement).serve()
             else:
@@ -111,23 +117,24 @@ def _serve(worker, connection):
             return
 
 
-def _codec_of(frame):
+def _codec_of(frame, max_decoded_bytes):
     """The codec of a first frame. PROTOCOL.md 3.1.6."""
     if len(frame) > 0 and (frame[0] & 0xF0 == 0x80 or frame[0] in (0xDE, 0xDF)):
         try:
-            return MessagePackCodec()
+            return MessagePackCodec(max_decoded_bytes)
         except ImportError:  # a package that is not installed
             pass
-    return JsonCodec()
+    return JsonCodec(max_decoded_bytes)
 
 
-def _is_negotiation(frame):
-    """Whether a first frame is one. PROTOCOL.md 3.1.8."""
+def _offer(frame, json_codec):
+    """What a first frame negotiates; None when it is no negotiation. PROTOCOL.md 3.1.8."""
     try:
-        message = json_decode(str(frame, "utf-8"))
-    except (ValueError, RecursionError):
-        return False
-    return type(message) is dict and message.get("type") == "protocol_negotiation"
+        message = json_codec.decode(frame)
+    except DecodeError:
+        return None
+    is_one = type(message) is dict and message.get("type") == "protocol_negotiation"
+    return message if is_one else None
 
 
 def _answer(worker, connection, offer):

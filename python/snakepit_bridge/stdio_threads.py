@@ -23,9 +23,10 @@ from collections import deque
 # How long a handler may go on before the standby reads in place of the main thread. Short calls
 # that many callers make at once are quicker one after the other.
 MOMENT_S = 0.002
-# Requests beyond the capacity that are kept, as long as they are not larger than a frame may be;
-# what comes then is turned away.
+# Requests beyond the capacity that are kept, and their bytes, at most those of a frame; what comes
+# then is turned away. They are decoded by then, and may take a hundred times as much.
 MAX_WAITING_CALLS = 1024
+MAX_WAITING_BYTES = 8 << 20
 # Replies that the standby has given to others to write; then it writes itself.
 MAX_UNWRITTEN_REPLIES = 1024
 
@@ -83,6 +84,7 @@ class Threads:
         self._threads = 1  # those that run calls
         self._waiting = deque()  # calls that no thread was free for
         self._waiting_bytes = 0
+        self._max_waiting_bytes = min(connection.max_frame_bytes, MAX_WAITING_BYTES)
         self._unwritten = 0
         self._outgoing = None
         self._input_ended = False
@@ -300,7 +302,7 @@ class Threads:
             in_flight = self._threads - len(self._idle) + len(self._waiting)
             if in_flight >= self._capacity and (
                 len(self._waiting) >= MAX_WAITING_CALLS
-                or self._waiting_bytes >= self._connection.max_frame_bytes
+                or self._waiting_bytes >= self._max_waiting_bytes
             ):
                 return False
             self._waiting.append(call)

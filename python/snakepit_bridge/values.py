@@ -9,6 +9,8 @@ import json
 from _thread import allocate_lock
 from json.encoder import c_make_encoder, encode_basestring
 
+from . import budget
+
 MIN_INT = -(1 << 63)
 MAX_INT = (1 << 64) - 1
 # Deep enough for any data, and safe for the stack of every peer.
@@ -17,6 +19,20 @@ MAX_DEPTH = 64
 BYTES_TYPES = (bytes, bytearray, memoryview)
 
 _LEAVES = frozenset((str, bool, float, bytes, type(None)))
+_INFINITY = float("inf")
+
+_CONTAINERS = frozenset((dict, list))
+_NO_NUMBERS = frozenset((str, bool, type(None)))
+# Of those beside the arguments, the integers are looked at where they are used.
+_USUAL_MEMBERS = frozenset((int, str, bool, dict))
+
+_NO_TEXTS = frozenset((int, float, bool, type(None)))
+
+# What an integer outside of 64 bits or a number beyond the doubles has, once all digits are zeros.
+_DIGITS_TO_ZEROS = bytes.maketrans(b"123456789E", b"000000000e")
+_LONG_INTEGER, _LONG_NEGATIVE, _LARGE_EXPONENT = b"0" * 20, b"-" + b"0" * 19, b"0e000"
+_TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 class EncodeError(Exception):
@@ -26,10 +42,13 @@ class EncodeError(Exception):
 class DecodeError(Exception):
     """A payload that is no message; says why."""
 
-    def __init__(self, problem, request_id=None):
-        """request_id: the id within it, if there is one to be read."""
+    def __init__(self, problem, request_id=None, is_too_large=False):
+        """request_id: the id within it, if there is one to be read, and it is a request's.
+        is_too_large: it may be a message, but its values are over max_decoded_bytes.
+        """
         super().__init__(problem)
         self.request_id = request_id
+        self.is_too_large = is_too_large
 
 
 def check(value, depth=0):
@@ -47,7 +66,9 @@ def check(value, depth=0):
         if depth >= MAX_DEPTH:
             raise EncodeError(f"it is nested over {MAX_DEPTH} deep")
         for item in value:
-            if type(item) not in _LEAVES:
+            if type(item) not in _LEAVES and not (
+                type(item) is int and MIN_INT <= item <= MAX_INT
+            ):
                 check(item, depth + 1)
     elif kind is int:
         if not MIN_INT <= value <= MAX_INT:
@@ -71,11 +92,114 @@ def _check_subclass(value, depth):
         raise EncodeError(f"a value of type {type(value).__name__} has no encoding")
 
 
+def check_nesting(value, depth=0):
+    """Raises ValueError when what was decoded is nested over 64 deep.
+
+    value: a dict or a list. depth: how many others it is in.
+    """
+    level = [value]
+    while level:
+        if depth >= MAX_DEPTH:
+            raise ValueError(f"a value is nested over {MAX_DEPTH} deep")
+        depth += 1
+        level = [
+            item
+            for container in level
+            for item in (container.values() if type(container) is dict else container)
+            if type(item) in _CONTAINERS
+        ]
+
+
+def check_json_values(value, text, data, depth=0):
+    """Raises ValueError when what JSON gave is no value of PROTOCOL.md 0.6.
+
+    text, data: the JSON, and its bytes. depth: how many arrays and maps the value is in.
+    """
+    if type(value) in _CONTAINERS and _may_be_nested(data, MAX_DEPTH - depth):
+        check_nesting(value, depth)
+    # Where there are few values, a look at each byte takes longer than a look at each value.
+    is_sparse = data.count(b",") + data.count(b":") < len(data) // 64
+    if is_sparse or _may_have_large_numbers(data) or "\\u" in text:
+        _check_leaves(value)
+
+
+def _may_be_nested(data, most):
+    if data.count(b"[") + data.count(b"{") <= most:
+        return False
+    # Takes the innermost brackets away, level by level. Those in texts may not come in pairs.
+    left = data.translate(_TO_BRACKETS, _NO_BRACKETS)
+    for _ in range(most):
+        size = len(left)
+        left = left.replace(b"[]", b"")
+        if len(left) == size:
+            break
+    return len(left) > 0
+
+
+def _may_have_large_numbers(data):
+    digits = data.translate(_DIGITS_TO_ZEROS, b"+")
+    return (
+        _LONG_INTEGER in digits or _LONG_NEGATIVE in digits or _LARGE_EXPONENT in digits
+    )
+
+
+def _check_leaves(value):
+    if type(value) is dict:
+        for key in value:
+            whole_text(key)
+        value = value.values()
+    elif type(value) is not list:
+        value = (value,)
+    kinds = set(map(type, value))
+    if float in kinds and (_INFINITY in value or -_INFINITY in value):
+        raise ValueError("a number is beyond the doubles")
+    if int in kinds or not _NO_TEXTS.issuperset(kinds):
+        for item in value:
+            kind = type(item)
+            if kind is int:
+                check_number(item)
+            elif kind is str:
+                whole_text(item)
+            elif kind is dict or kind is list:
+                _check_leaves(item)
+
+
+def check_number(number):
+    """Raises ValueError for one that JSON can have, and no peer."""
+    if type(number) is int:
+        if not MIN_INT <= number <= MAX_INT:
+            raise ValueError("an integer is outside of INT64_MIN to UINT64_MAX")
+    elif number in (_INFINITY, -_INFINITY):
+        raise ValueError("a number is beyond the doubles")
+
+
+def whole_text(text):
+    """The text. Raises ValueError where it has half a character, a lone surrogate."""
+    if not text.isascii():
+        text.encode("utf-8")
+    return text
+
+
 def _refuse_constant(token):
     raise ValueError(f"{token} is no JSON")
 
 
-json_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_scan = _decoder.scan_once
+
+
+def json_decode(text):
+    """The value of JSON. Raises ValueError or RecursionError.
+
+    The decoder's own decode() looks for blanks first, which takes longer than a small message.
+    """
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:  # blanks, or no JSON
+        return _decoder.decode(text)
+    if end < len(text) and text[end:].strip(" \t\n\r"):
+        raise json.JSONDecodeError("Extra data", text, end)
+    return value
 
 
 def _make_json_encode():
@@ -95,17 +219,63 @@ def _make_json_encode():
 json_encode = _make_json_encode()  # values that have been checked: they hold no cycle
 
 
-class JsonCodec:
+class _Codec:
+    """What a codec of either kind has.
+
+    max_decoded_bytes: what the values of a message may take in memory.
+    """
+
+    def __init__(self, max_decoded_bytes=budget.decoded_limit(0)):
+        self.max_decoded_bytes = max_decoded_bytes
+        self._smallest_to_check = budget.smallest_over(max_decoded_bytes)
+
+    def _check_budget(self, check_values, read_members, data):
+        if len(data) < self._smallest_to_check:
+            return
+        try:
+            check_values(data, self.max_decoded_bytes)
+        except budget.OverBudget as error:
+            request_id = self._id_in(read_members(data, ("id", "type")))
+            problem = f"the message of {len(data)} bytes: {error}"
+            raise DecodeError(problem, request_id, is_too_large=True) from None
+
+    def _id_in(self, message):
+        """The id with which to refuse a message, of which this is what could be read."""
+        return message.get("id")
+
+
+class JsonCodec(_Codec):
     """Messages as UTF-8 JSON."""
 
-    name = "json"
+    name, shown_name = "json", "JSON"
 
     def decode(self, data):
         """The value of bytes. Raises DecodeError."""
+        if len(data) >= self._smallest_to_check:
+            self._check_budget(budget.check_json, budget.json_members, data)
+        message = None
         try:
-            return json_decode(str(data, "utf-8"))
+            text = str(data, "utf-8")
+            message = json_decode(text)
+            if type(message) is dict:
+                args = message.get("args")
+                # Most messages have nothing in which something could be wrong.
+                if (
+                    type(args) is not dict
+                    or not _USUAL_MEMBERS.issuperset(map(type, message.values()))
+                    or not _NO_NUMBERS.issuperset(map(type, args.values()))
+                    or "$" in text
+                    or "\\u" in text
+                ):
+                    self._finish(message, text, data)
+            return message
         except (ValueError, RecursionError) as error:
-            raise DecodeError(str(error)) from None
+            request_id = self._id_in(message) if type(message) is dict else None
+            raise DecodeError(str(error), request_id) from None
+
+    def _finish(self, message, text, data):
+        """Makes the args of a message what they stand for. Raises ValueError."""
+        check_json_values(message, text, data, -1)
 
     def encode(self, message):
         """The bytes of a message. Raises EncodeError."""
@@ -116,13 +286,14 @@ class JsonCodec:
             raise EncodeError(str(error)) from None
 
 
-class MessagePackCodec:
+class MessagePackCodec(_Codec):
     """Messages as MessagePack, bytes and text told apart. Needs python3-msgpack."""
 
-    name = "msgpack"
+    name, shown_name = "msgpack", "MessagePack"
 
-    def __init__(self):
+    def __init__(self, max_decoded_bytes=budget.decoded_limit(0)):
         """Raises ImportError when there is no msgpack package."""
+        super().__init__(max_decoded_bytes)
         import msgpack
 
         self._unpack = msgpack.unpackb
@@ -131,25 +302,49 @@ class MessagePackCodec:
         self._lock = allocate_lock()
 
     def decode(self, data):
-        """The value of bytes, by the rules for legacy peers. Raises DecodeError."""
+        """The message of bytes, by the rules of the version. Raises DecodeError."""
+        if len(data) >= self._smallest_to_check:
+            self._check_message_pack(data)
+        try:
+            # Most have none of the bytes for which needs_hooks() looks first.
+            if 0xC4 in data or 0xC5 in data or 0xC6 in data or 0xFF in data:
+                message = self._value(data)
+            else:
+                try:
+                    message = self._unpack(data, ext_hook=refuse_extension)
+                except Exception:
+                    message = self._value(data)  # reads more, or says what is wrong
+            if type(message) is dict:
+                args = message.get("args")
+                if type(args) is dict:
+                    if not _CONTAINERS.isdisjoint(map(type, args.values())):
+                        check_nesting(args)
+            return message
+        except Exception as error:
+            members = budget.message_pack_members(data, ("id", "type"))
+            problem = str(error) or type(error).__name__
+            raise DecodeError(problem, self._id_in(members)) from None
+
+    def _check_message_pack(self, data):
+        self._check_budget(budget.check_message_pack, budget.message_pack_members, data)
+
+    def _value(self, data):
+        # Of peers of version 1.
         try:
             if not needs_hooks(data):
                 return self._unpack(data, ext_hook=refuse_extension)
         except Exception:  # what follows reads more, and says what is wrong
             pass
-        try:
-            # Each byte that is no UTF-8 becomes half a character, of which none is UTF-8.
-            message = self._unpack(
-                data,
-                strict_map_key=False,
-                unicode_errors="surrogateescape",
-                object_pairs_hook=_with_legacy_keys,
-                list_hook=_with_legacy_texts,
-                ext_hook=refuse_extension,
-            )
-            return _legacy_text(message)
-        except Exception as error:
-            raise self._decode_error(error, data) from None
+        # Each byte that is no UTF-8 becomes half a character, of which none is UTF-8.
+        message = self._unpack(
+            data,
+            strict_map_key=False,
+            unicode_errors="surrogateescape",
+            object_pairs_hook=_with_legacy_keys,
+            list_hook=_with_legacy_texts,
+            ext_hook=refuse_extension,
+        )
+        return _legacy_text(message)
 
     def encode(self, message):
         """The bytes of a message. Raises EncodeError."""
@@ -163,18 +358,6 @@ class MessagePackCodec:
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise EncodeError(str(error)) from None
 
-    def _decode_error(self, error, data):
-        # What is MessagePack, but not as the protocol has it, may have an id.
-        request_id = None
-        try:
-            message = self._unpack(data, raw=True, strict_map_key=False)
-            request_id = message.get(b"id")
-        except Exception:  # nothing to be read
-            pass
-        if type(request_id) is not int or request_id <= 0:
-            request_id = None
-        return DecodeError(str(error) or type(error).__name__, request_id)
-
 
 def refuse_extension(code, _data):
     """Raises ValueError. PROTOCOL.md 2.2.6."""
@@ -185,13 +368,18 @@ def needs_hooks(data):
     """Whether MessagePack may hold a key of bytes, or an extension that msgpack knows.
 
     A bin begins with one of the first three; a timestamp, for which there is no ext_hook, is of
-    type -1 and has 4, 8 or 12 bytes. Looking for these is quicker than looking at each value, and
-    looking for one byte is quicker than looking for two.
+    type -1 and has 4, 8 or 12 bytes, a length that is before the type or goes without saying.
+    Looking for these is quicker than looking at each value, and looking for one byte is quicker
+    than looking for two.
     """
     if 0xC4 in data or 0xC5 in data or 0xC6 in data:
         return True
     return 0xFF in data and (
-        b"\xd6\xff" in data or b"\xd7\xff" in data or b"\xc7\x0c\xff" in data
+        b"\xd6\xff" in data
+        or b"\xd7\xff" in data
+        or b"\x04\xff" in data
+        or b"\x08\xff" in data
+        or b"\x0c\xff" in data
     )
 
 
@@ -245,7 +433,10 @@ def from_map_bytes(data):
     except UnicodeDecodeError:
         return data
     try:
-        return json_decode(text)
+        value = json_decode(text)
+        if type(value) not in _NO_NUMBERS or "\\u" in text:
+            check_json_values(value, text, data, 1)
+        return value
     except (ValueError, RecursionError):
         return text
 

@@ -9,15 +9,12 @@ from _thread import allocate_lock
 from . import forked
 from .calls import Context
 from .registry import Registry
+from .secret import TOKEN
 from .sessions import Sessions
 from .version import VERSION
 
 _DEFAULT_MAX_FRAME_BYTES = 64 << 20
 MAX_CAPACITY = 65_536
-
-# Taken out of the environment as soon as the SDK is there, so that no handler and no child
-# reads it. PROTOCOL.md 6.13.
-_TOKEN = os.environ.pop("SNAKEPIT_TOKEN", None)
 
 
 class Worker:
@@ -260,8 +257,8 @@ def _max_frame_bytes(parser):
 
 
 def _token(parser):
-    if not _TOKEN:
+    if not TOKEN:
         return None
-    if not (_TOKEN.isascii() and _TOKEN.isalnum() and 32 <= len(_TOKEN) <= 128):
+    if not (TOKEN.isascii() and TOKEN.isalnum() and 32 <= len(TOKEN) <= 128):
         parser.error("SNAKEPIT_TOKEN is no text of 32 to 128 letters and digits")
-    return _TOKEN
+    return TOKEN

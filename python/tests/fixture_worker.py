@@ -1,6 +1,7 @@
 """A worker with the commands that the tests need."""
 
 import os
+import posix
 import select
 import subprocess
 import sys
@@ -226,7 +227,12 @@ def buffers():
 @worker.command("environment")
 def environment():
     child = subprocess.check_output([sys.executable, "-c", "import os; print(os.environ)"])
-    return [dict(os.environ), child.decode()]
+    with subprocess.Popen(["cat", "/proc/self/environ"], stdout=subprocess.PIPE) as other:
+        seen = [dict(os.environ), str(os.environb), str(posix.environ), child.decode()]
+        seen.append(other.stdout.read().decode())
+    with open("/proc/self/environ", encoding="utf-8") as file:
+        seen.append(file.read())
+    return seen
 
 
 @worker.command("set_healthy")

@@ -2,6 +2,8 @@
 
 import os
 import struct
+import subprocess
+import sys
 import time
 import unittest
 
@@ -9,10 +11,15 @@ import grpc
 import msgpack
 
 from grpc_client import pb
-from harness import FIXTURE, LIMIT_S, MANY, WorkerTestCase
+from harness import ENVIRONMENT, FIXTURE, LIMIT_S, MANY, WorkerTestCase
+from snakepit_bridge import secret
 from snakepit_bridge.grpc_service import WAITING_THREADS
 
 TOKEN = "0123456789abcdefABCDEF0123456789"
+SCRIPT_THAT_SHOWS_ITS_ENVIRONMENT = """
+import snakepit_bridge, sys
+sys.stdout.write(open("/proc/self/environ").read())
+"""
 
 
 class GrpcTestCase(WorkerTestCase):
@@ -365,6 +372,8 @@ class TokenTest(GrpcTestCase):
                 (("snakepit-token", TOKEN[:-1]),),
                 (("snakepit-token", TOKEN + "x"),),
                 (("snakepit-token", TOKEN), ("snakepit-token", TOKEN[::-1])),
+                (("snakepit-token", TOKEN[::-1]), ("snakepit-token", TOKEN)),
+                (("snakepit-token", TOKEN), ("snakepit-token", TOKEN)),
                 (("other", TOKEN),),
             ):
                 for make in (worker.channel.unary_unary, worker.channel.unary_stream):
@@ -394,6 +403,43 @@ class TokenTest(GrpcTestCase):
         self.assertNotIn(b"SNAKEPIT_TOKEN", reply.typed_result)
         stdio = self.stdio(FIXTURE, SNAKEPIT_TOKEN=TOKEN)
         self.assertNotIn(TOKEN, str(stdio.call("environment")))
+
+    def test_no_other_process_sees_it(self):
+        for worker in (
+            self.grpc(FIXTURE, SNAKEPIT_TOKEN=TOKEN, LATER="kept"),
+            self.stdio(FIXTURE, SNAKEPIT_TOKEN=TOKEN, LATER="kept"),
+        ):
+            if hasattr(worker, "health"):
+                worker.health(pb.HealthRequest(), metadata=(("snakepit-token", TOKEN),))
+            else:
+                worker.call("ping")
+            with open(f"/proc/{worker.process.pid}/environ", "rb") as file:
+                environment = file.read()
+            self.assertNotIn(TOKEN.encode(), environment)
+            self.assertIn(b"\0LATER=kept\0", environment)
+
+    def test_the_name_of_the_program_does_not_matter(self):
+        script = self.path("worker.py", SCRIPT_THAT_SHOWS_ITS_ENVIRONMENT)
+        for name in ("a) b (c", "))) 1 2 3", "x\ny"):
+            program = self.path(name)
+            os.symlink(sys.executable, program)
+            shown = subprocess.run(
+                [program, script],
+                env={**ENVIRONMENT, "SNAKEPIT_TOKEN": TOKEN, "LATER": "kept"},
+                stdout=subprocess.PIPE,
+                check=True,
+            ).stdout
+            self.assertNotIn(TOKEN.encode(), shown)
+            self.assertIn(b"\0LATER=kept\0", shown)
+
+    def test_without_proc_nothing_happens(self):
+        for process in ("/proc/no/such", self.folder):
+            secret._wipe(b"PATH", process)
+        # What the kernel says there is, and is not.
+        for stat in ("", "1 (", "1 (a) S", "1 (a) " + "0 " * 60, "1 (a) " + "x " * 60):
+            self.path("stat", stat)
+            self.path("mem", "")
+            secret._wipe(b"PATH", self.folder)
 
     def test_one_that_can_be_none_is_a_usage_error_that_does_not_show_it(self):
         for bad in ("short", "x" * 129, "-" * 40, "é" * 40):

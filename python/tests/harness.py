@@ -16,7 +16,7 @@ import snakepit_bridge
 _PACKAGE = os.path.dirname(os.path.abspath(snakepit_bridge.__file__))
 PYTHON_PATH = os.path.dirname(_PACKAGE)
 HERE = os.path.dirname(os.path.abspath(__file__))
-BUNDLED = ["-m", "snakepit_bridge"]
+BUNDLED = ["-P", "-m", "snakepit_bridge"]
 FIXTURE = [os.path.join(HERE, "fixture_worker.py")]
 # The same with a capacity of 4.
 MANY = [os.path.join(HERE, "fixture_worker_of_four.py")]
@@ -53,7 +53,7 @@ def start(arguments, stdin, stdout, **env):
 
 def command(arguments):
     """The argument vector of a worker."""
-    is_for_python = arguments[0] == "-m" or arguments[0].endswith(".py")
+    is_for_python = arguments[0].startswith("-") or arguments[0].endswith(".py")
     return [sys.executable, *arguments] if is_for_python else [*arguments]
 
 

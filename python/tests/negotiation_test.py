@@ -64,6 +64,22 @@ class NegotiationTest(WorkerTestCase):
                 self.assertIn("cbor", answer["error"])
             self.assertEqual(1, worker.wait()[0])
 
+    def test_what_is_refused_is_shown_as_a_short_text(self):
+        long = ["x" * (1 << 20)] * 4 + [["deep"] * 1000, {"a": 1}] + ["y"] * 1000
+        for members, text in (
+            ({"supported": long}, "no common codec: the pool offers ['xxx"),
+            ({"version": "1" * (1 << 20)}, "version is an integer from 1 up, not '111"),
+            ({"version": long}, "version is an integer from 1 up, not ['xxx"),
+            ({"max_frame_bytes": long}, "max_frame_bytes is an integer"),
+        ):
+            worker = self.stdio()
+            worker.send({**NEGOTIATION, **members})
+            answer = worker.receive()
+            self.assertEqual("protocol_error", answer["type"])
+            self.assertIn(text, answer["error"])
+            self.assertLess(len(answer["error"]), 1000)
+            self.assertEqual(1, worker.wait()[0])
+
     def test_message_pack_keeps_text_bytes_and_integers_apart(self):
         worker = self.stdio()
         worker.send({**NEGOTIATION, "preferred": "msgpack"})

@@ -342,7 +342,7 @@ class CodecTest(unittest.TestCase):
             "\0é𝄞": ["", {}, [], "\x7f"],
         }
         for codec in (JsonCodec(), MessagePackCodec()):
-            back = codec.decode(memoryview(codec.encode(value)))
+            back = codec.decode(codec.encode(value))
             self.assertEqual(repr(value), repr(back))
 
     def test_json_is_raw_utf_8_and_strict(self):

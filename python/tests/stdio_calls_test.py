@@ -8,7 +8,7 @@ import unittest
 import msgpack
 
 from harness import FIXTURE, LIMIT_S, MANY, NEGOTIATION, CallsTestCase, WorkerTestCase, frame
-from snakepit_bridge.stdio_threads import MAX_WAITING_CALLS
+from snakepit_bridge.stdio_threads import MAX_WAITING_BYTES, MAX_WAITING_CALLS
 
 MESSAGE_PACK = {**NEGOTIATION, "preferred": "msgpack"}
 
@@ -258,8 +258,12 @@ class MultiplexingTest(CallsTestCase):
                 self.assertEqual(request_id, worker.call("ping", request_id)["id"])
 
     def test_more_than_are_kept_are_refused_and_the_worker_still_listens(self):
-        for size, kept in ((1, MAX_WAITING_CALLS), (100_000, 11)):
-            worker = self.worker(SNAKEPIT_MAX_FRAME_BYTES=str(1 << 20))
+        for size, kept, limit in (
+            (1, MAX_WAITING_CALLS, 1 << 20),
+            (100_000, 11, 1 << 20),
+            (MAX_WAITING_BYTES // 4, 4, 64 << 20),
+        ):
+            worker = self.worker(SNAKEPIT_MAX_FRAME_BYTES=str(limit))
             started, release = self.fifo("started"), self.fifo("release")
             worker.begin("wait_for", started=started, release=release)
             with open(started, "rb"):

@@ -43,8 +43,10 @@ Result<Adapter> BundledWorker(std::vector<std::string> arguments) {
   Result<std::string> folder = PythonFolder();
   if (!folder) return Fail(std::move(folder.error()));
   Adapter adapter;
-  // Debian's interpreter: its packages are those that the project installs.
-  adapter.argv = {"/usr/bin/python3", "-m", "snakepit_bridge"};
+  // Debian's interpreter: its packages are those that the project installs. -m alone would look for
+  // modules in the working folder first, and run what lies there by the name of one; -P keeps that
+  // folder out, for the worker and for what multiprocessing starts.
+  adapter.argv = {"/usr/bin/python3", "-P", "-m", "snakepit_bridge"};
   adapter.argv.insert(adapter.argv.end(), arguments.begin(), arguments.end());
   adapter.environment.emplace("PYTHONPATH", *folder);
   adapter.environment.emplace("PYTHONDONTWRITEBYTECODE", "1");

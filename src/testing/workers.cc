@@ -25,7 +25,7 @@ std::string Here() {
 
 Adapter BundledWorker(std::vector<std::string> arguments) {
   Adapter adapter;
-  adapter.argv = {kPython, "-B", "-m", "snakepit_bridge"};
+  adapter.argv = {kPython, "-B", "-P", "-m", "snakepit_bridge"};
   adapter.argv.insert(adapter.argv.end(), arguments.begin(), arguments.end());
   adapter.environment["PYTHONPATH"] = Here() + "/python";
   return adapter;
@@ -100,7 +100,7 @@ Adapter FixtureOfKind(FixtureKind kind, int capacity) {
 
 Adapter PythonWorker(std::string program, std::string_view transport) {
   Adapter adapter;
-  adapter.argv = {kPython, "-B", "-c", std::move(program)};
+  adapter.argv = {kPython, "-B", "-P", "-c", std::move(program)};
   adapter.environment["PYTHONPATH"] = Here() + "/python";
   ServeOver(transport, &adapter);
   return adapter;

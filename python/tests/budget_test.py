@@ -1,0 +1,271 @@
+"""What a message may become in memory: max_decoded_bytes."""
+
+import json
+import random
+import struct
+import tracemalloc
+import unittest
+
+import msgpack
+
+from harness import FIXTURE, NEGOTIATION, WorkerTestCase, frame
+from snakepit_bridge import budget
+from snakepit_bridge import snakepit_pb2 as pb
+from snakepit_bridge.lossless import LosslessJsonCodec, LosslessMessagePackCodec
+from snakepit_bridge.values import DecodeError, JsonCodec, MessagePackCodec
+
+CODECS = (JsonCodec, LosslessJsonCodec, MessagePackCodec, LosslessMessagePackCodec)
+LIMIT = 512 << 20
+
+
+def size_of(value):
+    """(values, containers) by a plain walk: what the expressions have to find."""
+    values, containers = 1, 0
+    if type(value) in (list, dict):
+        containers = 1
+        items = list(value)
+        if type(value) is dict:
+            items += value.values()
+        for item in items:
+            more = size_of(item)
+            values, containers = values + more[0], containers + more[1]
+    return values, containers
+
+
+def any_value(rng, depth):
+    kind = rng.randrange(10 if depth else 7)
+    if kind == 0:
+        return rng.choice([None, True, False])
+    if kind == 1:
+        return rng.choice([0, -1, 127, -33, 200, 70_000, -70_000, 1 << 40, (1 << 64) - 1])
+    if kind == 2:
+        return rng.random()
+    if kind < 6:
+        return rng.choice('a,[{é"\\:]}') * rng.choice([0, 1, 2, 5, 31, 32, 255, 256, 300])
+    if kind == 6:
+        return rng.randrange(100)
+    if kind < 9:
+        return [any_value(rng, depth - 1) for _ in range(rng.choice([0, 1, 3, 20, 300]))]
+    return {f"k{i}" * rng.choice([1, 100]): any_value(rng, depth - 1) for i in range(rng.randrange(20))}
+
+
+def in_any_form(rng, value):
+    """MessagePack whose texts, arrays and maps have lengths longer than they need be."""
+    def header(size, fixed, forms):
+        if fixed and size < fixed[1] and rng.random() < 0.5:
+            return bytes([fixed[0] + size])
+        fit = [(code, n) for code, n in forms if size < 1 << (8 * n)]
+        code, n = rng.choice(fit)
+        return bytes([code]) + size.to_bytes(n, "big")
+
+    if type(value) is str:
+        data = value.encode()
+        return header(len(data), (0xA0, 32), [(0xD9, 1), (0xDA, 2), (0xDB, 4)]) + data
+    if type(value) is list:
+        return header(len(value), (0x90, 16), [(0xDC, 2), (0xDD, 4)]) + b"".join(
+            in_any_form(rng, item) for item in value
+        )
+    if type(value) is dict:
+        return header(len(value), (0x80, 16), [(0xDE, 2), (0xDF, 4)]) + b"".join(
+            in_any_form(rng, part) for pair in value.items() for part in pair
+        )
+    if type(value) is int and 0 <= value < 256:
+        return rng.choice([b"\xcc" + bytes([value]), b"\xcf" + struct.pack(">Q", value)])
+    return msgpack.packb(value)
+
+
+def in_json(rng, value):
+    return json.dumps(
+        value,
+        ensure_ascii=rng.random() < 0.5,
+        indent=rng.choice([None, None, 1]),
+        separators=rng.choice([None, (",", ":"), (" , ", " : ")]),
+    ).encode()
+
+
+class CountTest(unittest.TestCase):
+    def test_each_value_is_counted_once_however_it_is_written(self):
+        seed = random.SystemRandom().randrange(1 << 32)
+        for number in range(150):
+            rng = random.Random(seed + number)
+            value = any_value(rng, rng.randrange(4))
+            values, containers = size_of(value)
+            for data, check in (
+                (in_any_form(rng, value), budget.check_message_pack),
+                (msgpack.packb(value), budget.check_message_pack),
+                (in_json(rng, value), budget.check_json),
+            ):
+                size = len(data) + 56 * (values + containers)
+                with self.subTest(seed=seed, number=number, check=check.__name__):
+                    check(data, size)
+                    with self.assertRaises(budget.OverBudget) as raised:
+                        check(data, size - 1)
+                    self.assertIn(f"{size} bytes", str(raised.exception))
+
+    def test_what_is_refused_for_another_reason_is_counted_too(self):
+        # Timestamps, in each of their forms: a decoder takes them for values, and goes on.
+        for stamp in (
+            b"\xd6\xff" + bytes(4), b"\xd7\xff" + bytes(8), b"\xc7\x0c\xff" + bytes(12),
+            b"\xc7\x04\xff" + bytes(4), b"\xc8\x00\x08\xff" + bytes(8),
+            b"\xc9\x00\x00\x00\x0c\xff" + bytes(12),
+        ):
+            data = b"\x92" + stamp + b"\x90"
+            size = len(data) + 56 * 5
+            budget.check_message_pack(data, size)
+            with self.assertRaises(budget.OverBudget):
+                budget.check_message_pack(data, size - 1)
+            for codec in (MessagePackCodec(), LosslessMessagePackCodec()):
+                with self.assertRaises(DecodeError) as raised:
+                    codec.decode(b"\x82\xa2id\x07\xa4args\x81\xa1a" + stamp)
+                self.assertIn("extension", str(raised.exception))
+                self.assertEqual(7, raised.exception.request_id)
+
+    def test_the_default_is_that_of_the_other_sdk(self):
+        self.assertEqual(LIMIT, budget.decoded_limit(64 << 20))
+        self.assertEqual(LIMIT, budget.decoded_limit(1024))
+        self.assertEqual(8 << 30, budget.decoded_limit(1 << 30))
+
+    def test_what_is_too_small_to_be_looked_at_is_within_the_limit(self):
+        for data in (b"\x80" * 1000, b"\x81\xa0" * 500 + b"\x80", b"\xc0" * 1000):
+            limit = 113 * len(data)
+            self.assertGreater(budget.smallest_over(limit), len(data))
+            budget.check_message_pack(data, limit)
+
+    def test_the_count_is_near_to_what_a_message_takes(self):
+        for name, element in {
+            "empty maps": {}, "empty arrays": [], "nulls": None, "texts": "ab", "a letter": "ա",
+            "doubles": 1.5, "integers": 70_000, "maps of one": {"": None}, "arrays of one": [None],
+            "maps in maps": {"": {"": {"": {"": {}}}}}, "records": {"a": 1, "b": "text", "c": [1.5]},
+        }.items():
+            message = {"id": 1, "command": "c", "args": {"a": [element] * 10_000}}
+            values, containers = size_of(message)
+            for codec in (made() for made in CODECS):
+                data = codec.encode(message)
+                codec.decode(data)  # what is made but once
+                tracemalloc.start()
+                decoded = codec.decode(data)
+                _, peak = tracemalloc.get_traced_memory()
+                tracemalloc.stop()
+                self.assertEqual(message, decoded)
+                counted = len(data) + 56 * (values + containers)
+                self.assertLess(peak, 1.75 * counted, f"{name}, {type(codec).__name__}")
+
+
+class IdTest(unittest.TestCase):
+    def test_the_id_is_found_wherever_it_is(self):
+        args = {"x": [{"id": 5, "a": '"id":6'}, [[]], {}], "id": 6}
+        for message, request_id in (
+            ({"id": 7, "command": "c", "args": args}, 7),
+            ({"command": "c", "args": args, "id": 7}, 7),
+            ({"args": args}, None),
+            ({"id": "7", "args": args}, None),
+            ({"id": 7.0, "args": args}, None),
+            ({"id": [7], "args": args}, None),
+        ):
+            for codec in (made(80) for made in CODECS):
+                data = json.dumps(message).encode()
+                if "Message" in type(codec).__name__:
+                    data = msgpack.packb(message)
+                with self.assertRaises(DecodeError) as raised:
+                    codec.decode(data)
+                self.assertTrue(raised.exception.is_too_large)
+                got = raised.exception.request_id
+                self.assertEqual(request_id, got if type(got) is int else None, message)
+
+    def test_what_is_no_request_has_none_in_version_2(self):
+        message = {"id": 7, "type": "cancel", "x": [{}] * 100}
+        for codec, data in (
+            (LosslessJsonCodec(100), json.dumps(message).encode()),
+            (LosslessMessagePackCodec(100), msgpack.packb(message)),
+        ):
+            with self.assertRaises(DecodeError) as raised:
+                codec.decode(data)
+            self.assertIsNone(raised.exception.request_id)
+
+
+def peak_mib(process):
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    raise AssertionError("no VmHWM")
+
+
+# Legal messages that take more than the limit. What a worker may take for one: itself, and a few
+# copies of the message.
+MAPS = b"\xdd" + struct.pack(">I", 8 << 20) + b"\x80" * (8 << 20)
+NULLS = b"\xdd" + struct.pack(">I", 20 << 20) + b"\xc0" * (20 << 20)
+JSON_MAPS = b"[" + b"{}," * (5 << 20) + b"{}]"
+ALLOWED_MIB = 160
+
+
+class WorkerTest(WorkerTestCase):
+    def refused(self, codec, version, payload):
+        negotiation = {**NEGOTIATION, "preferred": codec, "version": version}
+        worker = self.stdio(FIXTURE)
+        worker.send(negotiation)
+        worker.receive()
+        read = json.loads if codec == "json" else msgpack.unpackb
+        worker.send_bytes(frame(payload))
+        reply = read(worker.receive_bytes())
+        self.assertEqual((7, False), (reply["id"], reply["success"]))
+        self.assertIn("over the limit max_decoded_bytes of 536870912", reply["error"])
+        if version == 2:
+            self.assertEqual(
+                ("MESSAGE_TOO_LARGE", True), (reply["code"], reply["did_not_run"])
+            )
+        self.assertLess(peak_mib(worker.process), ALLOWED_MIB)
+        request = {"id": 8, "command": "ping", "args": {}}
+        worker.send_bytes(
+            frame(json.dumps(request).encode() if codec == "json" else msgpack.packb(request))
+        )
+        self.assertTrue(read(worker.receive_bytes())["success"])
+
+    def test_message_pack(self):
+        request = b"\x83\xa2id\x07\xa7command\xa4echo\xa4args\x81\xa1a"
+        for version in (1, 2):
+            for value in (MAPS, NULLS):
+                with self.subTest(version=version):
+                    self.refused("msgpack", version, request + value)
+
+    def test_json(self):
+        request = b'{"id":7,"command":"echo","args":{"a":' + JSON_MAPS + b"}}"
+        for version in (1, 2):
+            with self.subTest(version=version):
+                self.refused("json", version, request)
+
+    def test_a_first_frame(self):
+        for payload, read in (
+            (b'{"type":"protocol_negotiation","id":7,"x":' + JSON_MAPS + b"}", json.loads),
+            (b"\x83\xa2id\x07\xa7command\xa4echo\xa4args\x81\xa1a" + MAPS, msgpack.unpackb),
+        ):
+            worker = self.stdio(FIXTURE)
+            worker.send_bytes(frame(payload))
+            reply = read(worker.receive_bytes())
+            self.assertEqual((7, False), (reply["id"], reply["success"]))
+            self.assertIn("max_decoded_bytes", reply["error"])
+            self.assertLess(peak_mib(worker.process), ALLOWED_MIB)
+
+
+class GrpcWorkerTest(WorkerTestCase):
+    def test_arguments_in_either_form(self):
+        for fields in (
+            {"typed_args": b"\x81\xa1a" + MAPS},
+            {"args": {"a": JSON_MAPS}},
+            {"args": {"a": b"[" + b"{}," * (2 << 20) + b"{}]", "b": JSON_MAPS[:-1] + b",{}]"}},
+        ):
+            worker = self.grpc(FIXTURE)
+            request = pb.ExecuteRequest(command="echo", request_id="7", **fields)
+            reply = worker.execute(request, timeout=20)
+            self.assertEqual(
+                ("MESSAGE_TOO_LARGE", True, "7"),
+                (reply.code, reply.did_not_run, reply.request_id),
+            )
+            self.assertIn("over the limit max_decoded_bytes of 536870912", reply.error)
+            self.assertLess(peak_mib(worker.process), ALLOWED_MIB + 40)
+            self.assertTrue(worker.call("ping").success)
+            worker.kill()
+
+
+if __name__ == "__main__":
+    unittest.main()
