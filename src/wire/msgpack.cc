@@ -306,7 +306,7 @@ class Decoder {
       ++at_;
       std::string_view text;
       if (!TakeText(type & 0x1f, &text)) return false;
-      *out = text;
+      *out = std::string(text);  // an assignment of the text would take more than budget_ counts
       return true;
     }
     if (IsListOrMap(type)) return NoKey(start);
