@@ -11,6 +11,10 @@
 // its own for each worker. Only a process that sets that limit anew, or belongs to another user, is
 // not found then; it ends with the guardian. So does a process of which nobody can tell the worker
 // where the hard limit RLIMIT_LOCKS is not unlimited.
+//
+// A worker that was told to die does, in whatever group and session it is. One that is traced by a
+// process that it started is dead as soon as that process is killed, which the guardian does; the
+// debugger of somebody else is left alone, and the worker's end is then told when it lets go.
 #ifndef SNAKEPIT_SRC_PROCESS_GUARDIAN_H_
 #define SNAKEPIT_SRC_PROCESS_GUARDIAN_H_
 
