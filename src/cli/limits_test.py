@@ -108,6 +108,18 @@ class LimitsTest(CliTestCase):
                     self.assertRegex(stderr, "error: .*Too many open files")
         self.assertGreater(succeeded, 0)
 
+    def test_too_few_descriptors_leave_no_folder(self):
+        for descriptors in range(5, 40):
+            with self.subTest(descriptors):
+                code, _, stderr = self.run_cli(  # sees that nothing is left
+                    *("exec", "ping", "--transport", "grpc", "--", "/bin/false"),
+                    preexec_fn=lambda: resource.setrlimit(
+                        resource.RLIMIT_NOFILE, (descriptors, descriptors)
+                    ),
+                )
+                self.assertEqual(code, 1, stderr)
+                self.assertIn("error: ", stderr)
+
     def test_too_little_address_space_for_grpc_is_named(self):
         limit = 150 << 20
         stderr = self.listen(

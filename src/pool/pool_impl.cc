@@ -348,7 +348,7 @@ std::vector<WorkerInfo> Pool::Impl::Workers() const {
   }
   for (WorkerInfo& info : infos) {
     if (info.pid == 0) continue;
-    if (auto figures = ReadProcFigures(info.pid)) info.rss_bytes = figures->rss_bytes;
+    if (const auto rss = ReadRssBytes(info.pid)) info.rss_bytes = *rss;
   }
   return infos;
 }

@@ -448,9 +448,9 @@ void Pool::Impl::OnChecked(Process& process, const Result<WorkerHealth>& health)
 }
 
 void Pool::Impl::Measure(Process& process) {
-  const auto figures = ReadProcFigures(process.pid);
+  const auto rss = ReadRssBytes(process.pid);
   std::lock_guard lock(mutex_);
-  core_.MemoryMeasured(process.number, figures ? figures->rss_bytes : 0, steady_clock::now());
+  core_.MemoryMeasured(process.number, rss.value_or(0), steady_clock::now());
   ApplyLocked();
 }
 

@@ -175,8 +175,9 @@ void RuntimeDirectory::Remove() {
   if (!fd_) return;
   EmptyRuntimeFolder(fd_->get());
   const UniqueFd named(OpenBelow(base_.fd.get(), name_.c_str(), O_PATH | O_DIRECTORY));
-  // Else it is what somebody has put in its place.
-  if (named.valid() && IsSameFile(named.get(), fd_->get())) {
+  // Else it is what somebody has put in its place. Without a descriptor to spare nobody can tell,
+  // and no more than an empty folder goes.
+  if (named.valid() ? IsSameFile(named.get(), fd_->get()) : errno == EMFILE || errno == ENFILE) {
     unlinkat(base_.fd.get(), name_.c_str(), AT_REMOVEDIR);
   }
   path_.clear();

@@ -11,6 +11,10 @@
 // its own for each worker. Only a process that sets that limit anew, or belongs to another user, is
 // not found then; it ends with the guardian. So does a process of which nobody can tell the worker
 // where the hard limit RLIMIT_LOCKS is not unlimited.
+//
+// A worker that was told to die does, in whatever group and session it is. One that is traced by a
+// process that it started is dead as soon as that process is killed, which the guardian does; the
+// debugger of somebody else is left alone, and the worker's end is then told when it lets go.
 #ifndef SNAKEPIT_SRC_PROCESS_GUARDIAN_H_
 #define SNAKEPIT_SRC_PROCESS_GUARDIAN_H_
 
@@ -36,7 +40,7 @@ namespace snakepit {
 
 // What to start. The worker gets this and nothing else: no other descriptor, no blocked or ignored
 // signal, no other variable but SNAKEPIT_GUARDIAN, by which what it starts is known for the
-// guardian's. It is the leader of a process group of its own.
+// guardian's where nothing else tells. It is the leader of a process group of its own.
 struct SpawnSpec {
   // Verbatim, without a shell. argv[0] without a slash is searched on the PATH of `environment`, as
   // execvp(3) does; with one, it is taken from working_directory on.
@@ -79,9 +83,11 @@ class Guardian {
     std::function<void(uint64_t id, ExitStatus status, ResourceUse use)> exited;
     // The guardian itself ended unexpectedly, or answered nothing for 6 s and was ended, and with
     // it all workers; nothing more is called, and Spawn fails from now on. No end command runs.
-    // What the workers started is ended as well, except for a process that has an environment
-    // without SNAKEPIT_GUARDIAN, and left the guardian's session or has a pool that ignores SIGCHLD
-    // or waits for every child; and except for one that this process may not look at or end.
+    // What the workers started is ended as well, except for a process that has set the limit
+    // RLIMIT_LOCKS anew, and left the guardian's session or has a pool that ignores SIGCHLD or
+    // waits for every child; and except for one that this process may not look at or end. Where the
+    // hard limit is not unlimited, the variable SNAKEPIT_GUARDIAN of its environment is what
+    // counts.
     std::function<void()> lost;
     // The end command of the worker that had the pid did not succeed. May be empty.
     std::function<void(pid_t pid, std::string why)> end_command_failed;

@@ -4,20 +4,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "src/process/guardian_protocol.h"
+
 namespace snakepit {
 namespace {
 
-constexpr int kCountedBits = 32;
+using guardian_protocol::kFamilyBits;
+
 constexpr pid_t kLargestNumber = 1 << 22;  // the most that kernel.pid_max can be
 
 uint64_t first_family = kNoFamily;  // the upper half of all numbers of this guardian
-uint32_t families = 0;
+uint32_t given_families = 0;
 
 // For a kernel without the list of children in /proc.
 void VisitChildrenByScan(void (*visit)(pid_t)) {
@@ -67,21 +69,17 @@ void VisitChildrenByNumber(void (*visit)(pid_t)) {
 
 }  // namespace
 
-void InitFamilies() {
+void InitFamilies(uint32_t families) {
   rlimit limit = {};
   if (getrlimit(RLIMIT_LOCKS, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_LOCKS, &limit);
-  uint32_t random = 0;
-  if (limit.rlim_max != RLIM_INFINITY ||
-      getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random) {
-    return;
-  }
-  // Neither 0 nor near the number that stands for no limit.
-  first_family = (uint64_t{random} % 0x7FFF'FFFF + 1) << kCountedBits;
+  if (limit.rlim_max == RLIM_INFINITY) first_family = uint64_t{families} << kFamilyBits;
 }
 
-uint64_t NewFamily() { return first_family == kNoFamily ? kNoFamily : first_family + ++families; }
+uint64_t NewFamily() {
+  return first_family == kNoFamily ? kNoFamily : first_family + ++given_families;
+}
 
 void JoinFamily(uint64_t family) {
   if (family == kNoFamily) return;
@@ -94,7 +92,7 @@ uint64_t FamilyOf(pid_t pid) {
   rlimit limit = {};
   // Refused for a process of another user, which could not be signalled either.
   if (prlimit(pid, RLIMIT_LOCKS, nullptr, &limit) != 0) return kNoFamily;
-  const bool is_own = limit.rlim_cur >> kCountedBits == first_family >> kCountedBits;
+  const bool is_own = limit.rlim_cur >> kFamilyBits == first_family >> kFamilyBits;
   return is_own ? limit.rlim_cur : kNoFamily;
 }
 

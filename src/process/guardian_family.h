@@ -18,9 +18,10 @@ namespace snakepit {
 // only when everything ends.
 inline constexpr uint64_t kNoFamily = 0;
 
-// Of the guardian, once at its start. It leaves the family that it may be in itself, which is that
-// of the worker that has a pool of its own: it ends by itself, after its own workers.
-void InitFamilies();
+// Of the guardian, once at its start: all numbers have the upper half `families`, which no other
+// guardian has. It leaves the family that it may be in itself, which is that of the worker that has
+// a pool of its own: it ends by itself, after its own workers.
+void InitFamilies(uint32_t families);
 
 // A number that no other guardian gives. kNoFamily when there is none to give.
 uint64_t NewFamily();

@@ -210,17 +210,38 @@ TEST_F(GuardianHostTest, WhoGotTheNumberOfAGuardianThatEndedLivesOn) {
   });
 }
 
-// By their environment, as the session is not known to be the guardian's.
-TEST_F(GuardianHostTest, StraysEndInAProcessThatIgnoresItsChildren) {
-  InAChild([this] {
-    signal(SIGCHLD, SIG_IGN);
+class StraysTest : public GuardianHostTest {
+ protected:
+  void ExpectNoneIsLeft(const char* mode) {
     StartGuardian();
-    const UniqueFd out = SpawnPiped(1, Spec({"linger"}));
+    const UniqueFd out = SpawnPiped(1, Spec({mode}));
     ASSERT_EQ(ReadLine(out.get()), "ready");
     kill(guardian_->pid(), SIGKILL);
     RunUntil([this] { return lost_ > 0; });
     EXPECT_EQ(ListMarked(mark_), std::vector<pid_t>());
     EXPECT_EQ(ReadToEnd(out.get()), "");
+  }
+};
+
+// By their family, as the session is not known to be the guardian's.
+TEST_F(StraysTest, StraysEndInAProcessThatIgnoresItsChildren) {
+  InAChild([this] {
+    signal(SIGCHLD, SIG_IGN);
+    ExpectNoneIsLeft("linger");
+  });
+}
+
+TEST_F(StraysTest, StraysEndThatHaveAnotherEnvironment) {
+  InAChild([this] { ExpectNoneIsLeft("linger-clean"); });
+}
+
+// By their environment, as there are no families either.
+TEST_F(StraysTest, StraysEndWhereTheLimitOfLocksIsTaken) {
+  InAChild([this] {
+    signal(SIGCHLD, SIG_IGN);
+    const rlimit limit = {64, 64};
+    ASSERT_EQ(setrlimit(RLIMIT_LOCKS, &limit), 0);
+    ExpectNoneIsLeft("linger");
   });
 }
 

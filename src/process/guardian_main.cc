@@ -490,14 +490,15 @@ int TimeoutMs(int64_t now_ms) {
 void snakepit::EndWithoutMemory() { KillRestAndExit(); }
 
 int main(int argc, char** argv) {
-  if (argc != 2) return 2;
+  const char* const families = getenv(kFamiliesVariable);
+  if (argc != 2 || families == nullptr) return 2;
   guardian_pid = getpid();
   ShedInheritance();
   setsid();
   if (chdir("/") != 0) return 2;  // keeps no file system busy
   prctl(PR_SET_NAME, argv[0]);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
-  InitFamilies();
+  InitFamilies(static_cast<uint32_t>(strtoul(families, nullptr, 10)));
   // The socket's end can be held open by a process that the pool's forked; its own end cannot.
   const pid_t pool = atoi(argv[1]);
   const int pool_fd = static_cast<int>(syscall(SYS_pidfd_open, pool, 0));

@@ -59,6 +59,7 @@ struct LaunchPlan {
   int null_fd;
   int runtime_directory_fd;
   char** arguments;
+  char** variables;
   volatile int error;
 };
 
@@ -66,11 +67,10 @@ struct LaunchPlan {
 // error.
 [[gnu::no_sanitize("address")]] int ExecuteGuardian(void* plan_pointer) {
   LaunchPlan& plan = *static_cast<LaunchPlan*>(plan_pointer);
-  char* no_variables[] = {nullptr};
   bool ready = dup2(plan.socket_fd, guardian_protocol::kSocketFd) >= 0 &&
                dup2(plan.runtime_directory_fd, guardian_protocol::kRuntimeDirectoryFd) >= 0;
   for (int fd = 0; fd < 3; ++fd) ready = ready && dup2(plan.null_fd, fd) >= 0;
-  if (ready) fexecve(plan.program_fd, plan.arguments, no_variables);
+  if (ready) fexecve(plan.program_fd, plan.arguments, plan.variables);
   plan.error = errno;
   return 127;
 }
@@ -170,8 +170,11 @@ Result<GuardianProcess> GuardianProcess::Start(int runtime_directory_fd) {
   std::string name = kName;
   std::string pool_pid = std::to_string(getpid());
   char* arguments[] = {name.data(), pool_pid.data(), nullptr};
-  Launched launched = Launch(
-      {program_fd->get(), socket_fd->get(), null_fd->get(), directory_fd->get(), arguments, 0});
+  std::string families = std::string(guardian_protocol::kFamiliesVariable) + "=" +
+                         std::to_string(guardian.mark_.families);
+  char* variables[] = {families.data(), nullptr};
+  Launched launched = Launch({program_fd->get(), socket_fd->get(), null_fd->get(),
+                              directory_fd->get(), arguments, variables, 0});
   if (launched.error != 0) {
     Error error = ErrnoError("cannot start the guardian process from memory", launched.error);
     if (launched.error == EACCES) error.message += "; does the sysctl vm.memfd_noexec forbid it?";

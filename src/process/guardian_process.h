@@ -11,6 +11,7 @@
 
 #include "snakepit/error.h"
 #include "src/base/fd.h"
+#include "src/process/strays.h"
 
 namespace snakepit {
 
@@ -27,8 +28,9 @@ class GuardianProcess {
 
   pid_t pid() const { return pid_; }
 
-  // For the environment of each worker: how AwaitEnd finds what they started. strays.h
-  const std::string& mark() const { return mark_; }
+  // For the environment of each worker: how AwaitEnd finds what they started, where it cannot by
+  // their families. strays.h
+  const std::string& mark() const { return mark_.variable; }
 
   // This process's end of the socket, until that is given up; the guardian ends when it is closed.
   int socket() const { return socket_.get(); }
@@ -52,7 +54,7 @@ class GuardianProcess {
  private:
   bool EndedInOrder() const;
 
-  std::string mark_;
+  GuardianMark mark_;
   pid_t pid_ = -1;
   UniqueFd pidfd_;
   UniqueFd socket_;

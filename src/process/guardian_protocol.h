@@ -13,6 +13,14 @@ inline constexpr int kSocketFd = 3;
 // The folder of the pool's sockets, which the guardian removes at its end; or no folder.
 inline constexpr int kRuntimeDirectoryFd = 4;
 
+// The one variable of the guardian, in decimal: the upper half of the numbers that it gives
+// families (guardian_family.h). By it the pool's process finds what a guardian that was killed has
+// left.
+inline constexpr char kFamiliesVariable[] = "SNAKEPIT_FAMILIES";
+inline constexpr int kFamilyBits = 32;  // of the lower half
+// Neither 0 nor near the number that stands for no limit.
+inline constexpr uint32_t kLargestFamilies = 0x7FFF'FFFF;
+
 // How long an end command may take.
 inline constexpr int kEndCommandLimitMs = 5'000;
 

@@ -22,11 +22,9 @@ int CountFds(const std::string& folder) {
   return count;
 }
 
-}  // namespace
-
-Result<ProcFigures> ReadProcFigures(pid_t pid) {
-  const std::string folder = "/proc/" + std::to_string(pid);
-  const std::string stat = ReadFile(folder + "/stat").value_or("");
+// All but the descriptors.
+Result<ProcFigures> ReadStat(pid_t pid) {
+  const std::string stat = ReadFile("/proc/" + std::to_string(pid) + "/stat").value_or("");
   // proc(5). The name, in parentheses, may contain anything.
   const size_t after_name = stat.rfind(')');
   char state = 0;
@@ -42,15 +40,28 @@ Result<ProcFigures> ReadProcFigures(pid_t pid) {
       state == 'Z' || state == 'X') {
     return Fail(ErrorCode::kInternal, "there is no process " + std::to_string(pid));
   }
-  const int open_fds = CountFds(folder + "/fd");
   const long ticks_per_second = sysconf(_SC_CLK_TCK);
   return ProcFigures{
       .rss_bytes = static_cast<int64_t>(rss_pages) * sysconf(_SC_PAGESIZE),
       .threads = static_cast<int>(threads),
-      .open_fds = open_fds,
+      .open_fds = -1,
       .user_time = std::chrono::milliseconds(user_ticks * 1000 / ticks_per_second),
       .system_time = std::chrono::milliseconds(system_ticks * 1000 / ticks_per_second),
   };
+}
+
+}  // namespace
+
+Result<ProcFigures> ReadProcFigures(pid_t pid) {
+  auto figures = ReadStat(pid);
+  if (figures) figures->open_fds = CountFds("/proc/" + std::to_string(pid) + "/fd");
+  return figures;
+}
+
+Result<int64_t> ReadRssBytes(pid_t pid) {
+  const auto figures = ReadStat(pid);
+  if (!figures) return Fail(figures.error());
+  return figures->rss_bytes;
 }
 
 }  // namespace snakepit

@@ -22,9 +22,13 @@ struct ProcFigures {
   std::chrono::milliseconds system_time{0};
 };
 
-// Two reads of /proc: some 20 us. INTERNAL when there is no such process (a zombie counts as
+// Two reads of /proc: 20 us or more. INTERNAL when there is no such process (a zombie counts as
 // none), or when it may not be looked at. From any thread.
+// It takes longer for each descriptor that the process has open.
 Result<ProcFigures> ReadProcFigures(pid_t pid);
+
+// ProcFigures::rss_bytes alone: one read, whatever the process does.
+Result<int64_t> ReadRssBytes(pid_t pid);
 
 }  // namespace snakepit
 

@@ -35,6 +35,9 @@ TEST(ProcFigures, MeasuresMemory) {
   const auto after = ReadProcFigures(getpid());
   ASSERT_TRUE(before && after);
   EXPECT_NEAR(after->rss_bytes - before->rss_bytes, kBytes, kBytes / 8);
+  const auto alone = ReadRssBytes(getpid());
+  ASSERT_TRUE(alone);
+  EXPECT_NEAR(*alone - before->rss_bytes, kBytes, kBytes / 8);
 }
 
 TEST(ProcFigures, MeasuresTime) {
@@ -53,6 +56,7 @@ TEST(ProcFigures, ProcessThatEndedIsAnError) {
   siginfo_t info;
   ASSERT_EQ(waitid(P_PID, pid, &info, WEXITED | WNOWAIT), 0);
   EXPECT_FALSE(ReadProcFigures(pid));  // a zombie
+  EXPECT_FALSE(ReadRssBytes(pid));
   ASSERT_EQ(waitpid(pid, nullptr, 0), pid);
   const auto figures = ReadProcFigures(pid);
   ASSERT_FALSE(figures);

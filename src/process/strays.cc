@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "src/base/fd.h"
+#include "src/process/guardian_protocol.h"
 #include "src/process/pidfd.h"
 
 namespace snakepit {
@@ -79,9 +81,21 @@ bool HasVariable(pid_t pid, const std::string& variable) {
   return false;
 }
 
+bool HasFamilies() {
+  rlimit limit = {};
+  return getrlimit(RLIMIT_LOCKS, &limit) == 0 && limit.rlim_max == RLIM_INFINITY;
+}
+
+bool HasMark(pid_t pid, const GuardianMark& mark) {
+  if (!HasFamilies()) return HasVariable(pid, mark.variable);
+  rlimit limit = {};
+  return prlimit(pid, RLIMIT_LOCKS, nullptr, &limit) == 0 &&
+         limit.rlim_cur >> guardian_protocol::kFamilyBits == mark.families;
+}
+
 struct Family {
   const GuardianSession& guardian;
-  const std::string& mark;
+  const GuardianMark& mark;
   std::set<pid_t> ancestry = Ancestry();
 
   // Of a process whose number cannot become another's meanwhile, if that is to mean more than a
@@ -91,7 +105,7 @@ struct Family {
     if (!process.alive()) return false;
     // Held after the look, so it was at the look: no other session has had the number.
     if (process.session == guardian.session && guardian.is_held()) return true;
-    return ancestry.count(process.parent) > 0 && ancestry.count(pid) == 0 && HasVariable(pid, mark);
+    return ancestry.count(process.parent) > 0 && ancestry.count(pid) == 0 && HasMark(pid, mark);
   }
 };
 
@@ -109,8 +123,8 @@ std::vector<pid_t> List(const Family& family) {
 
 }  // namespace
 
-Result<std::string> NewGuardianMark() {
-  uint64_t random[2];
+Result<GuardianMark> NewGuardianMark() {
+  uint64_t random[3];
   // So few bytes come whole, or not at all. getrandom(2)
   ssize_t got = -1;
   do {
@@ -119,10 +133,12 @@ Result<std::string> NewGuardianMark() {
   if (got != sizeof random) return Fail(ErrnoError("cannot make a mark for workers", errno));
   char text[33];
   snprintf(text, sizeof text, "%016lx%016lx", random[0], random[1]);
-  return std::string(kMarkVariable) + text;
+  return GuardianMark{
+      .families = static_cast<uint32_t>(random[2] % guardian_protocol::kLargestFamilies + 1),
+      .variable = std::string(kMarkVariable) + text};
 }
 
-void KillStrays(const GuardianSession& session, const std::string& mark,
+void KillStrays(const GuardianSession& session, const GuardianMark& mark,
                 std::chrono::milliseconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   const Family family{session, mark};

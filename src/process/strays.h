@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -13,9 +14,14 @@
 
 namespace snakepit {
 
-// A variable for the environment of a guardian's workers that no other guardian's have, as
-// NAME=value. INTERNAL when the system has no random bytes to give.
-Result<std::string> NewGuardianMark();
+// What no other guardian's workers have.
+struct GuardianMark {
+  uint32_t families = 0;  // guardian_protocol::kFamiliesVariable
+  std::string variable;   // of their environment, as NAME=value
+};
+
+// INTERNAL when the system has no random bytes to give.
+Result<GuardianMark> NewGuardianMark();
 
 // The session of a guardian. Only as long as `is_held` says so is its number known to be still that
 // of the guardian.
@@ -26,12 +32,14 @@ struct GuardianSession {
 
 // Sends SIGKILL until none is left, or the time is over, to each process that
 // - is in the session, while that is held, or
-// - has `mark` in its environment, and for a parent this process or one of its ancestors: that is
-//   who takes in the orphans of a guardian. A process that was merely given a copy of the
-//   environment, by a scheduler of jobs for example, has that scheduler for a parent.
-// Who left the session and has another environment, or may not be looked at, is not found; nor who
-// has another environment, where the session is not held.
-void KillStrays(const GuardianSession& session, const std::string& mark,
+// - has the mark, and for a parent this process or one of its ancestors: that is who takes in the
+//   orphans of a guardian. A process that was merely given a copy of the mark, by a scheduler of
+//   jobs for example, has that scheduler for a parent.
+// The mark is the family. Only where the guardian could give none, as the hard limit RLIMIT_LOCKS
+// is not unlimited, it is the variable: to read an environment can take as long as its process
+// likes. Who left the session and has lost the mark, or may not be looked at, is not found; nor who
+// has lost the mark, where the session is not held.
+void KillStrays(const GuardianSession& session, const GuardianMark& mark,
                 std::chrono::milliseconds timeout);
 
 }  // namespace snakepit
