@@ -111,7 +111,8 @@ class ChunkSink {
 
 struct WorkerOptions {
   // How many handlers may run at a time, each on a thread of its own: 1 to 65536. Over 1, handlers
-  // must be fit to run at the same time.
+  // must be fit to run at the same time. A thread that has had nothing to do for some seconds may
+  // end: with it go its thread_local variables, and children with PR_SET_PDEATHSIG.
   int capacity = 1;
   // The version that `info` and --version show.
   std::string version = "0.1.0";

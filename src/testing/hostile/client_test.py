@@ -64,7 +64,8 @@ class ClientTest(WorkerTestCase):
         with open(started, "rb"):
             pass
         before = memory(worker)
-        request = pb.ExecuteRequest(command="nope", typed_args=b"\x81\xa1a\xc6\x01\0\0\0" + bytes(16 * MIB))
+        args = b"\x81\xa1a\xc6\x01\0\0\0" + bytes(16 * MIB)
+        request = pb.ExecuteRequest(command="nope", typed_args=args)
         calls = [worker.execute.future(request, timeout=LIMIT_S) for _ in range(20)]
         # Queries are answered, and whatever the transport takes in is there by then.
         for _ in range(50):
