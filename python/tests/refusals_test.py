@@ -62,7 +62,9 @@ BAD_MESSAGE_PACK = {
     b"\xd4\x05\x00": "extension",
     b"\xc1": "FormatError",
 }
-BAD_IDS = (0, -1, 1 << 53, (1 << 63) - 1, -(1 << 63), (1 << 64) - 1, 1.0, True, False, "7", None, [7])
+BAD_IDS = (
+    0, -1, 1 << 53, (1 << 63) - 1, -(1 << 63), (1 << 64) - 1, 1.0, True, False, "7", None, [7],
+)
 
 
 class RefusalsTestCase(WorkerTestCase):
