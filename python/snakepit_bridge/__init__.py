@@ -35,6 +35,9 @@ Values are None, bool, int (INT64_MIN to UINT64_MAX), float, str, bytes, list, t
 dict with str keys, nested at most 64 deep; a tuple arrives as a list, a bytearray or a
 memoryview as bytes. They reach a pool of protocol version 2 as they are. To one of version
 1 JSON carries no bytes and no NaN or infinity: such a result fails the call.
+
+A request whose arguments would take more memory than max_decoded_bytes (512 MiB, or 8 times the
+largest message if that is more) is refused with MESSAGE_TOO_LARGE before they are decoded.
 """
 
 from . import secret  # before all else: it takes the token out of sight

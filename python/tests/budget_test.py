@@ -8,7 +8,7 @@ import unittest
 
 import msgpack
 
-from harness import FIXTURE, NEGOTIATION, WorkerTestCase, frame
+from harness import FIXTURE, LIMIT_S, NEGOTIATION, WorkerTestCase, frame
 from snakepit_bridge import budget
 from snakepit_bridge import snakepit_pb2 as pb
 from snakepit_bridge.lossless import LosslessJsonCodec, LosslessMessagePackCodec
@@ -46,7 +46,8 @@ def any_value(rng, depth):
         return rng.randrange(100)
     if kind < 9:
         return [any_value(rng, depth - 1) for _ in range(rng.choice([0, 1, 3, 20, 300]))]
-    return {f"k{i}" * rng.choice([1, 100]): any_value(rng, depth - 1) for i in range(rng.randrange(20))}
+    keys = [f"k{i}" * rng.choice([1, 100]) for i in range(rng.randrange(20))]
+    return {key: any_value(rng, depth - 1) for key in keys}
 
 
 def in_any_form(rng, value):
@@ -86,7 +87,7 @@ def in_json(rng, value):
 class CountTest(unittest.TestCase):
     def test_each_value_is_counted_once_however_it_is_written(self):
         seed = random.SystemRandom().randrange(1 << 32)
-        for number in range(150):
+        for number in range(80):
             rng = random.Random(seed + number)
             value = any_value(rng, rng.randrange(4))
             values, containers = size_of(value)
@@ -135,7 +136,8 @@ class CountTest(unittest.TestCase):
         for name, element in {
             "empty maps": {}, "empty arrays": [], "nulls": None, "texts": "ab", "a letter": "ա",
             "doubles": 1.5, "integers": 70_000, "maps of one": {"": None}, "arrays of one": [None],
-            "maps in maps": {"": {"": {"": {"": {}}}}}, "records": {"a": 1, "b": "text", "c": [1.5]},
+            "maps in maps": {"": {"": {"": {"": {}}}}},
+            "records": {"a": 1, "b": "text", "c": [1.5]},
         }.items():
             message = {"id": 1, "command": "c", "args": {"a": [element] * 10_000}}
             values, containers = size_of(message)
@@ -223,16 +225,13 @@ class WorkerTest(WorkerTestCase):
 
     def test_message_pack(self):
         request = b"\x83\xa2id\x07\xa7command\xa4echo\xa4args\x81\xa1a"
-        for version in (1, 2):
-            for value in (MAPS, NULLS):
-                with self.subTest(version=version):
-                    self.refused("msgpack", version, request + value)
+        for version, value in ((1, MAPS), (2, NULLS)):
+            with self.subTest(version=version):
+                self.refused("msgpack", version, request + value)
 
     def test_json(self):
         request = b'{"id":7,"command":"echo","args":{"a":' + JSON_MAPS + b"}}"
-        for version in (1, 2):
-            with self.subTest(version=version):
-                self.refused("json", version, request)
+        self.refused("json", 2, request)
 
     def test_a_first_frame(self):
         for payload, read in (
@@ -251,12 +250,11 @@ class GrpcWorkerTest(WorkerTestCase):
     def test_arguments_in_either_form(self):
         for fields in (
             {"typed_args": b"\x81\xa1a" + MAPS},
-            {"args": {"a": JSON_MAPS}},
             {"args": {"a": b"[" + b"{}," * (2 << 20) + b"{}]", "b": JSON_MAPS[:-1] + b",{}]"}},
         ):
             worker = self.grpc(FIXTURE)
             request = pb.ExecuteRequest(command="echo", request_id="7", **fields)
-            reply = worker.execute(request, timeout=20)
+            reply = worker.execute(request, timeout=LIMIT_S)
             self.assertEqual(
                 ("MESSAGE_TOO_LARGE", True, "7"),
                 (reply.code, reply.did_not_run, reply.request_id),
@@ -265,6 +263,26 @@ class GrpcWorkerTest(WorkerTestCase):
             self.assertLess(peak_mib(worker.process), ALLOWED_MIB + 40)
             self.assertTrue(worker.call("ping").success)
             worker.kill()
+
+    def test_calls_that_wait_for_their_turn_are_not_decoded(self):
+        worker = self.grpc(FIXTURE)
+        started, release = self.fifo("started"), self.fifo("release")
+        args = msgpack.packb({"started": started, "release": release})
+        first = pb.ExecuteRequest(command="wait_for", typed_args=args)
+        futures = [worker.execute.future(first, timeout=LIMIT_S)]
+        with open(started, "rb"):
+            pass
+        maps = b"\x81\xa1a\xdd" + struct.pack(">I", 1 << 20) + b"\x80" * (1 << 20)
+        large = pb.ExecuteRequest(command="nothing", typed_args=maps)
+        futures += [worker.execute.future(large, timeout=LIMIT_S) for _ in range(8)]
+        for _ in range(200):  # they arrive meanwhile
+            worker.health(pb.HealthRequest(), timeout=LIMIT_S)
+        with open(release, "wb"):
+            pass
+        self.assertTrue(futures[0].result().success)
+        self.assertEqual({"UNIMPLEMENTED"}, {f.result().code for f in futures[1:]})
+        # 88 MiB for one of them.
+        self.assertLess(peak_mib(worker.process), 250)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import unittest
 
 import msgpack
 
-from harness import FIXTURE, NEGOTIATION, WorkerTestCase, frame
+from harness import FIXTURE, LIMIT_S, NEGOTIATION, WorkerTestCase, frame
 from snakepit_bridge import snakepit_pb2 as pb
 
 
@@ -62,7 +62,9 @@ BAD_MESSAGE_PACK = {
     b"\xd4\x05\x00": "extension",
     b"\xc1": "FormatError",
 }
-BAD_IDS = (0, -1, 1 << 53, (1 << 63) - 1, -(1 << 63), (1 << 64) - 1, 1.0, True, False, "7", None, [7])
+BAD_IDS = (
+    0, -1, 1 << 53, (1 << 63) - 1, -(1 << 63), (1 << 64) - 1, 1.0, True, False, "7", None, [7],
+)
 
 
 class RefusalsTestCase(WorkerTestCase):
@@ -150,13 +152,13 @@ class ValuesTest(RefusalsTestCase):
         worker = self.grpc(FIXTURE)
         for bad, text in BAD_MESSAGE_PACK.items():
             request = pb.ExecuteRequest(command="ping", typed_args=b"\x81\xa1a" + bad)
-            reply = worker.execute(request, timeout=20)
+            reply = worker.execute(request, timeout=LIMIT_S)
             self.assertEqual(("INVALID_ARGUMENT", True), (reply.code, reply.did_not_run))
             self.assertIn(text, reply.error)
         # In version 1 what is no JSON of a value is text. PROTOCOL.md 4.3.2.
         for bad in BAD_JSON:
             request = pb.ExecuteRequest(command="ping", args={"a": bad})
-            reply = worker.execute(request, timeout=20)
+            reply = worker.execute(request, timeout=LIMIT_S)
             self.assertTrue(reply.success, bad[:50])
             self.assertEqual(bad.decode(), json.loads(reply.result["echo"])["a"])
 
