@@ -11,8 +11,6 @@
 namespace snakepit {
 namespace {
 
-constexpr int kCountedBits = 32;
-
 uint64_t first_family = kNoFamily;  // the upper half of all numbers of this guardian
 uint32_t families = 0;
 
@@ -52,7 +50,7 @@ void InitFamilies() {
     return;
   }
   // Neither 0 nor near the number that stands for no limit.
-  first_family = (uint64_t{random} % 0x7FFF'FFFF + 1) << kCountedBits;
+  first_family = (uint64_t{random} % 0x7FFF'FFFF + 1) << kFamilyBits;
 }
 
 uint64_t NewFamily() { return first_family == kNoFamily ? kNoFamily : first_family + ++families; }
@@ -65,11 +63,9 @@ void JoinFamily(uint64_t family) {
 
 uint64_t FamilyOf(pid_t pid) {
   if (first_family == kNoFamily) return kNoFamily;
-  rlimit limit = {};
-  // Refused for a process of another user, which could not be signalled either.
-  if (prlimit(pid, RLIMIT_LOCKS, nullptr, &limit) != 0) return kNoFamily;
-  const bool is_own = limit.rlim_cur >> kCountedBits == first_family >> kCountedBits;
-  return is_own ? limit.rlim_cur : kNoFamily;
+  // None for a process of another user, which could not be signalled either.
+  const uint64_t number = FamilyNumberOf(pid);
+  return number >> kFamilyBits == first_family >> kFamilyBits ? number : kNoFamily;
 }
 
 void VisitChildren(void (*visit)(pid_t)) {
