@@ -1,6 +1,7 @@
 #include "src/transport/grpc_connection.h"
 
 #include <algorithm>
+#include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 #include <atomic>
 #include <condition_variable>
@@ -59,7 +60,7 @@ using Reader = grpc::ClientReader<GrpcReply<StreamResponse>>;
 constexpr milliseconds kFirstBusyWait{1};
 constexpr milliseconds kLastBusyWait{50};
 
-// As Judge says it.
+// As Judge and Unsent say it.
 template <typename T>
 bool IsRefused(const CallOutcome<T>& outcome) {
   return !outcome.result && outcome.after == AfterCall::kUnsent &&
@@ -86,6 +87,21 @@ CallOutcome<T> Lost() {
   return {Fail(ErrorCode::kWorkerLost, "the worker has ended"), AfterCall::kLost};
 }
 
+// The call is to be sent again, on another connection.
+template <typename T>
+CallOutcome<T> Unsent() {
+  return {Fail(ErrorCode::kUnavailable,
+               "the connection to the worker ended before the call was sent, and is made anew"),
+          AfterCall::kUnsent};
+}
+
+// Of GrpcLink::Wire.
+template <typename T>
+CallOutcome<T> WithoutWire(Error error) {
+  if (error.code != ErrorCode::kWorkerLost) return Unsent<T>();
+  return {Fail(std::move(error)), AfterCall::kLost};
+}
+
 class GrpcConnection : public Connection, public std::enable_shared_from_this<GrpcConnection> {
  public:
   GrpcConnection(std::shared_ptr<GrpcLink> link, const GrpcPeer& peer, Agreement agreement)
@@ -98,21 +114,23 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   const Agreement& agreement() const override { return agreement_; }
 
   CallOutcome<Value> Call(const CallRequest& request) override {
-    return Run<Value>(request, [&](grpc::ClientContext& context, const auto& message) {
-      Reply reply;
-      const grpc::Status status =
-          ExecuteFor(link_->service(), message).Call(&context, message, &reply);
-      return status.ok() ? Decode(reply, request) : Failed(status, request);
-    });
+    return Run<Value>(request,
+                      [&](GrpcWire& wire, grpc::ClientContext& context, const auto& message) {
+                        Reply reply;
+                        const grpc::Status status =
+                            ExecuteFor(wire.service(), message).Call(&context, message, &reply);
+                        return status.ok() ? Decode(reply, request) : Failed(wire, status, request);
+                      });
   }
 
   CallOutcome<int64_t> Stream(const CallRequest& request, const ChunkCallback& on_chunk) override {
     if (agreement_.version > 1 && !agreement_.stream) return AsStream(Call(request), on_chunk);
-    return Run<int64_t>(request, [&](grpc::ClientContext& context, const auto& message) {
-      const std::unique_ptr<Reader> reader =
-          StreamFor(link_->service(), message).Stream(&context, message);
-      return ReadStream(*reader, context, request, on_chunk);
-    });
+    return Run<int64_t>(request,
+                        [&](GrpcWire& wire, grpc::ClientContext& context, const auto& message) {
+                          const std::unique_ptr<Reader> reader =
+                              StreamFor(wire.service(), message).Stream(&context, message);
+                          return ReadStream(wire, *reader, context, request, on_chunk);
+                        });
   }
 
   void CallAsync(const CallRequest& request,
@@ -121,26 +139,25 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   }
 
   void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) override {
-    const auto ended = [self = shared_from_this(), deadline, before = replies_.load(),
-                        done = std::move(done)](const grpc::Status& status,
-                                                const GrpcReply<HealthResponse>& reply) {
-      if (status.ok()) return done(self->HealthFrom(reply));
+    link_->AskHealth(deadline, [self = shared_from_this(), deadline, before = replies_.load(),
+                                done = std::move(done)](const GrpcLink::HealthAnswer& answer) {
+      if (answer.status.ok()) return done(self->HealthFrom(answer.reply));
       if (self->link_->aborted()) return done(Fail(ErrorCode::kWorkerLost, "the worker has ended"));
-      if (IsDeadlineOf(status, deadline)) return done(self->Unanswered(before));
-      self->link_->IsLoss(
-          status, [status, done](bool is_loss) { done(Fail(JudgeHealth(status, is_loss))); });
-    };
-    link_->AskHealth(deadline, ended);
+      if (IsDeadlineOf(answer.status, deadline)) return done(self->Unanswered(before));
+      done(Fail(JudgeHealth(answer.status, answer.end == RpcEnd::kLost)));
+    });
   }
 
   void EndSession(const std::string& session_id, std::function<void()> told) override {
     if (!agreement_.session) return told();
-    auto rpc = link_->NewRpc<SessionRequest, ExecuteResponse>(std::chrono::steady_clock::now() +
-                                                              kEndSessionTimeout);
+    const auto wire = link_->Wire();
+    if (!wire) return asio::post(link_->io(), std::move(told));
+    auto rpc = link_->NewRpc<SessionRequest, ExecuteResponse>(
+        *wire, std::chrono::steady_clock::now() + kEndSessionTimeout);
     rpc->request.set_session_id(session_id);
     rpc->request.set_request_id(std::to_string(++last_id_));
     rpc->request.set_end_session(true);
-    link_->Start(link_->service().execute_in_session, link_->asks(), rpc,
+    link_->Start((*wire)->service().execute_in_session, link_->asks(), rpc,
                  [told = std::move(told)](const grpc::Status&) { told(); });
   }
 
@@ -162,7 +179,8 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     return Fill(request, agreement_.version, std::to_string(id), max_request_bytes_, message);
   }
 
-  // On the calling thread. A call that the worker refuses as busy, unexecuted, is sent again.
+  // On the calling thread. A call that the worker refuses as busy, unexecuted, or that found the
+  // connection ended, is sent again.
   template <typename T, typename Exchange>
   CallOutcome<T> Run(const CallRequest& request, const Exchange& exchange) {
     for (auto wait = kFirstBusyWait;; wait = std::min(2 * wait, kLastBusyWait)) {
@@ -173,7 +191,8 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     }
   }
 
-  // `exchange` runs with the context and the message of the call, unless that is not to begin.
+  // `exchange` runs with the connection, the context and the message of the call, unless that is
+  // not to begin.
   template <typename T, typename Exchange>
   CallOutcome<T> RunOnce(const CallRequest& request, const Exchange& exchange) {
     if (request.stop.stop_requested()) return {Fail(NotBegun()), AfterCall::kUnsent};
@@ -187,7 +206,9 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
       const RpcContexts::Entry entry(link_->calls(), &context);
       if (!entry.added()) return Lost<T>();
       const CancelOnStop cancel(request.stop, &context);
-      return exchange(context, message);
+      auto wire = link_->Wire();
+      if (!wire) return WithoutWire<T>(std::move(wire.error()));
+      return exchange(**wire, context, message);
     };
     CallOutcome<T> outcome = InSession(request) ? run(SessionRequest()) : run(ExecuteRequest());
     if (outcome.after == AfterCall::kAbandoned) Abandon(id, request);
@@ -205,13 +226,14 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     return {DecodeResponse(reply.message, agreement_.version, LimitsOf(request))};
   }
 
-  // Of any other; `is_loss` counts when this side did not cancel it.
-  CallOutcome<Value> Failed(const grpc::Status& status, bool is_loss, const CallRequest& request) {
-    CountReply();
+  // Of any other.
+  CallOutcome<Value> Failed(const grpc::Status& status, RpcEnd end, const CallRequest& request) {
     if (link_->aborted()) {
       return {Fail(MayHaveRun(std::move(Lost<Value>().result.error()))), AfterCall::kLost};
     }
-    StatusMeaning meaning = Judge(status, is_loss, request, agreement_.version);
+    if (end == RpcEnd::kUnsent) return Unsent<Value>();
+    CountReply();
+    StatusMeaning meaning = Judge(status, end == RpcEnd::kLost, request, agreement_.version);
     return {Fail(std::move(meaning.error)), meaning.after};
   }
 
@@ -220,9 +242,10 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   }
 
   // On a thread that waits for its call.
-  CallOutcome<Value> Failed(const grpc::Status& status, const CallRequest& request) {
-    const bool is_loss = !IsCancelledHere(request) && link_->AwaitIsLoss(status);
-    return Failed(status, is_loss, request);
+  CallOutcome<Value> Failed(GrpcWire& wire, const grpc::Status& status,
+                            const CallRequest& request) {
+    const RpcEnd end = IsCancelledHere(request) ? RpcEnd::kAnswered : link_->AwaitEnd(wire, status);
+    return Failed(status, end, request);
   }
 
   // The caller has its outcome, kAbandoned: the worker's end of the call is awaited.
@@ -231,7 +254,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   }
 
   // PROTOCOL.md 4.5.
-  CallOutcome<int64_t> ReadStream(Reader& reader, grpc::ClientContext& context,
+  CallOutcome<int64_t> ReadStream(GrpcWire& wire, Reader& reader, grpc::ClientContext& context,
                                   const CallRequest& request, const ChunkCallback& on_chunk) {
     GrpcReply<StreamResponse> reply;
     int64_t chunks = 0;
@@ -263,7 +286,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
                                .message = "the worker ended the stream with the gRPC status OK and "
                                           "without a final message"}))};
     }
-    CallOutcome<Value> outcome = Failed(status, request);
+    CallOutcome<Value> outcome = Failed(wire, status, request);
     return {Fail(std::move(outcome.result.error())), outcome.after};
   }
 
@@ -279,16 +302,21 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
 
   template <typename Message>
   Result<void> Begin(const CallRequest& request, milliseconds wait, const Done& done) {
+    auto wire = link_->Wire();
+    if (!wire) {
+      EndOrSendLater(WithoutWire<Value>(std::move(wire.error())), request, wait, done);
+      return {};
+    }
     const uint64_t id = ++last_id_;
-    auto rpc = link_->NewRpc<Message, ExecuteResponse>(request.deadline);
+    auto rpc = link_->NewRpc<Message, ExecuteResponse>(*wire, request.deadline);
     if (auto filled = FillIn(request, id, &rpc->request); !filled) return filled;
     auto cancel = std::make_shared<std::optional<CancelOnStop>>();
-    const auto& method = ExecuteFor(link_->service(), rpc->request);
+    const auto& method = ExecuteFor((*wire)->service(), rpc->request);
     link_->Start(
         method, link_->calls(), rpc,
         [self = shared_from_this(), id, rpc, cancel, request, wait, done](grpc::Status status) {
           cancel->reset();
-          if (!status.ok()) return self->FailAsync(status, id, request, wait, done);
+          if (!status.ok()) return self->FailAsync(rpc->wire, status, id, request, wait, done);
           self->DecodeAsync(rpc, request, done);
         });
     cancel->emplace(request.stop, &rpc->context);
@@ -322,16 +350,21 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
         [done, outcome] { done(std::move(*outcome)); });
   }
 
-  void FailAsync(const grpc::Status& status, uint64_t id, const CallRequest& request,
-                 milliseconds wait, const Done& done) {
-    const auto end = [self = shared_from_this(), status, id, request, wait, done](bool is_loss) {
-      auto outcome = self->Failed(status, is_loss, request);
-      if (IsRefused(outcome)) return self->SendLater(std::move(outcome), request, wait, done);
+  void FailAsync(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status, uint64_t id,
+                 const CallRequest& request, milliseconds wait, const Done& done) {
+    const auto ended = [self = shared_from_this(), status, id, request, wait, done](RpcEnd end) {
+      auto outcome = self->Failed(status, end, request);
       if (outcome.after == AfterCall::kAbandoned) self->Abandon(id, request);
-      done(std::move(outcome));
+      self->EndOrSendLater(std::move(outcome), request, wait, done);
     };
-    if (IsCancelledHere(request)) return end(false);
-    link_->IsLoss(status, end);
+    if (IsCancelledHere(request)) return ended(RpcEnd::kAnswered);
+    link_->FindEnd(wire, status, ended);
+  }
+
+  void EndOrSendLater(CallOutcome<Value> outcome, const CallRequest& request, milliseconds wait,
+                      const Done& done) {
+    if (IsRefused(outcome)) return SendLater(std::move(outcome), request, wait, done);
+    done(std::move(outcome));
   }
 
   void SendLater(CallOutcome<Value> refused, const CallRequest& request, milliseconds wait,
@@ -386,17 +419,18 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
  public:
   using ReadyCallback = std::function<void(Result<std::shared_ptr<Connection>>)>;
 
-  Handshake(asio::io_context& io, const GrpcPeer& peer, SteadyTime deadline, ReadyCallback ready)
+  Handshake(asio::io_context& io, const GrpcPeer& peer, UniqueFd connected, SteadyTime deadline,
+            ReadyCallback ready)
       : peer_(peer),
-        link_(std::make_shared<GrpcLink>(io, peer)),
+        link_(std::make_shared<GrpcLink>(io, peer, std::move(connected))),
+        wire_(link_->LastWire()),
         deadline_(deadline),
         ready_(std::move(ready)) {}
 
   void Begin() {
-    auto rpc = link_->NewRpc<HealthRequest, HealthResponse>(deadline_);
-    rpc->context.set_wait_for_ready(true);
+    auto rpc = link_->NewRpc<HealthRequest, HealthResponse>(wire_, deadline_);
     rpc->request.set_worker_id(peer_.worker_id);
-    link_->Start(link_->service().health, contexts_, rpc,
+    link_->Start(wire_->service().health, contexts_, rpc,
                  [self = shared_from_this(), rpc](const grpc::Status& status) {
                    self->OnHealth(status, rpc->reply);
                  });
@@ -415,13 +449,14 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
   }
 
   void AskInfo() {
-    auto rpc = link_->NewRpc<InfoRequest, InfoResponse>(deadline_);
+    auto rpc = link_->NewRpc<InfoRequest, InfoResponse>(wire_, deadline_);
     rpc->request = MakeInfoRequest(peer_.options.max_message_bytes);
-    link_->Start(link_->service().get_info, contexts_, rpc,
+    link_->Start(wire_->service().get_info, contexts_, rpc,
                  [self = shared_from_this(), rpc](const grpc::Status& status) {
                    if (status.ok()) return self->OnInfo(rpc->reply);
-                   self->link_->IsLoss(
-                       status, [self, status](bool is_loss) { self->OnNoInfo(status, is_loss); });
+                   self->link_->FindEnd(self->wire_, status, [self, status](RpcEnd end) {
+                     self->OnNoInfo(status, end != RpcEnd::kAnswered);
+                   });
                  });
   }
 
@@ -481,6 +516,7 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
 
   const GrpcPeer peer_;
   const std::shared_ptr<GrpcLink> link_;
+  const std::shared_ptr<GrpcWire> wire_;
   const SteadyTime deadline_;
   const ReadyCallback ready_;
   RpcContexts contexts_;
@@ -488,9 +524,11 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
 
 }  // namespace
 
-std::function<void()> ConnectGrpc(asio::io_context& io, const GrpcPeer& peer, SteadyTime deadline,
+std::function<void()> ConnectGrpc(asio::io_context& io, const GrpcPeer& peer, UniqueFd connected,
+                                  SteadyTime deadline,
                                   std::function<void(Result<std::shared_ptr<Connection>>)> ready) {
-  auto handshake = std::make_shared<Handshake>(io, peer, deadline, std::move(ready));
+  auto handshake =
+      std::make_shared<Handshake>(io, peer, std::move(connected), deadline, std::move(ready));
   handshake->Begin();
   return [handshake] { handshake->Cancel(); };
 }

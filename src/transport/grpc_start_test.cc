@@ -133,10 +133,10 @@ TEST_F(GrpcStartTest, AStartCanBeCancelledWhileItAsks) {
   for (const char* method : {"Health", "GetInfo"}) {
     FakeWorker worker;
     worker.Hold(method, true);
-    peer_.target = worker.Serve();
+    UniqueFd connected = ConnectTo(worker.Serve());
     std::promise<Result<std::shared_ptr<Connection>>> ready;
-    auto cancel =
-        ConnectGrpc(io_, peer_, Soon(), [&ready](auto result) { ready.set_value(result); });
+    auto cancel = ConnectGrpc(io_, peer_, std::move(connected), Soon(),
+                              [&ready](auto result) { ready.set_value(result); });
     ASSERT_TRUE(worker.WaitForCount(method, 1));
     cancel();
     auto connection = ready.get_future().get();
