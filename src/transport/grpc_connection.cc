@@ -414,6 +414,16 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   std::atomic<uint64_t> replies_ = 0;  // chunks, and ends of calls
 };
 
+// What gRPC says of an answer that has another HTTP status than 200.
+bool IsFromNoGrpcServer(const grpc::Status& status) {
+  return status.error_message().starts_with("Received http2 header with status:");
+}
+
+// While a worker starts, which sends a few hundred bytes then: so often it is looked at how many of
+// them are waiting to be read, and so many are allowed in all looks together.
+constexpr milliseconds kFloodLook{10};
+constexpr size_t kMaxUnreadBytes = 1 << 20;
+
 // From a channel to a connection.
 class Handshake : public std::enable_shared_from_this<Handshake> {
  public:
@@ -425,9 +435,11 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
         link_(std::make_shared<GrpcLink>(io, peer, std::move(connected))),
         wire_(link_->LastWire()),
         deadline_(deadline),
-        ready_(std::move(ready)) {}
+        ready_(std::move(ready)),
+        watch_(io) {}
 
   void Begin() {
+    WatchForFlood();
     auto rpc = link_->NewRpc<HealthRequest, HealthResponse>(wire_, deadline_);
     rpc->request.set_worker_id(peer_.worker_id);
     link_->Start(wire_->service().health, contexts_, rpc,
@@ -439,11 +451,32 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
   void Cancel() { contexts_.Abort(); }
 
  private:
+  // Until it is ready: gRPC grows with what a peer sends that answers nothing.
+  void WatchForFlood() {
+    watch_.expires_after(kFloodLook);
+    watch_.async_wait([self = shared_from_this()](asio::error_code error) {
+      if (error || self->is_through_) return;
+      self->unread_bytes_ += self->wire_->UnreadBytes();
+      if (self->unread_bytes_ <= kMaxUnreadBytes) return self->WatchForFlood();
+      self->is_flooded_ = true;
+      self->wire_->Close();
+    });
+  }
+
+  void End(Result<std::shared_ptr<Connection>> result) {
+    is_through_ = true;
+    watch_.cancel();
+    // Who may cancel the start keeps this for as long as the worker lives.
+    wire_.reset();
+    link_.reset();
+    ready_(std::move(result));
+  }
+
   void OnHealth(const grpc::Status& status, const GrpcReply<HealthResponse>& reply) {
     if (!status.ok()) return Failed("Health", status);
     if (auto readable = reply.Check(); !readable) return Unreadable("Health", readable.error());
     if (!reply.message.healthy()) {
-      return ready_(Fail(ErrorCode::kStartFailed, "the worker says that it is not healthy"));
+      return End(Fail(ErrorCode::kStartFailed, "the worker says that it is not healthy"));
     }
     AskInfo();
   }
@@ -466,6 +499,7 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
   }
 
   void OnNoInfo(const grpc::Status& status, bool is_loss) {
+    if (is_flooded_) return Failed("GetInfo", status);
     // It may not have noticed yet that Health is through. This is no answer.
     if (IsRefusedAsBusy(status)) {
       auto timer = std::make_shared<asio::steady_timer>(link_->io(), kLastBusyWait);
@@ -479,8 +513,8 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
         return Failed("GetInfo", status);
       case grpc::StatusCode::UNAVAILABLE:
         if (!is_loss) break;
-        return ready_(Fail(ErrorCode::kWorkerLost,
-                           "the worker closed its connection (" + status.error_message() + ")"));
+        return End(Fail(ErrorCode::kWorkerLost,
+                        "the worker closed its connection (" + status.error_message() + ")"));
       default:
         break;
     }
@@ -490,35 +524,45 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
 
   void Agree(const InfoResponse& response) {
     Result<Agreement> agreement = AgreementFrom(response, peer_.options.max_message_bytes);
-    if (!agreement) return ready_(Fail(std::move(agreement.error())));
-    ready_(std::make_shared<GrpcConnection>(link_, peer_, std::move(*agreement)));
+    if (!agreement) return End(Fail(std::move(agreement.error())));
+    End(std::make_shared<GrpcConnection>(link_, peer_, std::move(*agreement)));
   }
 
   void Unreadable(const std::string& method, const Error& error) {
-    ready_(Fail(ErrorCode::kProtocolError, method + ": " + error.message));
+    End(Fail(ErrorCode::kProtocolError, method + ": " + error.message));
   }
 
   void Failed(const std::string& method, const grpc::Status& status) {
+    if (is_flooded_) {
+      return End(Fail(ErrorCode::kStartFailed,
+                      "the worker sends and sends, and does not answer " + method));
+    }
     if (IsDeadlineOf(status, deadline_)) {
-      return ready_(Fail(ErrorCode::kStartTimeout, "the worker did not answer " + method));
+      return End(Fail(ErrorCode::kStartTimeout, "the worker did not answer " + method));
     }
     std::string text = method + " failed: " + Describe(status);
     if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) {
       text +=
           " (the worker refused the pool's token: it is to take the one that SNAKEPIT_TOKEN has in "
           "its environment, or another program listens at its address)";
+    } else if (IsFromNoGrpcServer(status)) {
+      text += " (it serves HTTP/2, but not gRPC)";
     } else if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
       text +=
           " (it serves gRPC, but not the service snakepit.SnakepitBridge of proto/snakepit.proto)";
     }
-    ready_(Fail(ErrorCode::kStartFailed, std::move(text)));
+    End(Fail(ErrorCode::kStartFailed, std::move(text)));
   }
 
   const GrpcPeer peer_;
-  const std::shared_ptr<GrpcLink> link_;
-  const std::shared_ptr<GrpcWire> wire_;
+  std::shared_ptr<GrpcLink> link_;  // these two until it is through
+  std::shared_ptr<GrpcWire> wire_;
   const SteadyTime deadline_;
   const ReadyCallback ready_;
+  asio::steady_timer watch_;
+  size_t unread_bytes_ = 0;  // in all looks
+  bool is_flooded_ = false;
+  bool is_through_ = false;
   RpcContexts contexts_;
 };
 

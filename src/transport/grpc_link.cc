@@ -4,6 +4,7 @@
 #include <grpc/grpc.h>
 #include <grpcpp/create_channel_posix.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 
 #include <asio/steady_timer.hpp>
 
@@ -102,6 +103,11 @@ GrpcWire::GrpcWire(const GrpcPeer& peer, UniqueFd connected)
 bool GrpcWire::IsClosedWithin(std::chrono::milliseconds time) const {
   pollfd watched{.fd = watched_.get(), .events = POLLRDHUP, .revents = 0};
   return poll(&watched, 1, static_cast<int>(time.count())) > 0;
+}
+
+size_t GrpcWire::UnreadBytes() const {
+  int bytes = 0;
+  return ioctl(watched_.get(), FIONREAD, &bytes) == 0 ? static_cast<size_t>(bytes) : 0;
 }
 
 GrpcLink::GrpcLink(asio::io_context& io, const GrpcPeer& peer, UniqueFd connected)

@@ -4,6 +4,7 @@
 #define SNAKEPIT_TRANSPORT_GRPC_LINK_H_
 
 #include <grpcpp/grpcpp.h>
+#include <sys/socket.h>
 
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
@@ -81,6 +82,11 @@ class GrpcWire {
   // The worker takes no more RPCs on this connection, though it may go on with some.
   void SetRefusing() { refuses_ = true; }
   bool TakesRpcs() const { return !refuses_ && !IsClosed(); }
+
+  // What has come and gRPC has not read yet.
+  size_t UnreadBytes() const;
+  // Ends each RPC that is on it.
+  void Close() { shutdown(watched_.get(), SHUT_RDWR); }
 
  private:
   const std::shared_ptr<grpc::Channel> channel_;
