@@ -414,9 +414,12 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   std::atomic<uint64_t> replies_ = 0;  // chunks, and ends of calls
 };
 
-// What gRPC says of an answer that has another HTTP status than 200.
+// What gRPC says of an answer that has another HTTP status than 200, and of one that has no status
+// of gRPC.
 bool IsFromNoGrpcServer(const grpc::Status& status) {
-  return status.error_message().starts_with("Received http2 header with status:");
+  return status.error_message().starts_with("Received http2 header with status:") ||
+         status.error_message() == "No status received" ||
+         status.error_message() == "Stream removed";
 }
 
 // While a worker starts, which sends a few hundred bytes then: so often it is looked at how many of
@@ -546,7 +549,7 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
           " (the worker refused the pool's token: it is to take the one that SNAKEPIT_TOKEN has in "
           "its environment, or another program listens at its address)";
     } else if (IsFromNoGrpcServer(status)) {
-      text += " (it serves HTTP/2, but not gRPC)";
+      text += " (it speaks HTTP/2, but does not answer as gRPC does)";
     } else if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
       text +=
           " (it serves gRPC, but not the service snakepit.SnakepitBridge of proto/snakepit.proto)";

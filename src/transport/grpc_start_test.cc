@@ -248,14 +248,16 @@ class HandmadePeerTest : public GrpcStartTest {
 };
 
 TEST_F(HandmadePeerTest, OneThatServesHttp2AndNotGrpcIsNamed) {
-  play_ = [](const UniqueFd& fd) {
-    AwaitRequest(fd);
-    testing::Say(fd, Frame(/*HEADERS*/ 1, /*END_HEADERS, END_STREAM*/ 5, 1, "\x8d"));  // 404
-  };
-  const Error error = StartError();
-  EXPECT_EQ(error.code, ErrorCode::kStartFailed);
-  EXPECT_THAT(error.message, HasSubstr("404"));
-  EXPECT_THAT(error.message, HasSubstr("it serves HTTP/2, but not gRPC"));
+  for (const char* headers : {"\x8d", "\x88"}) {  // :status 404 and 200. RFC 7541, appendix A
+    if (peer_thread_.joinable()) peer_thread_.join();
+    play_ = [headers](const UniqueFd& fd) {
+      AwaitRequest(fd);
+      testing::Say(fd, Frame(/*HEADERS*/ 1, /*END_HEADERS, END_STREAM*/ 5, 1, headers));
+    };
+    const Error error = StartError();
+    EXPECT_EQ(error.code, ErrorCode::kStartFailed);
+    EXPECT_THAT(error.message, HasSubstr("it speaks HTTP/2, but does not answer as gRPC does"));
+  }
 }
 
 TEST_F(HandmadePeerTest, OneThatSendsWithoutEndIsGivenUpLongBeforeTheLimit) {
