@@ -28,7 +28,7 @@ struct ProcessIdentity {
 // The worker's process and all that it started, in whatever process group or session that is. Each
 // of them descends from the worker, or else from the guardian, which takes in orphans, and has the
 // number of the family. The number alone would not do: other users can read it and take it.
-// Not synchronised.
+// Usable from any thread.
 class WorkerFamily {
  public:
   // The sockets of a family are looked for among so many descriptors at most.

@@ -432,11 +432,11 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
  public:
   using ReadyCallback = std::function<void(Result<std::shared_ptr<Connection>>)>;
 
-  Handshake(asio::io_context& io, const GrpcPeer& peer, UniqueFd connected, SteadyTime deadline,
-            ReadyCallback ready)
+  Handshake(asio::io_context& io, const GrpcPeer& peer, std::shared_ptr<GrpcWire> wire,
+            SteadyTime deadline, ReadyCallback ready)
       : peer_(peer),
-        link_(std::make_shared<GrpcLink>(io, peer, std::move(connected))),
-        wire_(link_->LastWire()),
+        link_(std::make_shared<GrpcLink>(io, peer, wire)),
+        wire_(std::move(wire)),
         deadline_(deadline),
         ready_(std::move(ready)),
         watch_(io) {}
@@ -574,8 +574,13 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
 std::function<void()> ConnectGrpc(asio::io_context& io, const GrpcPeer& peer, UniqueFd connected,
                                   SteadyTime deadline,
                                   std::function<void(Result<std::shared_ptr<Connection>>)> ready) {
+  auto wire = GrpcWire::On(std::move(connected), peer);
+  if (!wire) {
+    asio::post(io, [ready = std::move(ready), error = wire.error()] { ready(Fail(error)); });
+    return [] {};
+  }
   auto handshake =
-      std::make_shared<Handshake>(io, peer, std::move(connected), deadline, std::move(ready));
+      std::make_shared<Handshake>(io, peer, std::move(*wire), deadline, std::move(ready));
   handshake->Begin();
   return [handshake] { handshake->Cancel(); };
 }

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 
 #include <asio/steady_timer.hpp>
+#include <cerrno>
 
 #include "src/transport/grpc_messages.h"
 
@@ -95,10 +96,14 @@ int RpcContexts::size() const {
   return static_cast<int>(contexts_.size());
 }
 
-GrpcWire::GrpcWire(const GrpcPeer& peer, UniqueFd connected)
-    : channel_(MakeChannel(peer, UniqueFd(fcntl(connected.get(), F_DUPFD_CLOEXEC, 0)))),
-      service_(channel_),
-      watched_(std::move(connected)) {}
+Result<std::shared_ptr<GrpcWire>> GrpcWire::On(UniqueFd connected, const GrpcPeer& peer) {
+  UniqueFd watched(fcntl(connected.get(), F_DUPFD_CLOEXEC, 0));
+  if (!watched.valid()) return Fail(ErrnoError("cannot watch the connection", errno));
+  return std::make_shared<GrpcWire>(MakeChannel(peer, std::move(connected)), std::move(watched));
+}
+
+GrpcWire::GrpcWire(std::shared_ptr<grpc::Channel> channel, UniqueFd watched)
+    : channel_(std::move(channel)), service_(channel_), watched_(std::move(watched)) {}
 
 bool GrpcWire::IsClosedWithin(std::chrono::milliseconds time) const {
   pollfd watched{.fd = watched_.get(), .events = POLLRDHUP, .revents = 0};
@@ -110,17 +115,12 @@ size_t GrpcWire::UnreadBytes() const {
   return ioctl(watched_.get(), FIONREAD, &bytes) == 0 ? static_cast<size_t>(bytes) : 0;
 }
 
-GrpcLink::GrpcLink(asio::io_context& io, const GrpcPeer& peer, UniqueFd connected)
-    : io_(io), peer_(peer), wire_(std::make_shared<GrpcWire>(peer_, std::move(connected))) {}
+GrpcLink::GrpcLink(asio::io_context& io, const GrpcPeer& peer, std::shared_ptr<GrpcWire> wire)
+    : io_(io), peer_(peer), wire_(std::move(wire)) {}
 
 void GrpcLink::Abort() {
   calls_.Abort();
   asks_.Abort();
-}
-
-std::shared_ptr<GrpcWire> GrpcLink::LastWire() {
-  std::lock_guard lock(mutex_);
-  return wire_;
 }
 
 Result<std::shared_ptr<GrpcWire>> GrpcLink::Wire() {
@@ -134,12 +134,13 @@ Result<std::shared_ptr<GrpcWire>> GrpcLink::Wire() {
     return Fail(std::move(connected.error()));
   }
   dial_.reset();
-  if (!connected) {
-    connected.error().message =
-        "the worker closed its connection (" + connected.error().message + ")";
-    return Fail(std::move(connected.error()));
+  auto wire =
+      connected.and_then([this](UniqueFd& fd) { return GrpcWire::On(std::move(fd), peer_); });
+  if (!wire) {
+    return Fail(ErrorCode::kWorkerLost,
+                "the worker closed its connection (" + wire.error().message + ")");
   }
-  wire_ = std::make_shared<GrpcWire>(peer_, std::move(*connected));
+  wire_ = std::move(*wire);
   return wire_;
 }
 

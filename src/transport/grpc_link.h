@@ -69,7 +69,10 @@ class RpcContexts {
 // the connection has ended, the RPCs on the channel fail, and go to nobody else.
 class GrpcWire {
  public:
-  GrpcWire(const GrpcPeer& peer, UniqueFd connected);
+  // INTERNAL when the system has no descriptor to give.
+  static Result<std::shared_ptr<GrpcWire>> On(UniqueFd connected, const GrpcPeer& peer);
+
+  GrpcWire(std::shared_ptr<grpc::Channel> channel, UniqueFd watched);
 
   const GrpcService& service() const { return service_; }
 
@@ -119,8 +122,8 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
     GrpcReply<Response> reply;
   };
 
-  // `connected` is known to be with the worker.
-  GrpcLink(asio::io_context& io, const GrpcPeer& peer, UniqueFd connected);
+  // `wire` is known to be with the worker.
+  GrpcLink(asio::io_context& io, const GrpcPeer& peer, std::shared_ptr<GrpcWire> wire);
 
   asio::io_context& io() const { return io_; }
   // What the pool calls the worker.
@@ -138,8 +141,6 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
   // idle, or old, it is made anew, by steps of a few ms: UNAVAILABLE until it is made. WORKER_LOST
   // when it cannot be, or would not be with the worker.
   Result<std::shared_ptr<GrpcWire>> Wire();
-  // That of the last RPC, though it may have ended.
-  std::shared_ptr<GrpcWire> LastWire();
 
   // To be done with a context before its RPC begins.
   void SetUp(grpc::ClientContext* context, SteadyTime deadline) const;

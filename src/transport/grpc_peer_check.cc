@@ -4,63 +4,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cstdint>
-#include <cstdio>
-#include <memory>
 #include <optional>
 #include <string_view>
 
+#include "src/transport/tcp_end.h"
+
 namespace snakepit {
 namespace {
-
-// Of a table of /proc/net, of which a row is read in about a microsecond.
-constexpr int kMaxRows = 200'000;
-
-// Of a TCP connection.
-struct End {
-  uint64_t inode = 0;  // 0: nobody has accepted it
-  uid_t user = 0;
-};
-
-// "0100007F:1F90", as the kernel prints its own words. In the table of IPv6 a listener for both has
-// the mapped form.
-std::string InTable(int port, bool is_ipv6) {
-  char text[64];
-  const uint32_t loopback = htonl(INADDR_LOOPBACK);
-  if (is_ipv6) {
-    std::snprintf(text, sizeof text, "%08X%08X%08X%08X:%04X", 0u, 0u, htonl(0xFFFF), loopback,
-                  port);
-  } else {
-    std::snprintf(text, sizeof text, "%08X:%04X", loopback, port);
-  }
-  return text;
-}
-
-// Nothing where no such row is shown. START_FAILED: there are too many.
-Result<std::optional<End>> FindEnd(const char* table, bool is_ipv6, int port, int peer_port) {
-  const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(table, "re"), std::fclose);
-  if (!file) return std::nullopt;
-  const std::string local = InTable(port, is_ipv6);
-  const std::string remote = InTable(peer_port, is_ipv6);
-  char line[512];
-  for (int rows = 0; std::fgets(line, sizeof line, file.get()) != nullptr; ++rows) {
-    if (rows == kMaxRows) {
-      return Fail(ErrorCode::kStartFailed, std::string(table) + " has more than " +
-                                               std::to_string(kMaxRows) +
-                                               " rows, which are not all looked at");
-    }
-    char row_local[48];
-    char row_remote[48];
-    unsigned user = 0;
-    unsigned long long inode = 0;
-    if (std::sscanf(line, "%*s %47s %47s %*s %*s %*s %*s %u %*s %llu", row_local, row_remote, &user,
-                    &inode) == 4 &&
-        local == row_local && remote == row_remote) {
-      return End{.inode = inode, .user = user};
-    }
-  }
-  return std::nullopt;
-}
 
 tl::unexpected<Error> NotTheWorkers(const GrpcAddress& address, const std::string& who) {
   return Fail(ErrorCode::kStartFailed,
@@ -103,11 +53,10 @@ Result<PeerState> GrpcPeerCheck::CheckTcp(int fd, const GrpcAddress& address) co
     return PeerState::kUnknown;  // it is not connected yet, or not any more
   }
   const int own_port = ntohs(own.sin_port);
-  auto end = FindEnd("/proc/net/tcp", /*is_ipv6=*/false, address.port, own_port);
-  if (end && !*end) end = FindEnd("/proc/net/tcp6", /*is_ipv6=*/true, address.port, own_port);
+  const auto end = FindTcpEnd(address.port, own_port);
   if (!end) return NotTheWorkers(address, end.error().message);
   if (!*end) {
-    return NotTheWorkers(address, "/proc/net/tcp does not show who has the connection");
+    return NotTheWorkers(address, "the system does not show who has the connection");
   }
   if ((*end)->inode == 0) return PeerState::kUnknown;
   const Result<bool> has = family_.HasSocket((*end)->inode);

@@ -19,7 +19,7 @@ enum class PeerState {
   kUnknown,  // nobody has accepted the connection yet: ask again when something came on it
 };
 
-// Not synchronised.
+// Usable from any thread.
 class GrpcPeerCheck {
  public:
   // `own_folder`: the pool's, which only its user can enter; may be empty.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <string>
 
 #include "src/transport/listener_testing.h"
+#include "src/transport/tcp_end.h"
 
 namespace snakepit {
 namespace {
@@ -141,6 +143,30 @@ TEST(GrpcPeerCheck, ElsewhereItMustBeTheWorkerThatListens) {
   Child worker;
   const Error error = Refusal(GrpcPeerCheck(worker.pid(), ""), fd, listener.address());
   EXPECT_THAT(error.message, HasSubstr("process " + std::to_string(getpid())));
+}
+
+TEST(TcpEnd, IsFoundEitherWay) {
+  for (const int family : {AF_INET, AF_INET6}) {
+    Listener listener(family);
+    const int port = listener.address().port;
+    const UniqueFd fd = Connected(listener);
+    sockaddr_in own{};
+    socklen_t size = sizeof own;
+    ASSERT_EQ(getsockname(fd.get(), reinterpret_cast<sockaddr*>(&own), &size), 0);
+    const int own_port = ntohs(own.sin_port);
+    EXPECT_EQ(LookForTcpEnd(port, own_port).value().value().inode, 0u);
+    const UniqueFd accepted = listener.Accept();
+    struct stat socket {};
+    ASSERT_EQ(fstat(accepted.get(), &socket), 0);
+    const TcpEnd end = LookForTcpEnd(port, own_port).value().value();
+    EXPECT_EQ(end.inode, socket.st_ino);
+    EXPECT_EQ(end.user, geteuid());
+    // Not every system has it.
+    const auto asked = AskForTcpEnd(port, own_port);
+    EXPECT_EQ(asked.value_or(end).inode, socket.st_ino);
+    // Nobody has a connection from there.
+    EXPECT_FALSE(FindTcpEnd(port, own_port == 1 ? 2 : 1).value());
+  }
 }
 
 TEST(WorkerFamily, IsTheWorkerAndWhatItStarted) {

@@ -24,7 +24,7 @@ constexpr milliseconds kLastRetry{50};
 // Between two looks at a connection on which nothing was said, or not enough.
 constexpr milliseconds kTick{50};
 // A server may wait for its client to speak first: after so many of them it is asked.
-constexpr int kTicksToAsk = 5;
+constexpr int kTicksToAsk = 2;
 
 // RFC 9113, 3.4 and 4.1: the preface of a client, with an empty SETTINGS frame.
 constexpr std::string_view kPreface("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33);
