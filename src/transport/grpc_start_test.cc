@@ -264,6 +264,9 @@ TEST_F(HandmadePeerTest, OneThatSendsWithoutEndIsGivenUpLongBeforeTheLimit) {
   play_ = [](const UniqueFd& fd) {
     // Frames of a type that nobody knows are passed over. RFC 9113, 5.5
     const std::string frame = Frame(0x55, 0, 0, std::string(16'000, 'x'));
+    // The system does not tell who waits for room at the other end that this has been closed.
+    const timeval limit{.tv_sec = 1, .tv_usec = 0};
+    testing::Require(setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0);
     while (send(fd.get(), frame.data(), frame.size(), MSG_NOSIGNAL) > 0) {
     }
   };
