@@ -51,7 +51,7 @@ class FakeLaunch : public Launch {
     spec_.stdin_fd = spec_.stdout_fd = null_.get();
   }
 
-  void Connect(SteadyTime, ReadyCallback ready) override {
+  void Connect(pid_t, SteadyTime, ReadyCallback ready) override {
     ready(std::make_shared<FakeConnection>(fake_));
   }
   void Abort() override {}

@@ -118,7 +118,7 @@ void Pool::Impl::OnFault() {
     Log(LogLevel::kError, "the pool's own thread threw " + DescribeException() +
                               ": a fault of the pool; every worker is replaced");
     KillAll();
-  } catch (const std::bad_alloc&) {  // not even for that
+  } catch (...) {  // there is no memory, say, not even for that
   }
 }
 

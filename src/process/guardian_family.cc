@@ -14,8 +14,6 @@
 namespace snakepit {
 namespace {
 
-using guardian_protocol::kFamilyBits;
-
 constexpr pid_t kLargestNumber = 1 << 22;  // the most that kernel.pid_max can be
 
 uint64_t first_family = kNoFamily;  // the upper half of all numbers of this guardian
@@ -89,11 +87,9 @@ void JoinFamily(uint64_t family) {
 
 uint64_t FamilyOf(pid_t pid) {
   if (first_family == kNoFamily) return kNoFamily;
-  rlimit limit = {};
-  // Refused for a process of another user, which could not be signalled either.
-  if (prlimit(pid, RLIMIT_LOCKS, nullptr, &limit) != 0) return kNoFamily;
-  const bool is_own = limit.rlim_cur >> kFamilyBits == first_family >> kFamilyBits;
-  return is_own ? limit.rlim_cur : kNoFamily;
+  // None for a process of another user, which could not be signalled either.
+  const uint64_t number = FamilyNumberOf(pid);
+  return number >> kFamilyBits == first_family >> kFamilyBits ? number : kNoFamily;
 }
 
 void VisitChildren(void (*visit)(pid_t)) {

@@ -12,11 +12,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-namespace snakepit {
+#include "src/process/family_number.h"
 
-// Of no family, or one whose number the hard limit of this process forbids: such a process is found
-// only when everything ends.
-inline constexpr uint64_t kNoFamily = 0;
+namespace snakepit {
 
 // Of the guardian, once at its start: all numbers have the upper half `families`, which no other
 // guardian has. It leaves the family that it may be in itself, which is that of the worker that has

@@ -17,7 +17,6 @@ inline constexpr int kRuntimeDirectoryFd = 4;
 // families (guardian_family.h). By it the pool's process finds what a guardian that was killed has
 // left.
 inline constexpr char kFamiliesVariable[] = "SNAKEPIT_FAMILIES";
-inline constexpr int kFamilyBits = 32;  // of the lower half
 // Neither 0 nor near the number that stands for no limit.
 inline constexpr uint32_t kLargestFamilies = 0x7FFF'FFFF;
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "src/base/fd.h"
+#include "src/process/family_number.h"
 #include "src/process/guardian_protocol.h"
 #include "src/process/pidfd.h"
 
@@ -88,9 +89,7 @@ bool HasFamilies() {
 
 bool HasMark(pid_t pid, const GuardianMark& mark) {
   if (!HasFamilies()) return HasVariable(pid, mark.variable);
-  rlimit limit = {};
-  return prlimit(pid, RLIMIT_LOCKS, nullptr, &limit) == 0 &&
-         limit.rlim_cur >> guardian_protocol::kFamilyBits == mark.families;
+  return FamilyNumberOf(pid) >> kFamilyBits == mark.families;
 }
 
 struct Family {

@@ -38,28 +38,22 @@ void AbandonedCalls::Ask() {
   asked_ = calls_.size();
   // It is what the worker says at the end of the grace that counts.
   const SteadyTime deadline = std::max(calls_.front().end, steady_clock::now() + kLastWait);
-  link_->AskHealth(deadline, [self = shared_from_this()](const grpc::Status& status,
-                                                         const GrpcReply<HealthResponse>& reply) {
-    self->OnAnswer(status, reply);
+  link_->AskHealth(deadline, [self = shared_from_this()](const GrpcLink::HealthAnswer& answer) {
+    self->OnAnswer(answer);
   });
 }
 
-void AbandonedCalls::OnAnswer(const grpc::Status& status, const GrpcReply<HealthResponse>& reply) {
+void AbandonedCalls::OnAnswer(const GrpcLink::HealthAnswer& answer) {
   if (link_->aborted()) return ReleaseAll(AfterCall::kLost);
-  if (status.ok()) {
-    std::optional<std::unordered_set<std::string>> active;
-    if (reply.Check()) {
-      const auto& ids = reply.message.active_request_ids();
-      active.emplace(ids.begin(), ids.end());
-    }
-    return Release(active);
+  if (answer.end == RpcEnd::kLost && answer.status.error_code() == grpc::StatusCode::UNAVAILABLE) {
+    return ReleaseAll(AfterCall::kLost);
   }
-  link_->IsLoss(status, [self = shared_from_this(), code = status.error_code()](bool is_loss) {
-    if (is_loss && code == grpc::StatusCode::UNAVAILABLE) {
-      return self->ReleaseAll(AfterCall::kLost);
-    }
-    self->Release(std::nullopt);
-  });
+  std::optional<std::unordered_set<std::string>> active;
+  if (answer.status.ok() && answer.reply.Check()) {
+    const auto& ids = answer.reply.message.active_request_ids();
+    active.emplace(ids.begin(), ids.end());
+  }
+  Release(active);
 }
 
 void AbandonedCalls::Release(const std::optional<std::unordered_set<std::string>>& active) {

@@ -43,7 +43,7 @@ class AbandonedCalls : public std::enable_shared_from_this<AbandonedCalls> {
   };
 
   void Ask();
-  void OnAnswer(const grpc::Status& status, const GrpcReply<HealthResponse>& reply);
+  void OnAnswer(const GrpcLink::HealthAnswer& answer);
   // With the calls that the worker says it has, unless it did not answer.
   void Release(const std::optional<std::unordered_set<std::string>>& active);
   void AskLater();

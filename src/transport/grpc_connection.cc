@@ -1,6 +1,7 @@
 #include "src/transport/grpc_connection.h"
 
 #include <algorithm>
+#include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 #include <atomic>
 #include <condition_variable>
@@ -60,7 +61,7 @@ using Reader = grpc::ClientReader<GrpcReply<StreamResponse>>;
 constexpr milliseconds kFirstBusyWait{1};
 constexpr milliseconds kLastBusyWait{50};
 
-// As Judge says it.
+// As Judge and Unsent say it.
 template <typename T>
 bool IsRefused(const CallOutcome<T>& outcome) {
   return !outcome.result && outcome.after == AfterCall::kUnsent &&
@@ -87,6 +88,21 @@ CallOutcome<T> Lost() {
   return {Fail(ErrorCode::kWorkerLost, "the worker has ended"), AfterCall::kLost};
 }
 
+// The call is to be sent again, on another connection.
+template <typename T>
+CallOutcome<T> Unsent() {
+  return {Fail(ErrorCode::kUnavailable,
+               "the connection to the worker ended before the call was sent, and is made anew"),
+          AfterCall::kUnsent};
+}
+
+// Of GrpcLink::Wire.
+template <typename T>
+CallOutcome<T> WithoutWire(Error error) {
+  if (error.code != ErrorCode::kWorkerLost) return Unsent<T>();
+  return {Fail(std::move(error)), AfterCall::kLost};
+}
+
 class GrpcConnection : public Connection, public std::enable_shared_from_this<GrpcConnection> {
  public:
   GrpcConnection(std::shared_ptr<GrpcLink> link, const GrpcPeer& peer, Agreement agreement)
@@ -99,21 +115,23 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   const Agreement& agreement() const override { return agreement_; }
 
   CallOutcome<Value> Call(const CallRequest& request) override {
-    return Run<Value>(request, [&](grpc::ClientContext& context, const auto& message) {
-      Reply reply;
-      const grpc::Status status =
-          ExecuteFor(link_->service(), message).Call(&context, message, &reply);
-      return status.ok() ? Decode(reply, request) : Failed(status, request);
-    });
+    return Run<Value>(request,
+                      [&](GrpcWire& wire, grpc::ClientContext& context, const auto& message) {
+                        Reply reply;
+                        const grpc::Status status =
+                            ExecuteFor(wire.service(), message).Call(&context, message, &reply);
+                        return status.ok() ? Decode(reply, request) : Failed(wire, status, request);
+                      });
   }
 
   CallOutcome<int64_t> Stream(const CallRequest& request, const ChunkCallback& on_chunk) override {
     if (agreement_.version > 1 && !agreement_.stream) return AsStream(Call(request), on_chunk);
-    return Run<int64_t>(request, [&](grpc::ClientContext& context, const auto& message) {
-      const std::unique_ptr<Reader> reader =
-          StreamFor(link_->service(), message).Stream(&context, message);
-      return ReadStream(*reader, context, request, on_chunk);
-    });
+    return Run<int64_t>(request,
+                        [&](GrpcWire& wire, grpc::ClientContext& context, const auto& message) {
+                          const std::unique_ptr<Reader> reader =
+                              StreamFor(wire.service(), message).Stream(&context, message);
+                          return ReadStream(wire, *reader, context, request, on_chunk);
+                        });
   }
 
   void CallAsync(const CallRequest& request,
@@ -122,26 +140,25 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   }
 
   void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) override {
-    const auto ended = [self = shared_from_this(), deadline, before = replies_.load(),
-                        done = std::move(done)](const grpc::Status& status,
-                                                const GrpcReply<HealthResponse>& reply) {
-      if (status.ok()) return done(self->HealthFrom(reply));
+    link_->AskHealth(deadline, [self = shared_from_this(), deadline, before = replies_.load(),
+                                done = std::move(done)](const GrpcLink::HealthAnswer& answer) {
+      if (answer.status.ok()) return done(self->HealthFrom(answer.reply));
       if (self->link_->aborted()) return done(Fail(ErrorCode::kWorkerLost, "the worker has ended"));
-      if (IsDeadlineOf(status, deadline)) return done(self->Unanswered(before));
-      self->link_->IsLoss(
-          status, [status, done](bool is_loss) { done(Fail(JudgeHealth(status, is_loss))); });
-    };
-    link_->AskHealth(deadline, ended);
+      if (IsDeadlineOf(answer.status, deadline)) return done(self->Unanswered(before));
+      done(Fail(JudgeHealth(answer.status, answer.end == RpcEnd::kLost)));
+    });
   }
 
   void EndSession(const std::string& session_id, std::function<void()> told) override {
     if (!agreement_.session) return told();
-    auto rpc = link_->NewRpc<SessionRequest, ExecuteResponse>(std::chrono::steady_clock::now() +
-                                                              kEndSessionTimeout);
+    const auto wire = link_->Wire();
+    if (!wire) return asio::post(link_->io(), std::move(told));
+    auto rpc = link_->NewRpc<SessionRequest, ExecuteResponse>(
+        *wire, std::chrono::steady_clock::now() + kEndSessionTimeout);
     rpc->request.set_session_id(session_id);
     rpc->request.set_request_id(std::to_string(++last_id_));
     rpc->request.set_end_session(true);
-    link_->Start(link_->service().execute_in_session, link_->asks(), rpc,
+    link_->Start((*wire)->service().execute_in_session, link_->asks(), rpc,
                  [told = std::move(told)](const grpc::Status&) { told(); });
   }
 
@@ -163,7 +180,8 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     return Fill(request, agreement_.version, std::to_string(id), max_request_bytes_, message);
   }
 
-  // On the calling thread. A call that the worker refuses as busy, unexecuted, is sent again.
+  // On the calling thread. A call that the worker refuses as busy, unexecuted, or that found the
+  // connection ended, is sent again.
   template <typename T, typename Exchange>
   CallOutcome<T> Run(const CallRequest& request, const Exchange& exchange) {
     for (auto wait = kFirstBusyWait;; wait = std::min(2 * wait, kLastBusyWait)) {
@@ -174,7 +192,8 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     }
   }
 
-  // `exchange` runs with the context and the message of the call, unless that is not to begin.
+  // `exchange` runs with the connection, the context and the message of the call, unless that is
+  // not to begin.
   template <typename T, typename Exchange>
   CallOutcome<T> RunOnce(const CallRequest& request, const Exchange& exchange) {
     if (request.stop.stop_requested()) return {Fail(NotBegun()), AfterCall::kUnsent};
@@ -188,7 +207,9 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
       const RpcContexts::Entry entry(link_->calls(), &context);
       if (!entry.added()) return Lost<T>();
       const CancelOnStop cancel(request.stop, &context);
-      return exchange(context, message);
+      auto wire = link_->Wire();
+      if (!wire) return WithoutWire<T>(std::move(wire.error()));
+      return exchange(**wire, context, message);
     };
     CallOutcome<T> outcome = InSession(request) ? run(SessionRequest()) : run(ExecuteRequest());
     if (outcome.after == AfterCall::kAbandoned) Abandon(id, request);
@@ -206,13 +227,14 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     return {DecodeResponse(reply.message, agreement_.version, LimitsOf(request))};
   }
 
-  // Of any other; `is_loss` counts when this side did not cancel it.
-  CallOutcome<Value> Failed(const grpc::Status& status, bool is_loss, const CallRequest& request) {
-    CountReply();
+  // Of any other.
+  CallOutcome<Value> Failed(const grpc::Status& status, RpcEnd end, const CallRequest& request) {
     if (link_->aborted()) {
       return {Fail(MayHaveRun(std::move(Lost<Value>().result.error()))), AfterCall::kLost};
     }
-    StatusMeaning meaning = Judge(status, is_loss, request, agreement_.version);
+    if (end == RpcEnd::kUnsent) return Unsent<Value>();
+    CountReply();
+    StatusMeaning meaning = Judge(status, end == RpcEnd::kLost, request, agreement_.version);
     return {Fail(std::move(meaning.error)), meaning.after};
   }
 
@@ -221,9 +243,10 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   }
 
   // On a thread that waits for its call.
-  CallOutcome<Value> Failed(const grpc::Status& status, const CallRequest& request) {
-    const bool is_loss = !IsCancelledHere(request) && link_->AwaitIsLoss(status);
-    return Failed(status, is_loss, request);
+  CallOutcome<Value> Failed(GrpcWire& wire, const grpc::Status& status,
+                            const CallRequest& request) {
+    const RpcEnd end = IsCancelledHere(request) ? RpcEnd::kAnswered : link_->AwaitEnd(wire, status);
+    return Failed(status, end, request);
   }
 
   // The caller has its outcome, kAbandoned: the worker's end of the call is awaited.
@@ -232,7 +255,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   }
 
   // PROTOCOL.md 4.5.
-  CallOutcome<int64_t> ReadStream(Reader& reader, grpc::ClientContext& context,
+  CallOutcome<int64_t> ReadStream(GrpcWire& wire, Reader& reader, grpc::ClientContext& context,
                                   const CallRequest& request, const ChunkCallback& on_chunk) {
     GrpcReply<StreamResponse> reply;
     int64_t chunks = 0;
@@ -264,7 +287,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
                                .message = "the worker ended the stream with the gRPC status OK and "
                                           "without a final message"}))};
     }
-    CallOutcome<Value> outcome = Failed(status, request);
+    CallOutcome<Value> outcome = Failed(wire, status, request);
     return {Fail(std::move(outcome.result.error())), outcome.after};
   }
 
@@ -280,16 +303,21 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
 
   template <typename Message>
   Result<void> Begin(const CallRequest& request, milliseconds wait, const Done& done) {
+    auto wire = link_->Wire();
+    if (!wire) {
+      EndOrSendLater(WithoutWire<Value>(std::move(wire.error())), request, wait, done);
+      return {};
+    }
     const uint64_t id = ++last_id_;
-    auto rpc = link_->NewRpc<Message, ExecuteResponse>(request.deadline);
+    auto rpc = link_->NewRpc<Message, ExecuteResponse>(*wire, request.deadline);
     if (auto filled = FillIn(request, id, &rpc->request); !filled) return filled;
     auto cancel = std::make_shared<std::optional<CancelOnStop>>();
-    const auto& method = ExecuteFor(link_->service(), rpc->request);
+    const auto& method = ExecuteFor((*wire)->service(), rpc->request);
     link_->Start(
         method, link_->calls(), rpc,
         [self = shared_from_this(), id, rpc, cancel, request, wait, done](grpc::Status status) {
           cancel->reset();
-          if (!status.ok()) return self->FailAsync(status, id, request, wait, done);
+          if (!status.ok()) return self->FailAsync(rpc->wire, status, id, request, wait, done);
           self->DecodeAsync(rpc, request, done);
         });
     cancel->emplace(request.stop, &rpc->context);
@@ -323,16 +351,21 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
         [done, outcome] { done(std::move(*outcome)); });
   }
 
-  void FailAsync(const grpc::Status& status, uint64_t id, const CallRequest& request,
-                 milliseconds wait, const Done& done) {
-    const auto end = [self = shared_from_this(), status, id, request, wait, done](bool is_loss) {
-      auto outcome = self->Failed(status, is_loss, request);
-      if (IsRefused(outcome)) return self->SendLater(std::move(outcome), request, wait, done);
+  void FailAsync(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status, uint64_t id,
+                 const CallRequest& request, milliseconds wait, const Done& done) {
+    const auto ended = [self = shared_from_this(), status, id, request, wait, done](RpcEnd end) {
+      auto outcome = self->Failed(status, end, request);
       if (outcome.after == AfterCall::kAbandoned) self->Abandon(id, request);
-      done(std::move(outcome));
+      self->EndOrSendLater(std::move(outcome), request, wait, done);
     };
-    if (IsCancelledHere(request)) return end(false);
-    link_->IsLoss(status, end);
+    if (IsCancelledHere(request)) return ended(RpcEnd::kAnswered);
+    link_->FindEnd(wire, status, ended);
+  }
+
+  void EndOrSendLater(CallOutcome<Value> outcome, const CallRequest& request, milliseconds wait,
+                      const Done& done) {
+    if (IsRefused(outcome)) return SendLater(std::move(outcome), request, wait, done);
+    done(std::move(outcome));
   }
 
   void SendLater(CallOutcome<Value> refused, const CallRequest& request, milliseconds wait,
@@ -382,22 +415,38 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   std::atomic<uint64_t> replies_ = 0;  // chunks, and ends of calls
 };
 
+// What gRPC says of an answer that has another HTTP status than 200, and of one that has no status
+// of gRPC.
+bool IsFromNoGrpcServer(const grpc::Status& status) {
+  return status.error_message().starts_with("Received http2 header with status:") ||
+         status.error_message() == "No status received" ||
+         status.error_message() == "Stream removed";
+}
+
+// While a worker starts, which sends a few hundred bytes then: so often it is looked at how many of
+// them are waiting to be read, and so many are allowed in all looks together.
+constexpr milliseconds kFloodLook{10};
+constexpr size_t kMaxUnreadBytes = 1 << 20;
+
 // From a channel to a connection.
 class Handshake : public std::enable_shared_from_this<Handshake> {
  public:
   using ReadyCallback = std::function<void(Result<std::shared_ptr<Connection>>)>;
 
-  Handshake(asio::io_context& io, const GrpcPeer& peer, SteadyTime deadline, ReadyCallback ready)
+  Handshake(asio::io_context& io, const GrpcPeer& peer, std::shared_ptr<GrpcWire> wire,
+            SteadyTime deadline, ReadyCallback ready)
       : peer_(peer),
-        link_(std::make_shared<GrpcLink>(io, peer)),
+        link_(std::make_shared<GrpcLink>(io, peer, wire)),
+        wire_(std::move(wire)),
         deadline_(deadline),
-        ready_(std::move(ready)) {}
+        ready_(std::move(ready)),
+        watch_(io) {}
 
   void Begin() {
-    auto rpc = link_->NewRpc<HealthRequest, HealthResponse>(deadline_);
-    rpc->context.set_wait_for_ready(true);
+    WatchForFlood();
+    auto rpc = link_->NewRpc<HealthRequest, HealthResponse>(wire_, deadline_);
     rpc->request.set_worker_id(peer_.worker_id);
-    link_->Start(link_->service().health, contexts_, rpc,
+    link_->Start(wire_->service().health, contexts_, rpc,
                  [self = shared_from_this(), rpc](const grpc::Status& status) {
                    self->OnHealth(status, rpc->reply);
                  });
@@ -406,23 +455,45 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
   void Cancel() { contexts_.Abort(); }
 
  private:
+  // Until it is ready: gRPC grows with what a peer sends that answers nothing.
+  void WatchForFlood() {
+    watch_.expires_after(kFloodLook);
+    watch_.async_wait([self = shared_from_this()](asio::error_code error) {
+      if (error || self->is_through_) return;
+      self->unread_bytes_ += self->wire_->UnreadBytes();
+      if (self->unread_bytes_ <= kMaxUnreadBytes) return self->WatchForFlood();
+      self->is_flooded_ = true;
+      self->wire_->Close();
+    });
+  }
+
+  void End(Result<std::shared_ptr<Connection>> result) {
+    is_through_ = true;
+    watch_.cancel();
+    // Who may cancel the start keeps this for as long as the worker lives.
+    wire_.reset();
+    link_.reset();
+    ready_(std::move(result));
+  }
+
   void OnHealth(const grpc::Status& status, const GrpcReply<HealthResponse>& reply) {
     if (!status.ok()) return Failed("Health", status);
     if (auto readable = reply.Check(); !readable) return Unreadable("Health", readable.error());
     if (!reply.message.healthy()) {
-      return ready_(Fail(ErrorCode::kStartFailed, "the worker says that it is not healthy"));
+      return End(Fail(ErrorCode::kStartFailed, "the worker says that it is not healthy"));
     }
     AskInfo();
   }
 
   void AskInfo() {
-    auto rpc = link_->NewRpc<InfoRequest, InfoResponse>(deadline_);
+    auto rpc = link_->NewRpc<InfoRequest, InfoResponse>(wire_, deadline_);
     rpc->request = MakeInfoRequest(peer_.options.max_message_bytes);
-    link_->Start(link_->service().get_info, contexts_, rpc,
+    link_->Start(wire_->service().get_info, contexts_, rpc,
                  [self = shared_from_this(), rpc](const grpc::Status& status) {
                    if (status.ok()) return self->OnInfo(rpc->reply);
-                   self->link_->IsLoss(
-                       status, [self, status](bool is_loss) { self->OnNoInfo(status, is_loss); });
+                   self->link_->FindEnd(self->wire_, status, [self, status](RpcEnd end) {
+                     self->OnNoInfo(status, end != RpcEnd::kAnswered);
+                   });
                  });
   }
 
@@ -432,6 +503,7 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
   }
 
   void OnNoInfo(const grpc::Status& status, bool is_loss) {
+    if (is_flooded_) return Failed("GetInfo", status);
     // It may not have noticed yet that Health is through. This is no answer.
     if (IsRefusedAsBusy(status)) {
       auto timer = std::make_shared<asio::steady_timer>(link_->io(), kLastBusyWait);
@@ -445,9 +517,9 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
         return Failed("GetInfo", status);
       case grpc::StatusCode::UNAVAILABLE:
         if (!is_loss) break;
-        return ready_(Fail(ErrorCode::kWorkerLost,
-                           "the worker closed its connection (" +
-                               Excerpt(status.error_message(), kMostErrorTextBytes) + ")"));
+        return End(Fail(ErrorCode::kWorkerLost,
+                        "the worker closed its connection (" +
+                            Excerpt(status.error_message(), kMostErrorTextBytes) + ")"));
       default:
         break;
     }
@@ -457,42 +529,60 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
 
   void Agree(const InfoResponse& response) {
     Result<Agreement> agreement = AgreementFrom(response, peer_.options.max_message_bytes);
-    if (!agreement) return ready_(Fail(std::move(agreement.error())));
-    ready_(std::make_shared<GrpcConnection>(link_, peer_, std::move(*agreement)));
+    if (!agreement) return End(Fail(std::move(agreement.error())));
+    End(std::make_shared<GrpcConnection>(link_, peer_, std::move(*agreement)));
   }
 
   void Unreadable(const std::string& method, const Error& error) {
-    ready_(Fail(ErrorCode::kProtocolError, method + ": " + error.message));
+    End(Fail(ErrorCode::kProtocolError, method + ": " + error.message));
   }
 
   void Failed(const std::string& method, const grpc::Status& status) {
+    if (is_flooded_) {
+      return End(Fail(ErrorCode::kStartFailed,
+                      "the worker sends and sends, and does not answer " + method));
+    }
     if (IsDeadlineOf(status, deadline_)) {
-      return ready_(Fail(ErrorCode::kStartTimeout, "the worker did not answer " + method));
+      return End(Fail(ErrorCode::kStartTimeout, "the worker did not answer " + method));
     }
     std::string text = method + " failed: " + Describe(status);
     if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) {
       text +=
           " (the worker refused the pool's token: it is to take the one that SNAKEPIT_TOKEN has in "
           "its environment, or another program listens at its address)";
+    } else if (IsFromNoGrpcServer(status)) {
+      text += " (it speaks HTTP/2, but does not answer as gRPC does)";
     } else if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
       text +=
           " (it serves gRPC, but not the service snakepit.SnakepitBridge of proto/snakepit.proto)";
     }
-    ready_(Fail(ErrorCode::kStartFailed, std::move(text)));
+    End(Fail(ErrorCode::kStartFailed, std::move(text)));
   }
 
   const GrpcPeer peer_;
-  const std::shared_ptr<GrpcLink> link_;
+  std::shared_ptr<GrpcLink> link_;  // these two until it is through
+  std::shared_ptr<GrpcWire> wire_;
   const SteadyTime deadline_;
   const ReadyCallback ready_;
+  asio::steady_timer watch_;
+  size_t unread_bytes_ = 0;  // in all looks
+  bool is_flooded_ = false;
+  bool is_through_ = false;
   RpcContexts contexts_;
 };
 
 }  // namespace
 
-std::function<void()> ConnectGrpc(asio::io_context& io, const GrpcPeer& peer, SteadyTime deadline,
+std::function<void()> ConnectGrpc(asio::io_context& io, const GrpcPeer& peer, UniqueFd connected,
+                                  SteadyTime deadline,
                                   std::function<void(Result<std::shared_ptr<Connection>>)> ready) {
-  auto handshake = std::make_shared<Handshake>(io, peer, deadline, std::move(ready));
+  auto wire = GrpcWire::On(std::move(connected), peer);
+  if (!wire) {
+    asio::post(io, [ready = std::move(ready), error = wire.error()] { ready(Fail(error)); });
+    return [] {};
+  }
+  auto handshake =
+      std::make_shared<Handshake>(io, peer, std::move(*wire), deadline, std::move(ready));
   handshake->Begin();
   return [handshake] { handshake->Cancel(); };
 }

@@ -12,14 +12,18 @@
 #include <string>
 
 #include "snakepit/adapter.h"
+#include "src/base/fd.h"
 #include "src/transport/connection.h"
+#include "src/transport/grpc_address.h"
+#include "src/transport/grpc_peer_check.h"
 
 namespace snakepit {
 
 struct GrpcPeer {
-  std::string target;     // in gRPC's notation: "unix:/path", "127.0.0.1:50051"
-  std::string worker_id;  // what the pool calls the worker
-  std::string token;      // goes with every RPC. PROTOCOL.md 6.13
+  GrpcAddress address;
+  std::shared_ptr<const GrpcPeerCheck> check;  // whether it is the worker that has a connection
+  std::string worker_id;                       // what the pool calls the worker
+  std::string token;                           // goes with every RPC. PROTOCOL.md 6.13
   GrpcTransport options;
   // What the values in a message may take in memory.
   size_t max_decoded_bytes = SIZE_MAX;
@@ -27,11 +31,12 @@ struct GrpcPeer {
   std::chrono::milliseconds cancel_grace{2'000};
 };
 
-// Makes a channel to where the peer listens, asks its Health, and agrees with it on the version by
-// GetInfo. `ready` runs once on the io_context's thread: with the connection, or with START_FAILED,
-// START_TIMEOUT, WORKER_LOST or PROTOCOL_ERROR. What is returned makes it fail at once, if it has
-// not ended yet; from any thread.
-std::function<void()> ConnectGrpc(asio::io_context& io, const GrpcPeer& peer, SteadyTime deadline,
+// Over a connection that is known to be with the worker: asks its Health, and agrees with it on the
+// version by GetInfo. `ready` runs once on the io_context's thread: with the connection, or with
+// START_FAILED, START_TIMEOUT, WORKER_LOST or PROTOCOL_ERROR. What is returned makes it fail at
+// once, if it has not ended yet; from any thread.
+std::function<void()> ConnectGrpc(asio::io_context& io, const GrpcPeer& peer, UniqueFd connected,
+                                  SteadyTime deadline,
                                   std::function<void(Result<std::shared_ptr<Connection>>)> ready);
 
 }  // namespace snakepit

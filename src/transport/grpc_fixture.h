@@ -4,6 +4,7 @@
 #define SNAKEPIT_TRANSPORT_GRPC_FIXTURE_H_
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
@@ -95,12 +96,18 @@ class GrpcConnectionTest : public ::testing::Test {
   // Has the worker serve, and returns where.
   virtual std::string Serve() { return worker_.Serve(); }
 
+  // To where Serve says, which is then the peer's address. Aborts where nobody listens.
+  UniqueFd ConnectTo(const std::string& where) {
+    peer_.address = {.port = std::stoi(where.substr(where.rfind(':') + 1))};
+    peer_.check = std::make_shared<GrpcPeerCheck>(getpid(), "");
+    return std::move(BeginConnect(peer_.address).value());
+  }
+
   Result<std::shared_ptr<Connection>> Start(SteadyTime deadline = Soon()) {
-    peer_.target = Serve();
+    UniqueFd connected = ConnectTo(Serve());
     std::promise<Result<std::shared_ptr<Connection>>> ready;
-    cancel_start_ = ConnectGrpc(io_, peer_, deadline, [&ready](auto connection) {
-      ready.set_value(std::move(connection));
-    });
+    cancel_start_ = ConnectGrpc(io_, peer_, std::move(connected), deadline,
+                                [&ready](auto connection) { ready.set_value(connection); });
     auto future = ready.get_future();
     if (on_started_) on_started_();
     return future.get();

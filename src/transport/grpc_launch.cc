@@ -6,22 +6,22 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <asio/generic/stream_protocol.hpp>
-#include <asio/ip/tcp.hpp>
-#include <asio/local/stream_protocol.hpp>
-#include <asio/steady_timer.hpp>
 #include <atomic>
 #include <cerrno>
 #include <mutex>
+#include <optional>
 #include <set>
-#include <system_error>
+#include <string>
 #include <thread>
 #include <utility>
 
 #include "src/base/fd.h"
 #include "src/base/home_process.h"
 #include "src/base/threads.h"
+#include "src/transport/grpc_address.h"
 #include "src/transport/grpc_connection.h"
+#include "src/transport/grpc_peer_check.h"
+#include "src/transport/grpc_probe.h"
 #include "src/transport/launch_spec.h"
 #include "src/transport/output_reader.h"
 #include "src/transport/worker_files.h"
@@ -29,11 +29,6 @@
 
 namespace snakepit {
 namespace {
-
-// Between attempts to connect to a worker that has announced nothing: the wait grows by half, from
-// the first to the last.
-constexpr std::chrono::milliseconds kFirstRetry{5};
-constexpr std::chrono::milliseconds kLastRetry{50};
 
 // gRPC waits for ever for threads of its own: for those that the system did not give it, and for
 // those that its process had before it was forked. So that is seen before it is used. It starts
@@ -100,104 +95,6 @@ class ReservedPort {
   int port_ = 0;
 };
 
-asio::generic::stream_protocol::endpoint Endpoint(const GrpcAddress& address) {
-  if (!address.socket_path.empty()) {
-    return asio::local::stream_protocol::endpoint(address.socket_path);
-  }
-  return asio::ip::tcp::endpoint(asio::ip::address_v4::loopback(),
-                                 static_cast<asio::ip::port_type>(address.port));
-}
-
-// Tries to connect until somebody accepts: whenever something was announced, and from time to time.
-// The address may be unknown at first, and may be corrected by an announcement.
-class Probe : public std::enable_shared_from_this<Probe> {
- public:
-  Probe(const LaunchContext& context, std::optional<GrpcAddress> address, std::string ready_file)
-      : timer_(*context.io),
-        socket_(*context.io),
-        address_(std::move(address)),
-        folder_(context.runtime_directory),
-        folder_fd_(context.runtime_directory_fd),
-        ready_file_(std::move(ready_file)) {}
-
-  // One of the two is called, once, unless Stop is called before.
-  void Start(SteadyTime deadline, std::function<void(GrpcAddress)> serves,
-             std::function<void(Error)> failed) {
-    deadline_ = deadline;
-    serves_ = std::move(serves);
-    failed_ = std::move(failed);
-    Try();
-  }
-
-  void Announce(GrpcAddress address) {
-    address_ = std::move(address);
-    if (serves_ && !connecting_) Try();
-  }
-
-  void Stop() {
-    serves_ = nullptr;
-    failed_ = nullptr;
-    timer_.cancel();
-    asio::error_code ignored;
-    socket_.close(ignored);
-  }
-
- private:
-  void Try() {
-    const ReadyFile ready = ReadReadyFile(FolderFd(), ready_file_);
-    if (ready.port) address_ = GrpcAddress{.port = *ready.port};
-    if (!address_) return TryLater();
-    connecting_ = true;
-    socket_ = asio::generic::stream_protocol::socket(timer_.get_executor());
-    socket_.async_connect(Endpoint(*address_),
-                          [self = shared_from_this(), tried = *address_](asio::error_code error) {
-                            self->connecting_ = false;
-                            if (!self->serves_) return;
-                            if (error == asio::error::access_denied) {
-                              AllowOwner(self->FolderFd(), self->folder_, tried.socket_path);
-                            }
-                            if (error) return self->TryLater();
-                            auto serves = std::exchange(self->serves_, nullptr);
-                            self->Stop();
-                            serves(tried);
-                          });
-  }
-
-  void TryLater() {
-    if (std::chrono::steady_clock::now() + retry_ > deadline_) {
-      auto failed = std::exchange(failed_, nullptr);
-      Stop();
-      return failed({.code = ErrorCode::kStartTimeout, .message = WhatIsMissing()});
-    }
-    timer_.expires_after(retry_);
-    retry_ = std::min(retry_ * 3 / 2, kLastRetry);
-    timer_.async_wait([self = shared_from_this()](const asio::error_code& error) {
-      if (!error && self->serves_ && !self->connecting_) self->Try();
-    });
-  }
-
-  std::string WhatIsMissing() const {
-    if (address_) return "nothing accepts a connection at " + address_->Target();
-    const std::string fault = ReadReadyFile(FolderFd(), ready_file_).fault;
-    return "it announced no address, on stdout or in the file that SNAKEPIT_READY_FILE names" +
-           (fault.empty() ? "" : ", in whose place is " + fault);
-  }
-
-  int FolderFd() const { return folder_fd_ ? folder_fd_->get() : -1; }
-
-  asio::steady_timer timer_;
-  asio::generic::stream_protocol::socket socket_;
-  std::optional<GrpcAddress> address_;
-  const std::string folder_;
-  const std::shared_ptr<const UniqueFd> folder_fd_;
-  const std::string ready_file_;  // in the folder
-  SteadyTime deadline_;
-  std::function<void(GrpcAddress)> serves_;
-  std::function<void(Error)> failed_;
-  bool connecting_ = false;
-  std::chrono::milliseconds retry_ = kFirstRetry;
-};
-
 class GrpcLaunch : public Launch {
  public:
   GrpcLaunch(const Adapter& adapter, const GrpcTransport& options, LaunchContext context,
@@ -238,7 +135,10 @@ class GrpcLaunch : public Launch {
     secret_ = token_;
     spec_.stdin_fd = null_.get();
     spec_.stdout_fd = stdout_write_.get();
-    probe_ = std::make_shared<Probe>(context_, std::move(address), ready_file_);
+    probe_ = std::make_shared<GrpcProbe>(
+        *context_.io, std::move(address),
+        WorkerFolder{.path = context_.runtime_directory, .fd = context_.runtime_directory_fd},
+        ready_file_);
   }
 
   ~GrpcLaunch() override {
@@ -248,28 +148,30 @@ class GrpcLaunch : public Launch {
     unlinkat(context_.runtime_directory_fd->get(), ready_file_.c_str(), 0);
   }
 
-  void Connect(SteadyTime deadline, ReadyCallback ready) override {
+  void Connect(pid_t worker, SteadyTime deadline, ReadyCallback ready) override {
     stdout_write_.Reset();
     null_.Reset();
     stdout_ = OutputReader::Start(
         *context_.io, std::move(stdout_read_),
         [probe = std::weak_ptr(probe_), log = context_.on_stdout_line](std::string_view line) {
           auto announced = AnnouncedAddress(line);
-          if (auto live = probe.lock(); live && announced) live->Announce(std::move(*announced));
           if (!announced && log) log(line);
+          if (auto live = probe.lock(); live && announced) live->Announce(std::move(*announced));
         });
+    const auto check = std::make_shared<GrpcPeerCheck>(worker, context_.runtime_directory);
     probe_->Start(
-        deadline,
-        [this, deadline, ready](const GrpcAddress& address) {
+        check, deadline,
+        [this, check, deadline, ready](const GrpcAddress& address, UniqueFd connected) {
           if (auto enough = EnsureThreadsForGrpc(); !enough) return ready(Fail(enough.error()));
           cancel_ = ConnectGrpc(*context_.io,
-                                {.target = address.Target(),
+                                {.address = address,
+                                 .check = check,
                                  .worker_id = WorkerIdText(context_.worker_id),
                                  .token = token_,
                                  .options = options_,
                                  .max_decoded_bytes = max_decoded_bytes_,
                                  .cancel_grace = context_.cancel_grace},
-                                deadline, ready);
+                                std::move(connected), deadline, ready);
         },
         [ready](Error error) { ready(Fail(std::move(error))); });
   }
@@ -293,26 +195,12 @@ class GrpcLaunch : public Launch {
   UniqueFd null_;
   std::string socket_;      // the names of both in the folder
   std::string ready_file_;  //
-  std::shared_ptr<Probe> probe_;
+  std::shared_ptr<GrpcProbe> probe_;
   std::shared_ptr<OutputReader> stdout_;
   std::function<void()> cancel_;
 };
 
 }  // namespace
-
-std::string GrpcAddress::Target() const {
-  return socket_path.empty() ? "127.0.0.1:" + std::to_string(port) : "unix:" + socket_path;
-}
-
-std::optional<GrpcAddress> AnnouncedAddress(std::string_view line) {
-  for (std::string_view prefix : {"GRPC_READY:", "GRPC_SERVER_READY_ON_PORT="}) {
-    if (!line.starts_with(prefix)) continue;
-    const std::string_view rest = line.substr(prefix.size());
-    if (auto port = ParsePort(rest)) return GrpcAddress{.port = *port};
-    if (rest.starts_with('/')) return GrpcAddress{.socket_path = std::string(rest)};
-  }
-  return std::nullopt;
-}
 
 Result<std::unique_ptr<Launch>> PrepareGrpcLaunch(const Adapter& adapter,
                                                   const GrpcTransport& options,

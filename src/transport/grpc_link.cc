@@ -1,9 +1,13 @@
 #include "src/transport/grpc_link.h"
 
+#include <fcntl.h>
 #include <grpc/grpc.h>
+#include <grpcpp/create_channel_posix.h>
+#include <poll.h>
+#include <sys/ioctl.h>
 
 #include <asio/steady_timer.hpp>
-#include <chrono>
+#include <cerrno>
 
 #include "src/transport/grpc_messages.h"
 
@@ -14,35 +18,53 @@ namespace {
 // and with it threads that may take ten seconds to notice.
 void KeepGrpcRunning() { [[maybe_unused]] static const bool kept = (grpc_init(), true); }
 
-std::shared_ptr<grpc::Channel> MakeChannel(const GrpcPeer& peer) {
+std::shared_ptr<grpc::Channel> MakeChannel(const GrpcPeer& peer, UniqueFd connected) {
   KeepGrpcRunning();
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(static_cast<int>(peer.options.max_message_bytes));
   arguments.SetMaxSendMessageSize(static_cast<int>(peer.options.max_message_bytes));
   arguments.SetInt(GRPC_ARG_MAX_METADATA_SIZE, GrpcLink::kMaxMetadataBytes);
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   // Else gRPC lets the worker be ahead of a reader by ever more, as it finds the channel fast: by
   // tens of MiB of a stream that nobody reads. Now it is 64 KiB, and not slower on one machine.
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  // Else a channel could go on with the connection of an earlier worker at the same address.
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(peer.target, grpc::InsecureChannelCredentials(), arguments);
+  // As gRPC names a host to which it connects by itself.
+  arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY,
+                      peer.address.socket_path.empty() ? peer.address.Text() : "localhost");
+  return grpc::CreateCustomInsecureChannelFromFd("worker", connected.Release(), arguments);
 }
 
-// How much later than an RPC the channel may learn that their connection is lost: gRPC tells both
-// in one go, but each on a thread of its own. A third of the calls in flight was seen to be ahead
-// of the channel, by 0.3 ms at most.
-constexpr std::chrono::milliseconds kLossLag{50};
-// Between two looks. The channel may be connected once more soon, by another call.
+// How much later than an RPC gRPC may close the connection that it has given up, as what came is
+// not HTTP/2, say: it does both in one go, but each may be seen by another thread.
+constexpr std::chrono::milliseconds kCloseLag{50};
+// Between two looks.
 constexpr std::chrono::milliseconds kLookWait{1};
+// Within that time an RPC is refused, where a connection takes no more. gRPC does that by itself.
+constexpr std::chrono::milliseconds kRefusalWait{50};
+
+// With which an RPC ends that is refused by a worker that stops, or that is about to.
+bool MayBeRefusal(const grpc::Status& status) {
+  return status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+         status.error_code() == grpc::StatusCode::CANCELLED;
+}
 
 // With which an RPC ends whose connection is lost; handlers end theirs so, too. INTERNAL, and that
 // text, are gRPC's own where it has given the connection up, as what came is not HTTP/2.
 bool MayBeLoss(const grpc::Status& status) {
-  return status.error_code() == grpc::StatusCode::UNAVAILABLE ||
-         status.error_code() == grpc::StatusCode::CANCELLED ||
-         status.error_code() == grpc::StatusCode::INTERNAL || IsOverMetadataLimit(status) ||
-         status.error_message() == "Stream removed";
+  return MayBeRefusal(status) || status.error_code() == grpc::StatusCode::INTERNAL ||
+         IsOverMetadataLimit(status) || status.error_message() == "Stream removed";
+}
+
+// Texts of gRPC's own, for an RPC of which it has sent nothing: the connection was closed already,
+// or the worker had said on it that it takes no more.
+bool IsUnsent(const grpc::Status& status) {
+  return status.error_code() == grpc::StatusCode::UNAVAILABLE &&
+         (status.error_message() == "Transport closed" ||
+          status.error_message() == "GOAWAY received");
+}
+
+RpcEnd EndOf(const grpc::Status& status, bool connection_has_ended) {
+  if (!connection_has_ended) return RpcEnd::kAnswered;
+  return IsUnsent(status) ? RpcEnd::kUnsent : RpcEnd::kLost;
 }
 
 }  // namespace
@@ -74,55 +96,137 @@ int RpcContexts::size() const {
   return static_cast<int>(contexts_.size());
 }
 
-GrpcLink::GrpcLink(asio::io_context& io, const GrpcPeer& peer)
-    : io_(io),
-      worker_id_(peer.worker_id),
-      token_(peer.token),
-      channel_(MakeChannel(peer)),
-      service_(channel_) {}
+Result<std::shared_ptr<GrpcWire>> GrpcWire::On(UniqueFd connected, const GrpcPeer& peer) {
+  UniqueFd watched(fcntl(connected.get(), F_DUPFD_CLOEXEC, 0));
+  if (!watched.valid()) return Fail(ErrnoError("cannot watch the connection", errno));
+  return std::make_shared<GrpcWire>(MakeChannel(peer, std::move(connected)), std::move(watched));
+}
+
+GrpcWire::GrpcWire(std::shared_ptr<grpc::Channel> channel, UniqueFd watched)
+    : channel_(std::move(channel)), service_(channel_), watched_(std::move(watched)) {}
+
+bool GrpcWire::IsClosedWithin(std::chrono::milliseconds time) const {
+  pollfd watched{.fd = watched_.get(), .events = POLLRDHUP, .revents = 0};
+  return poll(&watched, 1, static_cast<int>(time.count())) > 0;
+}
+
+size_t GrpcWire::UnreadBytes() const {
+  int bytes = 0;
+  return ioctl(watched_.get(), FIONREAD, &bytes) == 0 ? static_cast<size_t>(bytes) : 0;
+}
+
+GrpcLink::GrpcLink(asio::io_context& io, const GrpcPeer& peer, std::shared_ptr<GrpcWire> wire)
+    : io_(io), peer_(peer), wire_(std::move(wire)) {}
 
 void GrpcLink::Abort() {
   calls_.Abort();
   asks_.Abort();
 }
 
+Result<std::shared_ptr<GrpcWire>> GrpcLink::Wire() {
+  std::lock_guard lock(mutex_);
+  if (!dial_) {
+    if (wire_->TakesRpcs()) return wire_;
+    dial_.emplace(peer_.address, peer_.check);
+  }
+  auto connected = dial_->Step();
+  if (!connected && connected.error().code == ErrorCode::kUnavailable) {
+    return Fail(std::move(connected.error()));
+  }
+  dial_.reset();
+  auto wire =
+      connected.and_then([this](UniqueFd& fd) { return GrpcWire::On(std::move(fd), peer_); });
+  if (!wire) {
+    return Fail(ErrorCode::kWorkerLost,
+                "the worker closed its connection (" + wire.error().message + ")");
+  }
+  wire_ = std::move(*wire);
+  return wire_;
+}
+
 void GrpcLink::SetUp(grpc::ClientContext* context, SteadyTime deadline) const {
   const auto left = deadline - std::chrono::steady_clock::now();
   context->set_deadline(std::chrono::system_clock::now() +
                         std::chrono::duration_cast<std::chrono::system_clock::duration>(left));
-  context->AddMetadata("snakepit-token", token_);
+  context->AddMetadata("snakepit-token", peer_.token);
 }
 
-bool GrpcLink::AwaitIsLoss(const grpc::Status& status) const {
-  // Any other is the worker's own. When it is about to stop, its channel is idle already while its
-  // last calls go on: its server has said GOAWAY.
-  if (!MayBeLoss(status)) return false;
-  if (IsConnected()) {
-    channel_->WaitForStateChange(GRPC_CHANNEL_READY, std::chrono::system_clock::now() + kLossLag);
+RpcEnd GrpcLink::AwaitEnd(GrpcWire& wire, const grpc::Status& status) {
+  if (!MayBeLoss(status)) return RpcEnd::kAnswered;
+  if (!wire.TakesRpcs()) return EndOf(status, true);
+  if (!MayBeRefusal(status)) return EndOf(status, wire.IsClosedWithin(kCloseLag));
+  grpc::ClientContext context;
+  SetUp(&context, std::chrono::steady_clock::now() + kRefusalWait);
+  const RpcContexts::Entry entry(asks_, &context);
+  if (!entry.added()) return RpcEnd::kAnswered;
+  HealthRequest request;
+  request.set_worker_id(worker_id());
+  GrpcReply<HealthResponse> reply;
+  if (IsUnsent(wire.service().health.Call(&context, request, &reply))) wire.SetRefusing();
+  return EndOf(status, !wire.TakesRpcs());
+}
+
+void GrpcLink::FindEnd(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status,
+                       std::function<void(RpcEnd)> done) {
+  if (!MayBeLoss(status)) return done(RpcEnd::kAnswered);
+  if (!wire->TakesRpcs()) return done(EndOf(status, true));
+  if (!MayBeRefusal(status)) {
+    return LookForLoss(wire, std::chrono::steady_clock::now() + kCloseLag, std::move(done));
   }
-  return !IsConnected();
+  auto rpc = NewHealthRpc(wire, std::chrono::steady_clock::now() + kRefusalWait);
+  Start(wire->service().health, asks_, rpc,
+        [wire, status, done = std::move(done)](const grpc::Status& health) {
+          if (IsUnsent(health)) wire->SetRefusing();
+          done(EndOf(status, !wire->TakesRpcs()));
+        });
 }
 
-void GrpcLink::IsLoss(const grpc::Status& status, std::function<void(bool)> done) {
-  if (!MayBeLoss(status)) return done(false);
-  LookForLoss(std::chrono::steady_clock::now() + kLossLag, std::move(done));
-}
-
-void GrpcLink::LookForLoss(SteadyTime until, std::function<void(bool)> done) {
-  if (!IsConnected()) return done(true);
-  if (std::chrono::steady_clock::now() >= until) return done(false);
+void GrpcLink::LookForLoss(const std::shared_ptr<GrpcWire>& wire, SteadyTime until,
+                           std::function<void(RpcEnd)> done) {
+  if (wire->IsClosed()) return done(RpcEnd::kLost);
+  if (std::chrono::steady_clock::now() >= until) return done(RpcEnd::kAnswered);
   auto timer = std::make_shared<asio::steady_timer>(io_, kLookWait);
-  timer->async_wait([self = shared_from_this(), timer, until, done = std::move(done)](
-                        asio::error_code) mutable { self->LookForLoss(until, std::move(done)); });
+  timer->async_wait([self = shared_from_this(), wire, timer, until,
+                     done = std::move(done)](asio::error_code) mutable {
+    self->LookForLoss(wire, until, std::move(done));
+  });
 }
 
-void GrpcLink::AskHealth(
-    SteadyTime deadline,
-    std::function<void(const grpc::Status&, const GrpcReply<HealthResponse>&)> done) {
-  auto rpc = NewRpc<HealthRequest, HealthResponse>(deadline);
-  rpc->request.set_worker_id(worker_id_);
-  Start(service_.health, asks_, rpc,
-        [rpc, done = std::move(done)](const grpc::Status& status) { done(status, rpc->reply); });
+std::shared_ptr<GrpcLink::HealthRpc> GrpcLink::NewHealthRpc(std::shared_ptr<GrpcWire> wire,
+                                                            SteadyTime deadline) const {
+  auto rpc = NewRpc<HealthRequest, HealthResponse>(std::move(wire), deadline);
+  rpc->request.set_worker_id(worker_id());
+  return rpc;
+}
+
+void GrpcLink::AskHealth(SteadyTime deadline, std::function<void(const HealthAnswer&)> done) {
+  AskHealth(deadline, /*is_last=*/false, std::move(done));
+}
+
+void GrpcLink::AskHealth(SteadyTime deadline, bool is_last,
+                         std::function<void(const HealthAnswer&)> done) {
+  auto wire = Wire();
+  if (!wire) {
+    const bool is_lost = wire.error().code == ErrorCode::kWorkerLost;
+    return asio::post(io_, [is_lost, text = wire.error().message, done = std::move(done)] {
+      const GrpcReply<HealthResponse> none;
+      const grpc::Status status(grpc::StatusCode::UNAVAILABLE, text);
+      done({status, is_lost ? RpcEnd::kLost : RpcEnd::kAnswered, none});
+    });
+  }
+  auto rpc = NewHealthRpc(*wire, deadline);
+  Start((*wire)->service().health, asks_, rpc,
+        [self = shared_from_this(), rpc, deadline, is_last,
+         done = std::move(done)](const grpc::Status& status) {
+          if (self->aborted()) return done({status, RpcEnd::kAnswered, rpc->reply});
+          self->FindEnd(rpc->wire, status,
+                        [self, deadline, is_last, status, rpc, done](RpcEnd end) {
+                          if (end == RpcEnd::kUnsent && !is_last) {
+                            return self->AskHealth(deadline, /*is_last=*/true, done);
+                          }
+                          done({status, end, rpc->reply});
+                        });
+        });
 }
 
 }  // namespace snakepit

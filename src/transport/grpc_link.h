@@ -1,23 +1,29 @@
-// What the parts of a gRPC connection share: the channel to one worker, the token that goes with
+// What the parts of a gRPC connection share: the way to one worker, the token that goes with
 // every RPC, and the RPCs in progress. PROTOCOL.md 4 and 6.13.
 #ifndef SNAKEPIT_TRANSPORT_GRPC_LINK_H_
 #define SNAKEPIT_TRANSPORT_GRPC_LINK_H_
 
 #include <grpcpp/grpcpp.h>
+#include <sys/socket.h>
 
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
+#include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <type_traits>
 #include <utility>
 
+#include "src/base/fd.h"
 #include "src/transport/connection.h"
 #include "src/transport/grpc_connection.h"
+#include "src/transport/grpc_dial.h"
 #include "src/transport/grpc_service.h"
 
 namespace snakepit {
@@ -59,6 +65,48 @@ class RpcContexts {
   bool aborted_ = false;
 };
 
+// One connection to the worker, and the channel of gRPC on it. gRPC never connects by itself: when
+// the connection has ended, the RPCs on the channel fail, and go to nobody else.
+class GrpcWire {
+ public:
+  // INTERNAL when the system has no descriptor to give.
+  static Result<std::shared_ptr<GrpcWire>> On(UniqueFd connected, const GrpcPeer& peer);
+
+  GrpcWire(std::shared_ptr<grpc::Channel> channel, UniqueFd watched);
+
+  const GrpcService& service() const { return service_; }
+
+  // Whether one side has closed the connection. The system knows at once when the worker has; gRPC
+  // may tell of an RPC a moment before it closes what it has given up.
+  bool IsClosed() const { return IsClosedWithin(std::chrono::milliseconds(0)); }
+  // Waits for that.
+  bool IsClosedWithin(std::chrono::milliseconds time) const;
+
+  // The worker takes no more RPCs on this connection, though it may go on with some.
+  void SetRefusing() { refuses_ = true; }
+  bool TakesRpcs() const { return !refuses_ && !IsClosed(); }
+
+  // What has come and gRPC has not read yet.
+  size_t UnreadBytes() const;
+  // Ends each RPC that is on it.
+  void Close() { shutdown(watched_.get(), SHUT_RDWR); }
+
+ private:
+  const std::shared_ptr<grpc::Channel> channel_;
+  const GrpcService service_;
+  std::atomic<bool> refuses_ = false;
+  // A copy of the channel's descriptor. To be closed before that: gRPC relies on it that the system
+  // forgets a descriptor that it closes.
+  const UniqueFd watched_;
+};
+
+// What became of an RPC that ended with an error which this side did not cause.
+enum class RpcEnd {
+  kAnswered,  // the worker said so
+  kLost,      // its connection has ended
+  kUnsent,    // likewise; the worker has seen nothing of the RPC
+};
+
 class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
  public:
   // The largest metadata of a reply that are read, in bytes. The text of a status is a part of
@@ -68,17 +116,18 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
   // An RPC that no thread waits for.
   template <typename Request, typename Response>
   struct Rpc {
+    std::shared_ptr<GrpcWire> wire;
     grpc::ClientContext context;
     Request request;
     GrpcReply<Response> reply;
   };
 
-  GrpcLink(asio::io_context& io, const GrpcPeer& peer);
+  // `wire` is known to be with the worker.
+  GrpcLink(asio::io_context& io, const GrpcPeer& peer, std::shared_ptr<GrpcWire> wire);
 
   asio::io_context& io() const { return io_; }
-  const GrpcService& service() const { return service_; }
   // What the pool calls the worker.
-  const std::string& worker_id() const { return worker_id_; }
+  const std::string& worker_id() const { return peer_.worker_id; }
 
   // The calls in progress, and beside them the RPCs that ask the worker something.
   RpcContexts& calls() { return calls_; }
@@ -88,19 +137,27 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
   void Abort();
   bool aborted() const { return calls_.aborted(); }
 
+  // The connection for the next RPC. Where the last one has ended, as servers end theirs that are
+  // idle, or old, it is made anew, by steps of a few ms: UNAVAILABLE until it is made. WORKER_LOST
+  // when it cannot be, or would not be with the worker.
+  Result<std::shared_ptr<GrpcWire>> Wire();
+
   // To be done with a context before its RPC begins.
   void SetUp(grpc::ClientContext* context, SteadyTime deadline) const;
 
-  // Whether an RPC ended so, which this side did not cancel, as its connection was lost; else the
-  // worker chose to say so. A status does not tell: gRPC has the same ones for both. The first may
-  // wait for a moment, and is not for the io_context's thread; the second is, and `done` runs
-  // there, perhaps in here.
-  bool AwaitIsLoss(const grpc::Status& status) const;
-  void IsLoss(const grpc::Status& status, std::function<void(bool)> done);
+  // What became of an RPC that ended so, and which this side did not cancel. A status does not
+  // tell: gRPC has the same ones for a loss, and handlers use them. The first may wait for a
+  // moment, and is not for the io_context's thread; the second is, and `done` runs there, perhaps
+  // in here.
+  RpcEnd AwaitEnd(GrpcWire& wire, const grpc::Status& status);
+  void FindEnd(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status,
+               std::function<void(RpcEnd)> done);
 
   template <typename Request, typename Response>
-  std::shared_ptr<Rpc<Request, Response>> NewRpc(SteadyTime deadline) const {
+  std::shared_ptr<Rpc<Request, Response>> NewRpc(std::shared_ptr<GrpcWire> wire,
+                                                 SteadyTime deadline) const {
     auto rpc = std::make_shared<Rpc<Request, Response>>();
+    rpc->wire = std::move(wire);
     SetUp(&rpc->context, deadline);
     return rpc;
   }
@@ -132,20 +189,28 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
   }
 
   // Asks Health. `done` as for Start; what it is given lives as long as it runs.
-  void AskHealth(SteadyTime deadline,
-                 std::function<void(const grpc::Status&, const GrpcReply<HealthResponse>&)> done);
+  struct HealthAnswer {
+    const grpc::Status& status;
+    RpcEnd end;  // kAnswered for OK, and where this side ended it
+    const GrpcReply<HealthResponse>& reply;
+  };
+  void AskHealth(SteadyTime deadline, std::function<void(const HealthAnswer&)> done);
 
  private:
-  void LookForLoss(SteadyTime until, std::function<void(bool)> done);
-  bool IsConnected() const {
-    return channel_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
-  }
+  using HealthRpc = Rpc<HealthRequest, HealthResponse>;
+
+  std::shared_ptr<HealthRpc> NewHealthRpc(std::shared_ptr<GrpcWire> wire,
+                                          SteadyTime deadline) const;
+  // Unless it is the last, it is asked once more where the connection has ended before.
+  void AskHealth(SteadyTime deadline, bool is_last, std::function<void(const HealthAnswer&)> done);
+  void LookForLoss(const std::shared_ptr<GrpcWire>& wire, SteadyTime until,
+                   std::function<void(RpcEnd)> done);
 
   asio::io_context& io_;
-  const std::string worker_id_;
-  const std::string token_;
-  const std::shared_ptr<grpc::Channel> channel_;
-  const GrpcService service_;
+  const GrpcPeer peer_;
+  std::mutex mutex_;                // of the next two
+  std::shared_ptr<GrpcWire> wire_;  // never null
+  std::optional<GrpcDial> dial_;    // while it is made anew
   RpcContexts calls_;
   RpcContexts asks_;
 };

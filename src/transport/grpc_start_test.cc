@@ -5,10 +5,13 @@
 
 #include <functional>
 #include <future>
+#include <string>
+#include <string_view>
 #include <thread>
 
 #include "src/transport/grpc_connection.h"
 #include "src/transport/grpc_fixture.h"
+#include "src/transport/listener_testing.h"
 
 namespace snakepit {
 namespace {
@@ -133,10 +136,10 @@ TEST_F(GrpcStartTest, AStartCanBeCancelledWhileItAsks) {
   for (const char* method : {"Health", "GetInfo"}) {
     FakeWorker worker;
     worker.Hold(method, true);
-    peer_.target = worker.Serve();
+    UniqueFd connected = ConnectTo(worker.Serve());
     std::promise<Result<std::shared_ptr<Connection>>> ready;
-    auto cancel =
-        ConnectGrpc(io_, peer_, Soon(), [&ready](auto result) { ready.set_value(result); });
+    auto cancel = ConnectGrpc(io_, peer_, std::move(connected), Soon(),
+                              [&ready](auto result) { ready.set_value(result); });
     ASSERT_TRUE(worker.WaitForCount(method, 1));
     cancel();
     auto connection = ready.get_future().get();
@@ -188,6 +191,96 @@ TEST_F(GrpcStartTest, TheTokenGoesWithEveryRpc) {
   EXPECT_EQ(connection.Call(held).after, AfterCall::kAbandoned);
   stopper.join();
   EXPECT_THAT(releases_.WaitFor(1), ElementsAre(AfterCall::kUsable));
+}
+
+// --- Peers that are no workers -----------------------------------------------------------------
+
+std::string Frame(char type, char flags, char stream, std::string_view payload) {
+  const char header[] = {0,
+                         static_cast<char>(payload.size() >> 8),
+                         static_cast<char>(payload.size()),
+                         type,
+                         flags,
+                         0,
+                         0,
+                         0,
+                         stream};
+  return std::string(header, sizeof header) + std::string(payload);
+}
+
+// Speaks HTTP/2 as the test says.
+class HandmadePeerTest : public GrpcStartTest {
+ protected:
+  ~HandmadePeerTest() override {
+    if (peer_thread_.joinable()) peer_thread_.join();
+  }
+
+  std::string Serve() override {
+    peer_thread_ = std::thread([this] {
+      const UniqueFd fd = listener_.Accept();
+      testing::Say(fd, testing::kSettings);
+      play_(fd);
+      testing::HearAll(fd);
+    });
+    return listener_.address().Text();
+  }
+
+  // Returns when the headers of the first request have come; all before is let go.
+  static void AwaitRequest(const UniqueFd& fd) {
+    const auto read = [&fd](size_t size) {
+      std::string bytes(size, 0);
+      testing::Require(recv(fd.get(), bytes.data(), size, MSG_WAITALL) ==
+                       static_cast<ssize_t>(size));
+      return bytes;
+    };
+    read(24);  // the preface
+    for (;;) {
+      const std::string header = read(9);
+      const auto at = [&header](size_t i) { return static_cast<unsigned char>(header[i]); };
+      if (const size_t size = at(0) << 16 | at(1) << 8 | at(2)) read(size);
+      if (at(3) == 1) return;
+    }
+  }
+
+  testing::Listener listener_;
+  std::function<void(const UniqueFd&)> play_;
+  std::thread peer_thread_;
+};
+
+TEST_F(HandmadePeerTest, OneThatServesHttp2AndNotGrpcIsNamed) {
+  for (const char* headers : {"\x8d", "\x88"}) {  // :status 404 and 200. RFC 7541, appendix A
+    if (peer_thread_.joinable()) peer_thread_.join();
+    play_ = [headers](const UniqueFd& fd) {
+      AwaitRequest(fd);
+      testing::Say(fd, Frame(/*HEADERS*/ 1, /*END_HEADERS, END_STREAM*/ 5, 1, headers));
+    };
+    const Error error = StartError();
+    EXPECT_EQ(error.code, ErrorCode::kStartFailed);
+    EXPECT_THAT(error.message, HasSubstr("it speaks HTTP/2, but does not answer as gRPC does"));
+  }
+}
+
+TEST_F(HandmadePeerTest, OneThatSendsWithoutEndIsGivenUpLongBeforeTheLimit) {
+  play_ = [](const UniqueFd& fd) {
+    // Frames of a type that nobody knows are passed over. RFC 9113, 5.5
+    const std::string frame = Frame(0x55, 0, 0, std::string(16'000, 'x'));
+    // The system does not tell who waits for room at the other end that this has been closed.
+    const timeval limit{.tv_sec = 1, .tv_usec = 0};
+    testing::Require(setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0);
+    while (send(fd.get(), frame.data(), frame.size(), MSG_NOSIGNAL) > 0) {
+    }
+  };
+  const Error error = StartError();
+  EXPECT_EQ(error.code, ErrorCode::kStartFailed);
+  EXPECT_THAT(error.message, HasSubstr("sends and sends, and does not answer Health"));
+}
+
+TEST_F(HandmadePeerTest, OneThatIsSilentIsATimeout) {
+  play_ = [](const UniqueFd&) {};
+  const auto connection = Start(steady_clock::now() + milliseconds(300));
+  ASSERT_FALSE(connection);
+  EXPECT_EQ(connection.error().code, ErrorCode::kStartTimeout);
+  EXPECT_THAT(connection.error().message, HasSubstr("did not answer Health"));
 }
 
 }  // namespace

@@ -1,11 +1,7 @@
 // What a gRPC status means for a call and for its worker. PROTOCOL.md 4.4.5.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <atomic>
 #include <chrono>
 #include <optional>
 #include <stop_token>
@@ -16,6 +12,7 @@
 #include <vector>
 
 #include "src/transport/grpc_fixture.h"
+#include "src/transport/grpc_relay.h"
 
 namespace snakepit {
 namespace {
@@ -259,60 +256,6 @@ TEST_F(GrpcStatusTest, AWorkerThatGoesIsLostToEachCall) {
   for (std::thread& caller : callers) caller.join();
 }
 
-// A TCP connection to the worker that can be cut.
-class Relay {
- public:
-  explicit Relay(int port) : listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address = Loopback(0);
-    socklen_t size = sizeof(address);
-    if (bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0) abort();
-    if (listen(listener_, 1) != 0) abort();
-    if (getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0) abort();
-    port_ = ntohs(address.sin_port);
-    thread_ = std::thread([this, port] {
-      const int client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-      const int worker = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-      const sockaddr_in there = Loopback(port);
-      if (connect(worker, reinterpret_cast<const sockaddr*>(&there), sizeof(there)) != 0) abort();
-      std::thread back([&] { Pump(worker, client); });
-      client_ = client;
-      Pump(client, worker);
-      back.join();
-      close(client);
-      close(worker);
-    });
-  }
-  ~Relay() {
-    thread_.join();
-    close(listener_);
-  }
-
-  int port() const { return port_; }
-  void Cut() { shutdown(client_, SHUT_RDWR); }
-  // To the client, as if the worker had sent it.
-  void Say(std::string_view bytes) { send(client_, bytes.data(), bytes.size(), MSG_NOSIGNAL); }
-
- private:
-  static sockaddr_in Loopback(int port) {
-    sockaddr_in address{.sin_family = AF_INET, .sin_port = htons(static_cast<uint16_t>(port))};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return address;
-  }
-
-  static void Pump(int from, int to) {
-    char buffer[4096];
-    for (ssize_t n; (n = read(from, buffer, sizeof(buffer))) > 0;) {
-      if (send(to, buffer, static_cast<size_t>(n), MSG_NOSIGNAL) < 0) break;
-    }
-    shutdown(to, SHUT_RDWR);
-  }
-
-  const int listener_;
-  int port_ = 0;
-  std::atomic<int> client_ = -1;
-  std::thread thread_;
-};
-
 class CutConnectionTest : public GrpcStatusTest {
  protected:
   std::string Serve() override {
@@ -321,7 +264,7 @@ class CutConnectionTest : public GrpcStatusTest {
     return "127.0.0.1:" + std::to_string(relay_->port());
   }
 
-  std::optional<Relay> relay_;
+  std::optional<testing::Relay> relay_;
 };
 
 TEST_F(CutConnectionTest, IsLostToEachCallThoughTheWorkerLives) {

@@ -115,6 +115,10 @@ std::string FakeWorker::Serve() {
   int port = 0;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
   builder.SetMaxReceiveMessageSize(max_receive_bytes);
+  if (max_connection_age.count() > 0) {
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                               static_cast<int>(max_connection_age.count()));
+  }
   builder.RegisterService(this);
   server_ = builder.BuildAndStart();
   return "127.0.0.1:" + std::to_string(port);
@@ -207,6 +211,11 @@ std::multiset<std::string> FakeWorker::request_ids() const {
   return request_ids_;
 }
 
+int FakeWorker::connections() const {
+  std::lock_guard lock(mutex_);
+  return static_cast<int>(peers_.size());
+}
+
 bool FakeWorker::WaitForEndedSession() {
   return Wait([&] { return !ended_sessions_.empty(); });
 }
@@ -235,6 +244,7 @@ ExecuteRequest FakeWorker::last_request() const {
 grpc::Status FakeWorker::Enter(const grpc::ServerContext& context, std::string_view method) {
   std::lock_guard lock(mutex_);
   methods_.emplace(method);
+  peers_.insert(context.peer());
   changed_.notify_all();
   if (method.starts_with("Execute") && refusals_ > 0) {
     --refusals_;

@@ -4,6 +4,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -36,6 +37,7 @@ class FakeWorker final : public SnakepitBridge::Service {
   bool healthy = true;
   std::string token;  // if not empty: refuse what comes with another
   int max_receive_bytes = 64 << 20;
+  std::chrono::milliseconds max_connection_age{0};  // 0: no limit
 
   ~FakeWorker() override { Stop(); }
 
@@ -63,6 +65,8 @@ class FakeWorker final : public SnakepitBridge::Service {
   InfoRequest info_request() const;
   std::vector<std::string> ended_sessions() const;
   std::vector<std::string> sessions() const;
+  // To it, from which an RPC has come.
+  int connections() const;
   // Of all requests of calls.
   std::multiset<std::string> request_ids() const;
   bool WaitForEndedSession();
@@ -109,6 +113,7 @@ class FakeWorker final : public SnakepitBridge::Service {
   int refusals_ = 0;
   std::multiset<std::string> active_;
   std::multiset<std::string> request_ids_;
+  std::set<std::string> peers_;
   std::vector<std::string> ended_sessions_;
   std::vector<std::string> sessions_;
   InfoRequest info_request_;

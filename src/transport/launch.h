@@ -3,6 +3,8 @@
 #ifndef SNAKEPIT_TRANSPORT_LAUNCH_H_
 #define SNAKEPIT_TRANSPORT_LAUNCH_H_
 
+#include <sys/types.h>
+
 #include <asio/io_context.hpp>
 #include <chrono>
 #include <cstdint>
@@ -52,10 +54,11 @@ class Launch {
   // Without a stderr. The descriptors are the launch's own, until Connect.
   SpawnSpec spec() const { return spec_; }
 
-  // The process runs: closes this side's copies of its descriptors, and begins to talk to it.
-  // `ready` runs once: with the connection, or with why there is none: WORKER_LOST when it closed
-  // its end, else START_FAILED, START_TIMEOUT or PROTOCOL_ERROR. Not after Abort or destruction.
-  virtual void Connect(SteadyTime deadline, ReadyCallback ready) = 0;
+  // The process, `worker`, runs: closes this side's copies of its descriptors, and begins to talk
+  // to it. `ready` runs once: with the connection, or with why there is none: WORKER_LOST when it
+  // closed its end, else START_FAILED, START_TIMEOUT or PROTOCOL_ERROR. Not after Abort or
+  // destruction.
+  virtual void Connect(pid_t worker, SteadyTime deadline, ReadyCallback ready) = 0;
 
   // What the worker is told and is to tell nobody: its token. Empty: nothing.
   const std::string& secret() const { return secret_; }

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 
-#include "src/transport/grpc_launch.h"
 #include "src/transport/launch_spec.h"
 
 namespace snakepit {
@@ -100,20 +99,6 @@ TEST(FillIn, ReplacesEveryPlaceholder) {
   EXPECT_EQ(FillIn({"--a={port} --b={port}{id}", "nothing"}, {{"{port}", "80"}, {"{id}", "x"}}),
             Texts({"--a=80 --b=80x", "nothing"}));
   EXPECT_EQ(FillIn({"{port}"}, {{"{port}", "{port}"}}), Texts({"{port}"}));
-}
-
-TEST(AnnouncedAddress, KnowsTheLinesOfWorkers) {
-  EXPECT_EQ(AnnouncedAddress("GRPC_READY:50051"), (GrpcAddress{.port = 50051}));
-  EXPECT_EQ(AnnouncedAddress("GRPC_SERVER_READY_ON_PORT=50051"), (GrpcAddress{.port = 50051}));
-  EXPECT_EQ(AnnouncedAddress("GRPC_READY:/run/w.sock"),
-            (GrpcAddress{.socket_path = "/run/w.sock"}));
-}
-
-TEST(AnnouncedAddress, TakesNothingElseForOne) {
-  for (const char* line : {"", "ready", "GRPC_READY:", "GRPC_READY:0", "GRPC_READY:65536",
-                           "GRPC_READY:50051x", "GRPC_READY:w.sock", "x GRPC_READY:50051"}) {
-    EXPECT_EQ(AnnouncedAddress(line), std::nullopt) << line;
-  }
 }
 
 TEST(Launch, FillsInWhatTheArgvAsksFor) {

@@ -33,7 +33,7 @@ class StdioLaunch : public Launch {
     spec_.stdout_fd = worker_stdout_.get();
   }
 
-  void Connect(SteadyTime deadline, ReadyCallback ready) override {
+  void Connect(pid_t, SteadyTime deadline, ReadyCallback ready) override {
     worker_stdin_.Reset();
     worker_stdout_.Reset();
     ConnectStdio(*context_.io, channel_, options_, max_decoded_bytes_,

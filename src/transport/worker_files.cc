@@ -45,9 +45,10 @@ std::optional<int> ParsePort(std::string_view text) {
   return port >= 1 && port <= 65535 ? std::optional(port) : std::nullopt;
 }
 
-ReadyFile ReadReadyFile(int folder_fd, const std::string& name) {
+ReadyFile ReadReadyFile(const WorkerFolder& folder, const std::string& name) {
+  if (!folder.fd) return {};
   // Not opened for reading before it is known what it is: the opening of a device can act.
-  const UniqueFd found(OpenBelow(folder_fd, name.c_str(), O_PATH));
+  const UniqueFd found(OpenBelow(folder.fd->get(), name.c_str(), O_PATH));
   struct stat status = {};
   if (!found.valid() || fstat(found.get(), &status) != 0) {
     return {.port = {}, .fault = errno == ENOENT ? "" : ErrnoMessage(errno)};
@@ -57,7 +58,7 @@ ReadyFile ReadReadyFile(int folder_fd, const std::string& name) {
     return {.port = {}, .fault = KindOf(status.st_mode)};
   }
   // It may be another by now, but not for long in the way: a lease on a file blocks no O_NONBLOCK.
-  const UniqueFd file(OpenBelow(folder_fd, name.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY));
+  const UniqueFd file(OpenBelow(folder.fd->get(), name.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY));
   if (!file.valid() || !IsSameFile(file.get(), found.get())) return {};
   char text[kReadyFileBytes];
   const ssize_t size = pread(file.get(), text, sizeof text, 0);
@@ -65,10 +66,10 @@ ReadyFile ReadReadyFile(int folder_fd, const std::string& name) {
   return {.port = ParsePort(FirstWord({text, static_cast<size_t>(size)})), .fault = ""};
 }
 
-void AllowOwner(int folder_fd, const std::string& folder, const std::string& path) {
+void AllowOwner(const WorkerFolder& folder, const std::string& path) {
   const size_t slash = path.rfind('/');
-  if (slash == std::string::npos || path.substr(0, slash) != folder) return;
-  const UniqueFd found(OpenBelow(folder_fd, path.c_str() + slash + 1, O_PATH));
+  if (!folder.fd || slash == std::string::npos || path.substr(0, slash) != folder.path) return;
+  const UniqueFd found(OpenBelow(folder.fd->get(), path.c_str() + slash + 1, O_PATH));
   struct stat status = {};
   if (!found.valid() || fstat(found.get(), &status) != 0) return;
   if (!S_ISSOCK(status.st_mode) || status.st_uid != geteuid()) return;

@@ -4,11 +4,20 @@
 #ifndef SNAKEPIT_TRANSPORT_WORKER_FILES_H_
 #define SNAKEPIT_TRANSPORT_WORKER_FILES_H_
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "src/base/fd.h"
+
 namespace snakepit {
+
+// The pool's folder: empty for a worker that has none.
+struct WorkerFolder {
+  std::string path;
+  std::shared_ptr<const UniqueFd> fd;
+};
 
 // 1 to 65535, in decimal and nothing else.
 std::optional<int> ParsePort(std::string_view text);
@@ -18,11 +27,11 @@ struct ReadyFile {
   std::optional<int> port;  // not there while the worker is not ready
   std::string fault;  // what stands in its place, for "… in place of …"; empty: nothing wrong
 };
-ReadyFile ReadReadyFile(int folder_fd, const std::string& name);
+ReadyFile ReadReadyFile(const WorkerFolder& folder, const std::string& name);
 
 // Gives the user back the right to connect to a socket of his own, `path`, that a umask took from
 // it. Does nothing to what is no socket of this user, or not in the folder.
-void AllowOwner(int folder_fd, const std::string& folder, const std::string& path);
+void AllowOwner(const WorkerFolder& folder, const std::string& path);
 
 }  // namespace snakepit
 

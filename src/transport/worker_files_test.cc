@@ -25,7 +25,7 @@ class WorkerFilesTest : public testing::Test {
     char folder[] = "/tmp/worker_files_test-XXXXXX";
     ASSERT_NE(mkdtemp(folder), nullptr);
     folder_ = folder;
-    fd_.Reset(open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    fd_ = std::make_shared<UniqueFd>(open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   }
 
   void TearDown() override { fs::remove_all(folder_); }
@@ -35,7 +35,7 @@ class WorkerFilesTest : public testing::Test {
     return folder_ / name;
   }
 
-  ReadyFile Read() { return ReadReadyFile(fd_.get(), "1.ready"); }
+  ReadyFile Read() { return ReadReadyFile({.path = folder_, .fd = fd_}, "1.ready"); }
 
   mode_t ModeOf(const fs::path& path) {
     struct stat status = {};
@@ -44,7 +44,7 @@ class WorkerFilesTest : public testing::Test {
   }
 
   fs::path folder_;
-  UniqueFd fd_;
+  std::shared_ptr<const UniqueFd> fd_;
 };
 
 TEST_F(WorkerFilesTest, AFileHasAPort) {
@@ -114,7 +114,7 @@ class AllowOwnerTest : public WorkerFilesTest {
     ASSERT_EQ(chmod(path.c_str(), 0), 0);
   }
 
-  void Allow(const fs::path& path) { AllowOwner(fd_.get(), folder_, path); }
+  void Allow(const fs::path& path) { AllowOwner({.path = folder_, .fd = fd_}, path); }
 
   UniqueFd socket_;
 };

@@ -1,0 +1,122 @@
+#include "src/process/worker_family.h"
+
+#include <dirent.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "src/base/fd.h"
+#include "src/process/family_number.h"
+
+namespace snakepit {
+namespace {
+
+// No chain of parents is longer, as long as nobody makes it so.
+constexpr int kMaxAncestors = 256;
+
+using Folder = std::unique_ptr<DIR, int (*)(DIR*)>;
+
+Folder OpenFolder(const std::string& path) { return {opendir(path.c_str()), closedir}; }
+
+// Looks a process up once at most.
+class ProcessTable {
+ public:
+  const std::optional<ProcessIdentity>& Of(pid_t pid) {
+    const auto found = known_.find(pid);
+    return found != known_.end() ? found->second
+                                 : known_.emplace(pid, ProcessIdentity::Of(pid)).first->second;
+  }
+
+ private:
+  std::unordered_map<pid_t, std::optional<ProcessIdentity>> known_;
+};
+
+bool IsIn(const std::optional<ProcessIdentity>& worker,
+          const std::optional<ProcessIdentity>& guardian, uint64_t number, pid_t pid,
+          ProcessTable& table) {
+  pid_t ancestor = pid;
+  for (int i = 0; i < kMaxAncestors && ancestor > 1; ++i) {
+    const auto& process = table.Of(ancestor);
+    if (!process) return false;
+    if (worker && process->IsSameAs(*worker)) return true;
+    if (guardian && process->IsSameAs(*guardian)) {
+      return ancestor != pid && number != kNoFamily && FamilyNumberOf(pid) == number;
+    }
+    ancestor = process->parent;
+  }
+  return false;
+}
+
+// Whether the process has it; takes each descriptor that it looks at from `fds_left`.
+bool HasSocketOpen(pid_t pid, const std::string& socket, int* fds_left) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/fd";
+  const Folder fds = OpenFolder(path);
+  if (!fds) return false;
+  while (const dirent* entry = readdir(fds.get())) {
+    if (entry->d_name[0] == '.') continue;
+    if (--*fds_left < 0) return false;
+    char target[64];
+    const ssize_t size = readlinkat(dirfd(fds.get()), entry->d_name, target, sizeof target);
+    if (size > 0 && std::string_view(target, static_cast<size_t>(size)) == socket) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::optional<ProcessIdentity> ProcessIdentity::Of(pid_t pid) {
+  const std::string stat = ReadFile("/proc/" + std::to_string(pid) + "/stat").value_or("");
+  // proc(5). The name, in parentheses, may contain anything.
+  const size_t after_name = stat.rfind(')');
+  int parent = 0;
+  unsigned long long start_time = 0;
+  if (after_name == std::string::npos ||
+      std::sscanf(stat.c_str() + after_name,
+                  ") %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
+                  "%llu",
+                  &parent, &start_time) != 2) {
+    return std::nullopt;
+  }
+  return ProcessIdentity{.pid = pid, .start_time = start_time, .parent = parent};
+}
+
+WorkerFamily::WorkerFamily(pid_t worker)
+    : worker_(ProcessIdentity::Of(worker)), number_(FamilyNumberOf(worker)) {
+  if (worker_ && worker_->parent > 1) guardian_ = ProcessIdentity::Of(worker_->parent);
+}
+
+bool WorkerFamily::Has(pid_t pid) const {
+  ProcessTable table;
+  return IsIn(worker_, guardian_, number_, pid, table);
+}
+
+Result<bool> WorkerFamily::HasSocket(uint64_t inode) const {
+  if (!worker_) {
+    return Fail(ErrorCode::kStartFailed, "/proc does not show the worker's processes");
+  }
+  const std::string socket = "socket:[" + std::to_string(inode) + "]";
+  int fds_left = kMaxFds;
+  ProcessTable table;
+  // It is mostly the worker itself.
+  if (IsIn(worker_, guardian_, number_, worker_->pid, table) &&
+      HasSocketOpen(worker_->pid, socket, &fds_left)) {
+    return true;
+  }
+  const Folder processes = OpenFolder("/proc");
+  while (const dirent* entry = processes ? readdir(processes.get()) : nullptr) {
+    if (entry->d_name[0] < '1' || entry->d_name[0] > '9') continue;
+    const pid_t pid = std::atoi(entry->d_name);
+    if (pid == worker_->pid || !IsIn(worker_, guardian_, number_, pid, table)) continue;
+    if (HasSocketOpen(pid, socket, &fds_left)) return true;
+  }
+  if (fds_left >= 0) return false;
+  return Fail(ErrorCode::kStartFailed, "the worker's processes have more than " +
+                                           std::to_string(kMaxFds) +
+                                           " descriptors, which are not all looked at");
+}
+
+}  // namespace snakepit
