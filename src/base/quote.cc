@@ -1,6 +1,8 @@
 #include "src/base/quote.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cstdint>
 #include <iterator>
 #include <optional>
 #include <utility>
@@ -106,6 +108,23 @@ std::string WithEscapes(std::string_view text, std::optional<Found> found, const
   return out;
 }
 
+constexpr std::string_view kMarkBegin = " [";
+constexpr std::string_view kMarkEnd = " bytes more]";
+
+// Takes the mark of a former cut off the text: what it says is missing. (A worker may have put it
+// there, too. It then misleads about the size, and about nothing else.)
+size_t TakeMark(std::string_view* text) {
+  const size_t begin = text->rfind(kMarkBegin);
+  if (!text->ends_with(kMarkEnd) || begin == std::string_view::npos) return 0;
+  const std::string_view number = text->substr(begin + kMarkBegin.size());
+  uint32_t missing = 0;  // more than any message has
+  const auto [end, error] =
+      std::from_chars(number.data(), number.data() + number.size() - kMarkEnd.size(), missing);
+  if (error != std::errc() || end != number.data() + number.size() - kMarkEnd.size()) return 0;
+  *text = text->substr(0, begin);
+  return missing;
+}
+
 // The first 16 characters or more of the text that are in the secret in that order.
 constexpr size_t kTellingCharacters = 16;
 size_t LengthOfSecretAt(std::string_view text, std::string_view secret) {
@@ -180,13 +199,16 @@ std::string PrintableJson(std::string json) {
   });
 }
 
-std::string BytesMore(size_t bytes) { return " [" + std::to_string(bytes) + " bytes more]"; }
+std::string BytesMore(size_t bytes) {
+  return std::string(kMarkBegin) + std::to_string(bytes) + std::string(kMarkEnd);
+}
 
 std::string CutText(std::string_view text, size_t max_bytes) {
   if (text.size() <= max_bytes) return std::string(text);
-  const size_t longest_mark = BytesMore(text.size()).size();
+  const size_t missing = TakeMark(&text);
+  const size_t longest_mark = BytesMore(SIZE_MAX).size();
   const std::string_view kept = Utf8Prefix(text, max_bytes - longest_mark);
-  return std::string(kept) + BytesMore(text.size() - kept.size());
+  return std::string(kept) + BytesMore(text.size() - kept.size() + missing);
 }
 
 std::string Excerpt(std::string_view text, size_t max_bytes) {

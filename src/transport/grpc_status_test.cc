@@ -222,7 +222,7 @@ TEST_F(GrpcStatusTest, ATextUpToTheLimitArrivesWholeAndALongerOneIsCut) {
   Connection& connection = Connect();
   ExpectHandlerFailed(connection, LongStatus(Code::UNKNOWN, 65'536), std::string(65'536, 'x'));
   ExpectHandlerFailed(connection, LongStatus(Code::UNKNOWN, 900'000),
-                      std::string(65'516, 'x') + " [834484 bytes more]");
+                      std::string(65'502, 'x') + " [834498 bytes more]");
 }
 
 TEST_F(GrpcStatusTest, LargeMetadataBesideAResultDoNotCostIt) {
