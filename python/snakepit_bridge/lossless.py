@@ -21,6 +21,7 @@ from .values import (
     check_number,
     json_encode,
     needs_hooks,
+    out_of_memory,
     refuse_extension,
     refuse_timestamps,
     whole_text,
@@ -85,6 +86,9 @@ class LosslessMessagePackCodec(MessagePackCodec):
                 check_nesting(args)
             return args
         except Exception as error:
+            self._refused(data)
+            if isinstance(error, MemoryError):
+                raise out_of_memory(data) from None
             raise DecodeError(str(error) or type(error).__name__) from None
 
     def encode_value(self, value):
