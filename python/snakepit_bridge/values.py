@@ -21,7 +21,7 @@ BYTES_TYPES = (bytes, bytearray, memoryview)
 _LEAVES = frozenset((str, bool, float, bytes, type(None)))
 _INFINITY = float("inf")
 
-_CONTAINERS = frozenset((dict, list))
+CONTAINERS = frozenset((dict, list))
 _NO_NUMBERS = frozenset((str, bool, type(None)))
 # Of those beside the arguments, the integers are looked at where they are used.
 _USUAL_MEMBERS = frozenset((int, str, bool, dict))
@@ -116,7 +116,7 @@ def check_nesting(value, depth=0):
             item
             for container in level
             for item in (container.values() if type(container) is dict else container)
-            if type(item) in _CONTAINERS
+            if type(item) in CONTAINERS
         ]
 
 
@@ -125,7 +125,7 @@ def check_json_values(value, text, data, depth=0):
 
     text, data: the JSON, and its bytes. depth: how many arrays and maps the value is in.
     """
-    if type(value) in _CONTAINERS and _may_be_nested(data, MAX_DEPTH - depth):
+    if type(value) in CONTAINERS and _may_be_nested(data, MAX_DEPTH - depth):
         check_nesting(value, depth)
     # Where there are few values, a look at each byte takes longer than a look at each value.
     is_sparse = data.count(b",") + data.count(b":") < len(data) // 64
@@ -325,7 +325,7 @@ class MessagePackCodec(_Codec):
             if type(message) is dict:
                 args = message.get("args")
                 if type(args) is dict:
-                    if not _CONTAINERS.isdisjoint(map(type, args.values())):
+                    if not CONTAINERS.isdisjoint(map(type, args.values())):
                         check_nesting(args)
             return message
         except Exception as error:
