@@ -20,6 +20,8 @@ _MOST_FOR_A_BYTE = _VALUE_BYTES + _CONTAINER_BYTES + 1
 
 _LEAST_DEFAULT, _TIMES_DEFAULT = 512 << 20, 8
 
+_BLANKS = b" \t\n\r"  # of JSON
+
 # Of a message that is refused, the members that are looked at for its id.
 _MAX_MEMBERS = 1000
 # What one match counts: more, and little is found out by it; fewer, and there are many matches.
@@ -68,12 +70,25 @@ def check_map(items, limit):
     """The same for the (key, value) pairs of a map<string, bytes>, where values may be JSON."""
     size = 0
     for key, value in items:
-        size += len(key) + _VALUE_BYTES + json_bound(value)
+        size += len(key) + len(value) + 2 * _VALUE_BYTES
+        # Any other is one text, number or the like, whatever punctuation is in it.
+        if value.lstrip(_BLANKS)[:1] in (b"[", b"{"):
+            more = json_bound(value)
+            if size + more > limit:
+                more = _counted(_json_counter(), value, max(0, limit - size))
+            size += more
         if size > limit:
             raise OverBudget(size, limit)
 
 
 def _check(counter, data, limit):
+    size = _counted(counter, data, limit)
+    if size > limit:
+        raise OverBudget(size, limit)
+
+
+def _counted(counter, data, limit):
+    """What the values take, as far as it has to be known to tell whether it is over the limit."""
     size = len(data)
     size += _VALUE_BYTES * counter.values(data, (limit - size) // _VALUE_BYTES)
     # Few messages have so many values that it matters which of them are containers.
@@ -81,8 +96,7 @@ def _check(counter, data, limit):
         size += _CONTAINER_BYTES * counter.containers(
             data, (limit - size) // _CONTAINER_BYTES
         )
-    if size > limit:
-        raise OverBudget(size, limit)
+    return size
 
 
 class _Counter:

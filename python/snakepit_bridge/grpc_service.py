@@ -259,15 +259,18 @@ class Service:
         return args
 
     def _arguments_of_map(self, args):
-        if args:
-            size = sum(map(len, args.values())) + sum(map(len, args)) + len(args)
+        if not args:
+            return {}
+        size = sum(map(len, args.values())) + sum(map(len, args)) + len(args)
+        try:
             if size >= self._smallest_to_check:
-                try:
-                    check_map(args.items(), self._max_decoded_bytes)
-                except OverBudget as error:
-                    problem = f"args cannot be decoded: {printable(error)}"
-                    raise CallError(MESSAGE_TOO_LARGE, problem, True) from None
-        return {key: from_map_bytes(value) for key, value in args.items()}
+                check_map(args.items(), self._max_decoded_bytes)
+            return {key: from_map_bytes(value) for key, value in args.items()}
+        except OverBudget as error:
+            problem = printable(error)
+        except MemoryError:
+            problem = f"out of memory for a message of {size} bytes"
+        raise CallError(MESSAGE_TOO_LARGE, f"args cannot be decoded: {problem}", True)
 
     def _put(self, reply, request, name, value):
         """Puts a result or chunk into its reply, in the form of the request."""

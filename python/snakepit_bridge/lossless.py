@@ -10,6 +10,7 @@ from struct import pack, unpack
 from .calls import NO_CHUNK
 from .values import (
     BYTES_TYPES,
+    CONTAINERS,
     MAX_DEPTH,
     DecodeError,
     EncodeError,
@@ -21,6 +22,7 @@ from .values import (
     check_number,
     json_encode,
     needs_hooks,
+    out_of_memory,
     refuse_extension,
     refuse_timestamps,
     whole_text,
@@ -62,6 +64,22 @@ class LosslessJsonCodec(JsonCodec):
 class LosslessMessagePackCodec(MessagePackCodec):
     """MessagePack, with text as the only keys and without extensions."""
 
+    def decode(self, data):
+        """The message of bytes. Raises DecodeError."""
+        # Most have none of the bytes for which needs_hooks() looks first, and are small.
+        if len(data) < self._smallest_to_check and not (
+            0xC4 in data or 0xC5 in data or 0xC6 in data or 0xFF in data
+        ):
+            try:
+                message = self._unpack(data, ext_hook=refuse_extension)
+                args = message.get("args")
+                if args and not CONTAINERS.isdisjoint(map(type, args.values())):
+                    check_nesting(args)
+                return message
+            except Exception:  # what follows says what is wrong
+                self._refused(data)
+        return super().decode(data)
+
     def _value(self, data):
         if needs_hooks(data):
             return self._unpack(
@@ -85,6 +103,9 @@ class LosslessMessagePackCodec(MessagePackCodec):
                 check_nesting(args)
             return args
         except Exception as error:
+            self._refused(data)
+            if isinstance(error, MemoryError):
+                raise out_of_memory(data) from None
             raise DecodeError(str(error) or type(error).__name__) from None
 
     def encode_value(self, value):

@@ -21,7 +21,7 @@ BYTES_TYPES = (bytes, bytearray, memoryview)
 _LEAVES = frozenset((str, bool, float, bytes, type(None)))
 _INFINITY = float("inf")
 
-_CONTAINERS = frozenset((dict, list))
+CONTAINERS = frozenset((dict, list))
 _NO_NUMBERS = frozenset((str, bool, type(None)))
 # Of those beside the arguments, the integers are looked at where they are used.
 _USUAL_MEMBERS = frozenset((int, str, bool, dict))
@@ -33,6 +33,10 @@ _DIGITS_TO_ZEROS = bytes.maketrans(b"123456789E", b"000000000e")
 _LONG_INTEGER, _LONG_NEGATIVE, _LARGE_EXPONENT = b"0" * 20, b"-" + b"0" * 19, b"0e000"
 _TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+# Messages that msgpack's quick decoder may refuse until its slow one, in Python, takes its place.
+MAX_REFUSED_BYTES = 256 << 10
 
 
 class EncodeError(Exception):
@@ -49,6 +53,12 @@ class DecodeError(Exception):
         super().__init__(problem)
         self.request_id = request_id
         self.is_too_large = is_too_large
+
+
+def out_of_memory(data, request_id=None):
+    """The DecodeError where the system has no memory for what is in a message."""
+    problem = f"out of memory for a message of {len(data)} bytes"
+    return DecodeError(problem, request_id, is_too_large=True)
 
 
 def check(value, depth=0):
@@ -106,7 +116,7 @@ def check_nesting(value, depth=0):
             item
             for container in level
             for item in (container.values() if type(container) is dict else container)
-            if type(item) in _CONTAINERS
+            if type(item) in CONTAINERS
         ]
 
 
@@ -115,7 +125,7 @@ def check_json_values(value, text, data, depth=0):
 
     text, data: the JSON, and its bytes. depth: how many arrays and maps the value is in.
     """
-    if type(value) in _CONTAINERS and _may_be_nested(data, MAX_DEPTH - depth):
+    if type(value) in CONTAINERS and _may_be_nested(data, MAX_DEPTH - depth):
         check_nesting(value, depth)
     # Where there are few values, a look at each byte takes longer than a look at each value.
     is_sparse = data.count(b",") + data.count(b":") < len(data) // 64
@@ -272,6 +282,9 @@ class JsonCodec(_Codec):
         except (ValueError, RecursionError) as error:
             request_id = self._id_in(message) if type(message) is dict else None
             raise DecodeError(str(error), request_id) from None
+        except MemoryError:
+            members = budget.json_members(data, ("id", "type"))
+            raise out_of_memory(data, self._id_in(members)) from None
 
     def _finish(self, message, text, data):
         """Makes the args of a message what they stand for. Raises ValueError."""
@@ -297,6 +310,8 @@ class MessagePackCodec(_Codec):
         import msgpack
 
         self._unpack = msgpack.unpackb
+        self._refused_bytes = 0
+        self._has_odd_messages = False
         # A packer has one buffer for all that it packs.
         self._pack = msgpack.Packer(use_bin_type=True).pack
         self._lock = allocate_lock()
@@ -306,35 +321,40 @@ class MessagePackCodec(_Codec):
         if len(data) >= self._smallest_to_check:
             self._check_message_pack(data)
         try:
-            # Most have none of the bytes for which needs_hooks() looks first.
-            if 0xC4 in data or 0xC5 in data or 0xC6 in data or 0xFF in data:
-                message = self._value(data)
-            else:
-                try:
-                    message = self._unpack(data, ext_hook=refuse_extension)
-                except Exception:
-                    message = self._value(data)  # reads more, or says what is wrong
+            message = self._value(data)
             if type(message) is dict:
                 args = message.get("args")
                 if type(args) is dict:
-                    if not _CONTAINERS.isdisjoint(map(type, args.values())):
+                    if not CONTAINERS.isdisjoint(map(type, args.values())):
                         check_nesting(args)
             return message
         except Exception as error:
+            self._refused(data)
             members = budget.message_pack_members(data, ("id", "type"))
+            if isinstance(error, MemoryError):
+                raise out_of_memory(data, self._id_in(members)) from None
             problem = str(error) or type(error).__name__
             raise DecodeError(problem, self._id_in(members)) from None
 
     def _check_message_pack(self, data):
         self._check_budget(budget.check_message_pack, budget.message_pack_members, data)
 
+    def _refused(self, data):
+        # The quick decoder does not give all memory back of a message that it refuses.
+        self._refused_bytes += len(data)
+        if self._refused_bytes > MAX_REFUSED_BYTES:
+            from msgpack import fallback
+
+            self._unpack = fallback.unpackb
+
     def _value(self, data):
         # Of peers of version 1.
-        try:
-            if not needs_hooks(data):
+        if not self._has_odd_messages and not needs_hooks(data):
+            try:
                 return self._unpack(data, ext_hook=refuse_extension)
-        except Exception:  # what follows reads more, and says what is wrong
-            pass
+            except Exception:  # what follows reads more, and says what is wrong
+                self._refused(data)
+                self._has_odd_messages = True
         # Each byte that is no UTF-8 becomes half a character, of which none is UTF-8.
         message = self._unpack(
             data,
@@ -406,6 +426,7 @@ def _with_legacy_texts(values):
 
 
 def _with_legacy_keys(pairs):
+    pairs = list(pairs)  # the slow decoder gives an iterator
     refuse_timestamps([value for _, value in pairs])
     return {_legacy_key(key): _legacy_text(value) for key, value in pairs}
 

@@ -2,17 +2,24 @@
 
 import json
 import random
+import resource
 import struct
 import tracemalloc
 import unittest
 
 import msgpack
+from msgpack import fallback
 
 from harness import FIXTURE, LIMIT_S, NEGOTIATION, WorkerTestCase, frame
 from snakepit_bridge import budget
 from snakepit_bridge import snakepit_pb2 as pb
 from snakepit_bridge.lossless import LosslessJsonCodec, LosslessMessagePackCodec
-from snakepit_bridge.values import DecodeError, JsonCodec, MessagePackCodec
+from snakepit_bridge.values import (
+    MAX_REFUSED_BYTES,
+    DecodeError,
+    JsonCodec,
+    MessagePackCodec,
+)
 
 CODECS = (JsonCodec, LosslessJsonCodec, MessagePackCodec, LosslessMessagePackCodec)
 LIMIT = 512 << 20
@@ -185,6 +192,38 @@ class IdTest(unittest.TestCase):
             self.assertIsNone(raised.exception.request_id)
 
 
+class RefusedTest(unittest.TestCase):
+    def test_the_slow_decoder_takes_over_and_reads_the_same(self):
+        message = {"id": 1, "command": "c", "args": {"a": [{}, 1, 1.5, "é", b"\xff", None, True]}}
+        good = msgpack.packb(message)
+        for made in (MessagePackCodec, LosslessMessagePackCodec):
+            codec = made()
+            bad = b"\x82\xa2id\x07\xa1x\xc1"
+            for _ in range(2 + MAX_REFUSED_BYTES // len(bad)):
+                with self.assertRaises(DecodeError) as raised:
+                    codec.decode(bad)
+                self.assertEqual(7, raised.exception.request_id)
+            self.assertIs(fallback.unpackb, codec._unpack)
+            self.assertEqual(message, codec.decode(good))
+            self.assertEqual(message, codec.decode(bytearray(good)))
+            if made is MessagePackCodec:
+                keys = msgpack.packb({"id": 1, "args": {5: {b"k": b"v"}}})
+                self.assertEqual({"5": {"k": b"v"}}, codec.decode(keys)["args"])
+            for fault in (b"\xd4\x05\x00", b"\xd6\xff" + bytes(4), b"\x81\x90\x02", b""):
+                request = b"\x82\xa2id\x07\xa4args\x81\xa1a" + fault
+                for again in (codec, made()):
+                    with self.assertRaises(DecodeError) as raised:
+                        again.decode(request)
+                    self.assertEqual(7, raised.exception.request_id)
+
+    def test_integers_as_keys_are_refused_once_in_version_1(self):
+        codec = MessagePackCodec()
+        data = msgpack.packb({"id": 1, "command": "c", "args": {5: 6}})
+        for _ in range(3):
+            self.assertEqual({"5": 6}, codec.decode(data)["args"])
+        self.assertEqual(len(data), codec._refused_bytes)
+
+
 def peak_mib(process):
     with open(f"/proc/{process.pid}/status", encoding="ascii") as file:
         for line in file:
@@ -233,6 +272,26 @@ class WorkerTest(WorkerTestCase):
         request = b'{"id":7,"command":"echo","args":{"a":' + JSON_MAPS + b"}}"
         self.refused("json", 2, request)
 
+    def test_without_memory_the_worker_goes_on(self):
+        # What takes 350 MiB or more, and is within the limit.
+        request = b'{"id":7,"command":"echo","args":{"a":[' + b"{}," * (4 << 20) + b"{}]}}"
+        worker = self.stdio(FIXTURE, negotiation=NEGOTIATION)
+        self.leave_memory(worker, 100 << 20)
+        worker.send_bytes(frame(request))
+        reply = worker.receive()
+        self.assertEqual(
+            (7, "MESSAGE_TOO_LARGE", True), (reply["id"], reply["code"], reply["did_not_run"])
+        )
+        self.assertIn("out of memory for a message of", reply["error"])
+        self.assertTrue(worker.call("ping")["success"])
+
+    def leave_memory(self, worker, size):
+        """Lets a worker have so many bytes more than it has."""
+        pid = worker.process.pid
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            size += int(file.read().split()[0]) * resource.getpagesize()
+        resource.prlimit(pid, resource.RLIMIT_AS, (size, size))
+
     def test_a_first_frame(self):
         for payload, read in (
             (b'{"type":"protocol_negotiation","id":7,"x":' + JSON_MAPS + b"}", json.loads),
@@ -247,6 +306,13 @@ class WorkerTest(WorkerTestCase):
 
 
 class GrpcWorkerTest(WorkerTestCase):
+    def test_punctuation_in_what_is_no_json_is_not_counted(self):
+        worker = self.grpc(FIXTURE)
+        table = b"1," * (12 << 20)
+        for args in ({"a": table}, {"a": b' "' + table + b'"'}, {"a": b" \xff[" + table}):
+            request = pb.ExecuteRequest(command="nothing", args=args)
+            self.assertEqual("UNIMPLEMENTED", worker.execute(request, timeout=LIMIT_S).code)
+
     def test_arguments_in_either_form(self):
         for fields in (
             {"typed_args": b"\x81\xa1a" + MAPS},
