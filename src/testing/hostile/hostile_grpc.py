@@ -91,10 +91,11 @@ def address(options):
     return f"unix:{options.socket}" if options.socket else f"127.0.0.1:{options.port or 0}"
 
 
-def serve(service, options):
+def serve(service, options, *settings):
     """Serves for ever, and announces where when the pool did not say."""
     threads = futures.ThreadPoolExecutor(options.capacity + 4)
-    service.server = grpc.server(threads, options=[("grpc.max_send_message_length", -1)])
+    settings = [("grpc.max_send_message_length", -1), *settings]
+    service.server = grpc.server(threads, options=settings)
     service.server.add_generic_rpc_handlers((service.handlers(),))
     port = service.server.add_insecure_port(address(options))
     service.server.start()
@@ -266,12 +267,26 @@ def port_shared(options):
     stay_for_ever()
 
 
+@at_start
+def connections_grow_old(options):
+    """Ends each connection after a while, in good order, so that a client connects anew."""
+    service = Service(options)
+    service.attack = shares_port
+    age = ("grpc.max_connection_age_ms", 300), ("grpc.max_connection_age_grace_ms", 100)
+    serve(service, options, *age)
+
+
+def shares_port(service, request, context):
+    let_intruder_take(service.options.port)
+    return pb.ExecuteResponse(success=True, typed_result=b"\xc0")
+
+
 @on_call
 def gives_port_away(service, request, context):
     """Stops, though it lives on, and somebody else takes its port."""
 
     def give():
-        service.server.stop(None).wait()
+        service.server.stop(None)  # whose end would wait for the pool's
         let_intruder_take(service.options.port)
         note("given", "away")
 

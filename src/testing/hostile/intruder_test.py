@@ -1,11 +1,11 @@
 """Somebody else on the host, in the way of the pool: no token and no argument gets there."""
 
 import os
-import shutil
 import socket
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 from concurrent import futures
 
@@ -44,13 +44,21 @@ class Intruder:
                 connection.sendall(b"taken")
 
     def _take(self, port):
+        """Returns when it listens there, which may have to become free."""
+        self._servers.append(wait_until(lambda: self._server_at(port)))
+        self.ports.append(port)
+
+    def _server_at(self, port):
         options = [("grpc.so_reuseport", self._reuse_port)]
         server = grpc.server(futures.ThreadPoolExecutor(4), options=options)
         server.add_generic_rpc_handlers((Recorder(self.seen),))
-        server.add_insecure_port(f"127.0.0.1:{port}")
+        try:
+            if server.add_insecure_port(f"127.0.0.1:{port}") != port:
+                return None
+        except RuntimeError:  # what newer versions of gRPC make of it
+            return None
         server.start()
-        self._servers.append(server)
-        self.ports.append(port)
+        return server
 
     def close(self):
         self._asked.shutdown(socket.SHUT_RDWR)
@@ -148,6 +156,23 @@ class PortTest(IntruderTestCase):
         self.assertFalse(host.end(attack)["ok"])
         host.health(0)
         host.health(1)
+        self.assert_saw_nothing(intruder)
+
+    def test_who_listens_there_later_sees_nothing_when_a_connection_ends(self):
+        intruder = self.intruder(reuse_port=1)
+        host = self.host()
+        outcome = host.start(
+            "connections-grow-old",
+            *("--port", "{port}"),
+            transport="grpc",
+            environment=self.environment,
+        )
+        self.assertTrue(outcome["ok"], outcome)
+        wait_until(lambda: host.call("attack", timeout_ms=5000)["ok"])
+        self.assertTrue(intruder.ports)
+        end = time.monotonic() + 6  # some twenty connections of a client that connects anew
+        while time.monotonic() < end:
+            host.call("echo", args={"secret": SECRET}, timeout_ms=1000, queue_timeout_ms=1000)
         self.assert_saw_nothing(intruder)
 
     def test_a_foreign_socket_that_is_announced_sees_nothing(self):
