@@ -1,0 +1,231 @@
+// A program that has a pool, for tests that look at such a program from outside: its memory,
+// descriptors and threads, and whether it lives. It does what the lines on its stdin say, each a
+// JSON object, and tells on stdout what came of it, likewise. pool_host.py is the other end.
+//
+//   {"do": "start", "argv": […], "transport": "stdio", "workers": 2, "call_timeout_ms": 1000, …}
+//   {"do": "call", "tag": "a", "command": "echo", "args": {…}, "timeout_ms": 500, "show": true}
+//   {"do": "health", "tag": "b", "worker": 0}
+//   {"do": "workers"}
+//   {"do": "shutdown"}
+//
+// A call is by Submit, or with "execute" by a thread of its own. The end of the input is the end of
+// the program.
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "snakepit/pool.h"
+
+namespace {
+
+using snakepit::CallOptions;
+using snakepit::Codec;
+using snakepit::Error;
+using snakepit::GrpcTransport;
+using snakepit::LogLevel;
+using snakepit::Pool;
+using snakepit::PoolOptions;
+using snakepit::Result;
+using snakepit::StdioTransport;
+using snakepit::Value;
+using Clock = std::chrono::steady_clock;
+
+// A flood of log lines is counted beyond so many, and a long text told up to so many bytes: the
+// pool is under test here, and not the reader of this program.
+constexpr int64_t kMostLogLines = 3000;
+constexpr size_t kLongestText = 64 * 1024;
+
+int64_t IntegerAt(const Value& map, std::string_view key, int64_t otherwise) {
+  const Value* const found = map.Find(key);
+  const int64_t* const integer = found == nullptr ? nullptr : found->get_if<int64_t>();
+  return integer == nullptr ? otherwise : *integer;
+}
+
+bool FlagAt(const Value& map, std::string_view key) {
+  const Value* const found = map.Find(key);
+  return found != nullptr && *found == Value(true);
+}
+
+int64_t MillisecondsSince(Clock::time_point begin) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
+}
+
+void Tell(Value::Map event) {
+  static std::mutex mutex;
+  const std::string line = Value(std::move(event)).ToJson() + "\n";
+  std::lock_guard lock(mutex);
+  std::fwrite(line.data(), 1, line.size(), stdout);
+  std::fflush(stdout);
+}
+
+// What an error holds, its texts cut and their lengths beside them.
+void Describe(const Error& error, Value::Map* event) {
+  (*event)["ok"] = false;
+  (*event)["code"] = snakepit::ErrorCodeName(error.code);
+  (*event)["message"] = std::string_view(error.message).substr(0, kLongestText);
+  (*event)["message_bytes"] = error.message.size();
+  (*event)["stderr_tail"] = error.stderr_tail;
+  (*event)["worker"] = error.worker_id;
+  (*event)["may_have_run"] = error.may_have_run;
+}
+
+class Host {
+ public:
+  ~Host() {
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  void Do(const Value& line) {
+    const std::string_view what = line.TextAt("do");
+    if (what == "start") return Start(line);
+    if (what == "call") return Call(line);
+    if (what == "health") return Health(line);
+    if (what == "workers") return Workers();
+    if (what == "shutdown") return Shutdown();
+    Tell({{"event", "bad line"}, {"line", line}});
+  }
+
+ private:
+  void Start(const Value& line) {
+    PoolOptions options;
+    for (const Value& argument : *line.Find("argv")->get_if<Value::Array>()) {
+      options.adapter.argv.push_back(*argument.get_if<std::string>());
+    }
+    if (const Value* const environment = line.Find("environment")) {
+      for (const auto& [name, value] : *environment->get_if<Value::Map>()) {
+        options.adapter.environment[name] = *value.get_if<std::string>();
+      }
+    }
+    if (line.TextAt("transport") == "grpc") {
+      options.adapter.transport = GrpcTransport{};
+    } else {
+      StdioTransport stdio;
+      if (line.TextAt("codec") == "json") stdio.codecs = {Codec::kJson};
+      if (line.TextAt("codec") == "msgpack") stdio.codecs = {Codec::kMessagePack};
+      stdio.max_frame_bytes =
+          static_cast<size_t>(IntegerAt(line, "max_frame_bytes", int64_t{64} << 20));
+      options.adapter.transport = stdio;
+    }
+    const std::map<std::string_view, std::chrono::milliseconds*> times = {
+        {"start_timeout_ms", &options.adapter.start_timeout},
+        {"call_timeout_ms", &options.call_timeout},
+        {"queue_timeout_ms", &options.queue_timeout},
+        {"stop_grace_ms", &options.stop_grace},
+        {"cancel_grace_ms", &options.cancel_grace},
+        {"health_interval_ms", &options.health_interval},
+        {"health_timeout_ms", &options.health_timeout},
+    };
+    for (const auto& [name, time] : times) {
+      *time = std::chrono::milliseconds(IntegerAt(line, name, time->count()));
+    }
+    options.workers = static_cast<int>(IntegerAt(line, "workers", 1));
+    options.log = [this](LogLevel level, std::string_view text) {
+      if (++log_lines_ > kMostLogLines) return;
+      Tell({{"event", "log"},
+            {"level", static_cast<int>(level)},
+            {"text", text.substr(0, kLongestText)},
+            {"bytes", text.size()}});
+    };
+    const Clock::time_point begin = Clock::now();
+    auto pool = Pool::Start(std::move(options));
+    Value::Map event = {{"event", "start"}, {"ms", MillisecondsSince(begin)}, {"ok", true}};
+    if (pool) {
+      pool_ = std::move(*pool);
+    } else {
+      Describe(pool.error(), &event);
+    }
+    Tell(std::move(event));
+  }
+
+  void Call(const Value& line) {
+    CallOptions options;
+    if (const int64_t ms = IntegerAt(line, "timeout_ms", 0)) {
+      options.timeout = std::chrono::milliseconds(ms);
+    }
+    if (const int64_t ms = IntegerAt(line, "queue_timeout_ms", 0)) {
+      options.queue_timeout = std::chrono::milliseconds(ms);
+    }
+    const std::string command(line.TextAt("command"));
+    const Value* const found = line.Find("args");
+    Value args = found == nullptr ? Value() : *found;
+    if (const int64_t bytes = IntegerAt(line, "fill_bytes", 0)) {
+      args = Value::Map{{"fill", std::string(static_cast<size_t>(bytes), 'x')}};
+    }
+    auto done = [tag = std::string(line.TextAt("tag")), show = FlagAt(line, "show"),
+                 begin = Clock::now()](const Result<Value>& result) {
+      Value::Map event = {
+          {"event", "end"}, {"tag", tag}, {"ms", MillisecondsSince(begin)}, {"ok", true}};
+      if (!result) {
+        Describe(result.error(), &event);
+      } else if (show) {
+        event["result"] = *result;
+      }
+      Tell(std::move(event));
+    };
+    if (FlagAt(line, "execute")) {
+      threads_.emplace_back([this, command, args = std::move(args), done, options] {
+        done(pool_->Execute(command, args, options));
+      });
+    } else {
+      pool_->Submit(command, std::move(args), done, options);
+    }
+  }
+
+  void Health(const Value& line) {
+    const auto health = pool_->CheckHealth(static_cast<int>(IntegerAt(line, "worker", 0)));
+    Value::Map event = {{"event", "end"}, {"tag", line.TextAt("tag")}, {"ok", true}};
+    if (health) {
+      event["version"] = std::string_view(health->version).substr(0, kLongestText);
+      event["version_bytes"] = health->version.size();
+      event["worker_id_bytes"] = health->worker_id.size();
+    } else {
+      Describe(health.error(), &event);
+    }
+    Tell(std::move(event));
+  }
+
+  void Workers() {
+    Value::Array workers;
+    for (const auto& worker : pool_->Workers()) {
+      workers.push_back(Value::Map{{"id", worker.id},
+                                   {"state", snakepit::WorkerStateName(worker.state)},
+                                   {"pid", worker.pid},
+                                   {"restarts", worker.restarts}});
+    }
+    Tell({{"event", "workers"}, {"workers", std::move(workers)}, {"log_lines", log_lines_.load()}});
+  }
+
+  void Shutdown() {
+    const Clock::time_point begin = Clock::now();
+    if (pool_) pool_->Shutdown();
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+    pool_ = nullptr;
+    Tell({{"event", "shutdown"}, {"ms", MillisecondsSince(begin)}});
+  }
+
+  std::unique_ptr<Pool> pool_;
+  std::vector<std::thread> threads_;  // of calls by Execute
+  std::atomic<int64_t> log_lines_ = 0;
+};
+
+}  // namespace
+
+int main() {
+  Host host;
+  for (std::string line; std::getline(std::cin, line);) {
+    const auto value = Value::FromJson(line);
+    if (!value) return 2;
+    host.Do(*value);
+  }
+  return 0;
+}
