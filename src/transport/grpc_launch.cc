@@ -151,6 +151,7 @@ class GrpcLaunch : public Launch {
   void Connect(pid_t worker, SteadyTime deadline, ReadyCallback ready) override {
     stdout_write_.Reset();
     null_.Reset();
+    if (auto enough = EnsureThreadsForGrpc(); !enough) return ready(Fail(enough.error()));
     stdout_ = OutputReader::Start(
         *context_.io, std::move(stdout_read_),
         [probe = std::weak_ptr(probe_), log = context_.on_stdout_line](std::string_view line) {
@@ -162,7 +163,6 @@ class GrpcLaunch : public Launch {
     probe_->Start(
         check, deadline,
         [this, check, deadline, ready](const GrpcAddress& address, UniqueFd connected) {
-          if (auto enough = EnsureThreadsForGrpc(); !enough) return ready(Fail(enough.error()));
           cancel_ = ConnectGrpc(*context_.io,
                                 {.address = address,
                                  .check = check,

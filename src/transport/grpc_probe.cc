@@ -78,7 +78,7 @@ void GrpcProbe::Announce(Result<GrpcAddress> address) {
   if (!serves_) return;
   if (!address) return FailWith(std::move(address.error()));
   address_ = std::move(*address);
-  if (connection_.is_open() && tried_ == address_) return;
+  if (IsConnected() && tried_ == address_) return;
   Close("");
   Try();
 }
@@ -122,7 +122,7 @@ void GrpcProbe::Try() {
 
 void GrpcProbe::GoOn() {
   if (!serves_) return;
-  if (connection_.is_open()) return TickLater(kTick);
+  if (IsConnected()) return TickLater(kTick);
   TickLater(retry_);
   retry_ = std::min(retry_ * 3 / 2, kLastRetry);
 }
@@ -138,9 +138,14 @@ void GrpcProbe::TickLater(milliseconds wait) {
 }
 
 void GrpcProbe::Tick() {
-  if (!connection_.is_open()) return Try();
-  if (++silent_ticks_ >= kTicksToAsk) Ask();
-  if (connection_.is_open()) Look();
+  if (asking_.valid()) {
+    LookAtAnswer();
+  } else if (connection_.is_open()) {
+    Look();
+  } else {
+    return Try();
+  }
+  if (serves_ && answers_ && !connection_.is_open()) return Try();
   GoOn();
 }
 
@@ -149,6 +154,7 @@ void GrpcProbe::Look() {
   const Seen seen = Peek(fd);
   if (seen.refused) return Close("");
   if (seen.closed) return Close("each connection is closed there without a word");
+  if (seen.bytes.empty() && !answers_ && ++silent_ticks_ >= kTicksToAsk) return Ask();
   const bool waits_for_preface = seen.bytes.empty() && answers_;
   const Opening opening = waits_for_preface ? Opening::kHttp2 : OpeningOf(seen.bytes);
   if (opening == Opening::kTooFew) return;
@@ -162,21 +168,23 @@ void GrpcProbe::Look() {
   serves(*tried_, std::move(connected));
 }
 
+// Instead of the other connection: there are servers that serve one at a time.
 void GrpcProbe::Ask() {
-  if (answers_) return;
-  if (!asking_.valid()) {
-    auto fd = BeginConnect(*tried_);
-    if (!fd) return;
-    if (send(fd->get(), kPreface.data(), kPreface.size(), MSG_NOSIGNAL) > 0) {
-      asking_ = std::move(*fd);
-    }
-    return;
+  asio::error_code ignored;
+  connection_.close(ignored);
+  auto fd = BeginConnect(*tried_);
+  if (fd && send(fd->get(), kPreface.data(), kPreface.size(), MSG_NOSIGNAL) > 0) {
+    asking_ = std::move(*fd);
   }
+}
+
+void GrpcProbe::LookAtAnswer() {
   const Seen seen = Peek(asking_.get());
   if (seen.closed) return Close("a connection is closed there when it begins with HTTP/2");
   const Opening opening = OpeningOf(seen.bytes);
   if (opening == Opening::kOther) return FailWith(NoGrpcServer(*tried_, seen.bytes));
   answers_ = opening == Opening::kHttp2;
+  if (answers_) asking_.Reset();
 }
 
 void GrpcProbe::FailWith(Error error) {
@@ -191,7 +199,7 @@ std::string GrpcProbe::WhatIsMissing() const {
     return "it announced no address, on stdout or in the file that SNAKEPIT_READY_FILE names" +
            (fault.empty() ? "" : ", in whose place is " + fault);
   }
-  if (connection_.is_open()) {
+  if (IsConnected()) {
     return "a connection to " + address_->Text() +
            " was made, and nothing is said on it: a gRPC server begins with a SETTINGS frame";
   }

@@ -61,16 +61,19 @@ class GrpcProbe : public std::enable_shared_from_this<GrpcProbe> {
   // With a look at the connection that there is, or with the next one.
   void GoOn();
   void TickLater(std::chrono::milliseconds wait);
-  // Looks at what has come on the connection, and on the one on which the pool has spoken first.
+  bool IsConnected() const { return connection_.is_open() || asking_.valid(); }
+  // Looks at what has come on the connection.
   void Look();
+  // Speaks first, on a connection for that alone, and looks at what has come on it.
   void Ask();
+  void LookAtAnswer();
   void Close(const char* why);
   void FailWith(Error error);
   std::string WhatIsMissing() const;
 
   asio::steady_timer timer_;
   asio::posix::stream_descriptor connection_;
-  UniqueFd asking_;        // a second connection, on which the pool has spoken first
+  UniqueFd asking_;        // a connection on which the pool has spoken first
   bool answers_ = false;   // HTTP/2, on that
   int silent_ticks_ = 0;   // of the connection
   const char* last_ = "";  // what became of the connection before

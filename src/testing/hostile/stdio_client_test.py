@@ -10,8 +10,8 @@ MIB = 1 << 20
 MOST_THREADS = 32
 # What the values of a message may take, and what an allocator and copies of the message add.
 DECODED_MIB = 512 * 1.5 + 128
-# What a parser makes of JSON on the way: 16 bytes of each value, which has 2 bytes or more.
-PARSED = 8
+# A parser makes that many bytes of each byte of JSON on the way, where values are small.
+PARSED = 12
 
 
 class UnreadAnswersTest(ClientTestCase):
