@@ -161,12 +161,13 @@ void Pool::Impl::OnSpawned(ProcessNumber number, pid_t pid) {
   // A moment less than the core allows, so that it is the launch that says what was missing.
   const auto timeout = options_.adapter.start_timeout;
   const auto moment = std::min<std::chrono::milliseconds>(timeout / 10, kStartTimeoutMargin);
-  process->launch->Connect(
-      pid, process->started_at + timeout - moment, [this, number](auto connection) {
-        // It may end before this: what begins a connection outlives the launch.
-        const std::shared_ptr<Process> found = Find(number);
-        if (found) OnConnected(*found, std::move(connection));
-      });
+  process->launch->Connect(pid, process->started_at + timeout - moment,
+                           [this, number](auto connection) {
+                             // It may end before this: what begins a connection outlives the
+                             // launch.
+                             const std::shared_ptr<Process> found = Find(number);
+                             if (found) OnConnected(*found, std::move(connection));
+                           });
 }
 
 void Pool::Impl::OnSpawnFailed(ProcessNumber number, Error error) {

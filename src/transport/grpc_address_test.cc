@@ -40,8 +40,8 @@ TEST(AnnouncedAddress, NamesAPathThatNoSocketCanHave) {
 }
 
 TEST(BeginConnect, SaysWhyItCannot) {
-  for (const GrpcAddress& address :
-       {GrpcAddress{.socket_path = "/no/such/socket"}, GrpcAddress{.socket_path = "/" + std::string(500, 'x')}}) {
+  for (const GrpcAddress& address : {GrpcAddress{.socket_path = "/no/such/socket"},
+                                     GrpcAddress{.socket_path = "/" + std::string(500, 'x')}}) {
     const auto connected = BeginConnect(address);
     ASSERT_FALSE(connected);
     EXPECT_THAT(connected.error().message, HasSubstr(address.Text()));
