@@ -19,6 +19,12 @@ tl::unexpected<Error> NotTheWorkers(const GrpcAddress& address, const std::strin
                   "can");
 }
 
+// An error of a look.
+tl::unexpected<Error> NotLookedAt(const GrpcAddress& address, Error error) {
+  if (error.code == ErrorCode::kInternal) return Fail(std::move(error));
+  return NotTheWorkers(address, error.message);
+}
+
 }  // namespace
 
 Result<PeerState> GrpcPeerCheck::Check(int fd, const GrpcAddress& address) const {
@@ -55,13 +61,13 @@ Result<PeerState> GrpcPeerCheck::CheckTcp(int fd, const GrpcAddress& address) co
   }
   const int own_port = ntohs(own.sin_port);
   const auto end = FindTcpEnd(address.port, own_port);
-  if (!end) return NotTheWorkers(address, end.error().message);
+  if (!end) return NotLookedAt(address, end.error());
   if (!*end) {
     return NotTheWorkers(address, "the system does not show who has the connection");
   }
   if ((*end)->inode == 0) return PeerState::kUnknown;
   const Result<bool> has = family_.HasSocket((*end)->inode);
-  if (!has) return NotTheWorkers(address, has.error().message);
+  if (!has) return NotLookedAt(address, has.error());
   if (*has) return PeerState::kIsWorker;
   return NotTheWorkers(address,
                        "no process of the worker that /proc shows has the connection, but "
