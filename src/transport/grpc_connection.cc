@@ -25,16 +25,15 @@ using std::chrono::steady_clock;
 // Cancels an RPC when a stop is asked for.
 class CancelOnStop {
  public:
-  CancelOnStop(const std::stop_token& stop, grpc::ClientContext* context) {
-    if (stop.stop_possible()) callback_.emplace(stop, Cancel{context});
-  }
+  CancelOnStop(const std::stop_token& stop, grpc::ClientContext* context)
+      : callback_(stop, Cancel{context}) {}
 
  private:
   struct Cancel {
     void operator()() const { context->TryCancel(); }
     grpc::ClientContext* context;
   };
-  std::optional<std::stop_callback<Cancel>> callback_;
+  const std::stop_callback<Cancel> callback_;
 };
 
 // The methods for a call with a session and for one without.

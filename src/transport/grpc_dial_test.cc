@@ -121,7 +121,7 @@ TEST(GrpcDial, TheTimeInWhichNobodyWantsTheConnectionDoesNotCount) {
   GrpcDial dial(listener.address(), CheckOf(getpid()));
   EXPECT_EQ(CodeOf(dial.Step()), ErrorCode::kUnavailable);
   std::this_thread::sleep_for(GrpcDial::kLimit + std::chrono::milliseconds(100));
-  EXPECT_EQ(CodeOf(dial.Step()), ErrorCode::kUnavailable);
+  ASSERT_EQ(CodeOf(dial.Step()), ErrorCode::kUnavailable);
   // Nobody accepts the one that the first step made.
   const UniqueFd first = listener.Accept();
   const UniqueFd second = listener.Accept();
@@ -133,7 +133,7 @@ TEST(GrpcDial, GoesOnWhenThePoolHasDescriptorsAgain) {
   GrpcDial dial(listener.address(), CheckOf(getpid()));
   {
     const NoDescriptors none;
-    EXPECT_EQ(CodeOf(dial.Step()), ErrorCode::kUnavailable);  // no socket
+    ASSERT_EQ(CodeOf(dial.Step()), ErrorCode::kUnavailable);  // no socket
   }
   EXPECT_EQ(CodeOf(Finish(dial)), ErrorCode::kWorkerLost) << "there was one";
   GrpcDial next(listener.address(), CheckOf(getpid()));
