@@ -3,13 +3,16 @@
 #include <dirent.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "src/base/fd.h"
 #include "src/base/shortage.h"
@@ -20,6 +23,11 @@ namespace {
 
 // No chain of parents is longer, as long as nobody makes it so.
 constexpr int kMaxAncestors = 256;
+
+// The worker and its descendants are looked at first, so many of them, by so many tasks of each:
+// what is beyond it is found among all processes.
+constexpr size_t kMaxListedProcesses = 64;
+constexpr int kMaxListedTasks = 64;
 
 using Folder = std::unique_ptr<DIR, int (*)(DIR*)>;
 
@@ -83,6 +91,21 @@ bool HasSocketOpen(pid_t pid, const std::string& socket, int* fds_left, ProcessT
   return false;
 }
 
+// Adds the children of a process, as far as the system lists them.
+void AddChildren(pid_t pid, std::vector<pid_t>* processes) {
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task/";
+  const Folder folder = OpenFolder(tasks);
+  int tasks_left = kMaxListedTasks;
+  while (const dirent* entry = folder ? readdir(folder.get()) : nullptr) {
+    if (entry->d_name[0] == '.') continue;
+    if (--tasks_left < 0) return;
+    std::istringstream children(ReadFile(tasks + entry->d_name + "/children").value_or(""));
+    for (pid_t child; processes->size() < kMaxListedProcesses && children >> child;) {
+      processes->push_back(child);
+    }
+  }
+}
+
 }  // namespace
 
 std::optional<ProcessIdentity> ProcessIdentity::Of(pid_t pid) {
@@ -118,17 +141,20 @@ Result<bool> WorkerFamily::HasSocket(uint64_t inode) const {
   const std::string socket = "socket:[" + std::to_string(inode) + "]";
   int fds_left = kMaxFds;
   ProcessTable table;
-  // It is mostly the worker itself.
-  if (IsIn(worker_, guardian_, number_, worker_->pid, table) &&
-      HasSocketOpen(worker_->pid, socket, &fds_left, table)) {
-    return true;
+  // It is mostly the worker itself, or a child of it.
+  std::vector<pid_t> first = {worker_->pid};
+  for (size_t i = 0; i < first.size(); ++i) {
+    if (!IsIn(worker_, guardian_, number_, first[i], table)) continue;
+    if (HasSocketOpen(first[i], socket, &fds_left, table)) return true;
+    AddChildren(first[i], &first);
   }
   const Folder processes = OpenFolder("/proc");
   if (!processes) return Fail(ErrnoError("cannot open /proc", errno));
   while (const dirent* entry = readdir(processes.get())) {
     if (entry->d_name[0] < '1' || entry->d_name[0] > '9') continue;
     const pid_t pid = std::atoi(entry->d_name);
-    if (pid == worker_->pid || !IsIn(worker_, guardian_, number_, pid, table)) continue;
+    if (std::find(first.begin(), first.end(), pid) != first.end()) continue;
+    if (!IsIn(worker_, guardian_, number_, pid, table)) continue;
     if (HasSocketOpen(pid, socket, &fds_left, table)) return true;
   }
   if (table.shortage() != 0) {
