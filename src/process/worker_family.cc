@@ -3,13 +3,19 @@
 #include <dirent.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "src/base/fd.h"
+#include "src/base/shortage.h"
 #include "src/process/family_number.h"
 
 namespace snakepit {
@@ -17,6 +23,11 @@ namespace {
 
 // No chain of parents is longer, as long as nobody makes it so.
 constexpr int kMaxAncestors = 256;
+
+// The worker and its descendants are looked at first, so many of them, by so many tasks of each:
+// what is beyond it is found among all processes.
+constexpr size_t kMaxListedProcesses = 64;
+constexpr int kMaxListedTasks = 64;
 
 using Folder = std::unique_ptr<DIR, int (*)(DIR*)>;
 
@@ -27,11 +38,22 @@ class ProcessTable {
  public:
   const std::optional<ProcessIdentity>& Of(pid_t pid) {
     const auto found = known_.find(pid);
-    return found != known_.end() ? found->second
-                                 : known_.emplace(pid, ProcessIdentity::Of(pid)).first->second;
+    if (found != known_.end()) return found->second;
+    errno = 0;
+    auto process = ProcessIdentity::Of(pid);
+    if (!process) Missed(errno);
+    return known_.emplace(pid, std::move(process)).first->second;
   }
 
+  // What could not be looked at, and why.
+  void Missed(int error_number) {
+    if (IsShortage(error_number)) shortage_ = error_number;
+  }
+  // The shortage that kept something from being looked at, or 0.
+  int shortage() const { return shortage_; }
+
  private:
+  int shortage_ = 0;
   std::unordered_map<pid_t, std::optional<ProcessIdentity>> known_;
 };
 
@@ -52,10 +74,13 @@ bool IsIn(const std::optional<ProcessIdentity>& worker,
 }
 
 // Whether the process has it; takes each descriptor that it looks at from `fds_left`.
-bool HasSocketOpen(pid_t pid, const std::string& socket, int* fds_left) {
+bool HasSocketOpen(pid_t pid, const std::string& socket, int* fds_left, ProcessTable& table) {
   const std::string path = "/proc/" + std::to_string(pid) + "/fd";
   const Folder fds = OpenFolder(path);
-  if (!fds) return false;
+  if (!fds) {
+    table.Missed(errno);
+    return false;
+  }
   while (const dirent* entry = readdir(fds.get())) {
     if (entry->d_name[0] == '.') continue;
     if (--*fds_left < 0) return false;
@@ -64,6 +89,21 @@ bool HasSocketOpen(pid_t pid, const std::string& socket, int* fds_left) {
     if (size > 0 && std::string_view(target, static_cast<size_t>(size)) == socket) return true;
   }
   return false;
+}
+
+// Adds the children of a process, as far as the system lists them.
+void AddChildren(pid_t pid, std::vector<pid_t>* processes) {
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task/";
+  const Folder folder = OpenFolder(tasks);
+  int tasks_left = kMaxListedTasks;
+  while (const dirent* entry = folder ? readdir(folder.get()) : nullptr) {
+    if (entry->d_name[0] == '.') continue;
+    if (--tasks_left < 0) return;
+    std::istringstream children(ReadFile(tasks + entry->d_name + "/children").value_or(""));
+    for (pid_t child; processes->size() < kMaxListedProcesses && children >> child;) {
+      processes->push_back(child);
+    }
+  }
 }
 
 }  // namespace
@@ -101,17 +141,24 @@ Result<bool> WorkerFamily::HasSocket(uint64_t inode) const {
   const std::string socket = "socket:[" + std::to_string(inode) + "]";
   int fds_left = kMaxFds;
   ProcessTable table;
-  // It is mostly the worker itself.
-  if (IsIn(worker_, guardian_, number_, worker_->pid, table) &&
-      HasSocketOpen(worker_->pid, socket, &fds_left)) {
-    return true;
+  // It is mostly the worker itself, or a child of it.
+  std::vector<pid_t> first = {worker_->pid};
+  for (size_t i = 0; i < first.size(); ++i) {
+    if (!IsIn(worker_, guardian_, number_, first[i], table)) continue;
+    if (HasSocketOpen(first[i], socket, &fds_left, table)) return true;
+    AddChildren(first[i], &first);
   }
   const Folder processes = OpenFolder("/proc");
-  while (const dirent* entry = processes ? readdir(processes.get()) : nullptr) {
+  if (!processes) return Fail(ErrnoError("cannot open /proc", errno));
+  while (const dirent* entry = readdir(processes.get())) {
     if (entry->d_name[0] < '1' || entry->d_name[0] > '9') continue;
     const pid_t pid = std::atoi(entry->d_name);
-    if (pid == worker_->pid || !IsIn(worker_, guardian_, number_, pid, table)) continue;
-    if (HasSocketOpen(pid, socket, &fds_left)) return true;
+    if (std::find(first.begin(), first.end(), pid) != first.end()) continue;
+    if (!IsIn(worker_, guardian_, number_, pid, table)) continue;
+    if (HasSocketOpen(pid, socket, &fds_left, table)) return true;
+  }
+  if (table.shortage() != 0) {
+    return Fail(ErrnoError("cannot look at the worker's processes", table.shortage()));
   }
   if (fds_left >= 0) return false;
   return Fail(ErrorCode::kStartFailed, "the worker's processes have more than " +

@@ -40,7 +40,8 @@ class WorkerFamily {
   bool Has(pid_t pid) const;
 
   // Whether a process of the family has the socket. START_FAILED where that cannot be told: /proc
-  // does not show the worker, or there are more than kMaxFds descriptors to look at.
+  // does not show the worker, or there are more than kMaxFds descriptors to look at. INTERNAL where
+  // this process, or the system, is short of what it takes to look.
   Result<bool> HasSocket(uint64_t inode) const;
 
  private:

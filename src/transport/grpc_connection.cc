@@ -25,16 +25,15 @@ using std::chrono::steady_clock;
 // Cancels an RPC when a stop is asked for.
 class CancelOnStop {
  public:
-  CancelOnStop(const std::stop_token& stop, grpc::ClientContext* context) {
-    if (stop.stop_possible()) callback_.emplace(stop, Cancel{context});
-  }
+  CancelOnStop(const std::stop_token& stop, grpc::ClientContext* context)
+      : callback_(stop, Cancel{context}) {}
 
  private:
   struct Cancel {
     void operator()() const { context->TryCancel(); }
     grpc::ClientContext* context;
   };
-  std::optional<std::stop_callback<Cancel>> callback_;
+  const std::stop_callback<Cancel> callback_;
 };
 
 // The methods for a call with a session and for one without.
@@ -60,6 +59,8 @@ using Reader = grpc::ClientReader<GrpcReply<StreamResponse>>;
 // check say, that the worker is about to be through with.
 constexpr milliseconds kFirstBusyWait{1};
 constexpr milliseconds kLastBusyWait{50};
+// Likewise before the end of a session is told again.
+constexpr milliseconds kTellWait{10};
 
 // As Judge and Unsent say it.
 template <typename T>
@@ -151,15 +152,7 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
 
   void EndSession(const std::string& session_id, std::function<void()> told) override {
     if (!agreement_.session) return told();
-    const auto wire = link_->Wire();
-    if (!wire) return asio::post(link_->io(), std::move(told));
-    auto rpc = link_->NewRpc<SessionRequest, ExecuteResponse>(
-        *wire, std::chrono::steady_clock::now() + kEndSessionTimeout);
-    rpc->request.set_session_id(session_id);
-    rpc->request.set_request_id(std::to_string(++last_id_));
-    rpc->request.set_end_session(true);
-    link_->Start((*wire)->service().execute_in_session, link_->asks(), rpc,
-                 [told = std::move(told)](const grpc::Status&) { told(); });
+    TellEnd(session_id, steady_clock::now() + kEndSessionTimeout, told);
   }
 
   // A gRPC worker is asked by SIGTERM, which is the pool's to send. PROTOCOL.md 1.
@@ -171,6 +164,40 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   }
 
  private:
+  // Again where the connection has ended, or the worker is too busy: a session that it does not
+  // know any more does no harm.
+  void TellEnd(const std::string& session_id, SteadyTime until, const std::function<void()>& told) {
+    const auto wire = link_->Wire();
+    if (!wire) return TellEndLater(session_id, until, told);
+    auto rpc = link_->NewRpc<SessionRequest, ExecuteResponse>(*wire, until);
+    rpc->request.set_session_id(session_id);
+    rpc->request.set_request_id(std::to_string(++last_id_));
+    rpc->request.set_end_session(true);
+    link_->Start(
+        (*wire)->service().execute_in_session, link_->asks(), rpc,
+        [self = shared_from_this(), rpc, session_id, until, told](const grpc::Status& status) {
+          if (status.ok() || self->link_->aborted()) return told();
+          if (IsRefusedAsBusy(status)) {
+            return self->TellEndLater(session_id, until, told);
+          }
+          self->link_->FindEnd(rpc->wire, status, [self, session_id, until, told](RpcEnd end) {
+            if (end == RpcEnd::kAnswered) return told();
+            self->TellEndLater(session_id, until, told);
+          });
+        });
+  }
+
+  void TellEndLater(const std::string& session_id, SteadyTime until,
+                    const std::function<void()>& told) {
+    const auto wait = std::min(steady_clock::now() + kTellWait, until);
+    auto timer = std::make_shared<asio::steady_timer>(link_->io(), wait);
+    timer->async_wait(
+        [self = shared_from_this(), timer, session_id, until, told](asio::error_code) {
+          if (self->link_->aborted() || steady_clock::now() >= until) return told();
+          self->TellEnd(session_id, until, told);
+        });
+  }
+
   bool InSession(const CallRequest& request) const {
     return !request.session_id.empty() && (agreement_.version == 1 || agreement_.session);
   }
@@ -197,6 +224,9 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   template <typename T, typename Exchange>
   CallOutcome<T> RunOnce(const CallRequest& request, const Exchange& exchange) {
     if (request.stop.stop_requested()) return {Fail(NotBegun()), AfterCall::kUnsent};
+    // First: the arguments are not to be encoded again and again while it is made anew.
+    auto wire = link_->Wire();
+    if (!wire) return WithoutWire<T>(std::move(wire.error()));
     const uint64_t id = ++last_id_;
     const auto run = [&](auto message) -> CallOutcome<T> {
       if (auto filled = FillIn(request, id, &message); !filled) {
@@ -207,8 +237,6 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
       const RpcContexts::Entry entry(link_->calls(), &context);
       if (!entry.added()) return Lost<T>();
       const CancelOnStop cancel(request.stop, &context);
-      auto wire = link_->Wire();
-      if (!wire) return WithoutWire<T>(std::move(wire.error()));
       return exchange(**wire, context, message);
     };
     CallOutcome<T> outcome = InSession(request) ? run(SessionRequest()) : run(ExecuteRequest());
@@ -245,8 +273,11 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   // On a thread that waits for its call.
   CallOutcome<Value> Failed(GrpcWire& wire, const grpc::Status& status,
                             const CallRequest& request) {
-    const RpcEnd end = IsCancelledHere(request) ? RpcEnd::kAnswered : link_->AwaitEnd(wire, status);
-    return Failed(status, end, request);
+    return Failed(status, EndOf(wire, status, request), request);
+  }
+
+  RpcEnd EndOf(GrpcWire& wire, const grpc::Status& status, const CallRequest& request) {
+    return IsCancelledHere(request) ? RpcEnd::kAnswered : link_->AwaitEnd(wire, status);
   }
 
   // The caller has its outcome, kAbandoned: the worker's end of the call is awaited.
@@ -287,7 +318,10 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
                                .message = "the worker ended the stream with the gRPC status OK and "
                                           "without a final message"}))};
     }
-    CallOutcome<Value> outcome = Failed(wire, status, request);
+    RpcEnd end = EndOf(wire, status, request);
+    // The worker has begun with it, whatever the text of the status is.
+    if (end == RpcEnd::kUnsent && chunks > 0) end = RpcEnd::kLost;
+    CallOutcome<Value> outcome = Failed(status, end, request);
     return {Fail(std::move(outcome.result.error())), outcome.after};
   }
 
@@ -380,7 +414,10 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
   }
 
   // Something that a call has given: the worker lives.
-  void CountReply() { replies_.fetch_add(1, std::memory_order_relaxed); }
+  void CountReply() {
+    replies_.fetch_add(1, std::memory_order_relaxed);
+    link_->SetAnswered();
+  }
 
   // Health, asked when `before` replies had come, was not answered in time.
   Result<WorkerHealth> Unanswered(uint64_t before) const {

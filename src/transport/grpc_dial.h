@@ -22,14 +22,21 @@ class GrpcDial {
   GrpcDial(GrpcAddress address, std::shared_ptr<const GrpcPeerCheck> check)
       : address_(std::move(address)), check_(std::move(check)) {}
 
-  // Goes on from the last step, for a few ms at most. With a connection to the worker; UNAVAILABLE:
+  // Goes on from the last step, and never waits. With a connection to the worker; UNAVAILABLE:
   // another step is needed; WORKER_LOST: there will be none.
   Result<UniqueFd> Step();
 
  private:
+  // A step at that time.
+  Result<UniqueFd> StepAt(SteadyTime now);
+  // Another step is needed, after that time.
+  tl::unexpected<Error> GoOn(SteadyTime next);
+
   const GrpcAddress address_;
   const std::shared_ptr<const GrpcPeerCheck> check_;
-  SteadyTime end_{};  // of the limit; none: this is the first step
+  SteadyTime end_{};   // of the limit
+  SteadyTime last_{};  // the last step
+  SteadyTime next_{};  // before it there is nothing to look at
   UniqueFd fd_;
 };
 

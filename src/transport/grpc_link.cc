@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <asio/steady_timer.hpp>
 #include <cerrno>
 
@@ -13,6 +14,8 @@
 
 namespace snakepit {
 namespace {
+
+using std::chrono::milliseconds;
 
 // Keeps gRPC running until the end of the process. Else the last channel to go would shut it down,
 // and with it threads that may take ten seconds to notice.
@@ -62,10 +65,15 @@ bool IsUnsent(const grpc::Status& status) {
           status.error_message() == "GOAWAY received");
 }
 
-RpcEnd EndOf(const grpc::Status& status, bool connection_has_ended) {
-  if (!connection_has_ended) return RpcEnd::kAnswered;
+// On a connection that is closed.
+RpcEnd EndOfLost(const grpc::Status& status) {
   return IsUnsent(status) ? RpcEnd::kUnsent : RpcEnd::kLost;
 }
+
+// A connection that ends sooner, and without an answer, was of no use.
+constexpr std::chrono::milliseconds kShortLife{250};
+// Before a look whether the connection has been made anew, for Health.
+constexpr std::chrono::milliseconds kDialWait{5};
 
 }  // namespace
 
@@ -107,7 +115,13 @@ GrpcWire::GrpcWire(std::shared_ptr<grpc::Channel> channel, UniqueFd watched)
 
 bool GrpcWire::IsClosedWithin(std::chrono::milliseconds time) const {
   pollfd watched{.fd = watched_.get(), .events = POLLRDHUP, .revents = 0};
-  return poll(&watched, 1, static_cast<int>(time.count())) > 0;
+  const SteadyTime end = std::chrono::steady_clock::now() + time;
+  for (;;) {
+    const int ready = poll(&watched, 1, static_cast<int>(time.count()));
+    if (ready >= 0 || errno != EINTR) return ready > 0;
+    time = std::max(milliseconds(0),
+                    std::chrono::ceil<milliseconds>(end - std::chrono::steady_clock::now()));
+  }
 }
 
 size_t GrpcWire::UnreadBytes() const {
@@ -125,23 +139,42 @@ void GrpcLink::Abort() {
 
 Result<std::shared_ptr<GrpcWire>> GrpcLink::Wire() {
   std::lock_guard lock(mutex_);
+  if (lost_) return Fail(*lost_);
   if (!dial_) {
     if (wire_->TakesRpcs()) return wire_;
+    const SteadyTime now = std::chrono::steady_clock::now();
+    if (answered_.exchange(false) || now - wire_made_ > kShortLife) refused_since_ = now;
+    if (now - refused_since_ > GrpcDial::kLimit) {
+      return Lose("and so it did with each new one for " +
+                  std::to_string(GrpcDial::kLimit.count()) + " ms, before it answered a call");
+    }
     dial_.emplace(peer_.address, peer_.check);
   }
   auto connected = dial_->Step();
-  if (!connected && connected.error().code == ErrorCode::kUnavailable) {
-    return Fail(std::move(connected.error()));
+  if (!connected) {
+    if (connected.error().code == ErrorCode::kUnavailable)
+      return Fail(std::move(connected.error()));
+    return Lose(connected.error().message);
   }
   dial_.reset();
-  auto wire =
-      connected.and_then([this](UniqueFd& fd) { return GrpcWire::On(std::move(fd), peer_); });
-  if (!wire) {
-    return Fail(ErrorCode::kWorkerLost,
-                "the worker closed its connection (" + wire.error().message + ")");
-  }
+  auto wire = GrpcWire::On(std::move(*connected), peer_);
+  // It is the pool that is short of descriptors: the worker is not to pay for it.
+  if (!wire) return Fail(ErrorCode::kUnavailable, std::move(wire.error().message));
   wire_ = std::move(*wire);
+  wire_made_ = std::chrono::steady_clock::now();
   return wire_;
+}
+
+bool GrpcLink::IsReplaced(const GrpcWire& wire) {
+  std::lock_guard lock(mutex_);
+  return wire_.get() != &wire && !wire_->IsClosed();
+}
+
+tl::unexpected<Error> GrpcLink::Lose(const std::string& why) {
+  dial_.reset();
+  lost_ = Error{.code = ErrorCode::kWorkerLost,
+                .message = "the worker closed its connection (" + why + ")"};
+  return Fail(*lost_);
 }
 
 void GrpcLink::SetUp(grpc::ClientContext* context, SteadyTime deadline) const {
@@ -153,42 +186,51 @@ void GrpcLink::SetUp(grpc::ClientContext* context, SteadyTime deadline) const {
 
 RpcEnd GrpcLink::AwaitEnd(GrpcWire& wire, const grpc::Status& status) {
   if (!MayBeLoss(status)) return RpcEnd::kAnswered;
-  if (!wire.TakesRpcs()) return EndOf(status, true);
-  if (!MayBeRefusal(status)) return EndOf(status, wire.IsClosedWithin(kCloseLag));
-  grpc::ClientContext context;
-  SetUp(&context, std::chrono::steady_clock::now() + kRefusalWait);
-  const RpcContexts::Entry entry(asks_, &context);
-  if (!entry.added()) return RpcEnd::kAnswered;
-  HealthRequest request;
-  request.set_worker_id(worker_id());
-  GrpcReply<HealthResponse> reply;
-  if (IsUnsent(wire.service().health.Call(&context, request, &reply))) wire.SetRefusing();
-  return EndOf(status, !wire.TakesRpcs());
+  if (wire.IsClosed()) return EndOfLost(status);
+  if (MayBeRefusal(status) && !wire.refuses()) {
+    grpc::ClientContext context;
+    SetUp(&context, std::chrono::steady_clock::now() + kRefusalWait);
+    const RpcContexts::Entry entry(asks_, &context);
+    if (!entry.added()) return RpcEnd::kAnswered;
+    HealthRequest request;
+    request.set_worker_id(worker_id());
+    GrpcReply<HealthResponse> reply;
+    if (IsUnsent(wire.service().health.Call(&context, request, &reply))) wire.SetRefusing();
+    if (wire.IsClosed()) return EndOfLost(status);
+    if (!wire.refuses()) return RpcEnd::kAnswered;
+  }
+  // What the worker has on a connection that takes no more may still end as it says.
+  if (wire.refuses() && IsUnsent(status)) return RpcEnd::kUnsent;
+  if (MayBeRefusal(status) && IsReplaced(wire)) return RpcEnd::kAnswered;
+  return wire.IsClosedWithin(kCloseLag) ? EndOfLost(status) : RpcEnd::kAnswered;
 }
 
 void GrpcLink::FindEnd(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status,
                        std::function<void(RpcEnd)> done) {
   if (!MayBeLoss(status)) return done(RpcEnd::kAnswered);
-  if (!wire->TakesRpcs()) return done(EndOf(status, true));
-  if (!MayBeRefusal(status)) {
-    return LookForLoss(wire, std::chrono::steady_clock::now() + kCloseLag, std::move(done));
+  if (wire->IsClosed() || !MayBeRefusal(status) || wire->refuses()) {
+    return LookForLoss(wire, status, std::chrono::steady_clock::now() + kCloseLag, std::move(done));
   }
   auto rpc = NewHealthRpc(wire, std::chrono::steady_clock::now() + kRefusalWait);
   Start(wire->service().health, asks_, rpc,
-        [wire, status, done = std::move(done)](const grpc::Status& health) {
+        [self = shared_from_this(), wire, status,
+         done = std::move(done)](const grpc::Status& health) {
           if (IsUnsent(health)) wire->SetRefusing();
-          done(EndOf(status, !wire->TakesRpcs()));
+          const auto lag = wire->refuses() ? kCloseLag : milliseconds(0);
+          self->LookForLoss(wire, status, std::chrono::steady_clock::now() + lag, done);
         });
 }
 
-void GrpcLink::LookForLoss(const std::shared_ptr<GrpcWire>& wire, SteadyTime until,
-                           std::function<void(RpcEnd)> done) {
-  if (wire->IsClosed()) return done(RpcEnd::kLost);
+void GrpcLink::LookForLoss(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status,
+                           SteadyTime until, std::function<void(RpcEnd)> done) {
+  if (wire->IsClosed()) return done(EndOfLost(status));
+  if (wire->refuses() && IsUnsent(status)) return done(RpcEnd::kUnsent);
+  if (MayBeRefusal(status) && IsReplaced(*wire)) return done(RpcEnd::kAnswered);
   if (std::chrono::steady_clock::now() >= until) return done(RpcEnd::kAnswered);
   auto timer = std::make_shared<asio::steady_timer>(io_, kLookWait);
-  timer->async_wait([self = shared_from_this(), wire, timer, until,
+  timer->async_wait([self = shared_from_this(), wire, timer, status, until,
                      done = std::move(done)](asio::error_code) mutable {
-    self->LookForLoss(wire, until, std::move(done));
+    self->LookForLoss(wire, status, until, std::move(done));
   });
 }
 
@@ -207,11 +249,14 @@ void GrpcLink::AskHealth(SteadyTime deadline, bool is_last,
                          std::function<void(const HealthAnswer&)> done) {
   auto wire = Wire();
   if (!wire) {
-    const bool is_lost = wire.error().code == ErrorCode::kWorkerLost;
-    return asio::post(io_, [is_lost, text = wire.error().message, done = std::move(done)] {
-      const GrpcReply<HealthResponse> none;
-      const grpc::Status status(grpc::StatusCode::UNAVAILABLE, text);
-      done({status, is_lost ? RpcEnd::kLost : RpcEnd::kAnswered, none});
+    const bool goes_on = wire.error().code != ErrorCode::kWorkerLost && !aborted();
+    if (!goes_on || std::chrono::steady_clock::now() + kDialWait >= deadline) {
+      return EndWithoutWire(wire.error(), std::move(done));
+    }
+    auto timer = std::make_shared<asio::steady_timer>(io_, kDialWait);
+    return timer->async_wait([self = shared_from_this(), timer, deadline, is_last,
+                              done = std::move(done)](asio::error_code) mutable {
+      self->AskHealth(deadline, is_last, std::move(done));
     });
   }
   auto rpc = NewHealthRpc(*wire, deadline);
@@ -219,6 +264,7 @@ void GrpcLink::AskHealth(SteadyTime deadline, bool is_last,
         [self = shared_from_this(), rpc, deadline, is_last,
          done = std::move(done)](const grpc::Status& status) {
           if (self->aborted()) return done({status, RpcEnd::kAnswered, rpc->reply});
+          if (status.ok()) self->SetAnswered();
           self->FindEnd(rpc->wire, status,
                         [self, deadline, is_last, status, rpc, done](RpcEnd end) {
                           if (end == RpcEnd::kUnsent && !is_last) {
@@ -227,6 +273,15 @@ void GrpcLink::AskHealth(SteadyTime deadline, bool is_last,
                           done({status, end, rpc->reply});
                         });
         });
+}
+
+void GrpcLink::EndWithoutWire(const Error& error, std::function<void(const HealthAnswer&)> done) {
+  const RpcEnd end = error.code == ErrorCode::kWorkerLost ? RpcEnd::kLost : RpcEnd::kAnswered;
+  asio::post(io_, [end, text = error.message, done = std::move(done)] {
+    const GrpcReply<HealthResponse> none;
+    const grpc::Status status(grpc::StatusCode::UNAVAILABLE, text);
+    done({status, end, none});
+  });
 }
 
 }  // namespace snakepit

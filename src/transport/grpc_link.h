@@ -84,6 +84,7 @@ class GrpcWire {
 
   // The worker takes no more RPCs on this connection, though it may go on with some.
   void SetRefusing() { refuses_ = true; }
+  bool refuses() const { return refuses_; }
   bool TakesRpcs() const { return !refuses_ && !IsClosed(); }
 
   // What has come and gRPC has not read yet.
@@ -104,7 +105,7 @@ class GrpcWire {
 enum class RpcEnd {
   kAnswered,  // the worker said so
   kLost,      // its connection has ended
-  kUnsent,    // likewise; the worker has seen nothing of the RPC
+  kUnsent,    // likewise, or it takes no more; the worker has seen nothing of the RPC
 };
 
 class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
@@ -138,9 +139,14 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
   bool aborted() const { return calls_.aborted(); }
 
   // The connection for the next RPC. Where the last one has ended, as servers end theirs that are
-  // idle, or old, it is made anew, by steps of a few ms: UNAVAILABLE until it is made. WORKER_LOST
-  // when it cannot be, or would not be with the worker.
+  // idle, or old, it is made anew, by steps that do not wait: UNAVAILABLE until it is made.
+  // WORKER_LOST, then for ever, when it cannot be, or would not be with the worker, or one after
+  // another ended before an RPC was answered.
   Result<std::shared_ptr<GrpcWire>> Wire();
+  // The worker has answered an RPC.
+  void SetAnswered() {
+    if (!answered_.load(std::memory_order_relaxed)) answered_ = true;
+  }
 
   // To be done with a context before its RPC begins.
   void SetUp(grpc::ClientContext* context, SteadyTime deadline) const;
@@ -169,23 +175,23 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
              std::shared_ptr<Rpc<Request, Response>> rpc, std::function<void(grpc::Status)> done) {
     // gRPC ends the RPC on a thread of its own; the io_context must not run out of work until then.
     auto work = asio::make_work_guard(io_);
-    if (!contexts.Add(&rpc->context)) {
-      return asio::post(io_, [rpc, done = std::move(done)] { done(grpc::Status::CANCELLED); });
-    }
     auto& context = rpc->context;
     auto& request = rpc->request;
     auto& reply = rpc->reply;
-    method.Start(&context, &request, &reply,
-                 [self = shared_from_this(), &contexts, rpc = std::move(rpc),
-                  done = std::move(done), work = std::move(work)](grpc::Status status) mutable {
-                   contexts.Remove(&rpc->context);
-                   auto& io = self->io_;
-                   // Nothing may be left to this thread: gRPC 1.51 aborts when its last channel
-                   // goes on one of its own.
-                   asio::post(io, [self = std::move(self), rpc = std::move(rpc),
-                                   done = std::move(done), work = std::move(work),
-                                   status = std::move(status)]() mutable { done(status); });
-                 });
+    // Before the context is known to `contexts`: this may throw, and the context go.
+    std::function<void(grpc::Status)> ended =
+        [self = shared_from_this(), &contexts, rpc = std::move(rpc), done = std::move(done),
+         work = std::move(work)](grpc::Status status) mutable {
+          contexts.Remove(&rpc->context);
+          auto& io = self->io_;
+          // Nothing may be left to this thread: gRPC 1.51 aborts when its last channel goes on one
+          // of its own.
+          asio::post(
+              io, [self = std::move(self), rpc = std::move(rpc), done = std::move(done),
+                   work = std::move(work), status = std::move(status)]() mutable { done(status); });
+        };
+    if (!contexts.Add(&context)) return ended(grpc::Status::CANCELLED);
+    method.Start(&context, &request, &reply, std::move(ended));
   }
 
   // Asks Health. `done` as for Start; what it is given lives as long as it runs.
@@ -203,14 +209,22 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
                                           SteadyTime deadline) const;
   // Unless it is the last, it is asked once more where the connection has ended before.
   void AskHealth(SteadyTime deadline, bool is_last, std::function<void(const HealthAnswer&)> done);
-  void LookForLoss(const std::shared_ptr<GrpcWire>& wire, SteadyTime until,
-                   std::function<void(RpcEnd)> done);
+  void EndWithoutWire(const Error& error, std::function<void(const HealthAnswer&)> done);
+  void LookForLoss(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status,
+                   SteadyTime until, std::function<void(RpcEnd)> done);
+  tl::unexpected<Error> Lose(const std::string& why);
+  // The worker has accepted another connection since then, and so does not stop.
+  bool IsReplaced(const GrpcWire& wire);
 
   asio::io_context& io_;
   const GrpcPeer peer_;
-  std::mutex mutex_;                // of the next two
+  std::mutex mutex_;                // of the next five
   std::shared_ptr<GrpcWire> wire_;  // never null
-  std::optional<GrpcDial> dial_;    // while it is made anew
+  SteadyTime wire_made_{};
+  SteadyTime refused_since_{};         // since then no connection was of use
+  std::optional<GrpcDial> dial_;       // while it is made anew
+  std::optional<Error> lost_;          // there will be no other
+  std::atomic<bool> answered_ = true;  // since the last connection ended
   RpcContexts calls_;
   RpcContexts asks_;
 };

@@ -29,6 +29,31 @@ constexpr const char* kStatusNames[] = {
 constexpr std::string_view kMessageTooLarge[] = {"larger than max", "exceeds maximum size"};
 constexpr std::string_view kMetadataTooLarge[] = {"metadata size exceeds"};
 constexpr std::string_view kReset[] = {"Received RST_STREAM with error code"};
+// With INTERNAL, where gRPC for C++ gives a connection up, as what came is not HTTP/2.
+constexpr std::string_view kNotHttp2[] = {
+    "Frame size ",
+    "frame of size ",
+    "Unknown frame type",
+    "Expected SETTINGS frame",
+    "Settings frame received",
+    "HTTP2 settings error",
+    "CONTINUATION frame",
+    "CONTINUATION received",
+    "Too many trailer frames",
+    "Trailing metadata frame received",
+    "header/continuation sequence",
+    "hpack",
+    "HPACK",
+    "invalid data frame",
+    "invalid settings",
+    "invalid value ",
+    "invalid window update",
+    "invalid ping",
+    "invalid rst_stream",
+    "frame too short",
+    "non-integral number of settings",
+    "max table size changes",
+};
 
 // How much earlier than a deadline its timer may end the RPC, as gRPC counts in milliseconds.
 constexpr std::chrono::milliseconds kDeadlineSlack{10};
@@ -229,7 +254,11 @@ StatusMeaning Judge(const grpc::Status& status, bool is_loss, const CallRequest&
                      "the worker closed its connection (" + TextOf(status) + ")", AfterCall::kLost);
     case grpc::StatusCode::UNKNOWN:
     case grpc::StatusCode::INTERNAL:
-      if (!is_loss) break;
+      // A server may close a connection in order, as soon as a handler has ended so.
+      if (!is_loss ||
+          (status.error_code() == grpc::StatusCode::INTERNAL && !ContainsAny(text, kNotHttp2))) {
+        break;
+      }
       return meaning(ErrorCode::kProtocolError,
                      "what the worker sent is not HTTP/2, and gRPC gave the connection up (" +
                          Describe(status) + ")",

@@ -27,7 +27,8 @@ class GrpcPeerCheck {
       : family_(worker), own_folder_(std::move(own_folder)) {}
 
   // Of a socket that is connected to that address. START_FAILED when another has the other end, or
-  // it cannot be told who does.
+  // it cannot be told who does; INTERNAL when the pool or the system is short of what it takes to
+  // look. For a moment after accept(2) /proc does not show yet who has the connection.
   //
   // On TCP it is the end itself, and not who listens, by which that is told: it stays the worker's
   // own whatever becomes of the port. On a Unix socket it is who called listen(2): in the pool's

@@ -11,6 +11,7 @@
 #include <functional>
 #include <string>
 
+#include "src/transport/descriptors_testing.h"
 #include "src/transport/listener_testing.h"
 #include "src/transport/tcp_end.h"
 
@@ -120,6 +121,33 @@ TEST(GrpcPeerCheck, OfAWorkerThatHasGoneNothingIsKnown) {
   const UniqueFd fd = Connected(listener);
   const UniqueFd accepted = listener.Accept();
   Refusal(GrpcPeerCheck(pid, ""), fd, listener.address());
+}
+
+TEST(GrpcPeerCheck, AShortageOfThePoolSaysNothingOfTheOther) {
+  Listener listener;
+  const GrpcPeerCheck check(getpid(), "");
+  const UniqueFd fd = Connected(listener);
+  const UniqueFd accepted = listener.Accept();
+  {
+    const testing::NoDescriptors none;
+    const auto peer = check.Check(fd.get(), listener.address());
+    ASSERT_FALSE(peer);
+    EXPECT_EQ(peer.error().code, ErrorCode::kInternal);
+    EXPECT_THAT(peer.error().message, HasSubstr("EMFILE"));
+  }
+  EXPECT_EQ(check.Check(fd.get(), listener.address()).value(), PeerState::kIsWorker);
+}
+
+TEST(WorkerFamily, AShortageOfThePoolSaysNothingOfASocket) {
+  Child worker;
+  Listener listener;
+  struct stat socket {};
+  ASSERT_EQ(fstat(listener.fd(), &socket), 0);
+  const WorkerFamily family(worker.pid());
+  const testing::NoDescriptors none;
+  const auto has = family.HasSocket(socket.st_ino);
+  ASSERT_FALSE(has);
+  EXPECT_EQ(has.error().code, ErrorCode::kInternal);
 }
 
 TEST(GrpcPeerCheck, WhoListensInThePoolsOwnFolderIsItsUser) {

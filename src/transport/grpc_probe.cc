@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "src/base/quote.h"
+#include "src/base/shortage.h"
 
 namespace snakepit {
 namespace {
@@ -22,6 +23,8 @@ constexpr milliseconds kLastRetry{50};
 constexpr milliseconds kTick{50};
 // A server may wait for its client to speak first: after so many of them it is asked.
 constexpr int kTicksToAsk = 2;
+// So many looks at a connection that does not seem to be the worker's, before that is believed.
+constexpr int kLooksToRefuse = 4;
 
 // RFC 9113, 3.4 and 4.1: the preface of a client, with an empty SETTINGS frame.
 constexpr std::string_view kPreface("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33);
@@ -96,6 +99,8 @@ void GrpcProbe::Close(const char* why) {
   asking_.Reset();
   answers_ = false;
   silent_ticks_ = 0;
+  refusals_ = 0;
+  unseen_.clear();
   last_ = why;
 }
 
@@ -105,7 +110,13 @@ void GrpcProbe::Try() {
   tried_ = address_;
   if (address_) {
     if (auto fd = BeginConnect(*address_)) {
-      connection_.assign(fd->Release());
+      asio::error_code unwatched;
+      connection_.assign(fd->get(), unwatched);
+      if (unwatched) {  // the system is short of something; it is tried again
+        last_ = "";
+        return GoOn();
+      }
+      (void)fd->Release();
       connection_.async_wait(asio::posix::stream_descriptor::wait_read,
                              [self = shared_from_this()](asio::error_code error) {
                                if (error || !self->connection_.is_open()) return;
@@ -113,8 +124,10 @@ void GrpcProbe::Try() {
                                self->GoOn();
                              });
     } else {
+      const int why = errno;
       last_ = "";
-      if (errno == EACCES) AllowOwner(folder_, address_->socket_path);
+      unseen_ = IsShortage(why) ? fd.error().message : "";
+      if (why == EACCES) AllowOwner(folder_, address_->socket_path);
     }
   }
   GoOn();
@@ -159,9 +172,13 @@ void GrpcProbe::Look() {
   const Opening opening = waits_for_preface ? Opening::kHttp2 : OpeningOf(seen.bytes);
   if (opening == Opening::kTooFew) return;
   if (opening == Opening::kOther) return FailWith(NoGrpcServer(*tried_, seen.bytes));
+  silent_ticks_ = 0;
   const auto peer = check_->Check(fd, *tried_);
-  if (!peer) return FailWith(peer.error());
-  if (*peer == PeerState::kUnknown) return;
+  const bool is_short = !peer && peer.error().code == ErrorCode::kInternal;
+  unseen_ = is_short ? peer.error().message : "";
+  if (is_short) return;
+  if (!peer && ++refusals_ >= kLooksToRefuse) return FailWith(peer.error());
+  if (!peer || *peer == PeerState::kUnknown) return;
   UniqueFd connected(connection_.release());
   const auto serves = std::exchange(serves_, nullptr);
   Stop();
@@ -198,6 +215,9 @@ std::string GrpcProbe::WhatIsMissing() const {
     const std::string fault = ReadReadyFile(folder_, ready_file_).fault;
     return "it announced no address, on stdout or in the file that SNAKEPIT_READY_FILE names" +
            (fault.empty() ? "" : ", in whose place is " + fault);
+  }
+  if (!unseen_.empty()) {
+    return "it cannot be told who listens at " + address_->Text() + ": " + unseen_;
   }
   if (IsConnected()) {
     return "a connection to " + address_->Text() +

@@ -76,6 +76,8 @@ class GrpcProbe : public std::enable_shared_from_this<GrpcProbe> {
   UniqueFd asking_;        // a connection on which the pool has spoken first
   bool answers_ = false;   // HTTP/2, on that
   int silent_ticks_ = 0;   // of the connection
+  int refusals_ = 0;       // how often that did not seem to be with the worker
+  std::string unseen_;     // why it could not be told with whom it is
   const char* last_ = "";  // what became of the connection before
   std::optional<GrpcAddress> address_;
   std::optional<GrpcAddress> tried_;  // where the connection leads

@@ -5,12 +5,14 @@
 #include <unistd.h>
 
 #include <asio/io_context.hpp>
+#include <asio/post.hpp>
 #include <functional>
 #include <future>
 #include <optional>
 #include <string>
 #include <thread>
 
+#include "src/transport/descriptors_testing.h"
 #include "src/transport/listener_testing.h"
 
 namespace snakepit {
@@ -96,6 +98,26 @@ TEST_F(GrpcProbeTest, GivesTheConnectionOnWhichHttp2IsSpokenAndSendsNothingOnIt)
   EXPECT_EQ(recv(served->fd.get(), bytes, sizeof bytes, 0), 9) << "they are left for gRPC";
   served->fd.Reset();
   EXPECT_EQ(HearAll(accepted), "");
+}
+
+TEST_F(GrpcProbeTest, AWorkerMayGetTheConnectionFromTheOneThatAccepts) {
+  testing::Taker worker;
+  const Listener listener;  // which the worker has not
+  UniqueFd accepted;
+  // It looks at what was said in between, on the io_context's thread.
+  const std::function<void(int)> hand_on = [&](int after) {
+    if (after == 0) return worker.Take(std::move(accepted));
+    asio::post(io_, [&, after] { hand_on(after - 1); });
+  };
+  auto served = Probe(
+      listener.address(),
+      [&] {
+        accepted = UniqueFd(accept4(listener.fd(), nullptr, nullptr, SOCK_CLOEXEC));
+        Say(accepted, kSettings);
+        asio::post(io_, [&] { hand_on(10); });
+      },
+      kLimit, worker.pid());
+  EXPECT_TRUE(served) << served.error().ToString();
 }
 
 TEST_F(GrpcProbeTest, AServerMayWaitForItsClientToSpeak) {

@@ -87,5 +87,128 @@ TEST_F(GrpcReconnectTest, WhatTheWorkerHasGoesOnWhileItTakesNoMoreOnTheConnectio
   caller.join();
 }
 
+class GoAwayTest : public testing::GrpcConnectionTest {
+ protected:
+  static Value Status(grpc::StatusCode code, const std::string& text) {
+    return Value::Map{{"status", static_cast<int>(code)}, {"text", text}};
+  }
+
+  static void ExpectHandlerFailed(const Error& error, AfterCall after) {
+    EXPECT_EQ(error.code, ErrorCode::kHandlerFailed) << error.ToString();
+    EXPECT_TRUE(error.may_have_run);
+    EXPECT_EQ(after, AfterCall::kUsable);
+  }
+
+  Connection& ConnectToOneThatGetsOld() {
+    worker_.max_connection_age = std::chrono::milliseconds(200);  // then it says GOAWAY
+    return Connect();
+  }
+
+  // Until the worker takes calls on another connection only.
+  void CallUntilTheConnectionIsAnother(Connection& connection) {
+    const int before = worker_.connections();
+    const auto end = testing::Soon();
+    while (worker_.connections() == before && std::chrono::steady_clock::now() < end) {
+      ASSERT_TRUE(connection.Call(Request("echo")).result);
+    }
+  }
+};
+
+TEST_F(GoAwayTest, WhatACallEndsWithOnAConnectionThatTakesNoMoreIsTheHandlers) {
+  Connection& connection = ConnectToOneThatGetsOld();
+  std::vector<std::thread> callers;
+  const Value two = Value::Map{{"callers", 2}};
+  callers.emplace_back([&] {  // keeps the connection open
+    EXPECT_TRUE(connection.Call(Request("meet", two)).result);
+  });
+  for (const auto code :
+       {grpc::StatusCode::INTERNAL, grpc::StatusCode::UNAVAILABLE, grpc::StatusCode::CANCELLED}) {
+    callers.emplace_back([&, args = Status(code, "as asked for")] {
+      const auto outcome = connection.Call(Request("late_status", args));
+      ExpectHandlerFailed(outcome.result.error(), outcome.after);
+    });
+    callers.emplace_back([&, args = Status(code, "as asked for")] {
+      const auto outcome = CallAsync(connection, Request("late_status", args));
+      ExpectHandlerFailed(outcome.result.error(), outcome.after);
+    });
+  }
+  ASSERT_TRUE(worker_.WaitForRunning(7));
+  CallUntilTheConnectionIsAnother(connection);
+  worker_.Release();
+  for (size_t i = 1; i < callers.size(); ++i) callers[i].join();
+  EXPECT_TRUE(connection.Call(Request("meet", two)).result);
+  callers[0].join();
+}
+
+TEST_F(GoAwayTest, SoItIsWhereTheConnectionIsClosedInOrderAfterIt) {
+  Connection& connection = ConnectToOneThatGetsOld();
+  const Value args = Status(grpc::StatusCode::INTERNAL, "as asked for");
+  std::thread caller([&] {
+    const auto outcome = connection.Call(Request("late_status", args));
+    ExpectHandlerFailed(outcome.result.error(), outcome.after);
+  });
+  ASSERT_TRUE(worker_.WaitForRunning(1));
+  CallUntilTheConnectionIsAnother(connection);
+  worker_.Release();
+  caller.join();
+}
+
+TEST_F(GoAwayTest, AStreamThatHasGivenChunksIsNotSentAgain) {
+  Connection& connection = ConnectToOneThatGetsOld();
+  const Value args = Status(grpc::StatusCode::UNAVAILABLE, "GOAWAY received");
+  int chunks = 0;
+  std::thread caller([&] {
+    const auto outcome = connection.Stream(Request("late_status", args), [&](const Chunk&) {
+      ++chunks;
+      return true;
+    });
+    ASSERT_FALSE(outcome.result);
+    EXPECT_EQ(outcome.result.error().code, ErrorCode::kWorkerLost);
+    EXPECT_TRUE(outcome.result.error().may_have_run);
+  });
+  ASSERT_TRUE(worker_.WaitForRunning(1));
+  CallUntilTheConnectionIsAnother(connection);
+  worker_.Release();
+  caller.join();
+  EXPECT_EQ(chunks, 1);
+  EXPECT_EQ(worker_.Count("ExecuteStream"), 1);
+}
+
+TEST_F(GrpcReconnectTest, TheEndOfASessionIsToldOnAnotherConnection) {
+  Connection& connection = Connect();
+  for (size_t i = 1; i <= 3; ++i) {
+    relay_->Cut();
+    OnIo<bool>([&](auto done) { connection.EndSession("s1", [done] { done(true); }); });
+    EXPECT_EQ(worker_.ended_sessions().size(), i);
+  }
+}
+
+TEST_F(GrpcReconnectTest, TheEndOfASessionIsToldAgainToAWorkerThatIsBusy) {
+  Connection& connection = Connect();
+  worker_.Refuse(3);
+  OnIo<bool>([&](auto done) { connection.EndSession("s1", [done] { done(true); }); });
+  EXPECT_EQ(worker_.ended_sessions().size(), 1u);
+}
+
+TEST_F(GrpcReconnectTest, AWorkerThatTakesNoRpcOnAnyNewConnectionIsLost) {
+  for (const bool async : {false, true}) {
+    Connection& connection = Connect();
+    relay_->Refuse();
+    relay_->Cut();
+    CallRequest request = Request("echo");
+    request.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    const auto outcome = async ? CallAsync(connection, request) : connection.Call(request);
+    ASSERT_FALSE(outcome.result);
+    EXPECT_EQ(outcome.result.error().code, ErrorCode::kWorkerLost)
+        << outcome.result.error().ToString();
+    EXPECT_FALSE(outcome.result.error().may_have_run);
+    EXPECT_EQ(outcome.after, AfterCall::kLost);
+    connection.Abort();
+    connection_.reset();
+    relay_.reset();
+    worker_.Stop();
+  }
+}
+
 }  // namespace
 }  // namespace snakepit

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <mutex>
 #include <string_view>
 #include <thread>
@@ -14,6 +15,13 @@
 #include "src/transport/listener_testing.h"
 
 namespace snakepit::testing {
+
+// Of no RPC at all. RFC 9113, 6.8.
+inline constexpr std::string_view kGoAway(
+    "\0\0\10\7\0\0\0\0\0"
+    "\0\0\0\0"
+    "\0\0\0\0",
+    17);
 
 class Relay {
  public:
@@ -32,6 +40,8 @@ class Relay {
     std::lock_guard lock(mutex_);
     for (const UniqueFd& fd : fds_) shutdown(fd.get(), SHUT_RDWR);
   }
+  // Ends each connection that is made from now on, as a server does that takes no RPC.
+  void Refuse() { refuses_ = true; }
   // To the client, as if the worker had sent it.
   void Say(std::string_view bytes) {
     std::lock_guard lock(mutex_);
@@ -43,6 +53,14 @@ class Relay {
     for (;;) {
       UniqueFd client(accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC));
       if (!client.valid()) return;
+      if (refuses_) {
+        testing::Say(client, kSettings);
+        testing::Say(client, kGoAway);
+        shutdown(client.get(), SHUT_WR);
+        std::lock_guard lock(mutex_);
+        fds_.push_back(std::move(client));
+        continue;
+      }
       UniqueFd worker = std::move(BeginConnect(to_).value());
       std::lock_guard lock(mutex_);
       pumps_.emplace_back(Pump, client.get(), worker.get());
@@ -64,8 +82,9 @@ class Relay {
 
   const GrpcAddress to_;
   Listener listener_;
+  std::atomic<bool> refuses_ = false;
   std::mutex mutex_;
-  std::vector<UniqueFd> fds_;  // of each connection the client's, then the worker's
+  std::vector<UniqueFd> fds_;  // of each connection the client's, then the worker's, if any
   std::vector<std::thread> pumps_;
   std::thread thread_;
 };

@@ -292,7 +292,8 @@ grpc::Status FakeWorker::Run(grpc::ServerContext* context, const ExecuteRequest&
     response->set_code("CANCELLED");
   } else if (command == "fail") {
     SetError(args, response);
-  } else if (command == "status") {
+  } else if (command == "status" || command == "late_status") {
+    if (command == "late_status") WaitFor(*context, false);
     return StatusIn(args);
   } else if (command == "reply") {
     response->set_success(true);
@@ -343,7 +344,8 @@ grpc::Status FakeWorker::RunStream(grpc::ServerContext* context, const ExecuteRe
     WaitFor(*context, true);
   } else if (command != "nothing") {
     writer->Write(ChunkOf(Value::Map{{"n", 0}}, 0, request));
-    if (command == "status") return StatusIn(args);
+    if (command == "late_status") WaitFor(*context, false);
+    if (command == "status" || command == "late_status") return StatusIn(args);
     if (command == "hold" || command == "ignore") WaitFor(*context, command == "hold");
     StreamResponse response;
     response.set_is_final(command != "no_chunk");

@@ -22,12 +22,13 @@ namespace snakepit::testing {
 // Commands: `echo` gives its args; `trailers` as well, with metadata of `bytes` bytes; `hold` goes
 // on until it is cancelled, `ignore` until Release, cancelled or not; `fail` fails as its args
 // `error`, `code` and `did_not_run` say; `status` ends with the gRPC status `status` and the text
-// `text`, or one of `bytes` bytes; `reply` answers with the bytes `typed_result`; `large` gives
-// `bytes` bytes; `meet` returns when `callers` of them are there. As streams: `count` gives `n`
-// chunks, and with `separate_end` marks the end apart; `fill` gives chunks of 64 KiB for ever;
-// `nothing` ends with neither chunk nor final message; `empty_end` gives an empty map; `no_chunk` a
-// message without a chunk; `large` one chunk, and goes on until it is cancelled; `hold`, `ignore`,
-// `fail` and `status` do what they do after one chunk.
+// `text`, or one of `bytes` bytes, and `late_status` likewise, after Release; `reply` answers with
+// the bytes `typed_result`; `large` gives `bytes` bytes; `meet` returns when `callers` of them are
+// there. As streams: `count` gives `n` chunks, and with `separate_end` marks the end apart; `fill`
+// gives chunks of 64 KiB for ever; `nothing` ends with neither chunk nor final message; `empty_end`
+// gives an empty map; `no_chunk` a message without a chunk; `large` one chunk, and goes on until it
+// is cancelled; `hold`, `ignore`, `fail`, `status` and `late_status` do what they do after one
+// chunk.
 class FakeWorker final : public SnakepitBridge::Service {
  public:
   // All to be set before the worker serves.

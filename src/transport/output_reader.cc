@@ -17,7 +17,8 @@ OutputReader::OutputReader(asio::io_context& io, OutputTail::LineCallback on_lin
 std::shared_ptr<OutputReader> OutputReader::Start(asio::io_context& io, UniqueFd fd,
                                                   OutputTail::LineCallback on_line) {
   auto reader = std::make_shared<OutputReader>(io, std::move(on_line));
-  reader->pipe_.assign(fd.Release());
+  reader->pipe_.assign(fd.get());  // may throw, and does not own it then
+  (void)fd.Release();
   reader->pipe_.non_blocking(true);
   reader->Read();
   return reader;

@@ -7,12 +7,14 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 #include <string>
 
 #include "src/base/fd.h"
+#include "src/base/shortage.h"
 
 namespace snakepit {
 namespace {
@@ -37,7 +39,10 @@ std::string InTable(int port, bool is_ipv6) {
 Result<std::optional<TcpEnd>> LookInTable(const char* table, bool is_ipv6, int port,
                                           int peer_port) {
   const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(table, "re"), std::fclose);
-  if (!file) return std::nullopt;
+  if (!file) {
+    if (IsShortage(errno)) return Fail(ErrnoError(std::string("cannot open ") + table, errno));
+    return std::nullopt;
+  }
   const std::string local = InTable(port, is_ipv6);
   const std::string remote = InTable(peer_port, is_ipv6);
   char line[512];

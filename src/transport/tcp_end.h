@@ -17,7 +17,8 @@ struct TcpEnd {
 };
 
 // The end at `port`, where `peer_port` is that of the one who asks; both are of 127.0.0.1. Nothing
-// where the system shows no such end. START_FAILED: its tables have too many rows.
+// where the system shows no such end. START_FAILED: its tables have too many rows. INTERNAL: they
+// cannot be opened, as there is no descriptor for them, say.
 Result<std::optional<TcpEnd>> FindTcpEnd(int port, int peer_port);
 
 // By sock_diag(7) alone: in microseconds, but not every system has it.
