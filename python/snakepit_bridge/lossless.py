@@ -76,8 +76,8 @@ class LosslessMessagePackCodec(MessagePackCodec):
                 if args and not CONTAINERS.isdisjoint(map(type, args.values())):
                     check_nesting(args)
                 return message
-            except Exception:  # what follows says what is wrong
-                self._refused(data)
+            except Exception:  # what follows says what is wrong, and counts it
+                pass
         return super().decode(data)
 
     def _value(self, data):
@@ -99,14 +99,17 @@ class LosslessMessagePackCodec(MessagePackCodec):
             self._check_message_pack(data)
         try:
             args = self._value(data)
-            if type(args) is dict:
-                check_nesting(args)
-            return args
         except Exception as error:
             self._refused(data)
             if isinstance(error, MemoryError):
                 raise out_of_memory(data) from None
             raise DecodeError(str(error) or type(error).__name__) from None
+        if type(args) is dict:
+            try:
+                check_nesting(args)
+            except ValueError as error:
+                raise DecodeError(str(error)) from None
+        return args
 
     def encode_value(self, value):
         """The bytes of a value. Raises EncodeError."""

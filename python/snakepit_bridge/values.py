@@ -322,6 +322,11 @@ class MessagePackCodec(_Codec):
             self._check_message_pack(data)
         try:
             message = self._value(data)
+        except Exception as error:
+            self._refused(data)
+            raise self._decode_error(data, error) from None
+        # The decoder has refused nothing where this does.
+        try:
             if type(message) is dict:
                 args = message.get("args")
                 if type(args) is dict:
@@ -329,12 +334,13 @@ class MessagePackCodec(_Codec):
                         check_nesting(args)
             return message
         except Exception as error:
-            self._refused(data)
-            members = budget.message_pack_members(data, ("id", "type"))
-            if isinstance(error, MemoryError):
-                raise out_of_memory(data, self._id_in(members)) from None
-            problem = str(error) or type(error).__name__
-            raise DecodeError(problem, self._id_in(members)) from None
+            raise self._decode_error(data, error) from None
+
+    def _decode_error(self, data, error):
+        request_id = self._id_in(budget.message_pack_members(data, ("id", "type")))
+        if isinstance(error, MemoryError):
+            return out_of_memory(data, request_id)
+        return DecodeError(str(error) or type(error).__name__, request_id)
 
     def _check_message_pack(self, data):
         self._check_budget(budget.check_message_pack, budget.message_pack_members, data)
@@ -353,7 +359,6 @@ class MessagePackCodec(_Codec):
             try:
                 return self._unpack(data, ext_hook=refuse_extension)
             except Exception:  # what follows reads more, and says what is wrong
-                self._refused(data)
                 self._has_odd_messages = True
         # Each byte that is no UTF-8 becomes half a character, of which none is UTF-8.
         message = self._unpack(

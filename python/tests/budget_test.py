@@ -1,5 +1,6 @@
 """What a message may become in memory: max_decoded_bytes."""
 
+import functools
 import json
 import random
 import resource
@@ -15,6 +16,7 @@ from snakepit_bridge import budget
 from snakepit_bridge import snakepit_pb2 as pb
 from snakepit_bridge.lossless import LosslessJsonCodec, LosslessMessagePackCodec
 from snakepit_bridge.values import (
+    MAX_DEPTH,
     MAX_REFUSED_BYTES,
     DecodeError,
     JsonCodec,
@@ -216,12 +218,38 @@ class RefusedTest(unittest.TestCase):
                         again.decode(request)
                     self.assertEqual(7, raised.exception.request_id)
 
-    def test_integers_as_keys_are_refused_once_in_version_1(self):
-        codec = MessagePackCodec()
-        data = msgpack.packb({"id": 1, "command": "c", "args": {5: 6}})
-        for _ in range(3):
-            self.assertEqual({"5": 6}, codec.decode(data)["args"])
-        self.assertEqual(len(data), codec._refused_bytes)
+    def test_legal_messages_of_version_1_do_not_count(self):
+        quick = msgpack.unpackb
+        for args in ({5: 6}, {"b": b"\xff\xfe" * MAX_REFUSED_BYTES}):
+            codec = MessagePackCodec()
+            message = {"id": 1, "command": "c", "args": args}
+            data = msgpack.packb(message, use_bin_type=False)
+            for _ in range(3):
+                decoded = codec.decode(data)["args"]
+                self.assertEqual({str(key): value for key, value in args.items()}, decoded)
+            self.assertIs(quick, codec._unpack)
+            self.assertEqual(0, codec._refused_bytes)
+
+    def test_what_is_refused_counts_once(self):
+        bad = b"\x82\xa2id\x07\xa1x\xc1"
+        for codec in (MessagePackCodec(), LosslessMessagePackCodec()):
+            for count in (1, 2, 3):
+                with self.assertRaises(DecodeError):
+                    codec.decode(bad)
+                self.assertEqual(count * len(bad), codec._refused_bytes)
+
+    def test_what_is_nested_too_deep_was_decoded_and_does_not_count(self):
+        deep = functools.reduce(lambda inner, _: [inner], range(MAX_DEPTH), 1)
+        data = msgpack.packb({"id": 7, "command": "c", "args": {"a": deep}})
+        for codec in (MessagePackCodec(), LosslessMessagePackCodec()):
+            with self.assertRaises(DecodeError) as raised:
+                codec.decode(data)
+            self.assertIn("nested over 64 deep", str(raised.exception))
+            self.assertEqual(7, raised.exception.request_id)
+            self.assertEqual(0, codec._refused_bytes)
+        with self.assertRaises(DecodeError):
+            codec.decode_args(msgpack.packb({"a": deep}))
+        self.assertEqual(0, codec._refused_bytes)
 
 
 def peak_mib(process):

@@ -35,6 +35,11 @@ Result<std::string> PythonFolder() {
     return Fail(ErrorCode::kInternal, "the bundled worker was not found: " + error);
   }
   std::string main = runfiles->Rlocation(std::string("snakepit/python") + kMainFile);
+  if (main.empty()) {
+    return Fail(ErrorCode::kInternal,
+                "the bundled worker was not found: snakepit/python/snakepit_bridge is not in the "
+                "runfiles of this program; name a worker after --");
+  }
   main.resize(main.size() - (sizeof(kMainFile) - 1));
   return main;
 }

@@ -52,13 +52,20 @@ pid_t NewestNumber() {
 }
 
 // Without /proc. Numbers are given in ascending order, so that of a descendant is between this
-// process's own and the newest, until they have begun anew: then it can be any.
+// process's own and the newest, until they have begun anew: then it can be any. Where there is no
+// newest to be had, it is sought among all, this once.
 void VisitChildrenByNumber(void (*visit)(pid_t)) {
   static bool have_begun_anew = false;
+  static pid_t last_newest = 0;
+  const pid_t self = getpid();
   const pid_t newest = NewestNumber();
-  if (newest < getpid()) have_begun_anew = true;
-  const pid_t first = have_begun_anew ? 1 : getpid() + 1;
-  const pid_t last = have_begun_anew ? kLargestNumber : newest;
+  if (newest > 0) {
+    if (newest < self || newest < last_newest) have_begun_anew = true;
+    last_newest = newest;
+  }
+  const bool can_be_any = have_begun_anew || newest < 0;
+  const pid_t first = can_be_any ? 1 : self + 1;
+  const pid_t last = can_be_any ? kLargestNumber : newest;
   for (pid_t pid = first; pid <= last; ++pid) {
     siginfo_t info = {};
     if (waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0) visit(pid);

@@ -24,27 +24,36 @@ DIR* List(int folder_fd) {
   return entries;
 }
 
-void RemoveEntries(int folder_fd, const char* but, int levels) {
+bool Unlink(int folder_fd, const char* name, int flags) {
+  return unlinkat(folder_fd, name, flags) == 0 || errno == ENOENT;
+}
+
+// False when something is left beside `but`.
+bool RemoveEntries(int folder_fd, const char* but, int levels) {
   DIR* const entries = List(folder_fd);
-  if (entries == nullptr) return;
+  if (entries == nullptr) return false;
+  bool removed_all = true;
   while (const dirent* entry = readdir(entries)) {
     const char* const name = entry->d_name;
-    if (IsSelfOrParent(name) || strcmp(name, but) == 0) continue;
-    if (unlinkat(folder_fd, name, 0) == 0 || errno != EISDIR || levels == 0) continue;
-    const int inner = OpenBelow(folder_fd, name, O_RDONLY | O_DIRECTORY);
-    if (inner < 0) continue;
-    RemoveEntries(inner, "", levels - 1);
-    close(inner);
-    unlinkat(folder_fd, name, AT_REMOVEDIR);
+    if (IsSelfOrParent(name) || strcmp(name, but) == 0 || Unlink(folder_fd, name, 0)) continue;
+    const int inner =
+        errno == EISDIR && levels > 0 ? OpenBelow(folder_fd, name, O_RDONLY | O_DIRECTORY) : -1;
+    if (inner >= 0) {
+      RemoveEntries(inner, "", levels - 1);
+      close(inner);
+    }
+    if (inner < 0 || !Unlink(folder_fd, name, AT_REMOVEDIR)) removed_all = false;
   }
   closedir(entries);
+  return removed_all;
 }
 
 }  // namespace
 
 void EmptyRuntimeFolder(int folder_fd) {
-  RemoveEntries(folder_fd, kRuntimeOwnerFile, kDeepest);
-  unlinkat(folder_fd, kRuntimeOwnerFile, 0);
+  if (RemoveEntries(folder_fd, kRuntimeOwnerFile, kDeepest)) {
+    unlinkat(folder_fd, kRuntimeOwnerFile, 0);
+  }
 }
 
 void RemoveRuntimeFolder(int folder_fd) {

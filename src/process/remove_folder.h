@@ -11,8 +11,8 @@ inline constexpr char kRuntimePrefix[] = "snakepit-";
 inline constexpr char kRuntimeOwnerFile[] = "owner";
 
 // Removes what is in the folder: its files, and folders up to 8 deep. The owner's file goes last,
-// so that a removal that is cut short leaves work for the next pool. Follows no link and enters
-// nothing that is mounted there.
+// and only when all else has gone, so that a removal that is cut short leaves work for the next
+// pool. Follows no link and enters nothing that is mounted there.
 void EmptyRuntimeFolder(int folder_fd);
 
 // Empties the folder, and removes it from the one that it is in now.

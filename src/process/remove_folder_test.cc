@@ -76,7 +76,8 @@ TEST_F(RemoveFolderTest, AnotherFolderInItsPlaceStays) {
   EXPECT_TRUE(fs::is_empty(base_ / "moved"));
 }
 
-// Each level takes a descriptor; what is deeper keeps the folder in its place.
+// Each level takes a descriptor; what is deeper keeps the folder in its place, and as a pool's, so
+// that a later sweep looks at it again.
 TEST_F(RemoveFolderTest, ItDoesNotGoDownWithoutEnd) {
   fs::path deep = path_;
   for (int i = 0; i < 30; ++i) deep /= "d";
@@ -84,6 +85,11 @@ TEST_F(RemoveFolderTest, ItDoesNotGoDownWithoutEnd) {
   RemoveRuntimeFolder(fd_.get());
   EXPECT_TRUE(fs::exists(path_));
   EXPECT_FALSE(fs::exists(path_ / "1.sock"));
+  EXPECT_TRUE(fs::exists(path_ / kRuntimeOwnerFile));
+  fs::rename(path_ / "d/d/d", base_ / "shallow");
+  fs::remove_all(base_ / "shallow");
+  RemoveRuntimeFolder(fd_.get());
+  EXPECT_FALSE(fs::exists(path_));
 }
 
 TEST_F(RemoveFolderTest, NoFolderIsNoMatter) {

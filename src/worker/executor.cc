@@ -37,8 +37,8 @@ Executor::Outcome Executor::Submit(std::function<void()> job) {
   if (waiting_.size() >= kMaxWaitingJobs + max_running_) return Outcome::kFull;
   waiting_.push_back(std::move(job));
   if (IsFull() || HaveThread()) return Outcome::kTaken;
-  // A thread that runs a job takes this one later.
-  if (running_threads_ > 0) return Outcome::kTaken;
+  // Whoever runs a job, or is on its way to one, takes this one later.
+  if (running_ > 0 || coming_ > tasks_.size()) return Outcome::kTaken;
   waiting_.pop_back();
   return Outcome::kNoThread;
 }
@@ -135,9 +135,7 @@ void Executor::ThreadMain(std::list<std::thread>::iterator self) {
       task = nullptr;
       lock.lock();
     } else if (!waiting_.empty() && running_ < max_running_) {
-      ++running_threads_;
       RunJob(lock);
-      --running_threads_;
       if (IsIdle()) idle_.notify_all();
     } else if (!AwaitWork(lock)) {
       ended_.splice(ended_.end(), threads_, self);

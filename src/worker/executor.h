@@ -38,8 +38,8 @@ class Executor {
 
   enum class Outcome { kTaken, kFull, kNoThread };
 
-  // kFull when kMaxWaitingJobs wait, kNoThread when the system gives no thread and none runs a job:
-  // then the job is not run.
+  // kFull when kMaxWaitingJobs wait, kNoThread when the system gives no thread and no job runs or
+  // is about to: then the job is not run.
   [[nodiscard]] Outcome Submit(std::function<void()> job);
 
   // Runs a task at once, whatever jobs run. False when the system gives no thread.
@@ -75,11 +75,10 @@ class Executor {
   std::condition_variable idle_;
   std::deque<std::function<void()>> waiting_;
   std::deque<std::function<void()>> tasks_;
-  size_t running_ = 0;          // jobs, here and on threads
-  size_t running_threads_ = 0;  // jobs on threads
-  size_t sleeping_ = 0;         // threads that wait for work and were not woken
-  size_t wakes_ = 0;            // threads that were woken and do not run yet
-  size_t coming_ = 0;           // those, and new ones that do not: one for each task, or for a job
+  size_t running_ = 0;   // jobs, here and on threads
+  size_t sleeping_ = 0;  // threads that wait for work and were not woken
+  size_t wakes_ = 0;     // threads that were woken and do not run yet
+  size_t coming_ = 0;    // those, and new ones that do not: one for each task, or for a job
   bool stopping_ = false;
   std::list<std::thread> threads_;
   std::list<std::thread> ended_;  // still to be joined, which takes no time

@@ -144,5 +144,33 @@ TEST(ExecutorTest, WithoutAThreadJobsThatWaitAreRunHere) {
   EXPECT_EQ(executor.in_flight(), 0u);
 }
 
+// With room for another, which there is no thread for.
+TEST(ExecutorTest, WithoutAThreadAJobIsTakenByWhoeverRunsOneHere) {
+  const NoThreads none;
+  Executor executor(2);
+  ASSERT_TRUE(executor.TryBeginHere());
+  bool ran = false;
+  EXPECT_EQ(executor.Submit([&] { ran = true; }), kTaken);
+  EXPECT_FALSE(ran);
+  executor.EndHere();
+  EXPECT_TRUE(ran);
+}
+
+TEST(ExecutorTest, WithoutAThreadAJobIsTakenByOneThatIsOnItsWay) {
+  for (int i = 0; i < 50; ++i) {
+    std::latch end(1);
+    std::atomic<bool> ran{false};
+    Executor executor(3);
+    ASSERT_EQ(executor.Submit([&] { end.wait(); }), kTaken);
+    {
+      const NoThreads none;
+      EXPECT_EQ(executor.Submit([&] { ran = true; }), kTaken);
+    }
+    end.count_down();
+    executor.WaitUntilIdle();
+    EXPECT_TRUE(ran);
+  }
+}
+
 }  // namespace
 }  // namespace snakepit

@@ -39,8 +39,8 @@ std::unique_ptr<grpc::ClientContext> Context(const Metadata& metadata) {
 // A server within this process, on a Unix socket.
 class GrpcIntruderTest : public ::testing::Test {
  protected:
-  explicit GrpcIntruderTest(int capacity = 1)
-      : core_("test", WorkerOptions{.capacity = capacity}), server_(core_, 64u << 20) {
+  explicit GrpcIntruderTest(std::chrono::steady_clock::duration arrival_limit = kArrivalLimit)
+      : core_("test", WorkerOptions{.capacity = 1}), server_(core_, 64u << 20, arrival_limit) {
     std::string folder = "/tmp/spXXXXXX";
     EXPECT_NE(mkdtemp(folder.data()), nullptr);
     folder_ = folder;
@@ -181,16 +181,105 @@ TEST_F(GrpcIntruderTest, CallsFarOverTheCapacityStayWithTheClientAndAreServedInT
   for (auto& waiting : calls) EXPECT_EQ(waiting.get(), "INVALID_ARGUMENT");
 }
 
+class GrpcArrivalTest : public GrpcIntruderTest {
+ protected:
+  GrpcArrivalTest() : GrpcIntruderTest(std::chrono::milliseconds(400)) {}
+
+  // RPCs of which the headers alone are sent, without a limit of their time.
+  class Unfinished {
+   public:
+    Unfinished(GrpcArrivalTest& test, const std::string& method, int count) : rpcs_(count) {
+      grpc::GenericStub generic(test.channel_);
+      for (Rpc& rpc : rpcs_) {
+        rpc.context.AddMetadata("snakepit-token", kToken);
+        rpc.stream =
+            generic.PrepareCall(&rpc.context, "/snakepit.SnakepitBridge/" + method, &queue_);
+        rpc.stream->StartCall(&rpc);
+        EXPECT_EQ(Next(), &rpc);
+      }
+    }
+    // How the first ends.
+    grpc::Status AwaitFirst() {
+      for (Rpc& rpc : rpcs_) rpc.stream->Finish(&rpc.status, &rpc);
+      return static_cast<Rpc*>(Next())->status;
+    }
+    // After AwaitFirst.
+    void CancelRest() {
+      for (Rpc& rpc : rpcs_) rpc.context.TryCancel();
+      for (size_t i = 1; i < rpcs_.size(); ++i) Next();
+    }
+
+   private:
+    struct Rpc {
+      grpc::ClientContext context;
+      std::unique_ptr<grpc::GenericClientAsyncReaderWriter> stream;
+      grpc::Status status;
+    };
+
+    void* Next() {
+      void* tag = nullptr;
+      bool ok = false;
+      EXPECT_TRUE(queue_.Next(&tag, &ok));
+      return tag;
+    }
+
+    grpc::CompletionQueue queue_;
+    std::vector<Rpc> rpcs_;
+  };
+};
+
+// As many as are read at one time, and never come.
+TEST_F(GrpcArrivalTest, RequestsWithoutAMessageDoNotKeepOthersWaiting) {
+  for (const auto& [method, count] : {std::pair{"Health", 16}, {"Execute", 2}}) {
+    Unfinished rpcs(*this, method, count);
+    const auto context = Context({{"snakepit-token", kToken}});
+    grpc::Status other;
+    if (count == 16) {
+      HealthResponse health;
+      other = stub_->Health(context.get(), {}, &health);
+    } else {
+      ExecuteResponse response;
+      other = Execute({{"snakepit-token", kToken}}, &response);
+    }
+    EXPECT_TRUE(other.ok()) << method << ": " << other.error_message();
+    if (!other.ok()) break;
+    const grpc::Status first = rpcs.AwaitFirst();
+    EXPECT_EQ(first.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+    EXPECT_THAT(first.error_message(), ::testing::HasSubstr("did not come in time"));
+    rpcs.CancelRest();
+  }
+}
+
+// One that runs, and one that waits for its turn, may take any time.
+TEST_F(GrpcArrivalTest, RequestsThatHaveComeAreNotGivenUp) {
+  ExecuteRequest request;
+  request.set_command("gate");
+  request.set_typed_args("\x80");
+  std::vector<std::future<grpc::Status>> calls;
+  for (int i = 0; i < 6; ++i) {
+    calls.push_back(std::async(std::launch::async, [this, request] {
+      ExecuteResponse response;
+      return stub_->Execute(Context({{"snakepit-token", kToken}}).get(), request, &response);
+    }));
+  }
+  while (begun_ == 0) std::this_thread::yield();
+  // Twice the limit.
+  EXPECT_EQ(calls[0].wait_for(std::chrono::milliseconds(800)), std::future_status::timeout);
+  gate_.release(6);
+  for (auto& call : calls) EXPECT_TRUE(call.get().ok());
+}
+
 struct CountedRequest : ReadGate::Request {
   explicit CountedRequest(int* count) : count(count) {}
   void Read() override { ++*count; }
+  void GiveUp() override { *count = -1; }
   int* const count;
 };
 
 TEST(ReadGateTest, LetsSoManyInAndTheNextInTheirOrder) {
   int reads[5] = {};
   std::vector<std::shared_ptr<CountedRequest>> requests;
-  ReadGate gate(2);
+  ReadGate gate(2, kArrivalLimit);
   for (int& count : reads) {
     requests.push_back(std::make_shared<CountedRequest>(&count));
     gate.Enter(requests.back());
@@ -203,9 +292,42 @@ TEST(ReadGateTest, LetsSoManyInAndTheNextInTheirOrder) {
   EXPECT_THAT(reads, ::testing::ElementsAre(1, 1, 0, 1, 0));
   for (int i = 0; i < 3; ++i) gate.Leave();
   EXPECT_THAT(reads, ::testing::ElementsAre(1, 1, 0, 1, 1));
+  EXPECT_TRUE(gate.Arrive(requests[4].get()));
   EXPECT_EQ(requests[4].use_count(), 1);
-  gate.Enter(requests[2]);
+  EXPECT_TRUE(gate.Enter(requests[2]));
   EXPECT_EQ(reads[2], 1);
+}
+
+TEST(ReadGateTest, GivesUpThoseThatDoNotArriveWhenOthersWait) {
+  int reads[4] = {};
+  std::vector<std::shared_ptr<CountedRequest>> requests;
+  for (int& count : reads) requests.push_back(std::make_shared<CountedRequest>(&count));
+  ReadGate gate(2, std::chrono::nanoseconds(1));
+  EXPECT_TRUE(gate.Enter(requests[0]));
+  EXPECT_TRUE(gate.Enter(requests[1]));
+  EXPECT_TRUE(gate.Arrive(requests[0].get()));
+  EXPECT_EQ(gate.GiveUpLate(), std::nullopt);
+  EXPECT_THAT(reads, ::testing::ElementsAre(1, 1, 0, 0));
+  EXPECT_FALSE(gate.Enter(requests[2]));
+  while (reads[1] != -1) EXPECT_NE(gate.GiveUpLate(), std::nullopt);
+  EXPECT_FALSE(gate.Arrive(requests[1].get()));
+  EXPECT_EQ(requests[1].use_count(), 1);
+  EXPECT_THAT(reads, ::testing::ElementsAre(1, -1, 0, 0));
+  gate.Leave();
+  EXPECT_THAT(reads, ::testing::ElementsAre(1, -1, 1, 0));
+  EXPECT_EQ(gate.GiveUpLate(), std::nullopt);
+  EXPECT_TRUE(gate.Arrive(requests[2].get()));
+}
+
+TEST(ReadGateTest, TellsWhenTheNextIsLate) {
+  int reads[2] = {};
+  ReadGate gate(1, std::chrono::hours(1));
+  EXPECT_TRUE(gate.Enter(std::make_shared<CountedRequest>(&reads[0])));
+  EXPECT_FALSE(gate.Enter(std::make_shared<CountedRequest>(&reads[1])));
+  const auto next = gate.GiveUpLate();
+  ASSERT_TRUE(next);
+  EXPECT_EQ(gate.GiveUpLate(), next);
+  EXPECT_THAT(reads, ::testing::ElementsAre(1, 0));
 }
 
 }  // namespace

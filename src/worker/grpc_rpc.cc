@@ -13,7 +13,7 @@ using std::chrono::steady_clock;
 
 void Rpc::Begin(const std::shared_ptr<Rpc>& self) {
   self_ = self;
-  gate_.Enter(self);
+  if (!gate_.Enter(self)) service_.WatchGates();
 }
 
 void Rpc::Read() {
@@ -25,7 +25,13 @@ void Rpc::LeaveGate() {
   if (inside_.exchange(false)) gate_.Leave();
 }
 
+void Rpc::GiveUp() {
+  Finish({grpc::StatusCode::DEADLINE_EXCEEDED,
+          "the request's message did not come in time, and other requests wait"});
+}
+
 void Rpc::OnReadDone(bool ok) {
+  if (!gate_.Arrive(this)) return;
   if (!ok) {
     // gRPC's own status goes before this, where the message was over the limit.
     Finish({grpc::StatusCode::INVALID_ARGUMENT, "the request holds no message"});

@@ -35,6 +35,7 @@ class Rpc : public grpc::ServerGenericBidiReactor, public ReadGate::Request {
   void Begin(const std::shared_ptr<Rpc>& self);
 
   void OnReadDone(bool ok) final;
+  void GiveUp() final;
   void OnCancel() override;
   void OnDone() final;
 

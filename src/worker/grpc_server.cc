@@ -34,10 +34,11 @@ struct Closing {
 
 }  // namespace
 
-GrpcServer::GrpcServer(WorkerCore& core, size_t max_message_bytes)
+GrpcServer::GrpcServer(WorkerCore& core, size_t max_message_bytes,
+                       std::chrono::steady_clock::duration arrival_limit)
     : capacity_(core.options.capacity),
       max_message_bytes_(max_message_bytes),
-      service_(std::make_unique<GrpcService>(core, max_message_bytes)) {}
+      service_(std::make_unique<GrpcService>(core, max_message_bytes, arrival_limit)) {}
 
 GrpcServer::~GrpcServer() = default;
 

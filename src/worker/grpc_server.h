@@ -2,6 +2,7 @@
 #ifndef SNAKEPIT_SRC_WORKER_GRPC_SERVER_H_
 #define SNAKEPIT_SRC_WORKER_GRPC_SERVER_H_
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "src/base/wakeup.h"
 #include "src/worker/grpc_address.h"
 #include "src/worker/pool_watch.h"
+#include "src/worker/read_gate.h"
 #include "src/worker/worker_core.h"
 
 namespace grpc {
@@ -23,7 +25,8 @@ class GrpcService;
 
 class GrpcServer {
  public:
-  GrpcServer(WorkerCore& core, size_t max_message_bytes);
+  GrpcServer(WorkerCore& core, size_t max_message_bytes,
+             std::chrono::steady_clock::duration arrival_limit = kArrivalLimit);
   // Waits for handlers that run.
   ~GrpcServer();
 

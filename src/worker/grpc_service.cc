@@ -29,14 +29,22 @@ grpc::ServerGenericBidiReactor* Begin(Arguments&&... arguments) {
 
 }  // namespace
 
-GrpcService::GrpcService(WorkerCore& core, size_t max_message_bytes)
+GrpcService::GrpcService(WorkerCore& core, size_t max_message_bytes,
+                         std::chrono::steady_clock::duration arrival_limit)
     : core_(core),
       max_message_bytes_(max_message_bytes),
       decode_limits_{.max_bytes = DecodedLimit(0, max_message_bytes)},
       pool_limit_(max_message_bytes),
-      call_gate_(MaxCallsRead(core.options)),
-      query_gate_(kMaxQueriesRead),
+      call_gate_(MaxCallsRead(core.options), arrival_limit),
+      // A query is small, and a pool gives one of its own not much longer.
+      query_gate_(kMaxQueriesRead, arrival_limit / 4),
       executor_(core.options.capacity) {}
+
+GrpcService::~GrpcService() {
+  std::lock_guard lock(mutex_);
+  ending_ = true;
+  changed_.notify_all();
+}
 
 grpc::ServerGenericBidiReactor* GrpcService::CreateReactor(
     grpc::GenericCallbackServerContext* context) {
@@ -134,6 +142,30 @@ Result<void> GrpcService::Submit(std::function<void()> job) {
   if (outcome == Executor::Outcome::kTaken) return {};
   return Fail(CallError(ErrorCode::kInvalidArgument,
                         DescribeRefusal(outcome, core_.options.capacity), false));
+}
+
+void GrpcService::WatchGates() {
+  if (watches_gates_.exchange(true)) return;
+  if (!executor_.Start([this] { KeepGatesMoving(); })) watches_gates_ = false;
+}
+
+void GrpcService::KeepGatesMoving() {
+  for (;;) {
+    auto next = GiveUpLate();
+    if (!next) {
+      watches_gates_ = false;
+      // One that began to wait before that has started no other watch.
+      next = GiveUpLate();
+      if (!next || watches_gates_.exchange(true)) return;
+    }
+    std::unique_lock lock(mutex_);
+    if (changed_.wait_until(lock, *next, [this] { return ending_; })) return;
+  }
+}
+
+std::optional<ReadGate::Clock::time_point> GrpcService::GiveUpLate() {
+  const auto calls = call_gate_.GiveUpLate(), queries = query_gate_.GiveUpLate();
+  return calls && queries ? std::min(calls, queries) : calls ? calls : queries;
 }
 
 void GrpcService::RpcBegan() {

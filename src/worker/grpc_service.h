@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -27,7 +28,9 @@ namespace snakepit {
 // those of the executor. Errors of calls are in the reply; the status of the RPC is OK.
 class GrpcService : public grpc::CallbackGenericService {
  public:
-  GrpcService(WorkerCore& core, size_t max_message_bytes);
+  GrpcService(WorkerCore& core, size_t max_message_bytes,
+              std::chrono::steady_clock::duration arrival_limit);
+  ~GrpcService() override;
 
   grpc::ServerGenericBidiReactor* CreateReactor(
       grpc::GenericCallbackServerContext* context) override;
@@ -56,6 +59,10 @@ class GrpcService : public grpc::CallbackGenericService {
   // Runs the job on a thread of the executor. An error when it cannot take it.
   Result<void> Submit(std::function<void()> job);
 
+  // Some RPC waits at a gate: those that are in the way are to be given up in time. Does nothing
+  // when the system gives no thread.
+  void WatchGates();
+
   // RPCs whose messages are there, until their replies are sent.
   void RpcBegan();
   void RpcEnded();
@@ -74,6 +81,9 @@ class GrpcService : public grpc::CallbackGenericService {
   };
 
  private:
+  // Until nobody waits at a gate.
+  void KeepGatesMoving();
+  std::optional<ReadGate::Clock::time_point> GiveUpLate();
   void FillStats(WorkerStats* stats);
   grpc::Status Agree(const InfoRequest& request, InfoResponse* response);
 
@@ -85,9 +95,11 @@ class GrpcService : public grpc::CallbackGenericService {
   // Queries are answered whatever calls wait.
   ReadGate call_gate_;
   ReadGate query_gate_;
+  std::atomic<bool> watches_gates_{false};
 
   std::mutex mutex_;
   std::condition_variable changed_;
+  bool ending_ = false;
   int rpcs_ = 0;
   std::multiset<std::string> active_;  // request ids of calls whose handlers run
 

@@ -92,10 +92,12 @@ class StdioServer::Sink : public StreamSink {
   PendingCall& call_;
 };
 
-StdioServer::StdioServer(WorkerCore& core, UniqueFd input, UniqueFd output, size_t max_frame_bytes)
+StdioServer::StdioServer(WorkerCore& core, UniqueFd input, UniqueFd output, size_t max_frame_bytes,
+                         std::function<void()> on_fault)
     : core_(core),
       input_(std::move(input)),
       max_frame_bytes_(max_frame_bytes),
+      on_fault_(std::move(on_fault)),
       writer_(std::move(output)),
       reader_(max_frame_bytes, 0),
       decode_limits_{.max_bytes = DecodedLimit(0, max_frame_bytes)},
@@ -229,7 +231,6 @@ bool StdioServer::Receive() {
     EndInError(ErrnoError("cannot read from the pool", errno).message);
     return false;
   } else if (size == 0) {
-    EndCredit();
     if (reader_.empty()) {
       End(0);
     } else {
@@ -318,9 +319,11 @@ void StdioServer::Begin(PoolMessage message, const CallPtr& call, ReadingRole::T
 void StdioServer::HandOn(const CallPtr& call) {
   auto outcome = Executor::Outcome::kFull;
   // Further ones are kept while those that wait are not larger than a frame may be. PROTOCOL.md
-  // 6.8.3.
+  // 6.8.3. One within the capacity is none of these, though its thread may still be on its way; and
+  // each of those before it may have been answered and not be over yet.
   const size_t bytes = call->payload_bytes;
-  if (waiting_bytes_.fetch_add(bytes) < max_frame_bytes_) {
+  if (waiting_bytes_.fetch_add(bytes) < max_frame_bytes_ ||
+      executor_.in_flight() < 2 * static_cast<size_t>(core_.options.capacity)) {
     outcome = executor_.Submit([this, call] {
       waiting_bytes_ -= call->payload_bytes;
       if (!call->claimed.exchange(true)) Serve(*call);
@@ -455,6 +458,8 @@ void StdioServer::Break() {
 }
 
 void StdioServer::End(int status) {
+  EndCredit();
+  if (status != 0 && on_fault_) on_fault_();
   {
     std::lock_guard lock(end_mutex_);
     status_ = status;

@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -34,8 +35,11 @@ namespace snakepit {
 // read until it does.
 class StdioServer {
  public:
-  // SIGPIPE must not end the process.
-  StdioServer(WorkerCore& core, UniqueFd input, UniqueFd output, size_t max_frame_bytes);
+  // SIGPIPE must not end the process. `on_fault` is called, on a thread that reads, when the
+  // connection ends in a fault: Run may not return for long after that, as the thread that called
+  // it may run a handler.
+  StdioServer(WorkerCore& core, UniqueFd input, UniqueFd output, size_t max_frame_bytes,
+              std::function<void()> on_fault = {});
   // Waits for handlers that run.
   ~StdioServer();
 
@@ -99,6 +103,7 @@ class StdioServer {
   WorkerCore& core_;
   const UniqueFd input_;
   const size_t max_frame_bytes_;
+  const std::function<void()> on_fault_;
   FrameWriter writer_;
   Wakeup wakeup_;
   std::atomic<bool> terminating_{false};
@@ -116,7 +121,7 @@ class StdioServer {
   ReadingRole role_;
   std::mutex readers_mutex_;
   size_t readers_ = 1;                     // threads in ReadInTurn
-  std::atomic<bool> has_standby_{false};   // one of them, changed with the mutex
+  std::atomic<bool> has_standby_{false};   // set with the mutex, by whoever stands by; unset by it
   std::atomic<bool> lacks_thread_{false};  // the system gave none, the last time
 
   std::mutex calls_mutex_;

@@ -560,6 +560,37 @@ TEST_P(StdioServerTest, MoreThanItCanHoldIsRefused) {
   for (int i = 0; i < held + 1; ++i) EXPECT_EQ(peer.Receive()->kind, Reply::Kind::kResult);
 }
 
+// Together they are larger than a frame may be, and come before the threads for them do.
+TEST_P(StdioServerTest, AsManyAsItsCapacityAreTakenHoweverLarge) {
+  constexpr int kCapacity = 64, kRounds = 5;
+  Create(kCapacity);
+  StdioPeer& peer = Serve(4096);
+  peer.Negotiate(GetParam(), 4096);
+  const Value args = Value::Map{{"data", std::string(3000, 'x')}};
+  for (int round = 1; round <= kRounds; ++round) {
+    for (int i = 0; i < kCapacity; ++i) peer.Send("gate", args);
+    AwaitBegun(round * kCapacity);
+    Release(kCapacity);
+    for (int i = 0; i < kCapacity; ++i) EXPECT_EQ(peer.Receive()->kind, Reply::Kind::kResult);
+  }
+}
+
+TEST_P(StdioServerTest, WhatWaitsIsBoundedInBytes) {
+  Create(1);
+  StdioPeer& peer = Serve(4096);
+  peer.Negotiate(GetParam(), 4096);
+  const Value args = Value::Map{{"data", std::string(3000, 'x')}};
+  peer.Send("gate");
+  AwaitBegun(1);
+  // Two of them are together larger than a frame may be.
+  for (int i = 0; i < 3; ++i) peer.Send("echo", args);
+  const Reply refused = *peer.Receive();
+  EXPECT_EQ(refused.error.code, ErrorCode::kInvalidArgument);
+  EXPECT_FALSE(refused.error.may_have_run);
+  Release();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(peer.Receive()->kind, Reply::Kind::kResult);
+}
+
 TEST_P(StdioServerTest, AnIdThatIsInFlightIsRefusedWithoutIt) {
   Create(2);
   StdioPeer& peer = Serve();
@@ -714,6 +745,21 @@ TEST_P(StdioServerTest, AStreamThatWaitsForCreditEndsWithTheInput) {
   EXPECT_EQ(end->error.code, ErrorCode::kCancelled);
   EXPECT_EQ(end->chunk_index, 1);
   EXPECT_EQ(AwaitEnd(), 0);
+}
+
+TEST_P(StdioServerTest, AStreamThatWaitsForCreditEndsWithAFault) {
+  Create();
+  StdioPeer& peer = Serve(4096);
+  peer.Negotiate(GetParam());
+  peer.Send("bytes", Value::Map{{"n", 1000}, {"size", 1000}}, {.stream = true, .credit = 1});
+  EXPECT_EQ(peer.Receive()->chunk_index, 0);
+  peer.SendBytes("\xff\xff\xff\xff");  // a length over the limit
+  EXPECT_EQ(peer.Receive()->id, std::nullopt);
+  const auto end = peer.Receive();
+  ASSERT_TRUE(end);
+  EXPECT_EQ(end->error.code, ErrorCode::kCancelled);
+  EXPECT_EQ(end->chunk_index, 1);
+  EXPECT_EQ(AwaitEnd(), 1);
 }
 
 TEST_P(StdioServerTest, AfterTerminateCallsEndAndNoneIsBegun) {

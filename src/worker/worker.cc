@@ -27,7 +27,7 @@ namespace snakepit {
 namespace {
 
 constexpr int kUsageError = 2;
-// After SIGTERM, calls in progress have so long to end.
+// After SIGTERM, and after a fault, calls in progress have so long to end.
 constexpr unsigned kDrainLimitSeconds = 2;
 
 constexpr size_t kDefaultMaxFrameBytes = 64u << 20;
@@ -124,6 +124,9 @@ std::string TakeToken() {
 std::atomic<StdioServer*> stdio_server{nullptr};
 std::atomic<GrpcServer*> grpc_server{nullptr};
 
+// Of a process whose time is over.
+std::atomic<int> late_status{0};
+
 void OnTerminate(int) {
   if (StdioServer* server = stdio_server.load()) {
     server->Terminate();
@@ -134,9 +137,6 @@ void OnTerminate(int) {
     _exit(0);
   }
 }
-
-// Of a process whose time is over.
-std::atomic<int> late_status{0};
 
 struct HandledSignal {
   int number;
@@ -150,7 +150,7 @@ HandledSignal handled_signals[] = {
     {SIGINT, [](int) {}},
     {SIGPIPE, [](int) {}},
     {SIGTERM, OnTerminate},
-    // The time that calls had after SIGTERM is over, or that Leave has.
+    // The time that calls had after SIGTERM or a fault is over, or that Leave has.
     {SIGALRM, [](int) { _exit(late_status); }},
 };
 
@@ -193,11 +193,18 @@ void BeginToServe() {
   _exit(status);
 }
 
+// Ends the process where the thread that would runs a handler. A second late: the server's own
+// limit, after which output is flushed, comes first where it can.
+void LimitTimeAfterFault() {
+  late_status = 1;
+  alarm(kDrainLimitSeconds + 1);
+}
+
 int ServeStdio(WorkerCore& core, StdioDescriptors descriptors, size_t max_frame_bytes) {
   served.input = descriptors.input.get();
   served.output = descriptors.output.get();
   StdioServer server(core, std::move(descriptors.input), std::move(descriptors.output),
-                     max_frame_bytes);
+                     max_frame_bytes, LimitTimeAfterFault);
   stdio_server = &server;
   BeginToServe();
   const int status = server.Run();

@@ -251,6 +251,16 @@ TEST_F(WorkerProcessTest, SigtermEndsAWorkerWhoseHandlerDoesNot) {
   }
 }
 
+// The thread that began the worker runs the handler, and another sees the fault.
+TEST_F(WorkerProcessTest, AFaultEndsAWorkerWhoseHandlerDoesNot) {
+  StdioPeer& peer = StartStdio();
+  peer.Negotiate(Codec::kJson);
+  peer.Send("announce", Value::Map{{"ms", 60'000}, {"deaf", true}});
+  ReadUntil(errors_.get(), "begun");
+  peer.SendBytes("\xff\xff\xff\xff");  // a length over the limit; the input stays open
+  EXPECT_EQ(Wait(), 1);
+}
+
 TEST_F(WorkerProcessTest, SigtermEndsAWorkerWhoseHandlerHoldsAFile) {
   StartGrpc({});
   auto stub = Connect("127.0.0.1:" + AnnouncedAddress());

@@ -76,7 +76,9 @@ class Call {
   // anything, which is dropped: the call ends with CANCELLED. Likewise with DEADLINE_EXCEEDED when
   // the time limit has passed.
   bool cancelled() const;
-  // The same as a token: stopped when the caller gives the call up.
+  // The same as a token: stopped when the caller gives the call up. A callback of it runs on a
+  // thread that reads the connection while the handler runs, and must return soon: until then no
+  // message of the pool may be read.
   std::stop_token stop_token() const;
 
   // Waits that long, and returns true; or returns false as soon as the caller gives the call up or
