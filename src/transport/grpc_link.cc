@@ -70,6 +70,12 @@ RpcEnd EndOfLost(const grpc::Status& status) {
   return IsUnsent(status) ? RpcEnd::kUnsent : RpcEnd::kLost;
 }
 
+// On a connection that is open after all, and has not been replaced. Where it takes no more, the
+// worker is mostly about to end: its server then ends calls that it has not begun with CANCELLED.
+RpcEnd EndOfOpen(const GrpcWire& wire, const grpc::Status& status) {
+  return MayBeRefusal(status) && wire.refuses() ? EndOfLost(status) : RpcEnd::kAnswered;
+}
+
 // A connection that ends sooner, and without an answer, was of no use.
 constexpr std::chrono::milliseconds kShortLife{250};
 // Before a look whether the connection has been made anew, for Health.
@@ -202,7 +208,8 @@ RpcEnd GrpcLink::AwaitEnd(GrpcWire& wire, const grpc::Status& status) {
   // What the worker has on a connection that takes no more may still end as it says.
   if (wire.refuses() && IsUnsent(status)) return RpcEnd::kUnsent;
   if (MayBeRefusal(status) && IsReplaced(wire)) return RpcEnd::kAnswered;
-  return wire.IsClosedWithin(kCloseLag) ? EndOfLost(status) : RpcEnd::kAnswered;
+  if (wire.IsClosedWithin(kCloseLag)) return EndOfLost(status);
+  return EndOfOpen(wire, status);
 }
 
 void GrpcLink::FindEnd(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status,
@@ -226,7 +233,7 @@ void GrpcLink::LookForLoss(const std::shared_ptr<GrpcWire>& wire, const grpc::St
   if (wire->IsClosed()) return done(EndOfLost(status));
   if (wire->refuses() && IsUnsent(status)) return done(RpcEnd::kUnsent);
   if (MayBeRefusal(status) && IsReplaced(*wire)) return done(RpcEnd::kAnswered);
-  if (std::chrono::steady_clock::now() >= until) return done(RpcEnd::kAnswered);
+  if (std::chrono::steady_clock::now() >= until) return done(EndOfOpen(*wire, status));
   auto timer = std::make_shared<asio::steady_timer>(io_, kLookWait);
   timer->async_wait([self = shared_from_this(), wire, timer, status, until,
                      done = std::move(done)](asio::error_code) mutable {
