@@ -65,7 +65,7 @@ Verdict RefusesMissing(Testbed& testbed) {
   return Verdict::Pass();
 }
 
-// In a text that has come through the pool, which hides it.
+// The pool hides the token in a text that has come through it.
 bool Tells(std::string_view text, const std::string& token) {
   return text.find(token) != std::string_view::npos ||
          text.find(kHiddenSecret) != std::string_view::npos;

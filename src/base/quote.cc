@@ -60,7 +60,7 @@ bool IsUnsafe(char32_t c) {
                      [c](const Range& range) { return c >= range.first && c <= range.last; });
 }
 
-// Of a well-formed sequence.
+// `sequence` is well-formed.
 char32_t CharacterOf(std::string_view sequence) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(sequence[i]); };
   constexpr unsigned char kLeadBits[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
@@ -69,7 +69,7 @@ char32_t CharacterOf(std::string_view sequence) {
   return c;
 }
 
-// What is to be escaped next: a character, or a byte that is not UTF-8.
+// The next place to be escaped: a character, or a byte that is not UTF-8.
 struct Found {
   size_t at;
   size_t bytes;
@@ -219,7 +219,7 @@ std::string HideSecret(std::string text, std::string_view secret) {
   if (secret.size() < kTellingCharacters) return text;
   std::string hidden;
   bool found = false;
-  // Of as many characters in a row that are in the secret, each of its pieces is a part.
+  // Each piece of the secret lies in a run of characters that it has.
   for (size_t at = 0; at < text.size();) {
     const std::string_view rest = std::string_view(text).substr(at);
     const size_t run = std::min(rest.find_first_not_of(secret), rest.size());
@@ -230,7 +230,7 @@ std::string HideSecret(std::string text, std::string_view secret) {
       hidden += length > 0 ? kHiddenSecret : rest.substr(done, 1);
       done += std::max<size_t>(1, length);
     }
-    // What is left of the run, and the character that ended it.
+    // The rest of the run, and the character that ended it.
     const size_t end = std::min(run + 1, rest.size());
     hidden += rest.substr(done, end - done);
     at += end;

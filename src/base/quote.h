@@ -11,7 +11,7 @@ namespace snakepit {
 
 inline constexpr size_t kQuotedBytes = 64;
 
-// How much is kept of a text that a worker sends, in bytes, before it is escaped:
+// The most that is kept of a text that a worker sends, in bytes, before it is escaped:
 inline constexpr size_t kMostErrorTextBytes = 64 * 1024;  // of an error or a status
 inline constexpr size_t kMostSharedTextBytes = 1024;      // of one that ends many calls at once
 inline constexpr size_t kMostNameBytes = 256;             // of a name or a version
@@ -43,7 +43,7 @@ std::string BytesMore(size_t bytes);
 // The text cut, and then safe to show.
 std::string Excerpt(std::string_view text, size_t max_bytes);
 
-// What stands in place of a secret.
+// The mark that stands in place of a secret.
 inline constexpr std::string_view kHiddenSecret = "[the worker's token]";
 
 // The text without the secret, which is random, and without any 16 or more characters in a row of

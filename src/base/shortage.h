@@ -1,5 +1,5 @@
-// Whether it is this process, or the whole system, that ran short of something: that says nothing
-// of whoever is at the other end, and passes.
+// Tells a shortage of this process, or of the whole system, from a fault of the other end: it says
+// nothing of whoever is there, and passes.
 #ifndef SNAKEPIT_SRC_BASE_SHORTAGE_H_
 #define SNAKEPIT_SRC_BASE_SHORTAGE_H_
 

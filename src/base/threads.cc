@@ -37,7 +37,7 @@ std::string ProcessLimitAdvice(int error_number) {
 
 namespace {
 
-// Of address space, beside the stacks: for what the threads allocate.
+// Address space beside the stacks, for what the threads allocate.
 constexpr size_t kSpareBytes = size_t{64} << 20;
 // What the C library takes for a heap of a thread's own, at its first allocation.
 constexpr size_t kHeapBytes = size_t{128} << 20;
