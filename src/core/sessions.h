@@ -11,6 +11,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "src/core/effects.h"
+#include "src/core/timers.h"
+#include "src/core/worker_index.h"
+
 namespace snakepit {
 
 class SessionTable {
@@ -21,10 +25,10 @@ class SessionTable {
     std::string id;
     uint64_t number = 0;  // never used again: tells a session from a later one of its id
     Time last_used;
-    int open_calls = 0;           // accepted and not ended; while there are any it is not forgotten
-    int worker = -1;              // -1: not bound yet
-    uint64_t process_number = 0;  // of the worker's process that holds the session's state
-    bool established = false;     // whether a call of the session has ended on that process
+    int open_calls = 0;  // accepted and not ended; while there are any it is not forgotten
+    WorkerIndex worker = kNoWorker;    // kNoWorker: not bound yet
+    ProcessNumber process_number = 0;  // the worker's process that holds the session's state
+    bool established = false;          // true once a call of the session has ended there
   };
 
   SessionTable(std::chrono::milliseconds ttl, size_t max_sessions)

@@ -151,7 +151,7 @@ void Pool::Impl::CancelQueued(const PendingCall& call) {
 }
 
 void Pool::Impl::ReportLocked(CallId id, AfterCall after, const Error* error) {
-  if (!core_.IsInFlight(id)) return;  // an exchange that threw was released as well
+  if (!core_.scheduler().IsInFlight(id)) return;  // an exchange that threw was released as well
   CallReport report = error == nullptr ? CallReport::kSucceeded : CallReport::kFailed;
   if (after == AfterCall::kUnusable && error != nullptr) {
     const auto call = calls_.find(id);
@@ -424,9 +424,9 @@ CallInfo Pool::Impl::InfoOf(const PendingCall& call) {
 }
 
 std::string Pool::Impl::QueueStateLocked() const {
-  std::string text = std::to_string(core_.queued()) + " of " +
+  std::string text = std::to_string(core_.scheduler().queued()) + " of " +
                      std::to_string(options_.max_queued_calls) + " calls queued (" +
-                     std::to_string(core_.queued_bytes()) + " of " +
+                     std::to_string(core_.scheduler().queued_bytes()) + " of " +
                      std::to_string(options_.max_queued_bytes) + " bytes), the oldest for " +
                      Milliseconds(OldestQueuedLocked()) + "; the workers are";
   for (int state = 0; state < kWorkerStates; ++state) {
@@ -445,7 +445,7 @@ std::string Pool::Impl::QueueStateLocked() const {
               std::to_string(capacity) + ")";
     }
   }
-  if (last_start_error_ && !core_.AllReady()) {
+  if (last_start_error_ && !core_.roster().AllReady()) {
     text += "; the last start that failed: " + LastStartErrorLocked();
   }
   return text;
@@ -457,7 +457,7 @@ std::string Pool::Impl::LastStartErrorLocked() const {
 }
 
 std::string Pool::Impl::BreakerTextLocked() const {
-  const Breaker& breaker = core_.breaker();
+  const Breaker& breaker = core_.supervisor().breaker();
   std::string text = "workers are not started any more for now, as too many ended: " +
                      std::to_string(breaker.futile_ends()) + " within " +
                      Milliseconds(options_.restart_burst_window) +

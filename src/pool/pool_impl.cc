@@ -89,7 +89,7 @@ Result<void> Pool::Impl::Start() {
   LogNotInherited();
   core_.Start(steady_clock::now());
   ApplyLocked();
-  changed_.wait(lock, [this] { return start_error_ || core_.AllReady(); });
+  changed_.wait(lock, [this] { return start_error_ || core_.roster().AllReady(); });
   started_ = !start_error_;
   if (started_) return {};
   Error error = *start_error_;
@@ -149,7 +149,9 @@ void Pool::Impl::Shutdown() {
     core_.Stop(steady_clock::now());
     ApplyLocked();
     // The core has a limit for each step of it.
-    changed_.wait(lock, [this] { return core_.AllGone() && core_.calls() == 0 && calls_.empty(); });
+    changed_.wait(lock, [this] {
+      return core_.roster().AllGone() && core_.scheduler().calls() == 0 && calls_.empty();
+    });
     std::shared_ptr<Guardian> guardian = std::move(guardian_);
     lock.unlock();
     guardian.reset();  // and with it whatever the workers left behind
@@ -208,8 +210,9 @@ Result<void> Pool::Impl::Restart(std::chrono::milliseconds timeout) {
 
 // A restart that has ended is over for all who wait for it, whatever begins before they wake up.
 void Pool::Impl::TellRestartWaitersLocked() {
-  if (restart_waiters_.empty() || core_.restart_state() == RestartState::kRunning) return;
-  for (RestartWaiter* waiter : restart_waiters_) waiter->state = core_.restart_state();
+  if (restart_waiters_.empty() || core_.supervisor().restart_state() == RestartState::kRunning)
+    return;
+  for (RestartWaiter* waiter : restart_waiters_) waiter->state = core_.supervisor().restart_state();
   restart_waiters_.clear();
   changed_.notify_all();
 }
@@ -290,26 +293,26 @@ PoolStats Pool::Impl::Stats() const {
     stats.wanted_capacity += worker.capacity;
   }
   for (const Core::Worker& worker : core_.workers()) stats.calls_in_flight += worker.in_flight;
-  stats.breaker = core_.breaker().state();
-  stats.calls_queued = core_.queued();
-  stats.bytes_queued = core_.queued_bytes();
+  stats.breaker = core_.supervisor().breaker().state();
+  stats.calls_queued = core_.scheduler().queued();
+  stats.bytes_queued = core_.scheduler().queued_bytes();
   stats.oldest_queued = OldestQueuedLocked();
-  stats.sessions = core_.sessions();
+  stats.sessions = core_.scheduler().sessions();
   stats.calls_accepted = accepted_;
   stats.calls_succeeded = succeeded_;
   stats.calls_failed = failed_;
   stats.calls_refused = refused_;
-  stats.restarts = core_.counts().restarts;
-  stats.boot_failures = core_.counts().boot_failures;
-  stats.crashes = core_.counts().crashes;
-  stats.recycled = core_.counts().recycled;
-  stats.breaker_opened = core_.breaker().times_opened();
+  stats.restarts = core_.roster().counts().restarts;
+  stats.boot_failures = core_.roster().counts().boot_failures;
+  stats.crashes = core_.roster().counts().crashes;
+  stats.recycled = core_.roster().counts().recycled;
+  stats.breaker_opened = core_.supervisor().breaker().times_opened();
   if (last_start_error_) stats.last_start_error = last_start_error_->message;
   return stats;
 }
 
 std::chrono::milliseconds Pool::Impl::OldestQueuedLocked() const {
-  const auto oldest = core_.OldestQueued();
+  const auto oldest = core_.scheduler().OldestQueued();
   if (!oldest) return std::chrono::milliseconds(0);
   return std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - *oldest);
 }
@@ -318,15 +321,15 @@ std::vector<WorkerInfo> Pool::Impl::Workers() const {
   std::vector<WorkerInfo> infos;
   {
     std::lock_guard lock(mutex_);
-    std::vector<int> order;
+    std::vector<WorkerIndex> order;
     for (const Core::Seat& seat : core_.seats()) order.push_back(seat.worker);
-    for (int w = 0; w < static_cast<int>(core_.workers().size()); ++w) {
+    for (WorkerIndex w{0}; w != core_.workers().end_index(); ++w) {
       const Core::Worker& worker = core_.workers()[w];
       const bool has_seat = static_cast<size_t>(worker.id) < core_.seats().size() &&
                             core_.seats()[worker.id].worker == w;
       if (worker.state != WorkerState::kGone && !has_seat) order.push_back(w);
     }
-    for (int w : order) {
+    for (WorkerIndex w : order) {
       const Core::Worker& worker = core_.workers()[w];
       WorkerInfo info{.id = worker.id,
                       .state = worker.state,

@@ -90,8 +90,8 @@ std::shared_ptr<Pool::Impl::Process> Pool::Impl::Find(ProcessNumber number) cons
 
 // Of its worker. kGone: that has no such process any more.
 WorkerState Pool::Impl::StateLocked(const Process& process) const {
-  const int worker = core_.WorkerOf(process.number);
-  return worker < 0 ? WorkerState::kGone : core_.workers()[worker].state;
+  const WorkerIndex worker = core_.roster().Find(process.number);
+  return worker == kNoWorker ? WorkerState::kGone : core_.workers()[worker].state;
 }
 
 void Pool::Impl::StartProcess(Process& process) {
@@ -233,10 +233,10 @@ void Pool::Impl::OnExited(ProcessNumber number, ExitStatus status, const Resourc
   process->stderr_reader->Close();
   process->launch->Abort();
   std::unique_lock lock(mutex_);
-  const int worker = core_.WorkerOf(number);
+  const WorkerIndex worker = core_.roster().Find(number);
   const bool was_ready = process->connection != nullptr;
   const bool was_asked = core_.stopping() || (start_error_ && !started_) ||
-                         (worker >= 0 && core_.workers()[worker].was_asked_to_end);
+                         (worker != kNoWorker && core_.roster()[worker].process.was_asked_to_end);
   const bool failed = !was_ready || !started_;
   if (was_ready) process->connection->Abort();
   process->stderr_tail = tail;
@@ -499,7 +499,7 @@ std::string Pool::Impl::NameOf(const Process& process) const {
 }
 
 void Pool::Impl::LogBreakerLocked() {
-  const BreakerState state = core_.breaker().state();
+  const BreakerState state = core_.supervisor().breaker().state();
   if (std::exchange(logged_breaker_, state) == state) return;
   std::string text;
   switch (state) {

@@ -25,7 +25,7 @@ void World::On(const SpawnWorker& effect) {
   Require(!model_.stopped, "a process is started though the pool ends");
   Require(effect.process > last_process_, "the number of a process is not new");
   Require(effect.worker_id >= 0 && effect.worker_id < wanted_, "a process of no wanted worker");
-  const BreakerState breaker = core_.breaker().state();
+  const BreakerState breaker = core_.supervisor().breaker().state();
   // Of the causes that open it, only the disowning of a process may follow in the same step.
   const bool may_have_opened = std::any_of(effects_.begin(), effects_.end(), [](const Effect& e) {
     return std::holds_alternative<DisownProcess>(e);
@@ -34,7 +34,7 @@ void World::On(const SpawnWorker& effect) {
           "a process is started though the breaker is open");
   const Core::Seat& known = core_.seats()[effect.worker_id];
   const bool is_successor =
-      known.successor >= 0 && core_.workers()[known.successor].process == effect.process;
+      known.successor != kNoWorker && core_.workers()[known.successor].process == effect.process;
   if (breaker == BreakerState::kHalfOpen) {
     Require(model_.Find(probe_) == nullptr, "the half-open breaker has two probes");
     probe_ = effect.process;
@@ -90,7 +90,7 @@ void World::On(const snakepit::EndCall& effect) {
       Require(model_.stopped, "a call ends by a shutdown that was none");
       break;
     case Why::kBreakerOpen:
-      Require(core_.breaker().state() != BreakerState::kClosed && !model_.AnyServes(),
+      Require(core_.supervisor().breaker().state() != BreakerState::kClosed && !model_.AnyServes(),
               "a call ends for an open breaker though a worker serves");
       break;
     case Why::kSessionLost:
@@ -172,8 +172,9 @@ void World::Observe() {
 }
 
 void World::LookAtWorkers() {
-  const auto& workers = core_.workers();
-  const BreakerState breaker = core_.breaker().state();
+  const WorkerBoard& workers = core_.workers();
+  const Roster& roster = core_.roster();
+  const BreakerState breaker = core_.supervisor().breaker().state();
   if (breaker != breaker_) {
     Tell("-> the breaker is ", BreakerStateName(breaker));
     if (breaker != BreakerState::kHalfOpen) probe_ = 0;
@@ -183,11 +184,12 @@ void World::LookAtWorkers() {
   int successors = 0;
   for (int id = 0; id < wanted_; ++id) {
     const Core::Seat& seat = core_.seats()[id];
-    const Core::Worker& worker = workers[seat.worker];
+    const WorkerView& worker = workers[seat.worker];
     Require(worker.id == id, "a worker has another id than its seat");
-    Require(model_.stopped || (!worker.is_surplus && worker.state != WorkerState::kGone),
-            "a wanted worker neither lives, starts nor backs off");
-    if (seat.successor >= 0) {
+    Require(
+        model_.stopped || (!roster[seat.worker].is_surplus && worker.state != WorkerState::kGone),
+        "a wanted worker neither lives, starts nor backs off");
+    if (seat.successor != kNoWorker) {
       ++successors;
       Require(workers[seat.successor].id == id, "a successor has another id than its seat");
     }
@@ -199,22 +201,24 @@ void World::LookAtWorkers() {
   });
   Require(starting <= options_.max_starting, "more workers start at a time than may");
   const bool may_start = breaker == BreakerState::kClosed && starting < options_.max_starting;
-  for (int w = 0; w < static_cast<int>(workers.size()); ++w) {
-    const Core::Worker& worker = workers[w];
+  for (WorkerIndex w{0}; w != workers.end_index(); ++w) {
+    const WorkerView& worker = workers[w];
     if (worker.state == WorkerState::kGone) continue;
     const bool has_seat = worker.id < wanted_ && (core_.seats()[worker.id].worker == w ||
                                                   core_.seats()[worker.id].successor == w);
-    Require(has_seat || worker.is_surplus || model_.stopped, "a worker that nobody wants lives on");
+    Require(has_seat || roster[w].is_surplus || model_.stopped,
+            "a worker that nobody wants lives on");
     if (worker.state == WorkerState::kBackingOff) {
-      Require(worker.timer || !may_start, "a worker backs off for ever");
+      Require(roster[w].timer || !may_start, "a worker backs off for ever");
       continue;
     }
     ++living;
     Process& process = Living(worker.process);
-    Require(!worker.was_ready || process.capacity == worker.capacity, "a capacity is not as told");
+    Require(!roster[w].process.was_ready || process.capacity == worker.capacity,
+            "a capacity is not as told");
     if (process.Serves() && worker.state == WorkerState::kDraining && !model_.stopped &&
         worker.id < wanted_ && overran_ != worker.process) {
-      const Core::Worker& successor = workers[core_.seats()[worker.id].worker];
+      const WorkerView& successor = workers[core_.seats()[worker.id].worker];
       Require(successor.state == WorkerState::kReady,
               "a worker drains before its successor is ready");
     }
@@ -224,14 +228,14 @@ void World::LookAtWorkers() {
                        worker.state == WorkerState::kStopping ||
                        worker.state == WorkerState::kKilled ||
                        (worker.state == WorkerState::kDraining && model_.stopped);
-    Require(!waits || worker.timer, "a worker may stay in a state for ever");
+    Require(!waits || roster[w].timer, "a worker may stay in a state for ever");
     Require(worker.state != WorkerState::kKilled || process.is_killed ||
                 std::any_of(effects_.begin(), effects_.end(),
                             [](const Effect& e) { return std::holds_alternative<KillWorker>(e); }),
             "a worker counts as killed that was not");
   }
   Require(living == model_.processes.size(), "a process is forgotten");
-  if (core_.restart_state() == RestartState::kDone) {
+  if (core_.supervisor().restart_state() == RestartState::kDone) {
     for (const Process& process : model_.processes) {
       Require(process.number > restart_up_to_, "a restart ends before the last old process");
     }
@@ -248,15 +252,17 @@ void World::LookAtCalls() {
     Require(!model_.IsOfLostSession(call), "a call waits for a session that is lost");
     Require(!is_out || model_.IsToFinish(call), "a call waits though the breaker is open");
   }
-  Require(core_.calls() == model_.calls.size(), "the number of calls is wrong");
-  Require(core_.queued() == model_.queued(), "the number of queued calls is wrong");
-  Require(core_.queued_bytes() == model_.queued_bytes(), "the bytes of queued calls are wrong");
+  Require(core_.scheduler().calls() == model_.calls.size(), "the number of calls is wrong");
+  Require(core_.scheduler().queued() == model_.queued(), "the number of queued calls is wrong");
+  Require(core_.scheduler().queued_bytes() == model_.queued_bytes(),
+          "the bytes of queued calls are wrong");
   for (const Process& process : model_.processes) {
     Require(process.in_flight == core_.workers()[process.order].in_flight,
             "the number of calls in flight is wrong");
   }
   const auto [least, most] = model_.SessionsBetween(now_);
-  Require(core_.sessions() >= least && core_.sessions() <= most, "the number of sessions is wrong");
+  Require(core_.scheduler().sessions() >= least && core_.scheduler().sessions() <= most,
+          "the number of sessions is wrong");
 }
 
 }  // namespace snakepit::simulation

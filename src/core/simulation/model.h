@@ -20,7 +20,7 @@ struct Process {
   ProcessNumber number = 0;
   int id = 0;
   WorkerState state = WorkerState::kStarting;  // of its worker
-  int order = 0;                               // among workers that are equal in all else
+  WorkerIndex order{0};                        // among workers that are equal in all else
   int capacity = 1;
   int in_flight = 0;
   uint64_t last_dispatch = 0;

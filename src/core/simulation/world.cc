@@ -127,8 +127,9 @@ void World::Take(const Step& step) {
     case Op::kStale:
       return Stale(a, b);
     case Op::kRestart: {
-      const bool refused = model_.closed || core_.breaker().state() != BreakerState::kClosed;
-      const bool joins = core_.restart_state() == RestartState::kRunning;
+      const bool refused =
+          model_.closed || core_.supervisor().breaker().state() != BreakerState::kClosed;
+      const bool joins = core_.supervisor().restart_state() == RestartState::kRunning;
       Tell("the user restarts the workers");
       Require(core_.Restart(now_).has_value() != refused, "a restart is refused, or is not");
       if (!refused && !joins) restart_up_to_ = last_process_;
@@ -156,7 +157,7 @@ void World::Submit(uint32_t a, uint32_t b) {
   call.submitted = now_;
   call.queue_deadline = now_ + milliseconds(kQueueTimes[b / 4 % 4]);
   call.deadline = now_ + milliseconds(kTimes[b / 16 % 4]);
-  const auto wanted = model_.RefusalOf(call, core_.breaker().state(), now_);
+  const auto wanted = model_.RefusalOf(call, core_.supervisor().breaker().state(), now_);
   const auto id =
       core_.Submit({.session_id = call.session < 0 ? std::string_view() : kSessionIds[call.session],
                     .queue_deadline = call.queue_deadline,
@@ -222,7 +223,7 @@ void World::EndCall(uint32_t a, uint32_t b) {
 void World::EndCallWith(Call call, CallReport report) {
   Tell("call ", call.id, " ends: ", kReportNames[static_cast<int>(report)]);
   Process* const process = call.process_ended ? nullptr : model_.Find(call.process);
-  Require(core_.IsInFlight(call.id), "a call in flight is not known as such");
+  Require(core_.scheduler().IsInFlight(call.id), "a call in flight is not known as such");
   if (report == CallReport::kLost) {
     Call& lost = *model_.FindCall(call.id);
     lost.is_lost = true;
@@ -286,7 +287,7 @@ void World::Failed(const Process& process) {
     for (int i = 1; i < seat.failures && wait < options_.max_restart_backoff; ++i) wait *= 2;
     wait = std::min(wait, options_.max_restart_backoff) / 2;
   }
-  seat.not_before = now_ + (known.successor >= 0 ? milliseconds(0) : wait);
+  seat.not_before = now_ + (known.successor != kNoWorker ? milliseconds(0) : wait);
 }
 
 void World::Exit(ProcessNumber number, int signal) {
@@ -397,9 +398,10 @@ void World::Stop() {
 
 bool World::IsAtRest() const {
   if (!model_.calls.empty()) return false;
-  if (model_.stopped) return core_.AllGone();
-  return core_.AllReady() && core_.breaker().state() == BreakerState::kClosed &&
-         core_.restart_state() != RestartState::kRunning &&
+  if (model_.stopped) return core_.roster().AllGone();
+  return core_.roster().AllReady() &&
+         core_.supervisor().breaker().state() == BreakerState::kClosed &&
+         core_.supervisor().restart_state() != RestartState::kRunning &&
          static_cast<int>(model_.processes.size()) == wanted_;
 }
 

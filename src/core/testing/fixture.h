@@ -1,6 +1,6 @@
 // A core on a virtual clock, for tests.
-#ifndef SNAKEPIT_CORE_CORE_TESTING_H_
-#define SNAKEPIT_CORE_CORE_TESTING_H_
+#ifndef SNAKEPIT_CORE_TESTING_FIXTURE_H_
+#define SNAKEPIT_CORE_TESTING_FIXTURE_H_
 
 #include <gtest/gtest.h>
 
@@ -37,7 +37,7 @@ class CoreTest : public testing::Test {
     for (const SpawnWorker& spawn : Take(&spawned_)) {
       Ready(spawn.process, capacities[spawn.worker_id]);
     }
-    EXPECT_TRUE(core_->AllReady());
+    EXPECT_TRUE(core_->roster().AllReady());
   }
 
   void Ready(ProcessNumber process, int capacity = 1) {
@@ -165,7 +165,7 @@ class CoreTest : public testing::Test {
     return count;
   }
 
-  BreakerState breaker() const { return core_->breaker().state(); }
+  BreakerState breaker() const { return core_->supervisor().breaker().state(); }
 
   static constexpr uint64_t kSeed = 1;
 
@@ -216,4 +216,4 @@ class CoreTest : public testing::Test {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_CORE_CORE_TESTING_H_
+#endif  // SNAKEPIT_CORE_TESTING_FIXTURE_H_
