@@ -13,7 +13,8 @@
 #include <vector>
 
 #include "snakepit/error.h"
-#include "snakepit/pool.h"
+#include "snakepit/options.h"
+#include "snakepit/stats.h"
 #include "src/core/effects.h"
 #include "src/core/scheduler.h"
 #include "src/core/supervisor.h"
@@ -88,7 +89,7 @@ class Core {
   const Roster& roster() const { return supervisor_.roster(); }
   // All workers: those of the seats, surplus ones, and entries of gone ones that stand for nothing.
   const WorkerBoard& workers() const { return board_; }
-  // By worker id; as many as are wanted.
+  // Seats by worker id; as many as are wanted.
   const std::vector<Seat>& seats() const { return roster().seats(); }
 
  private:

@@ -39,7 +39,7 @@ struct EndCall {
   };
   CallId call;
   Why why;
-  std::optional<ExitStatus> exit;  // of the lost worker; nothing: not known in time
+  std::optional<ExitStatus> exit;  // the lost worker's; nothing: not known in time
 };
 // Closes the worker's stdin, or sends SIGTERM. The worker is idle, or not ready yet.
 struct AskWorkerToEnd {
@@ -77,12 +77,12 @@ enum class ReplaceReason {
   kOverran,    // went on with a call that was given up; its other calls go on
   kEnding,     // refused a call because it is ending
 };
-// For the log alone: the replacement of this process, which serves, has begun.
+// Tells the log alone that the replacement of this process, which serves, has begun.
 struct ReplaceWorker {
   ProcessNumber process;
   ReplaceReason why;
 };
-// For the log alone: the process was not ready within the start timeout. KillWorker follows.
+// Tells the log alone that the process was not ready within the start timeout. KillWorker follows.
 struct ReportStartTimeout {
   ProcessNumber process;
 };

@@ -8,8 +8,8 @@ constexpr TimerKey kTimer(TimerKind::kHealth);
 }  // namespace
 
 void HealthChecks::Start(SteadyTime now) {
-  if (options_.health_interval.count() == 0) return;
-  timers_.Set(&timer_, kTimer, now + options_.health_interval);
+  if (options_.health.interval.count() == 0) return;
+  timers_.Set(&timer_, kTimer, now + options_.health.interval);
 }
 
 void HealthChecks::Stop() { timers_.Set(&timer_, kTimer, std::nullopt); }
@@ -22,7 +22,7 @@ void HealthChecks::SetChecked(WorkerIndex index, bool is_checked) {
 
 void HealthChecks::TimerFired(SteadyTime now) {
   timer_.reset();
-  timers_.Set(&timer_, kTimer, now + options_.health_interval);
+  timers_.Set(&timer_, kTimer, now + options_.health.interval);
   const WorkerBoard& board = roster_.board();
   for (WorkerIndex index{0}; index != board.end_index(); ++index) {
     const WorkerView& view = board[index];

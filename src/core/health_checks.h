@@ -9,7 +9,7 @@
 
 #include <optional>
 
-#include "snakepit/pool.h"
+#include "snakepit/options.h"
 #include "src/core/effects.h"
 #include "src/core/lifecycle_driver.h"
 #include "src/core/recycler.h"

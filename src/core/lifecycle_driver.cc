@@ -118,9 +118,9 @@ void LifecycleDriver::StartAfter(WorkerIndex index, int failures, SteadyTime now
 
 std::chrono::milliseconds LifecycleDriver::Backoff(int failures) {
   if (failures == 0) return std::chrono::milliseconds(0);
-  std::chrono::milliseconds wait = options_.restart_backoff;
-  for (int i = 1; i < failures && wait < options_.max_restart_backoff; ++i) wait *= 2;
-  wait = std::min(wait, options_.max_restart_backoff);
+  std::chrono::milliseconds wait = options_.restart.initial_backoff;
+  for (int i = 1; i < failures && wait < options_.restart.max_backoff; ++i) wait *= 2;
+  wait = std::min(wait, options_.restart.max_backoff);
   return wait - std::chrono::milliseconds(random_.UpTo(wait.count() / 2));
 }
 

@@ -11,7 +11,7 @@
 #include <chrono>
 #include <vector>
 
-#include "snakepit/pool.h"
+#include "snakepit/options.h"
 #include "src/core/effects.h"
 #include "src/core/lifecycle.h"
 #include "src/core/random.h"

@@ -8,7 +8,7 @@ namespace snakepit {
 
 using std::chrono::milliseconds;
 
-// 90-100% of the limit; 0 for 0.
+// Draws 90-100% of the limit; 0 for 0.
 int64_t Recycler::Draw(int64_t limit) {
   return limit - static_cast<int64_t>(random_.UpTo(limit / 10));
 }

@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "snakepit/pool.h"
+#include "snakepit/options.h"
 #include "src/core/random.h"
 #include "src/core/replacer.h"
 #include "src/core/roster.h"

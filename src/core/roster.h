@@ -12,7 +12,7 @@
 #include <optional>
 #include <vector>
 
-#include "snakepit/pool.h"
+#include "snakepit/options.h"
 #include "src/core/effects.h"
 #include "src/core/timers.h"
 #include "src/core/worker_view.h"
@@ -24,7 +24,7 @@ class Roster {
   // The supervisor's part of a worker; the WorkerView of its index has the rest. A worker has any
   // number of processes, one at a time.
   struct Worker {
-    // Of the present process, or the latest.
+    // The present process, or the latest.
     struct Process {
       bool was_ready = false;
       bool has_served = false;        // it has answered a call
@@ -38,10 +38,10 @@ class Roster {
       int unhealthy_in_a_row = 0;
     };
     struct Recycling {
-      RecycleOptions limits;             // as drawn for this process
+      RecycleOptions limits;             // drawn for this process
       std::optional<ReplaceReason> due;  // it is to be replaced
       bool is_measured = false;          // a measurement of its memory is under way
-      int64_t rss_bytes = 0;             // as measured last; 0: not yet
+      int64_t rss_bytes = 0;             // the latest measurement; 0: none yet
       int64_t rss_baseline_bytes = 0;    // 0: not warm yet
       std::optional<SteadyTime> timer;
     };
@@ -49,7 +49,7 @@ class Roster {
     Health health;
     Recycling recycling;
     bool is_surplus = false;          // not started again: it was replaced, or is one too many
-    std::optional<SteadyTime> timer;  // of its state
+    std::optional<SteadyTime> timer;  // belongs to its state
   };
 
   // The workers of one id: the wanted one and, while that is replaced, its successor.
@@ -80,7 +80,7 @@ class Roster {
   WorkerView& view(WorkerIndex index) { return board_[index]; }
   const WorkerBoard& board() const { return board_; }
 
-  // By worker id; as many as are wanted.
+  // Seats by worker id; as many as are wanted.
   std::vector<Seat>& seats() { return seats_; }
   const std::vector<Seat>& seats() const { return seats_; }
   // The seat of the worker's id; null: there are fewer seats now.

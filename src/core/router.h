@@ -9,7 +9,7 @@
 
 #include <optional>
 
-#include "snakepit/pool.h"
+#include "snakepit/options.h"
 #include "src/core/sessions.h"
 #include "src/core/worker_view.h"
 

@@ -20,9 +20,9 @@ Scheduler::Scheduler(const PoolOptions& options, WorkerBoard* board, Timers* tim
       board_(*board),
       timers_(*timers),
       effects_(*effects),
-      router_(options.affinity, *board),
+      router_(options.sessions.affinity, *board),
       queue_(board),
-      sessions_(options.session_ttl, options.max_sessions) {}
+      sessions_(options.sessions.idle_timeout, options.sessions.max_count) {}
 
 // --- Calls -------------------------------------------------------------------------------------
 
@@ -51,8 +51,8 @@ tl::expected<Scheduler::Accepted, Refusal> Scheduler::Submit(const CallSpec& spe
   const bool is_dispatched = route.kind == Route::Kind::kDispatch;
   if (!is_dispatched) {
     if (is_out) return tl::unexpected(Refusal::kBreakerOpen);
-    if (queue_.size() >= options_.max_queued_calls ||
-        call.bytes > options_.max_queued_bytes - queue_.bytes()) {
+    if (queue_.size() >= options_.queue.max_calls ||
+        call.bytes > options_.queue.max_bytes - queue_.bytes()) {
       return tl::unexpected(Refusal::kQueueFull);
     }
   }

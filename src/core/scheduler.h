@@ -22,7 +22,7 @@
 #include <vector>
 
 #include "snakepit/error.h"
-#include "snakepit/pool.h"
+#include "snakepit/options.h"
 #include "src/core/call_queue.h"
 #include "src/core/effects.h"
 #include "src/core/router.h"
@@ -42,7 +42,7 @@ class Scheduler {
     std::string_view session_id;  // empty: no session
     SteadyTime queue_deadline;
     SteadyTime deadline;
-    size_t bytes = 0;  // of the arguments, in memory
+    size_t bytes = 0;  // its arguments' size in memory
   };
 
   // The options must outlive the scheduler, like the rest.
@@ -78,7 +78,7 @@ class Scheduler {
   // the common queue, as the affinity says.
   void ReleaseQueueOf(WorkerIndex worker, SteadyTime now);
 
-  // What one step of RouteNext did. kNoWorker: nothing to tell.
+  // The result of one step of RouteNext. kNoWorker: nothing to tell.
   struct Routed {
     WorkerIndex dispatched_to = kNoWorker;
     WorkerIndex left = kNoWorker;  // a queued call of this worker has ended
@@ -119,7 +119,7 @@ class Scheduler {
     bool lost = false;               // its connection closed; it waits for the exit status
     SteadyTime lost_until{};         // end of that wait
     bool process_gone = false;       // its process ended, or was disowned, with the call in flight
-    std::optional<ExitStatus> exit;  // of that process
+    std::optional<ExitStatus> exit;  // that process's
 
     SteadyTime expiry() const { return queue_deadline < deadline ? queue_deadline : deadline; }
   };

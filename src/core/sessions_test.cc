@@ -69,7 +69,8 @@ TEST_F(SessionTableTest, LookingForASessionIsNoUseOfIt) {
 TEST_F(SessionTableTest, ManyThatAreTooOldAreForgottenAFewAtATimeAndNeverFoundAgain) {
   constexpr size_t kMost = SessionTable::kMostAtOnce;
   table_.emplace(seconds(10), 10 * kMost);
-  for (size_t i = 0; i < 2 * kMost; ++i) Use("old " + std::to_string(i), kStart).worker = WorkerIndex{1};
+  for (size_t i = 0; i < 2 * kMost; ++i)
+    Use("old " + std::to_string(i), kStart).worker = WorkerIndex{1};
   const SessionTable::Time later = kStart + seconds(11);
   Use("new", later);
   table_->Expire(later, &forgotten_);

@@ -10,7 +10,8 @@
 
 #include <optional>
 
-#include "snakepit/pool.h"
+#include "snakepit/options.h"
+#include "snakepit/stats.h"
 #include "src/core/breaker.h"
 #include "src/core/lifecycle_driver.h"
 #include "src/core/roster.h"
@@ -61,7 +62,7 @@ class Starter {
   LifecycleDriver& driver_;
   Timers& timers_;
   Breaker breaker_;
-  ProcessNumber probe_ = 0;  // of the half-open breaker; 0: none
+  ProcessNumber probe_ = 0;  // the half-open breaker's; 0: none
   bool any_held_ = false;    // a worker is held, or may be
   std::optional<SteadyTime> breaker_timer_;
 };

@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "snakepit/error.h"
-#include "snakepit/pool.h"
+#include "snakepit/options.h"
 #include "src/core/effects.h"
 #include "src/core/health_checks.h"
 #include "src/core/lifecycle_driver.h"

@@ -50,7 +50,7 @@ class Timers {
     if (at) Add(*at, key);
   }
 
-  // When the next timer fires; nothing: none is set.
+  // Time at which the next timer fires; nothing: none is set.
   std::optional<SteadyTime> Next() const {
     if (timers_.empty()) return std::nullopt;
     return timers_.begin()->first;

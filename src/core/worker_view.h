@@ -10,7 +10,7 @@
 #include <deque>
 #include <utility>
 
-#include "snakepit/pool.h"
+#include "snakepit/stats.h"
 #include "src/core/effects.h"
 #include "src/core/timers.h"
 
@@ -27,7 +27,7 @@ struct WorkerView {
   // Written by the scheduler.
   int in_flight = 0;           // calls of this process
   int waiting = 0;             // queued calls that only this worker may serve
-  int64_t calls_started = 0;   // by this process
+  int64_t calls_started = 0;   // since this process started
   uint64_t last_dispatch = 0;  // number of the latest dispatch; 0: none yet
   SteadyTime idle_since{};     // end of the latest call, if in_flight is 0 and calls_started is not
 

@@ -127,7 +127,7 @@ MUTATIONS = [
         "name": "no_backoff",
         "what": "The wait before a start does not grow.",
         "file": "lifecycle_driver.cc",
-        "old": "for (int i = 1; i < failures && wait < options_.max_restart_backoff; ++i) wait *= 2;",
+        "old": "for (int i = 1; i < failures && wait < options_.restart.max_backoff; ++i) wait *= 2;",
         "new": "",
     },
     {

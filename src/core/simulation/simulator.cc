@@ -8,7 +8,7 @@
 
 namespace snakepit {
 
-// Instead of the one of fault.cc, which ends the program.
+// Replaces the Fault of fault.cc, which ends the program.
 [[noreturn]] void Fault(const std::string& what) {
   throw simulation::Violation{"fault of the core: " + what};
 }
@@ -32,7 +32,7 @@ Outcome RunSteps(uint64_t seed, const std::vector<Step>& steps, std::string* sto
 Outcome RunSeed(uint64_t seed) { return RunSteps(seed, MakeSteps(seed, kSteps)); }
 
 std::vector<Step> Shrink(uint64_t seed, std::vector<Step> steps) {
-  // Leaves out ever smaller pieces, from the end on, until none can go.
+  // Leaves out smaller and smaller pieces, from the end on, until none can go.
   for (size_t piece = std::max<size_t>(steps.size() / 2, 1);;
        piece = std::max<size_t>(piece / 2, 1)) {
     bool left_out = false;
@@ -58,11 +58,11 @@ std::string Explain(uint64_t seed) {
   const auto ms = [](std::chrono::milliseconds time) { return std::to_string(time.count()); };
   return "seed " + std::to_string(seed) + ": " + outcome.violation.value_or("nothing is wrong") +
          "\n  the pool: " + std::to_string(options.workers) + " workers, affinity " +
-         std::string(AffinityName(options.affinity)) + ", a queue of " +
-         std::to_string(options.max_queued_calls) + ", backoff " + ms(options.restart_backoff) +
-         " to " + ms(options.max_restart_backoff) + " ms, burst " +
-         std::to_string(options.restart_burst) + ", stop grace " + ms(options.stop_grace) +
-         " ms, health every " + ms(options.health_interval) + " ms\n  " +
+         std::string(AffinityName(options.sessions.affinity)) + ", a queue of " +
+         std::to_string(options.queue.max_calls) + ", backoff " +
+         ms(options.restart.initial_backoff) + " to " + ms(options.restart.max_backoff) +
+         " ms, burst " + std::to_string(options.restart.burst) + ", stop grace " +
+         ms(options.stop_grace) + " ms, health every " + ms(options.health.interval) + " ms\n  " +
          std::to_string(steps.size()) + " steps are enough:\n" + story;
 }
 

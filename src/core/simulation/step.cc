@@ -1,5 +1,7 @@
 #include "src/core/simulation/step.h"
 
+#include "src/core/random.h"
+
 namespace snakepit::simulation {
 namespace {
 
@@ -33,36 +35,29 @@ std::string_view OpName(Op op) {
   return kNames[static_cast<int>(op)];
 }
 
-uint64_t Random::Next() {
-  uint64_t x = state_ += 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
-
 PoolOptions MakeOptions(uint64_t seed) {
-  Random random(seed);
+  SplitMix random(seed);
   const auto one_of = [&random](auto... values) {
     const decltype((values + ...)) all[] = {values...};
     return all[random.Below(sizeof...(values))];
   };
   PoolOptions options;
   options.workers = 1 + static_cast<int>(random.Below(4));
-  options.max_queued_calls = one_of(0, 1, 4, 8, 8);
-  options.max_queued_bytes = one_of(60, 150, 1000);
+  options.queue.max_calls = one_of(0, 1, 4, 8, 8);
+  options.queue.max_bytes = one_of(60, 150, 1000);
   options.stop_grace = milliseconds(one_of(0, 20, 100));
   options.adapter.start_timeout = milliseconds(one_of(50, 500));
-  options.health_interval = milliseconds(one_of(0, 40, 200));
-  options.affinity = static_cast<Affinity>(random.Below(3));
-  options.session_ttl = milliseconds(one_of(30, 1000));
-  options.max_sessions = one_of(1, 3, 100);
-  options.restart_backoff = milliseconds(one_of(1, 10));
-  options.max_restart_backoff = milliseconds(one_of(10, 80));
-  options.restart_burst = one_of(1, 3, 1000);
-  options.restart_burst_window = milliseconds(one_of(20, 200));
-  options.restart_sustained = one_of(5, 1000);
-  options.restart_sustained_window = milliseconds(1000);
-  options.breaker_cooldown = milliseconds(one_of(10, 100));
+  options.health.interval = milliseconds(one_of(0, 40, 200));
+  options.sessions.affinity = static_cast<Affinity>(random.Below(3));
+  options.sessions.idle_timeout = milliseconds(one_of(30, 1000));
+  options.sessions.max_count = one_of(1, 3, 100);
+  options.restart.initial_backoff = milliseconds(one_of(1, 10));
+  options.restart.max_backoff = milliseconds(one_of(10, 80));
+  options.restart.burst = one_of(1, 3, 1000);
+  options.restart.burst_window = milliseconds(one_of(20, 200));
+  options.restart.sustained = one_of(5, 1000);
+  options.restart.sustained_window = milliseconds(1000);
+  options.restart.breaker_cooldown = milliseconds(one_of(10, 100));
   if (random.Below(2) == 0) {
     options.recycle.max_age = milliseconds(one_of(0, 100, 1000));
     options.recycle.max_calls = one_of(0, 5, 50);
@@ -76,7 +71,7 @@ PoolOptions MakeOptions(uint64_t seed) {
 }
 
 std::vector<Step> MakeSteps(uint64_t seed, int count) {
-  Random random(~seed);
+  SplitMix random(~seed);
   std::vector<Step> steps;
   steps.reserve(count);
   for (int i = 0; i < count; ++i) {
@@ -87,7 +82,7 @@ std::vector<Step> MakeSteps(uint64_t seed, int count) {
     steps.push_back(
         {weight->op, static_cast<uint32_t>(choice >> 32) >> 1, static_cast<uint32_t>(choice) >> 1});
   }
-  // Some pools are closed, or end, while there is much going on.
+  // Some pools are closed, or stopped, while much is going on.
   if (random.Below(8) == 0) steps[random.Below(count)].op = Op::kClose;
   if (random.Below(4) == 0) steps[count - 1 - random.Below(count / 8 + 1)].op = Op::kStop;
   return steps;

@@ -22,13 +22,13 @@ using std::chrono::milliseconds;
 class CoreTest : public testing::Test {
  protected:
   CoreTest() {
-    options_.health_interval = milliseconds(0);
+    options_.health.interval = milliseconds(0);
     options_.max_starting = 1000;
   }
 
   void Begin(int workers) { BeginOf(std::vector<int>(workers, 1)); }
 
-  // A worker for each capacity.
+  // Begins with a worker for each capacity.
   void BeginOf(const std::vector<int>& capacities) {
     options_.workers = static_cast<int>(capacities.size());
     core_.emplace(options_, kSeed);
@@ -47,7 +47,7 @@ class CoreTest : public testing::Test {
 
   CallId Submit(std::string_view session = "") {
     auto id = core_->Submit({.session_id = session,
-                             .queue_deadline = now_ + options_.queue_timeout,
+                             .queue_deadline = now_ + options_.queue.timeout,
                              .deadline = now_ + options_.call_timeout},
                             now_);
     Collect();
@@ -62,7 +62,7 @@ class CoreTest : public testing::Test {
 
   Refusal Refused(std::string_view session = "", size_t bytes = 0) {
     auto id = core_->Submit({.session_id = session,
-                             .queue_deadline = now_ + options_.queue_timeout,
+                             .queue_deadline = now_ + options_.queue.timeout,
                              .deadline = now_ + options_.call_timeout,
                              .bytes = bytes},
                             now_);
@@ -118,7 +118,7 @@ class CoreTest : public testing::Test {
     Collect();
   }
 
-  // The worker that the call was dispatched to; -1 when it was not.
+  // The id of the worker that the call was dispatched to; -1: it was not dispatched.
   int WorkerOf(CallId call) const {
     const DispatchCall* dispatch = DispatchOf(call);
     return dispatch == nullptr ? -1 : ids_.at(dispatch->process);
@@ -148,15 +148,15 @@ class CoreTest : public testing::Test {
   ProcessNumber ProcessOf(int id) const { return WorkerAt(id).process; }
   WorkerState StateOf(int id) const { return WorkerAt(id).state; }
 
-  // With all that its wait before the next start may be.
-  void PassBackOff() { Pass(options_.restart_backoff); }
+  // Lets the longest wait before the next start pass.
+  void PassBackOff() { Pass(options_.restart.initial_backoff); }
 
   template <typename T>
   static std::vector<T> Take(std::vector<T>* effects) {
     return std::exchange(*effects, {});
   }
 
-  // How many processes there are that have not ended.
+  // The number of processes that have not ended.
   int Processes() const {
     int count = 0;
     for (const Core::Worker& worker : core_->workers()) {
@@ -178,7 +178,7 @@ class CoreTest : public testing::Test {
   std::vector<EndCall> ended_;
   std::vector<int> asked_to_end_;
   std::vector<int> killed_;
-  std::vector<KillReason> kill_reasons_;  // of killed_
+  std::vector<KillReason> kill_reasons_;  // why the workers in killed_ were
   std::vector<ProcessNumber> disowned_;
   std::vector<ReplaceWorker> replaced_;
   std::vector<int> start_timeouts_;
