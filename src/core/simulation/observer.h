@@ -96,7 +96,7 @@ class Observer {
  private:
   void LookAtWorkers();
   void LookAtSeats();
-  void LookAtWorker(WorkerIndex index, bool may_start);
+  void LookAtWorker(WorkerIndex index, const WorkerView& worker, bool may_start);
   void LookAtCalls();
   void On(const SpawnWorker& effect);
   void On(const DispatchCall& effect);
