@@ -22,8 +22,8 @@
 
 namespace snakepit::simulation {
 
-// A broken invariant. Thrown by every method of Observer and World; the
-// world is of no use after it.
+// A broken invariant. Every method of Observer and World may throw it; the world is of no use after
+// that.
 struct Violation {
   std::string what;
 };
