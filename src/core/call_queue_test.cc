@@ -20,6 +20,7 @@ TEST_F(CallQueueTest, TheOldestCallThatAWorkerHasRoomForIsNext) {
   queue_.Add(1, 10, busy);
   queue_.Add(2, 10, kNoWorker);
   queue_.Add(3, 10, ready);
+  queue_.Add(4, 10, kNoWorker);
   EXPECT_EQ(queue_.NextWithRoom(), 2u) << "the worker of call 1 is busy";
   queue_.Remove(2, 10, kNoWorker);
   EXPECT_EQ(queue_.NextWithRoom(), 3u);

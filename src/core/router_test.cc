@@ -30,11 +30,11 @@ class RouterTest : public testing::Test {
 };
 
 TEST_F(RouterTest, TheSmallestShareOfTheCapacityWins) {
-  board_[kOwner].capacity = 4;
+  board_[kOwner].capacity = 6;
   board_[kOwner].in_flight = 2;
-  board_[kOther].capacity = 3;
+  board_[kOther].capacity = 2;
   board_[kOther].in_flight = 1;
-  ExpectRoute(Router(Affinity::kHint, board_).RouteOf(nullptr, {}), Route::Kind::kDispatch, kOther);
+  ExpectRoute(Router(Affinity::kHint, board_).RouteOf(nullptr, {}), Route::Kind::kDispatch, kOwner);
 }
 
 TEST_F(RouterTest, WithoutRoomTheCallIsQueued) {
