@@ -20,8 +20,8 @@
 #include "bench/summary.h"
 #include "snakepit/pool.h"
 #include "src/wire/frame.h"
-#include "src/wire/handshake.h"
-#include "src/wire/message.h"
+#include "src/wire/pool_side/handshake.h"
+#include "src/wire/pool_side/message.h"
 
 namespace snakepit {
 namespace {

@@ -14,7 +14,7 @@
 
 #include "snakepit/pool.h"
 #include "src/testing/workers.h"
-#include "src/transport/listener_testing.h"
+#include "src/transport/grpc/testing/listener.h"
 
 namespace snakepit {
 namespace {

@@ -618,7 +618,7 @@ TEST(Shutdown, NoWorkerOutlivesAPoolThatIsKilled) {
     if (pool == 0) {
       dup2(out[1], 1);
       setenv("XDG_RUNTIME_DIR", runtime, 1);
-      execl("src/pool/busy_pool", "busy_pool", transport, nullptr);
+      execl("src/testing/busy_pool", "busy_pool", transport, nullptr);
       _exit(127);
     }
     close(out[1]);

@@ -13,7 +13,7 @@
 #include "snakepit/error.h"
 #include "snakepit/pool.h"
 #include "snakepit/value.h"
-#include "src/wire/handshake.h"
+#include "src/wire/pool_side/handshake.h"
 
 namespace snakepit {
 
