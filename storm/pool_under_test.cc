@@ -89,17 +89,17 @@ Result<void> PoolUnderTest::Start() {
 PoolOptions PoolUnderTest::Options() {
   PoolOptions options;
   options.workers = options_.workers;
-  options.max_queued_calls = MaxQueuedCalls();
-  options.queue_timeout = milliseconds(1'000);
+  options.queue.max_calls = MaxQueuedCalls();
+  options.queue.timeout = milliseconds(1'000);
   options.stop_grace = milliseconds(2'000);
   options.cancel_grace = kCancelGrace;
-  options.restart_backoff = milliseconds(20);
-  options.max_restart_backoff = milliseconds(500);
-  options.restart_burst = 3;
-  options.breaker_cooldown = milliseconds(200);
-  options.health_interval = milliseconds(200);
-  options.health_timeout = kHealthTimeout;
-  options.affinity = AffinityOf(options_.seed);
+  options.restart.initial_backoff = milliseconds(20);
+  options.restart.max_backoff = milliseconds(500);
+  options.restart.burst = 3;
+  options.restart.breaker_cooldown = milliseconds(200);
+  options.health.interval = milliseconds(200);
+  options.health.timeout = kHealthTimeout;
+  options.sessions.affinity = AffinityOf(options_.seed);
   options.recycle.max_calls = 500;
   options.recycle.max_age = milliseconds(5'000);
   options.adapter.start_timeout = milliseconds(8'000);

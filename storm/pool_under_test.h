@@ -8,6 +8,7 @@
 #include <ios>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -58,7 +59,7 @@ class PoolUnderTest {
   std::streamoff journal_read_ = 0;  // bytes
   mutable std::mutex log_mutex_;
   std::deque<std::string> log_;
-  std::unique_ptr<Pool> pool_;  // last: it logs until its end
+  std::optional<Pool> pool_;  // last: it logs until its end
 };
 
 }  // namespace snakepit::storm

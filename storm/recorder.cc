@@ -47,10 +47,8 @@ std::optional<ErrorCode> Recorder::Run(CallPlan plan) {
   Result<Value> result;
   if (plan.call.method == Method::kStream) {
     result = RunStream(plan, args, options, give_up.get());
-  } else if (plan.call.session.empty()) {
-    result = pool_.Execute(command, args, options);
   } else {
-    result = pool_.ExecuteInSession(plan.call.session, command, args, options);
+    result = pool_.Execute(command, args, options);
   }
   End(std::move(plan.call), result, info, give_up.get());
   if (result) return std::nullopt;
@@ -71,10 +69,7 @@ Result<Value> Recorder::RunStream(CallPlan& plan, const Value& args, const CallO
     return false;
   };
   const std::string_view command = CommandName(call.command);
-  const Result<int64_t> chunks =
-      call.session.empty()
-          ? pool_.ExecuteStream(command, args, on_chunk, options)
-          : pool_.ExecuteInSessionStream(call.session, command, args, on_chunk, options);
+  const Result<int64_t> chunks = pool_.ExecuteStream(command, args, on_chunk, options);
   if (!chunks) return Fail(chunks.error());
   call.chunks_reported = *chunks;
   return last;
@@ -121,6 +116,7 @@ std::shared_ptr<Recorder::GiveUp> Recorder::PlanGiveUp(const CallPlan& plan) {
 
 CallOptions Recorder::Options(const CallPlan& plan, const GiveUp* give_up, CallInfo* info) const {
   CallOptions options;
+  if (!plan.call.session.empty()) options.session = plan.call.session;
   options.timeout = std::chrono::duration_cast<milliseconds>(plan.call.timeout);
   options.queue_timeout = std::chrono::duration_cast<milliseconds>(plan.call.queue_timeout);
   if (give_up != nullptr) options.stop = give_up->source.get_token();

@@ -21,13 +21,13 @@ int main(int argc, char** argv) {
     return 1;
   }
   std::vector<std::thread> calls;
-  for (const WorkerInfo& worker : (*pool)->Workers()) {
+  for (const WorkerInfo& worker : pool->Workers()) {
     calls.emplace_back([&pool, pid = worker.pid] {
-      (void)(*pool)->ExecuteStream("ping_stream", Value::Map{{"count", 2}, {"interval", 3600.0}},
-                                   [pid](const Chunk&) {
-                                     std::printf("busy %d\n", pid);
-                                     return std::fflush(stdout) == 0;
-                                   });
+      (void)pool->ExecuteStream("ping_stream", Value::Map{{"count", 2}, {"interval", 3600.0}},
+                                [pid](const Chunk&) {
+                                  std::printf("busy %d\n", pid);
+                                  return std::fflush(stdout) == 0;
+                                });
     });
   }
   for (std::thread& call : calls) call.join();
