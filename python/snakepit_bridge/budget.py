@@ -93,9 +93,7 @@ def _counted(counter, data, limit):
     size += _VALUE_BYTES * counter.values(data, (limit - size) // _VALUE_BYTES)
     # Few messages have so many values that it matters which of them are containers.
     if size <= limit < size + (size - len(data)):
-        size += _CONTAINER_BYTES * counter.containers(
-            data, (limit - size) // _CONTAINER_BYTES
-        )
+        size += _CONTAINER_BYTES * counter.containers(data, (limit - size) // _CONTAINER_BYTES)
     return size
 
 

@@ -75,9 +75,7 @@ class Context:
     _cancelled = _ended = False
     _event = _callbacks = None
 
-    def __init__(
-        self, worker_id, request_id, session_id=None, timeout_ms=0, session=None
-    ):
+    def __init__(self, worker_id, request_id, session_id=None, timeout_ms=0, session=None):
         """timeout_ms: 0 is no limit, and below 0 the limit has passed already."""
         self.worker_id = worker_id
         self.request_id = request_id
@@ -195,7 +193,7 @@ def as_call_error(error):
 
 
 def describe(error):
-    """"TypeName: message", or only the name where there is no message."""
+    """ "TypeName: message", or only the name where there is no message."""
     text = printable(error)
     name = type(error).__name__
     return f"{name}: {text}" if text else name

@@ -36,9 +36,7 @@ def serve(worker, options):
     signals_fd, write_fd = os.pipe()
     _tell_signals(write_fd)
     service = Service(worker, options.max_frame_bytes)
-    server = _make_server(
-        service, options.token, worker.capacity + MAX_WAITING_RPCS
-    )
+    server = _make_server(service, options.token, worker.capacity + MAX_WAITING_RPCS)
     try:
         address = _listen(server, options)
         forked.prepare(lambda: _let_go(address, watch, (signals_fd, write_fd)))
@@ -114,11 +112,7 @@ def _make_server(service, token, max_concurrent_rpcs):
         maximum_concurrent_rpcs=max_concurrent_rpcs,
     )
     server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler(
-                "snakepit.SnakepitBridge", service.methods()
-            ),
-        )
+        (grpc.method_handlers_generic_handler("snakepit.SnakepitBridge", service.methods()),)
     )
     return server
 

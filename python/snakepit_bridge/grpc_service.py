@@ -36,8 +36,7 @@ class TokenCheck(grpc.ServerInterceptor):
 
         def refuse(_requests, rpc):
             rpc.abort(
-                grpc.StatusCode.UNAUTHENTICATED,
-                "the metadata snakepit-token is missing or wrong",
+                grpc.StatusCode.UNAUTHENTICATED, "the metadata snakepit-token is missing or wrong"
             )
 
         # Whatever the method is: this kind waits for no message.
@@ -69,9 +68,7 @@ class Service:
         self._is_ending = False
         # Threads of their own, so that Health is answered however many handlers run.
         self.control_threads = ThreadPoolExecutor(2, "control")
-        self._call_threads = _CallThreads(
-            worker.capacity + WAITING_THREADS, self._calls
-        )
+        self._call_threads = _CallThreads(worker.capacity + WAITING_THREADS, self._calls)
         try:
             self._codec = LosslessMessagePackCodec(self._max_decoded_bytes)
         except ImportError:
@@ -97,10 +94,7 @@ class Service:
 
         execute.experimental_thread_pool = self._call_threads
         execute_stream.experimental_thread_pool = self._call_threads
-        unary, stream = (
-            grpc.unary_unary_rpc_method_handler,
-            grpc.unary_stream_rpc_method_handler,
-        )
+        unary, stream = (grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler)
         return {
             name: make(
                 method,
@@ -109,20 +103,8 @@ class Service:
             )
             for name, make, method, request, response in (
                 ("Execute", unary, execute, pb.ExecuteRequest, pb.ExecuteResponse),
-                (
-                    "ExecuteStream",
-                    stream,
-                    execute_stream,
-                    pb.ExecuteRequest,
-                    pb.StreamResponse,
-                ),
-                (
-                    "ExecuteInSession",
-                    unary,
-                    execute,
-                    pb.SessionRequest,
-                    pb.ExecuteResponse,
-                ),
+                ("ExecuteStream", stream, execute_stream, pb.ExecuteRequest, pb.StreamResponse),
+                ("ExecuteInSession", unary, execute, pb.SessionRequest, pb.ExecuteResponse),
                 (
                     "ExecuteInSessionStream",
                     stream,
@@ -167,10 +149,7 @@ class Service:
 
         def message(**fields):
             return pb.StreamResponse(
-                request_id=request.request_id,
-                timestamp=time.time_ns(),
-                chunk_index=index,
-                **fields,
+                request_id=request.request_id, timestamp=time.time_ns(), chunk_index=index, **fields
             )
 
         try:
@@ -291,8 +270,7 @@ class Service:
         size = reply.ByteSize() + 4 * len(request.request_id) + 64
         if size > limit:
             raise CallError(
-                MESSAGE_TOO_LARGE,
-                f"a result of {size} bytes is over the message limit of {limit}",
+                MESSAGE_TOO_LARGE, f"a result of {size} bytes is over the message limit of {limit}"
             )
 
     def _failure(self, error):
@@ -408,8 +386,7 @@ class _CallsInProgress:
             if self._free == 0 or self._waiting:
                 self._waiting.append(call)
                 self._changed.wait_for(
-                    lambda: call.context.cancelled
-                    or (self._free > 0 and self._waiting[0] is call)
+                    lambda: call.context.cancelled or (self._free > 0 and self._waiting[0] is call)
                 )
                 self._waiting.remove(call)
                 # The one behind it has not found itself to be the first.

@@ -56,10 +56,7 @@ def agree(offer, worker, max_frame_bytes):
     if version == 1:
         return Agreement(codec, send_limit=max_frame_bytes), answer
     send_limit = offer.get("max_frame_bytes", max_frame_bytes)
-    if (
-        type(send_limit) is not int
-        or not MIN_MESSAGE_LIMIT <= send_limit <= MAX_MESSAGE_LIMIT
-    ):
+    if type(send_limit) is not int or not MIN_MESSAGE_LIMIT <= send_limit <= MAX_MESSAGE_LIMIT:
         raise NoAgreement(
             f"max_frame_bytes is an integer, {MIN_MESSAGE_LIMIT} to {MAX_MESSAGE_LIMIT},"
             f" not {_shown(send_limit)}"

@@ -48,9 +48,7 @@ class LosslessJsonCodec(JsonCodec):
 
     def encode_result(self, request_id, result):
         """The bytes of a success. Raises EncodeError."""
-        return _utf8(
-            f'{{"id":{request_id},"success":true,"result":{_json_value(result)}}}'
-        )
+        return _utf8(f'{{"id":{request_id},"success":true,"result":{_json_value(result)}}}')
 
     def encode_chunk(self, request_id, index, final, chunk):
         """The bytes of a chunk message; chunk may be NO_CHUNK. Raises EncodeError."""

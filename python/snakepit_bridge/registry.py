@@ -93,8 +93,7 @@ def _parameters(handler):
         positional_only -= 1
     if any(name != "context" for name in positional[: max(0, positional_only)]):
         raise TypeError(
-            f"{function.__name__}: arguments come by name; only `context` may be"
-            " positional-only"
+            f"{function.__name__}: arguments come by name; only `context` may be" " positional-only"
         )
     keyword = list(code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount])
     required = positional[: len(positional) - len(function.__defaults__ or ())]
@@ -226,8 +225,7 @@ def _collect(name, generator, context):
                 if len(chunks) == MAX_COLLECTED_CHUNKS:
                     raise CallError(
                         HANDLER_FAILED,
-                        f"{name}: more than {MAX_COLLECTED_CHUNKS} chunks; call it as"
-                        " a stream",
+                        f"{name}: more than {MAX_COLLECTED_CHUNKS} chunks; call it as" " a stream",
                     )
                 chunks.append(chunk)
             if final:

@@ -291,9 +291,7 @@ class Calls:
         if not is_id(request_id):
             return self._refusal(request_id, BAD_ID)
         if request_id in self._calls:
-            return self._refusal(
-                request_id, f"the id {request_id} is that of a call in flight"
-            )
+            return self._refusal(request_id, f"the id {request_id} is that of a call in flight")
         try:
             payload = self._codec.encode_result(request_id, result)
             check_size(payload, self._send_limit)

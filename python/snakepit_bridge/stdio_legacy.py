@@ -2,13 +2,7 @@
 
 import time
 
-from .calls import (
-    HANDLER_FAILED,
-    INVALID_ARGUMENT,
-    MESSAGE_TOO_LARGE,
-    CallError,
-    printable,
-)
+from .calls import HANDLER_FAILED, INVALID_ARGUMENT, MESSAGE_TOO_LARGE, CallError, printable
 from .frames import OversizedFrame
 from .values import DecodeError, EncodeError
 

@@ -61,9 +61,7 @@ class Connection:
     def __init__(self, input_fd, output_fd, max_frame_bytes):
         self.input_fd = input_fd
         self.max_frame_bytes = max_frame_bytes
-        self.reader = FrameReader(
-            input_fd, max_frame_bytes, spin=len(os.sched_getaffinity(0)) > 1
-        )
+        self.reader = FrameReader(input_fd, max_frame_bytes, spin=len(os.sched_getaffinity(0)) > 1)
         self._write_lock = allocate_lock()
         self._output_fd = output_fd
         self.busy = False
@@ -98,9 +96,7 @@ def _serve(worker, connection):
         frame = LegacyConversation(worker, connection, json_codec).read()
         if frame is None:
             return
-        legacy = LegacyConversation(
-            worker, connection, _codec_of(frame, max_decoded_bytes)
-        )
+        legacy = LegacyConversation(worker, connection, _codec_of(frame, max_decoded_bytes))
         offer = _offer(frame, json_codec)
         if offer is not None:
             agreement = _answer(worker, connection, offer)
@@ -146,10 +142,6 @@ def _answer(worker, connection, offer):
         return agreement
     except NoAgreement as error:
         problem = printable(error)
-        answer = {
-            "type": "protocol_error",
-            "error": problem,
-            "timestamp": timestamp.now(),
-        }
+        answer = {"type": "protocol_error", "error": problem, "timestamp": timestamp.now()}
         connection.write(JsonCodec().encode(answer))
         raise _Fatal(problem) from None

@@ -186,11 +186,7 @@ class Threads:
 
     def _is_settled(self):
         # No call is in flight, and no reply under way.
-        return (
-            len(self._idle) == self._threads
-            and not self._waiting
-            and self._unwritten == 0
-        )
+        return len(self._idle) == self._threads and not self._waiting and self._unwritten == 0
 
     def _fail(self, error):
         """The connection is of no use any more; the main thread is to say so."""

@@ -76,9 +76,7 @@ def check(value, depth=0):
         if depth >= MAX_DEPTH:
             raise EncodeError(f"it is nested over {MAX_DEPTH} deep")
         for item in value:
-            if type(item) not in _LEAVES and not (
-                type(item) is int and MIN_INT <= item <= MAX_INT
-            ):
+            if type(item) not in _LEAVES and not (type(item) is int and MIN_INT <= item <= MAX_INT):
                 check(item, depth + 1)
     elif kind is int:
         if not MIN_INT <= value <= MAX_INT:
@@ -148,9 +146,7 @@ def _may_be_nested(data, most):
 
 def _may_have_large_numbers(data):
     digits = data.translate(_DIGITS_TO_ZEROS, b"+")
-    return (
-        _LONG_INTEGER in digits or _LONG_NEGATIVE in digits or _LARGE_EXPONENT in digits
-    )
+    return _LONG_INTEGER in digits or _LONG_NEGATIVE in digits or _LARGE_EXPONENT in digits
 
 
 def _check_leaves(value):
@@ -213,9 +209,7 @@ def json_decode(text):
 
 
 def _make_json_encode():
-    encoder = json.JSONEncoder(
-        ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    )
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     if c_make_encoder is None:
         return encoder.encode
     # What encode() makes anew for each value; a third of the time that a small one takes.

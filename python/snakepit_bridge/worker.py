@@ -196,7 +196,7 @@ def _refuse_multiprocessing(transport):
         raise RuntimeError(
             "worker.main() was called while multiprocessing imports the worker's main module"
             " in a new process, which is no worker. Call it under the guard"
-            " `if __name__ == \"__main__\":`"
+            ' `if __name__ == "__main__":`'
         )
     if transport == "stdio" and process.parent_process() is not None:
         raise RuntimeError(
@@ -218,8 +218,7 @@ def _parse_command_line(worker, argv):
     import argparse
 
     parser = argparse.ArgumentParser(
-        description=f"The worker {worker.name}: serves a Snakepit pool.",
-        allow_abbrev=False,
+        description=f"The worker {worker.name}: serves a Snakepit pool.", allow_abbrev=False
     )
     add = parser.add_argument
     add("--transport", choices=["stdio", "grpc"], default="stdio")

@@ -61,6 +61,7 @@ def any_value(rng, depth):
 
 def in_any_form(rng, value):
     """MessagePack whose texts, arrays and maps have lengths longer than they need be."""
+
     def header(size, fixed, forms):
         if fixed and size < fixed[1] and rng.random() < 0.5:
             return bytes([fixed[0] + size])
@@ -115,8 +116,11 @@ class CountTest(unittest.TestCase):
     def test_what_is_refused_for_another_reason_is_counted_too(self):
         # Timestamps, in each of their forms: a decoder takes them for values, and goes on.
         for stamp in (
-            b"\xd6\xff" + bytes(4), b"\xd7\xff" + bytes(8), b"\xc7\x0c\xff" + bytes(12),
-            b"\xc7\x04\xff" + bytes(4), b"\xc8\x00\x08\xff" + bytes(8),
+            b"\xd6\xff" + bytes(4),
+            b"\xd7\xff" + bytes(8),
+            b"\xc7\x0c\xff" + bytes(12),
+            b"\xc7\x04\xff" + bytes(4),
+            b"\xc8\x00\x08\xff" + bytes(8),
             b"\xc9\x00\x00\x00\x0c\xff" + bytes(12),
         ):
             data = b"\x92" + stamp + b"\x90"
@@ -143,8 +147,15 @@ class CountTest(unittest.TestCase):
 
     def test_the_count_is_near_to_what_a_message_takes(self):
         for name, element in {
-            "empty maps": {}, "empty arrays": [], "nulls": None, "texts": "ab", "a letter": "ա",
-            "doubles": 1.5, "integers": 70_000, "maps of one": {"": None}, "arrays of one": [None],
+            "empty maps": {},
+            "empty arrays": [],
+            "nulls": None,
+            "texts": "ab",
+            "a letter": "ա",
+            "doubles": 1.5,
+            "integers": 70_000,
+            "maps of one": {"": None},
+            "arrays of one": [None],
             "maps in maps": {"": {"": {"": {"": {}}}}},
             "records": {"a": 1, "b": "text", "c": [1.5]},
         }.items():
@@ -280,9 +291,7 @@ class WorkerTest(WorkerTestCase):
         self.assertEqual((7, False), (reply["id"], reply["success"]))
         self.assertIn("over the limit max_decoded_bytes of 536870912", reply["error"])
         if version == 2:
-            self.assertEqual(
-                ("MESSAGE_TOO_LARGE", True), (reply["code"], reply["did_not_run"])
-            )
+            self.assertEqual(("MESSAGE_TOO_LARGE", True), (reply["code"], reply["did_not_run"]))
         self.assertLess(peak_mib(worker.process), ALLOWED_MIB)
         request = {"id": 8, "command": "ping", "args": {}}
         worker.send_bytes(
@@ -350,8 +359,7 @@ class GrpcWorkerTest(WorkerTestCase):
             request = pb.ExecuteRequest(command="echo", request_id="7", **fields)
             reply = worker.execute(request, timeout=LIMIT_S)
             self.assertEqual(
-                ("MESSAGE_TOO_LARGE", True, "7"),
-                (reply.code, reply.did_not_run, reply.request_id),
+                ("MESSAGE_TOO_LARGE", True, "7"), (reply.code, reply.did_not_run, reply.request_id)
             )
             self.assertIn("over the limit max_decoded_bytes of 536870912", reply.error)
             self.assertLess(peak_mib(worker.process), ALLOWED_MIB + 40)

@@ -27,9 +27,7 @@ def run(command, context=None, **args):
 
 
 class ClassifierTest(unittest.TestCase):
-    held_out = classifier.read_examples(
-        os.path.join(HERE, "data", "tickets_held_out.tsv")
-    )
+    held_out = classifier.read_examples(os.path.join(HERE, "data", "tickets_held_out.tsv"))
 
     def test_texts_never_seen_are_told_apart(self):
         trained = classifier.trained()
@@ -94,11 +92,7 @@ class DatasetTest(WorkerTestCase):
             for number in range(1000):
                 out.writerow([f'a "{number}",\nb', f"g{number % 150}", number / 8])
         chunks = run(
-            "process_large_dataset",
-            path=path,
-            column="weight",
-            group_by="n",
-            chunk_size=300,
+            "process_large_dataset", path=path, column="weight", group_by="n", chunk_size=300
         )
         self.assertEqual([300, 600, 900, 1000], [c["processed_rows"] for c in chunks])
         progress = [c["progress_percent"] for c in chunks]
@@ -110,18 +104,14 @@ class DatasetTest(WorkerTestCase):
         self.assertEqual((0, 999 / 8), (final["min"], final["max"]))
         self.assertEqual(dataset.MAX_GROUPS, len(final["groups"]))
         self.assertEqual(
-            1000,
-            sum(g["count"] for g in final["groups"].values())
-            + final["other_groups"]["count"],
+            1000, sum(g["count"] for g in final["groups"].values()) + final["other_groups"]["count"]
         )
 
     def test_rows_are_limited_and_values_that_are_no_numbers_are_skipped(self):
         path = self.path("x.csv", "\ufeffn\r\n1\r\n\r\nnan\r\n\r\n2\r\n3\r\n")
         final = run("process_large_dataset", path=path, total_rows=3)[-1]
         self.assertEqual("n", final["column"])
-        self.assertEqual(
-            (3, 2, 1), (final["processed_rows"], final["count"], final["skipped"])
-        )
+        self.assertEqual((3, 2, 1), (final["processed_rows"], final["count"], final["skipped"]))
         self.assertEqual([], run("process_large_dataset", path=self.path("y.csv", "")))
 
     def test_what_is_wrong_with_a_file_is_told_with_its_line(self):
@@ -279,9 +269,7 @@ class LogTailTest(WorkerTestCase):
 class PingStreamTest(unittest.TestCase):
     def test_the_legacy_fields(self):
         chunks = run("ping_stream", count=2, interval=0)
-        self.assertEqual(
-            ["Ping 1 of 2", "Ping 2 of 2"], [chunk["message"] for chunk in chunks]
-        )
+        self.assertEqual(["Ping 1 of 2", "Ping 2 of 2"], [chunk["message"] for chunk in chunks])
         self.assertEqual([1, 2], [chunk["ping_number"] for chunk in chunks])
 
     def test_it_waits_between_pings_and_stops_when_the_caller_gives_up(self):
@@ -292,12 +280,7 @@ class PingStreamTest(unittest.TestCase):
         self.assertEqual([], list(pings))
 
     def test_bad_arguments_are_named(self):
-        for name, value in (
-            ("count", -1),
-            ("count", 1.5),
-            ("interval", -1),
-            ("interval", "1"),
-        ):
+        for name, value in (("count", -1), ("count", 1.5), ("interval", -1), ("interval", "1")):
             with self.assertRaisesRegex(Exception, f"^.*{name} is"):
                 run("ping_stream", **{name: value})
 

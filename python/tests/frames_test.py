@@ -66,9 +66,7 @@ class WorkerFramesTest(WorkerTestCase):
     def test_a_hundred_requests_in_one_write_are_answered_in_order(self):
         worker = self.stdio()
         worker.send(*({"id": i, "command": "ping"} for i in range(1, 101)))
-        self.assertEqual(
-            list(range(1, 101)), [worker.receive()["id"] for _ in range(100)]
-        )
+        self.assertEqual(list(range(1, 101)), [worker.receive()["id"] for _ in range(100)])
 
     def test_what_is_no_request_is_answered_and_the_worker_lives_on(self):
         for opening in (None, NEGOTIATION):

@@ -14,9 +14,7 @@ class GeneratedCodeTest(unittest.TestCase):
         with open(os.environ["GENERATED"], "rb") as file:
             generated = file.read()
         self.assertEqual(
-            generated,
-            committed,
-            "copy bazel-bin/proto/snakepit_pb2.py to python/snakepit_bridge/",
+            generated, committed, "copy bazel-bin/proto/snakepit_pb2.py to python/snakepit_bridge/"
         )
 
 

@@ -83,13 +83,16 @@ class AgreementTest(GrpcTestCase):
         worker = self.grpc(FIXTURE)
         for version in (0, 1):
             info = worker.get_info(pb.InfoRequest(protocol_version=version))
-            self.assertEqual((0, [], 0, 0, ""), (
-                info.protocol_version,
-                list(info.features),
-                info.capacity,
-                info.max_message_bytes,
-                info.worker_id,
-            ))
+            self.assertEqual(
+                (0, [], 0, 0, ""),
+                (
+                    info.protocol_version,
+                    list(info.features),
+                    info.capacity,
+                    info.max_message_bytes,
+                    info.worker_id,
+                ),
+            )
 
     def test_a_limit_that_cannot_be_is_refused(self):
         worker = self.grpc(FIXTURE)
@@ -104,8 +107,22 @@ class ValueTest(GrpcTestCase):
         worker = self.grpc(FIXTURE)
         nan = struct.pack(">d", struct.unpack(">d", b"\x7f\xf0\0\0\0\0\0\1")[0])
         for value in (
-            None, True, 0, -(1 << 63), (1 << 64) - 1, 1.0, -0.0, float("inf"), "5", "null",
-            b"abc", b"\xff\0", [], {}, {"$bytes": "x"}, {"": [b"", "", {"a": None}]},
+            None,
+            True,
+            0,
+            -(1 << 63),
+            (1 << 64) - 1,
+            1.0,
+            -0.0,
+            float("inf"),
+            "5",
+            "null",
+            b"abc",
+            b"\xff\0",
+            [],
+            {},
+            {"$bytes": "x"},
+            {"": [b"", "", {"a": None}]},
         ):
             reply = self.call(worker, "identity", value=value)
             self.assertEqual(repr(value), repr(msgpack.unpackb(reply.typed_result)))
@@ -130,9 +147,7 @@ class ValueTest(GrpcTestCase):
             reply = worker.execute(pb.ExecuteRequest(command="kinds", typed_args=bad))
             self.assertEqual("INVALID_ARGUMENT", reply.code, bad)
             self.assertTrue(reply.did_not_run)
-            (message,) = worker.execute_stream(
-                pb.ExecuteRequest(command="kinds", typed_args=bad)
-            )
+            (message,) = worker.execute_stream(pb.ExecuteRequest(command="kinds", typed_args=bad))
             self.assertEqual((True, True), (message.is_final, message.did_not_run))
 
     def test_requests_of_both_versions_are_served_side_by_side(self):
@@ -188,9 +203,7 @@ class CancelTest(GrpcTestCase):
         started, release = self.fifo("started"), self.fifo("release")
         args = {"started": started, "release": release}
         future = worker.execute.future(
-            pb.ExecuteRequest(
-                command="wait_for", typed_args=msgpack.packb(args), request_id="deaf"
-            )
+            pb.ExecuteRequest(command="wait_for", typed_args=msgpack.packb(args), request_id="deaf")
         )
         with open(started, "rb"):
             future.cancel()
@@ -359,8 +372,15 @@ class EndTest(GrpcTestCase):
 
 
 class TokenTest(GrpcTestCase):
-    METHODS = ("Execute", "ExecuteStream", "ExecuteInSession", "ExecuteInSessionStream",
-               "Health", "GetInfo", "Later")
+    METHODS = (
+        "Execute",
+        "ExecuteStream",
+        "ExecuteInSession",
+        "ExecuteInSessionStream",
+        "Health",
+        "GetInfo",
+        "Later",
+    )
 
     def test_every_method_refuses_without_it(self):
         worker = self.grpc(FIXTURE, SNAKEPIT_TOKEN=TOKEN)

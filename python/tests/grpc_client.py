@@ -35,12 +35,8 @@ class Client:
             )
 
         self.execute = unary("Execute", pb.ExecuteRequest, pb.ExecuteResponse)
-        self.execute_in_session = unary(
-            "ExecuteInSession", pb.SessionRequest, pb.ExecuteResponse
-        )
-        self.execute_stream = stream(
-            "ExecuteStream", pb.ExecuteRequest, pb.StreamResponse
-        )
+        self.execute_in_session = unary("ExecuteInSession", pb.SessionRequest, pb.ExecuteResponse)
+        self.execute_stream = stream("ExecuteStream", pb.ExecuteRequest, pb.StreamResponse)
         self.execute_in_session_stream = stream(
             "ExecuteInSessionStream", pb.SessionRequest, pb.StreamResponse
         )
@@ -49,16 +45,12 @@ class Client:
 
     def call(self, command, **args):
         """The reply to Execute."""
-        request = pb.ExecuteRequest(
-            command=command, args=encode(args), request_id="call"
-        )
+        request = pb.ExecuteRequest(command=command, args=encode(args), request_id="call")
         return self.execute(request, timeout=LIMIT_S)
 
     def stream(self, command, **args):
         """The call object of ExecuteStream."""
-        request = pb.ExecuteRequest(
-            command=command, args=encode(args), request_id="stream"
-        )
+        request = pb.ExecuteRequest(command=command, args=encode(args), request_id="stream")
         return self.execute_stream(request, timeout=LIMIT_S)
 
 

@@ -164,9 +164,7 @@ class StdioWorker:
 
     def stream(self, command, request_id=1, **args):
         """All messages that answer a streaming request."""
-        self.send(
-            {"id": request_id, "command": command, "args": args, "stream": True}
-        )
+        self.send({"id": request_id, "command": command, "args": args, "stream": True})
         messages = [self.receive()]
         while not messages[-1]["final"]:
             messages.append(self.receive())

@@ -5,15 +5,7 @@ import signal
 import subprocess
 import unittest
 
-from harness import (
-    BUNDLED,
-    FIXTURE,
-    LIMIT_S,
-    NEGOTIATION,
-    PYTHON_PATH,
-    WorkerTestCase,
-    start,
-)
+from harness import BUNDLED, FIXTURE, LIMIT_S, NEGOTIATION, PYTHON_PATH, WorkerTestCase, start
 
 
 class IsolationTest(WorkerTestCase):
@@ -147,8 +139,7 @@ class EndTest(WorkerTestCase):
 
         call = worker.execute.future(
             pb.ExecuteRequest(
-                command="wait_for",
-                args=encode({"started": started, "release": release}),
+                command="wait_for", args=encode({"started": started, "release": release})
             )
         )
         with open(started, "rb"):
@@ -163,9 +154,7 @@ class EndTest(WorkerTestCase):
 
 class CommandLineTest(WorkerTestCase):
     def run_worker(self, *arguments, **env):
-        process = start(
-            [*BUNDLED, *arguments], subprocess.DEVNULL, subprocess.PIPE, **env
-        )
+        process = start([*BUNDLED, *arguments], subprocess.DEVNULL, subprocess.PIPE, **env)
         self.addCleanup(process.kill)  # what should have ended may not have
         out, errors = process.communicate(timeout=LIMIT_S)
         return process.returncode, out.decode(), errors.decode()

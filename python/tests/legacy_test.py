@@ -217,9 +217,7 @@ class LegacyGrpcTest(WorkerTestCase):
         worker = self.grpc(FIXTURE)
         for session, expected in (("a", b"1"), ("a", b"2"), ("b", b"1")):
             reply = worker.execute_in_session(
-                pb.SessionRequest(
-                    session_id=session, command="context", args={"count_up": b"true"}
-                )
+                pb.SessionRequest(session_id=session, command="context", args={"count_up": b"true"})
             )
             self.assertEqual(expected, reply.result["count"])
 

@@ -28,18 +28,12 @@ class NegotiationTest(WorkerTestCase):
 
     def test_a_legacy_pool_gets_the_legacy_protocol(self):
         worker = self.stdio()
-        worker.send(
-            {"type": "protocol_negotiation", "supported": ["json"], "preferred": "json"}
-        )
-        self.assertEqual(
-            {"type", "protocol", "timestamp"}, set(worker.receive().keys())
-        )
+        worker.send({"type": "protocol_negotiation", "supported": ["json"], "preferred": "json"})
+        self.assertEqual({"type", "protocol", "timestamp"}, set(worker.receive().keys()))
         request = {"id": 1, "command": "ping_stream", "args": {"count": 0}}
         worker.send({**request, "stream": True})
         self.assertEqual({"chunks": []}, worker.receive()["result"])
-        self.assertEqual(
-            {"id", "success", "error", "timestamp"}, set(worker.call("nope").keys())
-        )
+        self.assertEqual({"id", "success", "error", "timestamp"}, set(worker.call("nope").keys()))
 
     def test_the_preferred_codec_is_taken_and_else_the_pools_first(self):
         for supported, preferred, expected in (
@@ -93,9 +87,7 @@ class NegotiationTest(WorkerTestCase):
             "none": None,
             "nested": {"list": [b"", "", {}]},
         }
-        worker.send_bytes(
-            frame(msgpack.packb({"id": 1, "command": "echo", "args": args}))
-        )
+        worker.send_bytes(frame(msgpack.packb({"id": 1, "command": "echo", "args": args})))
         reply = msgpack.unpackb(worker.receive_bytes())
         self.assertEqual(args, reply["result"]["echoed"])
         self.assertIs(float, type(reply["result"]["echoed"]["float"]))
@@ -108,9 +100,7 @@ class NegotiationTest(WorkerTestCase):
         reply = msgpack.unpackb(worker.receive_bytes())
         self.assertEqual((None, False), (reply["id"], reply["success"]))
         # A key that is no text: the message is refused, but its id can be told.
-        worker.send_bytes(
-            frame(msgpack.packb({"id": 4, "command": "echo", "args": {1: 2}}))
-        )
+        worker.send_bytes(frame(msgpack.packb({"id": 4, "command": "echo", "args": {1: 2}})))
         reply = msgpack.unpackb(worker.receive_bytes())
         self.assertEqual((4, False), (reply["id"], reply["success"]))
 

@@ -11,15 +11,9 @@ from harness import LIMIT_S, NEGOTIATION, WorkerTestCase
 from snakepit_bridge import Cancelled, Context, DeadlineExceeded, Last, Worker
 from snakepit_bridge.calls import CallError
 from snakepit_bridge.sessions import MAX_SESSIONS, SESSION_TTL_S, Sessions
-from snakepit_bridge.values import (
-    MAX_DEPTH,
-    DecodeError,
-    EncodeError,
-    JsonCodec,
-    MessagePackCodec,
-)
+from snakepit_bridge.values import MAX_DEPTH, DecodeError, EncodeError, JsonCodec, MessagePackCodec
 
-TEN_LINES = '''from snakepit_bridge import Worker
+TEN_LINES = """from snakepit_bridge import Worker
 
 worker = Worker("greeter")
 
@@ -29,7 +23,7 @@ def greet(name="world"):
 
 if __name__ == "__main__":
     worker.main()
-'''
+"""
 
 
 class TenLineWorkerTest(WorkerTestCase):
@@ -62,9 +56,7 @@ class HandlerTest(unittest.TestCase):
             return [a, b, c, d]
 
         self.assertEqual([1, 2, 3, 4], self.call(handler, a=1, c=3))
-        self.assertEqual(
-            "x: missing argument 'a'; takes: a, b, c, d", self.refusal(handler, c=1)
-        )
+        self.assertEqual("x: missing argument 'a'; takes: a, b, c, d", self.refusal(handler, c=1))
         self.assertIn("missing argument 'c'", self.refusal(handler, a=1))
         self.assertIn("unknown argument 'e'", self.refusal(handler, a=1, c=3, e=5))
 

@@ -49,9 +49,7 @@ class CancelTest(CallsTestCase):
     def test_a_stream_ends_with_one_message_and_its_generator_is_closed(self):
         worker = self.worker()
         log = self.path("log")
-        worker.begin(
-            "blocks", count=1 << 30, size=1, log=log, members={"stream": True}
-        )
+        worker.begin("blocks", count=1 << 30, size=1, log=log, members={"stream": True})
         for index in range(10):
             self.assertEqual(index, worker.receive()["index"])
         worker.cancel()
@@ -376,11 +374,7 @@ class SessionTest(CallsTestCase):
         started, release = self.fifo("started"), self.fifo("release")
         self.assertEqual(1, self.count_up(worker, 1, "s"))
         worker.begin(
-            "session_then",
-            2,
-            started=started,
-            release=release,
-            members={"session_id": "s"},
+            "session_then", 2, started=started, release=release, members={"session_id": "s"}
         )
         with open(started, "rb"):
             worker.send({"type": "end_session", "session_id": "s"})
@@ -492,8 +486,7 @@ class BothWaysTest(CallsTestCase):
             sender.join(LIMIT_S)
             self.assertFalse(sender.is_alive())
             self.assertEqual(
-                list(range(1, count + 1)),
-                [worker.receive()["id"] for _ in range(count)],
+                list(range(1, count + 1)), [worker.receive()["id"] for _ in range(count)]
             )
 
 
@@ -512,8 +505,7 @@ class MessagePackTest(WorkerTestCase):
         args = {"count": 9, "size": 10}
         send({"id": 1, "command": "blocks", "args": args, "stream": True, "credit": 1})
         self.assertEqual(
-            {"id": 1, "type": "chunk", "index": 0, "final": False, "chunk": b"x" * 10},
-            receive(),
+            {"id": 1, "type": "chunk", "index": 0, "final": False, "chunk": b"x" * 10}, receive()
         )
         send({"type": "health", "id": 2})
         self.assertEqual(1, receive()["result"]["calls_in_flight"])

@@ -40,8 +40,7 @@ class SameResultsTest(WorkerTestCase):
         other = decode(over_grpc.call("info").result)
         self.assertEqual(one["status"], other["status"])
         self.assertEqual(
-            one["bridge_info"]["supported_commands"],
-            other["bridge_info"]["supported_commands"],
+            one["bridge_info"]["supported_commands"], other["bridge_info"]["supported_commands"]
         )
         self.assertEqual(stdio.process.pid, one["system_info"]["pid"])
 
@@ -159,8 +158,7 @@ class SameResultsTest(WorkerTestCase):
         for last in (False, True):
             reply = stdio.call("numbers", count=3, last=last)
             self.assertEqual(
-                {"chunks": [{"number": 0}, {"number": 1}, {"number": 2}]},
-                reply["result"],
+                {"chunks": [{"number": 0}, {"number": 1}, {"number": 2}]}, reply["result"]
             )
         self.assertTrue(stdio.call("numbers", count=10_000)["success"])
         self.assertIn("10000 chunks", stdio.call("numbers", count=10_001)["error"])
@@ -235,12 +233,7 @@ class SameResultsTest(WorkerTestCase):
         counts = {"stdio": [], "grpc": []}
         for session in ("a", "b", "a", "a"):
             stdio.send(
-                {
-                    "id": 1,
-                    "command": "context",
-                    "args": {"count_up": True},
-                    "session_id": session,
-                }
+                {"id": 1, "command": "context", "args": {"count_up": True}, "session_id": session}
             )
             counts["stdio"].append(stdio.receive()["result"]["count"])
             request = pb.SessionRequest(
@@ -260,9 +253,7 @@ class SameResultsTest(WorkerTestCase):
             self.assertEqual("DEADLINE_EXCEEDED", stdio.receive()["code"])
         over_grpc = self.grpc(FIXTURE)
         reply = over_grpc.execute(
-            pb.ExecuteRequest(
-                command="wait", args=encode({"seconds": 3600}), timeout_ms=20
-            )
+            pb.ExecuteRequest(command="wait", args=encode({"seconds": 3600}), timeout_ms=20)
         )
         self.assertIn("time limit", reply.error)
 
@@ -294,15 +285,10 @@ class GrpcTest(WorkerTestCase):
         self.assertFalse(info.HasField("stats"))
         for command in info.supported_commands:
             self.assertNotIn("Unknown command", worker.call(command).error)
-        info = worker.get_info(
-            pb.InfoRequest(include_capabilities=True, include_stats=True)
-        )
+        info = worker.get_info(pb.InfoRequest(include_capabilities=True, include_stats=True))
         self.assertEqual("true", info.capabilities["streaming"])
         self.assertGreater(info.stats.memory_usage_bytes, 1 << 20)
-        self.assertEqual(
-            len(info.supported_commands),
-            info.stats.requests_handled,
-        )
+        self.assertEqual(len(info.supported_commands), info.stats.requests_handled)
 
     def test_values_are_read_as_the_legacy_wire_has_them(self):
         worker = self.grpc(FIXTURE)
@@ -326,9 +312,7 @@ class GrpcTest(WorkerTestCase):
     def test_messages_up_to_64_mib_pass_both_ways(self):
         worker = self.grpc()
         text = "x" * (40 << 20)
-        reply = worker.execute(
-            pb.ExecuteRequest(command="echo", args={"text": text.encode()})
-        )
+        reply = worker.execute(pb.ExecuteRequest(command="echo", args={"text": text.encode()}))
         self.assertEqual(text, decode(reply.result)["echoed"]["text"])
 
     def test_health_and_others_are_answered_while_all_handlers_are_busy(self):
@@ -349,9 +333,7 @@ class GrpcTest(WorkerTestCase):
         worker = self.grpc(FIXTURE)
         args = {"waiting": self.fifo("waiting"), "closed": self.fifo("closed")}
         # Without a deadline, which would end the wait too.
-        stream = worker.execute_stream(
-            pb.ExecuteRequest(command="wait_stream", args=encode(args))
-        )
+        stream = worker.execute_stream(pb.ExecuteRequest(command="wait_stream", args=encode(args)))
         next(stream)
         with open(args["waiting"], "rb"):
             pass

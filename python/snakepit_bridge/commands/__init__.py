@@ -37,9 +37,7 @@ def compute(operation, a, b):
     """
     function = _OPERATIONS.get(operation) if isinstance(operation, str) else None
     if function is None:
-        raise InvalidArgument(
-            f"unknown operation {operation!r}; one of: {', '.join(_OPERATIONS)}"
-        )
+        raise InvalidArgument(f"unknown operation {operation!r}; one of: {', '.join(_OPERATIONS)}")
     for name, value in (("a", a), ("b", b)):
         require_number(name, value)
     result = function(a, b)
@@ -93,9 +91,7 @@ def batch_inference(batch_items=_EXAMPLE_ITEMS):
 
 
 @worker.command("process_large_dataset")
-def process_large_dataset(
-    path=None, column=None, group_by=None, chunk_size=100, total_rows=None
-):
+def process_large_dataset(path=None, column=None, group_by=None, chunk_size=100, total_rows=None):
     """Aggregates rows in constant memory, a chunk after each `chunk_size` of them.
 
     path: a CSV file, UTF-8, whose first row names the columns; of any size. Without it,
@@ -147,7 +143,4 @@ def tail_and_analyze(
     """
     from . import log_tail
 
-    yield from log_tail.tail(
-        context, path, patterns, from_start, follow, max_entries, idle_timeout
-    )
-
+    yield from log_tail.tail(context, path, patterns, from_start, follow, max_entries, idle_timeout)

@@ -14,9 +14,7 @@ def require_number(name, value):
 def require_integer(name, value, least):
     """Raises InvalidArgument unless the value is an integer of at least `least`."""
     if type(value) is not int or value < least:
-        raise InvalidArgument(
-            f"{name} is an integer of at least {least}, not {value!r}"
-        )
+        raise InvalidArgument(f"{name} is an integer of at least {least}, not {value!r}")
 
 
 def require_text(name, value):

@@ -33,10 +33,7 @@ class Classifier:
         self.labels = list(counts)
         self._priors = [math.log(texts[n] / len(examples)) for n in self.labels]
         # Per feature, the logarithm of its probability under each label.
-        scales = [
-            math.log(counts[n].total() + _SMOOTHING * len(vocabulary))
-            for n in self.labels
-        ]
+        scales = [math.log(counts[n].total() + _SMOOTHING * len(vocabulary)) for n in self.labels]
         self._weights = {
             feature: [
                 math.log(counts[label][feature] + _SMOOTHING) - scale

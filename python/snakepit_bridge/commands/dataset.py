@@ -212,9 +212,7 @@ class _CsvFile:
                 count += 1
                 yield row
         except csv.Error as error:
-            raise InvalidArgument(
-                f"{self._path}: line {self._line_number}: {error}"
-            ) from None
+            raise InvalidArgument(f"{self._path}: line {self._line_number}: {error}") from None
 
     def _lines(self):
         encoding = "utf-8-sig"  # the first line may begin with a byte order mark

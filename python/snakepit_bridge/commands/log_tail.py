@@ -23,9 +23,7 @@ _SEVERITIES = {
     "info": ("info", "notice"),
     "debug": ("debug", "trace"),
 }
-_SEVERITY_OF_WORD = {
-    word: severity for severity, words in _SEVERITIES.items() for word in words
-}
+_SEVERITY_OF_WORD = {word: severity for severity, words in _SEVERITIES.items() for word in words}
 _SEVERITY_WORD = re.compile(rf"\b({'|'.join(_SEVERITY_OF_WORD)})\b", re.IGNORECASE)
 
 
