@@ -1,5 +1,9 @@
-"""A worker with the commands that the tests need."""
+"""The fixture worker: the commands that the tests of this folder need.
 
+    python3 fixture_worker.py [--capacity N] [what every worker of the SDK takes]
+"""
+
+import argparse
 import os
 import posix
 import select
@@ -12,7 +16,11 @@ from snakepit_bridge import InvalidArgument, Last, Worker
 
 LIMIT_S = 20.0
 
-worker = Worker("fixture", version="1.2.3")
+_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+_parser.add_argument("--capacity", type=int, default=1)
+_options, _rest = _parser.parse_known_args()
+
+worker = Worker("fixture", version="1.2.3", capacity=_options.capacity)
 print("printed while the handlers are loaded")
 
 
@@ -269,4 +277,4 @@ def sized(size):
 
 
 if __name__ == "__main__":
-    worker.main()
+    worker.main(_rest)

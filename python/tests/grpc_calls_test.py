@@ -11,7 +11,7 @@ import grpc
 import msgpack
 
 from grpc_client import pb
-from harness import ENVIRONMENT, FIXTURE, LIMIT_S, MANY, WorkerTestCase
+from harness import ENVIRONMENT, FIXTURE, FIXTURE_OF_FOUR, LIMIT_S, WorkerTestCase
 from snakepit_bridge import secret
 from snakepit_bridge.grpc_service import WAITING_THREADS
 
@@ -64,7 +64,7 @@ class GrpcTestCase(WorkerTestCase):
 class AgreementTest(GrpcTestCase):
     def test_version_2_is_agreed_by_get_info(self):
         env = {"SNAKEPIT_WORKER_ID": "w7", "SNAKEPIT_MAX_FRAME_BYTES": "8192"}
-        worker = self.grpc(MANY, **env)
+        worker = self.grpc(FIXTURE_OF_FOUR, **env)
         offer = pb.InfoRequest(
             protocol_version=3, features=["session", "later"], max_message_bytes=4096
         )
@@ -246,7 +246,7 @@ class CancelTest(GrpcTestCase):
         first.cancel()
 
     def test_cancelled_at_any_time_leaves_nothing_running(self):
-        worker = self.grpc(MANY)
+        worker = self.grpc(FIXTURE_OF_FOUR)
         for round_number in range(200):
             request = pb.ExecuteRequest(
                 command="nap",
@@ -286,7 +286,7 @@ class CancelTest(GrpcTestCase):
 
 class CapacityTest(GrpcTestCase):
     def test_as_many_handlers_as_the_capacity_run_and_no_more(self):
-        for arguments, capacity in ((FIXTURE, 1), (MANY, 4)):
+        for arguments, capacity in ((FIXTURE, 1), (FIXTURE_OF_FOUR, 4)):
             worker = self.grpc(arguments)
             request = pb.ExecuteRequest(command="nap", typed_args=b"\x80")
             calls = [worker.execute.future(request) for _ in range(20)]
@@ -295,7 +295,7 @@ class CapacityTest(GrpcTestCase):
             worker.kill()
 
     def test_health_and_info_are_answered_however_many_calls_there_are(self):
-        worker = self.grpc(MANY)
+        worker = self.grpc(FIXTURE_OF_FOUR)
         calls = [self.stream(worker, "ticks", interval=3600) for _ in range(100)]
         for _ in range(20):
             self.assertTrue(worker.health(pb.HealthRequest(), timeout=LIMIT_S).healthy)
@@ -359,7 +359,7 @@ class SessionTest(GrpcTestCase):
 
 class EndTest(GrpcTestCase):
     def test_a_worker_that_is_ending_refuses_what_comes(self):
-        worker = self.grpc(MANY)
+        worker = self.grpc(FIXTURE_OF_FOUR)
         future = self.begin_waiting(worker, "busy")
         worker.process.terminate()
         # It may serve some before it has got to know of the signal.

@@ -18,8 +18,7 @@ PYTHON_PATH = os.path.dirname(_PACKAGE)
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUNDLED = ["-P", "-m", "snakepit_bridge"]
 FIXTURE = [os.path.join(HERE, "fixture_worker.py")]
-# The same with a capacity of 4.
-MANY = [os.path.join(HERE, "fixture_worker_of_four.py")]
+FIXTURE_OF_FOUR = [*FIXTURE, "--capacity", "4"]
 
 # Everything that a test waits for takes milliseconds; this is when it is given up.
 LIMIT_S = 20.0

@@ -10,7 +10,7 @@ import unittest
 import msgpack
 
 from grpc_client import pb
-from harness import BUNDLED, FIXTURE, MANY, WorkerTestCase
+from harness import BUNDLED, FIXTURE, FIXTURE_OF_FOUR, WorkerTestCase
 
 TIMESTAMP = "2024-01-01T00:00:00Z"
 SUCCESS = {"id", "success", "result", "timestamp"}
@@ -106,7 +106,7 @@ class LegacyStdioTest(WorkerTestCase):
             self.assertEqual("ok", client.call("ping", health_check=True)["status"])
 
     def test_pipelined_requests_are_answered_in_order_whatever_the_capacity(self):
-        for client in self.clients(MANY):
+        for client in self.clients(FIXTURE_OF_FOUR):
             ids = [
                 client.send("nap", {"seconds": 0.01 if number % 7 == 0 else 0})
                 for number in range(40)

@@ -4,7 +4,7 @@ import signal
 import unittest
 
 from grpc_client import encode, pb
-from harness import LIMIT_S, MANY, NEGOTIATION, WorkerTestCase
+from harness import LIMIT_S, NEGOTIATION, WorkerTestCase
 
 MULTIPROCESSING = """
 import multiprocessing

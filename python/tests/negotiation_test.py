@@ -4,7 +4,7 @@ import unittest
 
 import msgpack
 
-from harness import FIXTURE, MANY, NEGOTIATION, PYTHON_PATH, WorkerTestCase, frame
+from harness import FIXTURE, FIXTURE_OF_FOUR, NEGOTIATION, PYTHON_PATH, WorkerTestCase, frame
 
 
 class NegotiationTest(WorkerTestCase):
@@ -128,7 +128,7 @@ class NegotiationTest(WorkerTestCase):
         self.assertEqual("protocol_error", worker.receive()["type"])
 
     def test_the_capacity_and_the_limit_are_the_workers_own(self):
-        worker = self.stdio(MANY, SNAKEPIT_MAX_FRAME_BYTES="4096")
+        worker = self.stdio(FIXTURE_OF_FOUR, SNAKEPIT_MAX_FRAME_BYTES="4096")
         worker.send({**NEGOTIATION, "max_frame_bytes": 1 << 30})
         answer = worker.receive()
         self.assertEqual((4, 4096), (answer["capacity"], answer["max_frame_bytes"]))

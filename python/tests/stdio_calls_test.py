@@ -7,7 +7,15 @@ import unittest
 
 import msgpack
 
-from harness import FIXTURE, LIMIT_S, MANY, NEGOTIATION, CallsTestCase, WorkerTestCase, frame
+from harness import (
+    FIXTURE,
+    FIXTURE_OF_FOUR,
+    LIMIT_S,
+    NEGOTIATION,
+    CallsTestCase,
+    WorkerTestCase,
+    frame,
+)
 from snakepit_bridge.stdio_threads import MAX_WAITING_BYTES, MAX_WAITING_CALLS
 
 MESSAGE_PACK = {**NEGOTIATION, "preferred": "msgpack"}
@@ -148,7 +156,7 @@ class FlowControlTest(CallsTestCase):
             self.assertTrue(worker.receive()["final"])
 
     def test_a_wait_for_credit_ends_by_cancellation_and_by_deadline(self):
-        for arguments in (FIXTURE, MANY):
+        for arguments in (FIXTURE, FIXTURE_OF_FOUR):
             worker = self.worker(arguments)
             log = self.path("log")
             options = {"stream": True, "credit": 1}
@@ -188,7 +196,7 @@ class FlowControlTest(CallsTestCase):
             self.assertTrue(reply["did_not_run"])
 
     def test_a_stream_that_stalls_holds_up_no_other(self):
-        worker = self.worker(MANY)
+        worker = self.worker(FIXTURE_OF_FOUR)
         stalled = {"stream": True, "credit": 1}
         for request_id in (1, 2, 3):
             worker.begin("blocks", request_id, count=9, size=1, members=stalled)
@@ -205,7 +213,7 @@ class FlowControlTest(CallsTestCase):
 
 class MultiplexingTest(CallsTestCase):
     def test_as_many_handlers_as_the_capacity_run_at_once(self):
-        worker = self.worker(MANY)
+        worker = self.worker(FIXTURE_OF_FOUR)
         for times in range(1, 11):
             for request_id in range(1, 5):
                 worker.begin("together", request_id, count=4 * times)
@@ -215,7 +223,7 @@ class MultiplexingTest(CallsTestCase):
                 self.assertTrue(reply["result"]["complete"])
 
     def test_no_more_than_the_capacity_run_at_once(self):
-        for arguments, capacity in ((FIXTURE, 1), (MANY, 4)):
+        for arguments, capacity in ((FIXTURE, 1), (FIXTURE_OF_FOUR, 4)):
             worker = self.worker(arguments)
             worker.send(*({"id": i, "command": "nap"} for i in range(1, 41)))
             most = [worker.receive()["result"] for _ in range(40)]
@@ -233,7 +241,7 @@ class MultiplexingTest(CallsTestCase):
             self.assertEqual((request_id, True), (reply["id"], reply["result"]["main"]))
 
     def test_an_id_in_flight_is_refused_and_the_call_goes_on(self):
-        worker = self.worker(MANY)
+        worker = self.worker(FIXTURE_OF_FOUR)
         self.begin_waiting(worker)
         for kind in ({"command": "ping"}, {"type": "health"}, {"type": "info"}):
             worker.send({"id": 1, **kind})
@@ -246,7 +254,7 @@ class MultiplexingTest(CallsTestCase):
 
     def test_short_calls_after_long_ones_are_answered(self):
         # The reading goes back and forth between the threads.
-        worker = self.worker(MANY)
+        worker = self.worker(FIXTURE_OF_FOUR)
         for round_number in range(30):
             for request_id in range(1, 9):
                 worker.begin("nap", request_id, seconds=0.004 * (request_id % 3))
@@ -289,7 +297,7 @@ class MultiplexingTest(CallsTestCase):
 
 class HealthTest(CallsTestCase):
     def test_it_is_answered_between_calls_and_while_all_handlers_are_busy(self):
-        for arguments, capacity in ((FIXTURE, 1), (MANY, 4)):
+        for arguments, capacity in ((FIXTURE, 1), (FIXTURE_OF_FOUR, 4)):
             worker = self.worker(arguments, SNAKEPIT_WORKER_ID="w7")
             worker.call("ping", 100)
             worker.call("fail", 101)
@@ -370,7 +378,7 @@ class SessionTest(CallsTestCase):
         self.assertEqual(1, self.count_up(worker, 3, "s"))
 
     def test_its_calls_in_flight_keep_its_state(self):
-        worker = self.worker(MANY)
+        worker = self.worker(FIXTURE_OF_FOUR)
         started, release = self.fifo("started"), self.fifo("release")
         self.assertEqual(1, self.count_up(worker, 1, "s"))
         worker.begin(
@@ -452,7 +460,7 @@ class FailureTest(CallsTestCase):
 class BothWaysTest(CallsTestCase):
     def test_reading_goes_on_while_a_writer_blocks(self):
         # The pool writes and does not read: without a reader both would wait for ever.
-        for arguments in (FIXTURE, MANY):
+        for arguments in (FIXTURE, FIXTURE_OF_FOUR):
             for socketpair in (False, True):
                 worker = self.worker(arguments, socketpair=socketpair)
                 worker.begin("blocks", count=64, size=1 << 20, members={"stream": True})

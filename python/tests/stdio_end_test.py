@@ -4,12 +4,12 @@ import os
 import time
 import unittest
 
-from harness import FIXTURE, MANY, CallsTestCase
+from harness import FIXTURE, FIXTURE_OF_FOUR, CallsTestCase
 
 
 class IdleTest(CallsTestCase):
     def test_an_idle_worker_does_not_wake_up(self):
-        for arguments in (FIXTURE, MANY):
+        for arguments in (FIXTURE, FIXTURE_OF_FOUR):
             worker = self.worker(arguments)
             worker.send(*({"id": i, "command": "nap"} for i in range(1, 5)))
             for _ in range(4):
@@ -46,7 +46,7 @@ def switches(pid, but_main=False):
 
 class EndTest(CallsTestCase):
     def test_busy_handlers_end_first(self):
-        for arguments, count in ((FIXTURE, 1), (MANY, 4)):
+        for arguments, count in ((FIXTURE, 1), (FIXTURE_OF_FOUR, 4)):
             worker = self.worker(arguments, socketpair=True)
             for request_id in range(1, count + 1):
                 worker.begin("nap", request_id, seconds=0.1)
@@ -57,7 +57,7 @@ class EndTest(CallsTestCase):
             self.assertEqual(0, worker.wait()[0])
 
     def test_sigterm_lets_calls_in_progress_end(self):
-        for arguments in (FIXTURE, MANY):
+        for arguments in (FIXTURE, FIXTURE_OF_FOUR):
             worker = self.worker(arguments)
             self.begin_waiting(worker)
             worker.process.terminate()
@@ -68,7 +68,7 @@ class EndTest(CallsTestCase):
             os.unlink(self.path("started1"))
 
     def test_a_worker_that_is_ending_refuses_what_comes(self):
-        worker = self.worker(MANY)
+        worker = self.worker(FIXTURE_OF_FOUR)
         self.begin_waiting(worker)
         worker.process.terminate()
         # It may serve some before it has got to know of the signal.
@@ -83,7 +83,7 @@ class EndTest(CallsTestCase):
         self.assertEqual(0, worker.wait()[0])
 
     def test_sigterm_ends_an_idle_worker(self):
-        for arguments in (FIXTURE, MANY):
+        for arguments in (FIXTURE, FIXTURE_OF_FOUR):
             worker = self.worker(arguments)
             worker.call("nap")  # so that the reading has gone back
             worker.process.terminate()
@@ -110,7 +110,7 @@ class EndTest(CallsTestCase):
             self.assertEqual(status, worker.wait()[0])
 
     def test_a_pool_that_is_gone_is_an_error(self):
-        for arguments in (FIXTURE, MANY):
+        for arguments in (FIXTURE, FIXTURE_OF_FOUR):
             worker = self.worker(arguments, socketpair=True)
             worker.begin("blocks", 1, count=1 << 30, size=1 << 16, members={"stream": True})
             worker.begin("nap", 2)

@@ -7,7 +7,7 @@ import unittest
 import grpc
 
 from grpc_client import decode, encode, pb
-from harness import FIXTURE, LIMIT_S, MANY, NEGOTIATION, WorkerTestCase
+from harness import FIXTURE, FIXTURE_OF_FOUR, LIMIT_S, NEGOTIATION, WorkerTestCase
 
 # Fields that are another with every call.
 _VOLATILE = {"timestamp", "uptime", "pid", "processed_at", "worker_id"}
@@ -316,7 +316,7 @@ class GrpcTest(WorkerTestCase):
         self.assertEqual(text, decode(reply.result)["echoed"]["text"])
 
     def test_health_and_others_are_answered_while_all_handlers_are_busy(self):
-        worker = self.grpc(MANY)
+        worker = self.grpc(FIXTURE_OF_FOUR)
         streams = [worker.stream("ticks", interval=0.001) for _ in range(4)]
         for stream in streams:
             next(stream)
