@@ -62,6 +62,7 @@ class Context:
     that ends a call that its caller has given up; nothing is done to the handler, but that
     the generator of a stream is closed at its yield. May be used from any thread.
 
+    command: the name by which the handler was called.
     worker_id: what the pool calls this worker.
     request_id: the id of the call on its connection: an int on stdio, a str on gRPC.
     session_id: the session of the call, or None.
@@ -71,6 +72,7 @@ class Context:
     """
 
     # Of most calls, to their end: not stored for each.
+    command = None
     _deadline_ns = None
     _cancelled = _ended = False
     _event = _callbacks = None
@@ -85,7 +87,7 @@ class Context:
             self._deadline_ns = time.monotonic_ns() + timeout_ms * 1_000_000
 
     @property
-    def deadline_left_ms(self):
+    def time_left_ms(self):
         """Milliseconds left for the call, at least 0; None without a time limit."""
         if self._deadline_ns is None:
             return None
@@ -113,19 +115,17 @@ class Context:
             raise DeadlineExceeded("the time limit of the call passed")
 
     def wait(self, seconds):
-        """Waits that long, or until the caller gives up: then returns True at once.
+        """Waits that long, and returns True.
 
-        Raises DeadlineExceeded as soon as the time limit of the call has passed.
+        Returns False as soon as the caller has given the call up or its deadline has passed.
         """
         forked.check("context.wait()")
-        self.check_deadline()
         event = self._cancel_event()
-        left_ms = self.deadline_left_ms
+        left_ms = self.time_left_ms
         if left_ms is None or seconds * 1000 < left_ms:
-            return event.wait(min(seconds, _LONGEST_WAIT_S))
-        if event.wait(min(left_ms / 1000, _LONGEST_WAIT_S)):
-            return True
-        raise DeadlineExceeded("the time limit of the call passed")
+            return not event.wait(min(seconds, _LONGEST_WAIT_S))
+        event.wait(min(left_ms / 1000, _LONGEST_WAIT_S))
+        return False
 
     def on_cancel(self, callback):
         """Has callback() called once when the caller gives up; at once if it has already.

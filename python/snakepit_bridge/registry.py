@@ -53,6 +53,7 @@ class Command:
         if unknown is not None:
             raise self._refusal(f"unknown argument '{printable(unknown)}'")
         if self._takes_context:
+            context.command = self.name
             return _in_this_process(self._handler, context, **args)
         return _in_this_process(self._handler, **args)
 

@@ -224,7 +224,7 @@ class Calls:
                 waiting = call.waiting = allocate_lock()
                 waiting.acquire()
             context.check()  # the call is cancelled first, and then woken
-            left_ms = context.deadline_left_ms
+            left_ms = context.time_left_ms
             if left_ms is None:
                 left_ms = _LONGEST_WAIT_S * 1000
             waiting.acquire(True, min(left_ms / 1000, _LONGEST_WAIT_S))

@@ -234,7 +234,7 @@ class LogTailTest(WorkerTestCase):
         chunks = run("tail_and_analyze", path=path, follow=True, idle_timeout=0)
         self.assertEqual("three", chunks[-1]["log_entry"])
 
-    def test_following_ends_when_the_caller_gives_up_or_the_deadline_passes(self):
+    def test_following_ends_with_the_call(self):
         self.path("log", "one\n")
         context = Context("w", 1)
         lines = tail_and_analyze(context, path=self.path("log"), follow=True)

@@ -136,7 +136,7 @@ def ticks(context, interval):
     while True:
         yield {"number": number}
         number += 1
-        if context.wait(interval):
+        if not context.wait(interval):
             return
 
 
@@ -184,7 +184,7 @@ def until_cancelled(context, started, how="raise"):
     context.on_cancel(cancelled.set)
     with open(started, "wb"):
         pass
-    assert context.wait(LIMIT_S) and context.cancelled and cancelled.is_set()
+    assert not context.wait(LIMIT_S) and context.cancelled and cancelled.is_set()
     if how == "raise":
         context.check()
     return how
@@ -256,7 +256,7 @@ def context_of(context, count_up=False):
         "session_id": context.session_id,
         "request_id": context.request_id,
         "worker_id": context.worker_id,
-        "has_deadline": context.deadline_left_ms is not None,
+        "has_deadline": context.time_left_ms is not None,
         "count": (context.session or {}).get("count"),
     }
 

@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import threading
+import time
 import unittest
 
 from harness import LIMIT_S, NEGOTIATION, WorkerTestCase
@@ -157,12 +158,18 @@ class HandlerTest(unittest.TestCase):
         self.assertEqual("DEADLINE_EXCEEDED", raised.exception.code)
 
     def test_the_context_tells_the_time_left(self):
-        self.assertIsNone(Context("w", 1).deadline_left_ms)
-        self.assertTrue(0 < Context("w", 1, timeout_ms=9000).deadline_left_ms <= 9000)
-        self.assertEqual(0, Context("w", 1, timeout_ms=-5).deadline_left_ms)
-        with self.assertRaises(DeadlineExceeded):
-            Context("w", 1, timeout_ms=-5).wait(0)
-        self.assertFalse(Context("w", 1).wait(0))
+        self.assertIsNone(Context("w", 1).time_left_ms)
+        self.assertTrue(0 < Context("w", 1, timeout_ms=9000).time_left_ms <= 9000)
+        self.assertEqual(0, Context("w", 1, timeout_ms=-5).time_left_ms)
+
+    def test_the_context_tells_the_command(self):
+        def handler(context):
+            yield context.command
+
+        for name in ("a", "b"):
+            self.registry.add(name, handler)
+            for context in (Context("w", 1), Context("w", 1, timeout_ms=9000)):
+                self.assertEqual({"chunks": [name]}, self.registry.call(name, {}, context))
 
     def test_a_result_past_the_deadline_is_none(self):
         context = Context("w", 1, timeout_ms=60_000)
@@ -241,7 +248,7 @@ class HandlerTest(unittest.TestCase):
         with self.assertRaises(CallError) as raised:
             self.call(handler)
         self.assertEqual("CANCELLED", raised.exception.code)
-        self.assertIs(True, self.call(returns))
+        self.assertIs(False, self.call(returns))
         with self.assertRaises(CallError) as raised:
             self.call(lambda: (_ for _ in ()).throw(Cancelled()))
         self.assertEqual("CANCELLED", raised.exception.code)
@@ -281,9 +288,33 @@ class CancelTest(unittest.TestCase):
 
     def test_a_wait_is_woken(self):
         context = Context("w", 1)
-        context.wait(0)
+        self.assertIs(True, context.wait(0))
         threading.Thread(target=context.cancel).start()
-        self.assertTrue(context.wait(LIMIT_S))
+        self.assertIs(False, context.wait(LIMIT_S))
+        self.assertIs(False, context.wait(0))
+
+    def test_a_wait_is_true_only_if_it_took_its_whole_time(self):
+        for timeout_ms, seconds, expected in (
+            (0, 0.01, True),
+            (60_000, 0.01, True),
+            (20, 3600, False),
+            (-5, 0, False),
+            (-5, 3600, False),
+        ):
+            context = Context("w", 1, timeout_ms=timeout_ms)
+            began = time.monotonic()
+            self.assertIs(expected, context.wait(seconds), (timeout_ms, seconds))
+            took = time.monotonic() - began
+            self.assertGreaterEqual(took, seconds if expected else max(0, timeout_ms / 1000))
+            self.assertLess(took, LIMIT_S)
+            self.assertFalse(context.cancelled)
+
+    def test_a_wait_that_the_deadline_ends_leaves_no_time(self):
+        context = Context("w", 1, timeout_ms=5)
+        context.wait(3600)
+        self.assertEqual(0, context.time_left_ms)
+        with self.assertRaises(DeadlineExceeded):
+            context.check()
 
     def test_the_capacity_has_a_range(self):
         for bad in (0, -1, 65_537, 1.0, True, None):

@@ -338,12 +338,6 @@ class HealthTest(CallsTestCase):
         self.assertLess(time.monotonic() - began, 0.9)
         self.assertEqual(1, worker.receive()["id"])
 
-    def test_a_worker_says_when_it_can_take_no_calls(self):
-        worker = self.worker()
-        worker.call("set_healthy", healthy=False)
-        worker.send({"type": "health", "id": 2})
-        self.assertIs(False, worker.receive()["result"]["healthy"])
-
     def test_info_has_the_fields_of_the_other_transport(self):
         worker = self.worker()
         worker.send({"type": "info", "id": 2})

@@ -258,6 +258,61 @@ class SameResultsTest(WorkerTestCase):
         self.assertIn("time limit", reply.error)
 
 
+class HealthTest(WorkerTestCase):
+    def stdio_worker(self):
+        worker = self.stdio(FIXTURE_OF_FOUR, negotiation=NEGOTIATION)
+
+        def is_healthy():
+            worker.send({"type": "health", "id": 9})
+            return worker.receive()["result"]["healthy"]
+
+        def takes_calls():
+            return worker.call("greet", 2)["success"]
+
+        return worker, is_healthy, takes_calls, lambda: worker.cancel(1)
+
+    def grpc_worker(self):
+        worker = self.grpc(FIXTURE_OF_FOUR)
+        calls = []
+
+        def is_healthy():
+            return worker.health(pb.HealthRequest(), timeout=LIMIT_S).healthy
+
+        def begin(command, **args):
+            request = pb.ExecuteRequest(command=command, args=encode(args))
+            calls.append(worker.execute.future(request, timeout=LIMIT_S))
+
+        def takes_calls():
+            return worker.call("greet").success
+
+        worker.begin = begin
+        return worker, is_healthy, takes_calls, lambda: calls[0].cancel()
+
+    def test_a_worker_says_whether_it_can_take_calls(self):
+        for make in (self.stdio_worker, self.grpc_worker):
+            worker, is_healthy, _, _ = make()
+            self.assertIs(True, is_healthy())
+            for healthy in (False, True, False):
+                worker.call("set_healthy", healthy=healthy)
+                self.assertIs(healthy, is_healthy(), make.__name__)
+
+    def test_a_worker_that_drains_is_as_healthy_as_before(self):
+        for make in (self.stdio_worker, self.grpc_worker):
+            for healthy in (True, False):
+                worker, is_healthy, takes_calls, cancel = make()
+                worker.call("set_healthy", healthy=healthy)
+                started = self.fifo("started")
+                worker.begin("until_cancelled", started=started)
+                with open(started, "rb"):
+                    worker.process.terminate()
+                while takes_calls():
+                    pass
+                self.assertIs(healthy, is_healthy(), make.__name__)
+                cancel()
+                self.assertEqual(0, worker.process.wait(LIMIT_S))
+                os.unlink(started)
+
+
 class GrpcTest(WorkerTestCase):
     def test_counters_are_exact(self):
         worker = self.grpc(FIXTURE, SNAKEPIT_WORKER_ID="w1")

@@ -65,7 +65,7 @@ def ping_stream(context, count=5, interval=1.0):
     if interval < 0 or interval > 86_400:
         raise InvalidArgument("interval is 0 to 86400 seconds")
     for number in range(1, count + 1):
-        if number > 1 and interval > 0 and context.wait(interval):
+        if number > 1 and interval > 0 and not context.wait(interval):
             return
         chunk = {
             "ping_number": number,

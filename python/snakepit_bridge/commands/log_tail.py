@@ -141,7 +141,7 @@ def _followed(lines, context, idle_timeout):
                 yield from lines.read(at_end=True)
                 return
             wait_s = min(wait_s, left_s)
-        if context.wait(wait_s):
+        if not context.wait(wait_s):
             return
 
 
