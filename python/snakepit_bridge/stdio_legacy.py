@@ -1,4 +1,4 @@
-"""A connection over stdio in version 1: a request and its reply, in turn. PROTOCOL.md 2."""
+"""A connection over stdio in version 1: one request, then its reply. PROTOCOL.md 2."""
 
 import time
 
@@ -7,11 +7,11 @@ from .frames import OversizedFrame
 from .values import DecodeError, EncodeError
 
 MAX_ID = (1 << 53) - 1
-BAD_ID = "the id of a request is an integer, 1 to 2^53 - 1"
+BAD_ID = "the id of a request must be an integer from 1 to 2^53 - 1"
 
 
 class LegacyConversation:
-    """Reads, executes and answers on one thread, as the frames come."""
+    """Reads, executes and answers requests one by one, on one thread."""
 
     def __init__(self, worker, connection, codec):
         self._worker = worker
@@ -20,7 +20,7 @@ class LegacyConversation:
         self._timestamp = Timestamp()
 
     def run(self):
-        """Answers frames until the connection ends or the worker is told to stop."""
+        """Answers frames until the input ends or the worker is told to stop."""
         connection = self._connection
         while not connection.stopping:
             frame = self.read()
@@ -31,7 +31,7 @@ class LegacyConversation:
             connection.busy = False
 
     def read(self):
-        """The next frame, None at the end. One over the limit is answered, and raised."""
+        """The next frame; None at the end. An oversized frame is answered before the raise."""
         try:
             return self._connection.reader.read()
         except OversizedFrame as error:
@@ -39,14 +39,14 @@ class LegacyConversation:
             raise
 
     def take(self, frame):
-        """Executes a request and answers it; False when the frame is none, which is answered."""
+        """Executes a request. True if the frame is one; any frame is answered."""
         try:
             message = self._codec.decode(frame)
         except DecodeError as error:
             self._fail(answerable(error.request_id), not_decoded(frame, self._codec, error))
             return False
         if type(message) is not dict:
-            self._fail(None, f"a message is a map, not {type(message).__name__}")
+            self._fail(None, f"a message must be a map, not {type(message).__name__}")
             return False
         try:
             request = read_request(message)
@@ -102,37 +102,37 @@ def read_request(message):
     if type(request_id) is not int or not 0 < request_id <= MAX_ID:
         raise CallError(INVALID_ARGUMENT, BAD_ID, True)
     if type(command) is not str:
-        raise CallError(INVALID_ARGUMENT, "the command of a request is a text", True)
+        raise CallError(INVALID_ARGUMENT, "the command of a request must be a text", True)
     args = message.get("args")
     if type(args) is not dict:
         if args is not None:
-            raise CallError(INVALID_ARGUMENT, "the args of a request are a map", True)
+            raise CallError(INVALID_ARGUMENT, "the args of a request must be a map", True)
         args = {}
     return request_id, command, args
 
 
 def is_id(value):
-    """Whether it can be the id of a request. PROTOCOL.md 2.3.1."""
+    """True if the value can be the id of a request. PROTOCOL.md 2.3.1."""
     return type(value) is int and 0 < value <= MAX_ID
 
 
 def cut(text, limit):
-    """The text of an error, short enough for a message of so many bytes however it is written."""
+    """The text of an error, cut to fit a message of that many bytes in any encoding."""
     return text[: limit // 8]
 
 
 def answerable(request_id):
-    """The id with which to answer what is no request: an integer, or None."""
+    """The id for the answer to an invalid request: the given id if it is an int64, else None."""
     return request_id if is_int64(request_id) else None
 
 
 def is_int64(value):
-    """Whether it is an integer that every codec and peer can hold."""
+    """True if the value is an integer that every codec and peer can hold."""
     return type(value) is int and -(1 << 63) <= value < 1 << 63
 
 
 def not_decoded(frame, codec, error):
-    """Says that a payload is no message."""
+    """The text of the error for a payload that cannot be decoded."""
     if error.is_too_large:
         return printable(error)
     return (
@@ -142,12 +142,12 @@ def not_decoded(frame, codec, error):
 
 
 def cannot_encode(error):
-    """The CallError for an EncodeError of a result or chunk."""
+    """The CallError for a result or chunk that cannot be encoded."""
     return CallError(HANDLER_FAILED, f"the result cannot be encoded: {printable(error)}")
 
 
 def check_size(payload, limit):
-    """Raises CallError when the payload is over the limit, in bytes."""
+    """Raises CallError if the payload has more bytes than the limit."""
     if len(payload) > limit:
         raise CallError(
             MESSAGE_TOO_LARGE,
@@ -156,14 +156,14 @@ def check_size(payload, limit):
 
 
 class Timestamp:
-    """Now, as ISO 8601 in UTC. One thread at a time."""
+    """The current time as ISO 8601 in UTC. Not thread-safe."""
 
     def __init__(self):
         self._second = 0
         self._second_text = ""
 
     def now(self):
-        """The text."""
+        """The current time as a text, to the microsecond."""
         second, nanosecond = divmod(time.time_ns(), 1_000_000_000)
         if second != self._second:
             self._second = second

@@ -210,7 +210,7 @@ class CommandLineTest(WorkerTestCase):
         self.grpc()
         for path, reason in (
             (self.path("worker socket"), "another server"),
-            (self.path("file", "text"), "a file is there"),
+            (self.path("file", "text"), "the path exists"),
             (self.path("x" * 120), "at most 107 bytes"),
             (self.path("no/such/folder"), "cannot listen"),
         ):

@@ -62,9 +62,9 @@ class NegotiationTest(WorkerTestCase):
         long = ["x" * (1 << 20)] * 4 + [["deep"] * 1000, {"a": 1}] + ["y"] * 1000
         for members, text in (
             ({"supported": long}, "no common codec: the pool offers ['xxx"),
-            ({"version": "1" * (1 << 20)}, "version is an integer from 1 up, not '111"),
-            ({"version": long}, "version is an integer from 1 up, not ['xxx"),
-            ({"max_frame_bytes": long}, "max_frame_bytes is an integer"),
+            ({"version": "1" * (1 << 20)}, "version must be an integer of at least 1, not '111"),
+            ({"version": long}, "version must be an integer of at least 1, not ['xxx"),
+            ({"max_frame_bytes": long}, "max_frame_bytes must be an integer"),
         ):
             worker = self.stdio()
             worker.send({**NEGOTIATION, **members})

@@ -23,14 +23,14 @@ def packed_arrays(depth):
 
 # Values that no peer has, and what is said of them.
 BAD_JSON = {
-    b"1e400": "beyond the doubles",
-    b"-1E+400": "beyond the doubles",
-    b"[0,0.5,1e400]": "beyond the doubles",
-    b"1" * 400 + b".0": "beyond the doubles",
-    b"1" * 300 + b"e99": "beyond the doubles",
-    b"18446744073709551616": "outside of INT64_MIN to UINT64_MAX",
-    b"-9223372036854775809": "outside of INT64_MIN to UINT64_MAX",
-    b"7" * 4000: "outside of INT64_MIN to UINT64_MAX",
+    b"1e400": "too large for a double",
+    b"-1E+400": "too large for a double",
+    b"[0,0.5,1e400]": "too large for a double",
+    b"1" * 400 + b".0": "too large for a double",
+    b"1" * 300 + b"e99": "too large for a double",
+    b"18446744073709551616": "outside the range INT64_MIN to UINT64_MAX",
+    b"-9223372036854775809": "outside the range INT64_MIN to UINT64_MAX",
+    b"7" * 4000: "outside the range INT64_MIN to UINT64_MAX",
     b"7" * 5000: "digits",
     arrays(64): "nested over 64 deep",
     b'{"x":' * 64 + b"{}" + b"}" * 64: "nested over 64 deep",
@@ -38,7 +38,7 @@ BAD_JSON = {
     b'["[]",' + arrays(63) + b"]": "nested over 64 deep",
     b'"\\ud800"': "surrogates",
     b'{"\\udc00x":1}': "surrogates",
-    b"NaN": "NaN is no JSON",
+    b"NaN": "NaN is not valid JSON",
 }
 # The same where there is much else, and where there is one long text.
 BAD_JSON |= {
@@ -133,7 +133,7 @@ class ValuesTest(RefusalsTestCase):
             for bad, text in BAD_JSON.items():
                 payload = b'{"id":7,"command":"ping","args":{"a":%b}}' % bad
                 # No integer can be read where the whole is no JSON.
-                request_id = None if text in ("digits", "NaN is no JSON") else 7
+                request_id = None if text in ("digits", "NaN is not valid JSON") else 7
                 self.assert_refused(self.exchange(worker, payload), request_id, text)
             self.assert_serves(worker)
             for good in GOOD_JSON:
@@ -143,9 +143,9 @@ class ValuesTest(RefusalsTestCase):
     def test_numbers_among_tags(self):
         worker = self.connected("json", 2)
         for bad, text in (
-            (b'{"$bytes":""},1e400', "beyond the doubles"),
-            (b'{"$double":"7ff0000000000000"},[-1e400]', "beyond the doubles"),
-            (b'{"$$a":{"x":18446744073709551616}}', "outside of"),
+            (b'{"$bytes":""},1e400', "too large for a double"),
+            (b'{"$double":"7ff0000000000000"},[-1e400]', "too large for a double"),
+            (b'{"$$a":{"x":18446744073709551616}}', "outside the range"),
             (b'"$",' + arrays(63), "nested over 64 deep"),
         ):
             payload = b'{"id":7,"command":"ping","args":{"a":[%b]}}' % bad
@@ -206,19 +206,19 @@ class IdsTest(RefusalsTestCase):
                 reply = self.exchange(
                     worker, self.written({"type": "credit", "id": 7, "bytes": bad})
                 )
-                self.assert_refused(reply, None, "bytes is 1 to 2147483647")
+                self.assert_refused(reply, None, "bytes must be an integer from 1 to 2147483647")
             for message in ({"type": "cancel"}, {"type": "credit", "bytes": 1}):
                 reply = self.exchange(worker, self.written(message))
                 self.assert_refused(reply, None, "the id of a request")
             reply = self.exchange(worker, self.written({"type": "credit", "id": 7}))
-            self.assert_refused(reply, None, "bytes is")
+            self.assert_refused(reply, None, "bytes must be")
             self.assert_serves(worker)
 
     def test_what_is_no_request_and_cannot_be_decoded_has_no_id(self):
         worker = self.connected("json", 2)
         for kind in (b"cancel", b"credit", b"health", b"later"):
             payload = b'{"type":"%b","id":7,"bytes":1,"args":{"a":1e400}}' % kind
-            self.assert_refused(self.exchange(worker, payload), None, "beyond the doubles")
+            self.assert_refused(self.exchange(worker, payload), None, "too large for a double")
         worker = self.connected("msgpack", 2)
         for kind in (b"\xa6cancel", b"\xa6credit", b"\xa6health"):
             payload = b"\x83\xa4type" + kind + b"\xa2id\x07\xa1x\xc1"
