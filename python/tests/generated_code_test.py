@@ -1,4 +1,4 @@
-"""snakepit_pb2.py is what protoc makes of snakepit.proto now."""
+"""snakepit_pb2.py is up to date with snakepit.proto."""
 
 import os
 import unittest

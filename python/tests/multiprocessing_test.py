@@ -1,4 +1,4 @@
-"""What multiprocessing starts from a handler is no worker."""
+"""A process that a handler starts with multiprocessing is not the worker."""
 
 import signal
 import unittest

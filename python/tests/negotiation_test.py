@@ -8,7 +8,7 @@ from harness import FIXTURE, FIXTURE_OF_FOUR, NEGOTIATION, PYTHON_PATH, WorkerTe
 
 
 class NegotiationTest(WorkerTestCase):
-    def test_version_2_is_answered_with_what_both_have(self):
+    def test_version_2_is_answered_with_the_common_features(self):
         worker = self.stdio(SNAKEPIT_WORKER_ID="w7")
         worker.send(NEGOTIATION)
         answer = worker.receive()
@@ -58,7 +58,7 @@ class NegotiationTest(WorkerTestCase):
                 self.assertIn("cbor", answer["error"])
             self.assertEqual(1, worker.wait()[0])
 
-    def test_what_is_refused_is_shown_as_a_short_text(self):
+    def test_a_refused_member_is_shown_as_a_short_text(self):
         long = ["x" * (1 << 20)] * 4 + [["deep"] * 1000, {"a": 1}] + ["y"] * 1000
         for members, text in (
             ({"supported": long}, "no common codec: the pool offers ['xxx"),
@@ -99,7 +99,7 @@ class NegotiationTest(WorkerTestCase):
         worker.send({"id": 1, "command": "ping"})
         reply = msgpack.unpackb(worker.receive_bytes())
         self.assertEqual((None, False), (reply["id"], reply["success"]))
-        # A key that is no text: the message is refused, but its id can be told.
+        # A message with a key that is no text is refused with its id.
         worker.send_bytes(frame(msgpack.packb({"id": 4, "command": "echo", "args": {1: 2}})))
         reply = msgpack.unpackb(worker.receive_bytes())
         self.assertEqual((4, False), (reply["id"], reply["success"]))
@@ -117,7 +117,7 @@ class NegotiationTest(WorkerTestCase):
             self.assertEqual({"x": b"\x00"}, reply["result"]["echoed"])
 
     def test_a_worker_without_message_pack_offers_json(self):
-        # A package that cannot be imported stands in the way of the real one.
+        # This module hides the real package and cannot be imported.
         self.path("msgpack.py", "raise ImportError('no such package')")
         env = {"PYTHONPATH": f"{self.folder}:{PYTHON_PATH}"}
         worker = self.stdio(FIXTURE, **env)
@@ -138,12 +138,12 @@ class NegotiationTest(WorkerTestCase):
         worker.send({**NEGOTIATION, "version": 3, "features": ["session", 5]})
         answer = worker.receive()
         self.assertEqual((2, ["session"]), (answer["version"], answer["features"]))
-        # Without the feature, `stream` is a member that is not known.
+        # Without the feature, `stream` is an unknown member.
         request = {"id": 1, "command": "ping_stream", "args": {"count": 0}}
         worker.send({**request, "stream": True, "credit": "x"})
         self.assertEqual({"chunks": []}, worker.receive()["result"])
 
-    def test_a_limit_that_cannot_be_is_refused_in_version_2_alone(self):
+    def test_a_limit_out_of_range_is_refused_in_version_2_alone(self):
         for bad in (0, 1023, 1 << 31, "1024", 2048.0, True, None):
             worker = self.stdio()
             worker.send({**NEGOTIATION, "max_frame_bytes": bad})
@@ -155,7 +155,7 @@ class NegotiationTest(WorkerTestCase):
         worker.send({**NEGOTIATION, "version": 1, "max_frame_bytes": 0})
         self.assertEqual("protocol_selected", worker.receive()["type"])
 
-    def test_a_second_negotiation_is_no_message_that_is_known(self):
+    def test_a_second_negotiation_is_ignored(self):
         worker = self.stdio(negotiation=NEGOTIATION)
         worker.send({**NEGOTIATION, "preferred": "msgpack"})
         self.assertTrue(worker.call("ping")["success"])

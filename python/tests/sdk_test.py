@@ -1,4 +1,4 @@
-"""The SDK as whoever writes a worker meets it."""
+"""The SDK's public names, used like an author of a worker uses them."""
 
 import contextlib
 import functools
@@ -103,7 +103,7 @@ class HandlerTest(unittest.TestCase):
         self.assertEqual([1, 2], self.call(wrapped, a=1, b=2))
         self.assertIn("missing argument 'b'", self.refusal(wrapped, a=1))
 
-    def test_what_can_be_no_handler_is_refused_when_it_is_added(self):
+    def test_an_invalid_handler_is_refused_when_it_is_added(self):
         async def coroutine():
             pass
 
@@ -127,7 +127,7 @@ class HandlerTest(unittest.TestCase):
             finally:
                 closed.append(True)
 
-        # Kept here, so that they are not closed merely because nobody has them any more.
+        # References are kept here, since garbage collection would close the generators, too.
         kept = [handler(), handler(), handler()]
         generators = iter(kept)
         self.registry.add("x", lambda: next(generators))
@@ -137,7 +137,9 @@ class HandlerTest(unittest.TestCase):
         self.assertEqual([True], closed)
         stream = self.registry.stream("x", {}, Context("w", 1))
         self.assertEqual((1, False), next(stream))
-        self.assertEqual((2, True), next(stream))  # closed before its chunk is given on
+        self.assertEqual(
+            (2, True), next(stream)
+        )  # the generator is closed before its chunk is passed on
         self.assertEqual([True] * 2, closed)
         self.registry.call("x", {}, Context("w", 1))
         self.assertEqual([True] * 3, closed)
@@ -148,7 +150,7 @@ class HandlerTest(unittest.TestCase):
         def handler():
             yield 1
             context._deadline_ns = 0
-            yield 2  # too late
+            yield 2  # past the deadline
 
         self.registry.add("x", handler)
         stream = self.registry.stream("x", {}, context)
@@ -157,12 +159,12 @@ class HandlerTest(unittest.TestCase):
             next(stream)
         self.assertEqual("DEADLINE_EXCEEDED", raised.exception.code)
 
-    def test_the_context_tells_the_time_left(self):
+    def test_the_context_has_the_time_left(self):
         self.assertIsNone(Context("w", 1).time_left_ms)
         self.assertTrue(0 < Context("w", 1, timeout_ms=9000).time_left_ms <= 9000)
         self.assertEqual(0, Context("w", 1, timeout_ms=-5).time_left_ms)
 
-    def test_the_context_tells_the_command(self):
+    def test_the_context_has_the_command(self):
         def handler(context):
             yield context.command
 
@@ -171,7 +173,7 @@ class HandlerTest(unittest.TestCase):
             for context in (Context("w", 1), Context("w", 1, timeout_ms=9000)):
                 self.assertEqual({"chunks": [name]}, self.registry.call(name, {}, context))
 
-    def test_a_result_past_the_deadline_is_none(self):
+    def test_a_result_past_the_deadline_is_dropped(self):
         context = Context("w", 1, timeout_ms=60_000)
 
         def handler():
@@ -214,7 +216,7 @@ class HandlerTest(unittest.TestCase):
     def first_of_stream(self, *args):
         return next(self.registry.stream(*args))
 
-    def test_a_cancelled_stream_ends_as_cancelled_and_closes_its_generator(self):
+    def test_a_cancelled_stream_ends_and_closes_its_generator(self):
         for gives_more in (True, False):
             context, closed = Context("w", 1), []
 
@@ -270,7 +272,7 @@ class CancelTest(unittest.TestCase):
         with self.assertRaises(Cancelled):
             context.check()
 
-    def test_what_a_callback_raises_stops_no_other(self):
+    def test_an_exception_of_a_callback_stops_no_other(self):
         context, called = Context("w", 1), []
         context.on_cancel(lambda: 1 / 0)
         context.on_cancel(lambda: called.append(2))
@@ -336,7 +338,7 @@ class SessionsTest(unittest.TestCase):
         self.assertEqual(1, sessions.count())
         self.assertEqual({}, sessions.get("a"))
 
-    def test_the_one_unused_longest_makes_room(self):
+    def test_the_session_unused_longest_makes_room(self):
         sessions = Sessions()
         for number in range(MAX_SESSIONS):
             sessions.get(str(number))["n"] = number
@@ -346,7 +348,7 @@ class SessionsTest(unittest.TestCase):
         self.assertEqual({"n": 0}, sessions.get("0"))
         self.assertEqual({}, sessions.get("1"))
 
-    def test_one_that_has_ended_begins_anew_and_calls_in_flight_keep_theirs(self):
+    def test_an_ended_session_begins_anew_and_calls_keep_its_state(self):
         sessions = Sessions()
         state = sessions.get("a")
         state["x"] = 1
@@ -383,7 +385,7 @@ class CodecTest(unittest.TestCase):
 
         for codec in (JsonCodec(), MessagePackCodec()):
             codec.encode(nested(MAX_DEPTH))
-            codec.encode({"result": nested(MAX_DEPTH)})  # a message is no level
+            codec.encode({"result": nested(MAX_DEPTH)})  # a message is no nesting level
             with self.assertRaises(EncodeError):
                 codec.encode({"result": nested(MAX_DEPTH + 1)})
         self.assertEqual([[1]], json.loads(JsonCodec().encode(nested(2))))

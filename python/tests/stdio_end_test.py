@@ -15,24 +15,24 @@ class IdleTest(CallsTestCase):
             for _ in range(4):
                 worker.receive()
             self.assertTrue(worker.call("ping", 5)["success"])
-            time.sleep(0.05)  # what had been begun is over
+            time.sleep(0.05)  # lets the threads settle
             before = switches(worker.process.pid)
             time.sleep(0.3)
             self.assertEqual(before, switches(worker.process.pid))
 
-    def test_calls_that_are_short_wake_nobody_else(self):
+    def test_short_calls_wake_no_other_thread(self):
         worker = self.worker()
         worker.call("ping", 1)
         before = switches(worker.process.pid, but_main=True)
         for request_id in range(2, 62):
-            # Seldom enough for a thread that is woken to go to sleep again.
+            # The pause is long enough for a woken thread to go to sleep again.
             time.sleep(0.004)
             worker.call("ping", request_id)
         self.assertLess(switches(worker.process.pid, but_main=True) - before, 60)
 
 
 def switches(pid, but_main=False):
-    """How often the threads of a process have gone to sleep."""
+    """The number of times that the threads of a process have gone to sleep."""
     count = 0
     for thread in os.listdir(f"/proc/{pid}/task"):
         if but_main and int(thread) == pid:
@@ -67,11 +67,11 @@ class EndTest(CallsTestCase):
             self.assertEqual(0, worker.wait()[0])
             os.unlink(self.path("started1"))
 
-    def test_a_worker_that_is_ending_refuses_what_comes(self):
+    def test_a_worker_that_is_ending_refuses_calls(self):
         worker = self.worker(FIXTURE_OF_FOUR)
         self.begin_waiting(worker)
         worker.process.terminate()
-        # It may serve some before it has got to know of the signal.
+        # The worker may serve calls until it has handled the signal.
         for request_id in range(2, 1000):
             reply = worker.call("ping", request_id)
             if not reply["success"]:
@@ -85,7 +85,7 @@ class EndTest(CallsTestCase):
     def test_sigterm_ends_an_idle_worker(self):
         for arguments in (FIXTURE, FIXTURE_OF_FOUR):
             worker = self.worker(arguments)
-            worker.call("nap")  # so that the reading has gone back
+            worker.call("nap")  # ends with the main thread reading again
             worker.process.terminate()
             self.assertEqual(0, worker.wait()[0])
 

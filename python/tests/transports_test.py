@@ -1,4 +1,4 @@
-"""One set of handlers, the same over both transports."""
+"""The same handlers behave the same over both transports."""
 
 import os
 import select
@@ -9,12 +9,12 @@ import grpc
 from grpc_client import decode, encode, pb
 from harness import FIXTURE, FIXTURE_OF_FOUR, LIMIT_S, NEGOTIATION, WorkerTestCase
 
-# Fields that are another with every call.
+# Fields that differ from call to call.
 _VOLATILE = {"timestamp", "uptime", "pid", "processed_at", "worker_id"}
 
 
 def steady(value):
-    """A value without what differs from call to call."""
+    """The value without the fields that differ from call to call."""
     if isinstance(value, dict):
         return {k: steady(v) for k, v in value.items() if k not in _VOLATILE}
     if isinstance(value, list):
@@ -23,7 +23,7 @@ def steady(value):
 
 
 class SameResultsTest(WorkerTestCase):
-    def test_unary_commands(self):
+    def test_unary_commands_have_the_same_results(self):
         stdio, over_grpc = self.stdio(negotiation=NEGOTIATION), self.grpc()
         for command, args in (
             ("ping", {"initialization": True}),
@@ -44,7 +44,7 @@ class SameResultsTest(WorkerTestCase):
         )
         self.assertEqual(stdio.process.pid, one["system_info"]["pid"])
 
-    def test_errors(self):
+    def test_errors_are_the_same(self):
         stdio, over_grpc = self.stdio(negotiation=NEGOTIATION), self.grpc()
         for command, args, code, text in (
             ("nope", {}, "UNIMPLEMENTED", "Unknown command: nope"),
@@ -90,7 +90,7 @@ class SameResultsTest(WorkerTestCase):
             self.assertIn(text, one["error"])
         self.assertIn("ping_stream", stdio.call("nope")["error"])
 
-    def test_streams(self):
+    def test_streams_are_the_same(self):
         log = self.path("log", "ERROR one\ninfo two\nwarn three")
         data = self.path("data.csv", "name,n\nx,1\ny,2.5\nz,oops\n")
         stdio, over_grpc = self.stdio(negotiation=NEGOTIATION), self.grpc()
@@ -185,7 +185,7 @@ class SameResultsTest(WorkerTestCase):
         over_grpc = self.grpc(FIXTURE)
         for kind in ("object", "nan", "big", "key", "surrogate", "cycle", "set"):
             one = stdio.call("bad_value", kind=kind)
-            self.assertEqual(kind == "nan", one["success"])  # it has a form in version 2
+            self.assertEqual(kind == "nan", one["success"])  # version 2 has a form for it
             if kind != "nan":
                 self.assertEqual("HANDLER_FAILED", one["code"])
                 self.assertIn("cannot be encoded", one["error"])
@@ -207,7 +207,7 @@ class SameResultsTest(WorkerTestCase):
         self.assertIn("limit of 8192", over_grpc.call("sized", size=9000).error)
         self.assertTrue(over_grpc.call("sized", size=7000).success)
 
-    def test_the_context_tells_of_the_call(self):
+    def test_the_context_describes_the_call(self):
         env = {"SNAKEPIT_WORKER_ID": "w3"}
         stdio = self.stdio(FIXTURE, negotiation=NEGOTIATION, **env)
         request = {"id": 4, "command": "context", "args": {}}
@@ -245,7 +245,7 @@ class SameResultsTest(WorkerTestCase):
         info = over_grpc.get_info(pb.InfoRequest(include_stats=True))
         self.assertEqual(2, info.stats.active_sessions)
 
-    def test_a_deadline_ends_what_waits(self):
+    def test_a_deadline_ends_a_wait(self):
         stdio = self.stdio(FIXTURE, negotiation=NEGOTIATION)
         request = {"id": 1, "command": "wait", "args": {"seconds": 3600}}
         for timeout_ms in (20, -1):
@@ -331,7 +331,7 @@ class GrpcTest(WorkerTestCase):
         self.assertGreaterEqual(later.uptime_ms, health.uptime_ms)
         self.assertEqual(11, later.total_requests)
 
-    def test_get_info_tells_the_truth(self):
+    def test_get_info_describes_the_worker(self):
         worker = self.grpc(FIXTURE)
         info = worker.get_info(pb.InfoRequest())
         self.assertEqual("fixture", info.worker_type)
@@ -387,7 +387,7 @@ class GrpcTest(WorkerTestCase):
     def test_cancelling_a_stream_ends_its_generator(self):
         worker = self.grpc(FIXTURE)
         args = {"waiting": self.fifo("waiting"), "closed": self.fifo("closed")}
-        # Without a deadline, which would end the wait too.
+        # The request has no deadline, since that would end the wait, too.
         stream = worker.execute_stream(pb.ExecuteRequest(command="wait_stream", args=encode(args)))
         next(stream)
         with open(args["waiting"], "rb"):

@@ -1,4 +1,4 @@
-"""Values come back as they went, in version 2. PROTOCOL.md 0.6 and 6.12."""
+"""Values come back unchanged in version 2. PROTOCOL.md 0.6 and 6.12."""
 
 import collections
 import enum
@@ -24,7 +24,7 @@ NANS = [
 
 
 def exact(value):
-    """What is the same for equal values alone, doubles bit for bit."""
+    """A form that is equal for equal values only; doubles are compared bit for bit."""
     if isinstance(value, float):
         return ("double", struct.pack(">d", value).hex())
     if isinstance(value, dict):
@@ -39,7 +39,7 @@ def through_json(value):
 
 
 def json_back(payload):
-    """The result in a reply, read as a pool would."""
+    """The result in a reply, decoded like a pool does."""
     return JSON.decode(payload.replace(b'"result":', b'"args":', 1))["args"]
 
 
@@ -54,7 +54,7 @@ def decode_args(payload):
 
 
 class RoundTripTest(unittest.TestCase):
-    def test_random_values(self):
+    def test_random_values_come_back_equal(self):
         seed = int(os.environ.get("VALUES_SEED", random.SystemRandom().randrange(1 << 32)))
         values = Values(seed)
         for number in range(3000):
@@ -66,7 +66,7 @@ class RoundTripTest(unittest.TestCase):
                     f"VALUES_SEED={seed}, value {number}, {through.__name__}",
                 )
 
-    def test_the_corners_of_each_kind(self):
+    def test_the_corners_of_each_kind_come_back_equal(self):
         for value in (
             None,
             True,
@@ -135,7 +135,7 @@ class RoundTripTest(unittest.TestCase):
                     with self.assertRaises(EncodeError):
                         encode([value])
 
-    def test_what_is_derived_from_a_kind_is_of_that_kind(self):
+    def test_a_value_of_a_derived_type_is_of_its_base_type(self):
         class Colour(enum.IntEnum):
             RED = 1
 
@@ -153,7 +153,7 @@ class RoundTripTest(unittest.TestCase):
             for through in (through_json, through_message_pack):
                 self.assertEqual(exact([expected]), exact(through([value])))
 
-    def test_what_has_no_form_is_an_error(self):
+    def test_a_value_without_a_form_is_an_error(self):
         for value in (
             1 << 64,
             -(1 << 63) - 1,
@@ -212,7 +212,7 @@ class WireTest(unittest.TestCase):
         ):
             self.assertEqual(exact(expected), exact(decode_args(payload)), payload)
 
-    def test_what_is_no_tag_cannot_be_decoded(self):
+    def test_a_map_like_a_tag_that_is_none_cannot_be_decoded(self):
         for payload in (
             b'{"$":1}',
             b'{"$a":1}',
@@ -295,12 +295,12 @@ class WorkerValuesTest(WorkerTestCase):
 
 
 def list_of_one(value):
-    """A map with one member as a pool reads it."""
+    """A map with one member, decoded like a pool does."""
     return decode_args(json.dumps(value).encode())
 
 
 class Values:
-    """Random values, always the same from a seed."""
+    """Random values, reproducible from a seed."""
 
     def __init__(self, seed):
         self._random = random.Random(seed)
