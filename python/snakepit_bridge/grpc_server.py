@@ -34,12 +34,12 @@ def serve(worker, options):
     is_named = bool(os.environ.get("SNAKEPIT_WORKER_ID"))
     watch = PoolWatch(input_fd, output_fd, has_input=not is_named)
     signals_fd, write_fd = os.pipe()
-    _tell_signals(write_fd)
+    _write_signals_to(write_fd)
     service = Service(worker, options.max_frame_bytes)
     server = _make_server(service, options.token, worker.capacity + MAX_WAITING_RPCS)
     try:
         address = _listen(server, options)
-        forked.prepare(lambda: _let_go(address, watch, (signals_fd, write_fd)))
+        forked.prepare(lambda: _release_in_child(address, watch, (signals_fd, write_fd)))
         server.start()
         _announce(output_fd, address, is_port=options.socket is None)
     except _StartFailed as error:
@@ -57,7 +57,7 @@ def serve(worker, options):
     return 0
 
 
-def _tell_signals(write_fd):
+def _write_signals_to(write_fd):
     """Writes the number of each handled signal to a pipe."""
     os.set_blocking(write_fd, False)
     signal.set_wakeup_fd(write_fd)
@@ -77,7 +77,7 @@ def _wait_for_end(watch, signals_fd, name):
         pass  # the reader of stderr is gone, too
 
 
-def _let_go(address, watch, signal_fds):
+def _release_in_child(address, watch, signal_fds):
     """Closes the signal pipe, the listener and the connections in a forked child."""
     signal.set_wakeup_fd(-1)
     watch.close()

@@ -118,12 +118,12 @@ class Service:
         }
 
     def _execute(self, request, rpc):
-        call = self._opened(request, rpc)
+        call = self._open(request, rpc)
         reply = pb.ExecuteResponse()
         try:
             if _ends_session(request) and not request.command:
                 return self._end_session(request)
-            args = self._begun(call, request)
+            args = self._begin(call, request)
             result = self._worker.registry.call(request.command, args, call.context)
             self._put(reply, request, "result", result)
             reply.success = True
@@ -137,7 +137,7 @@ class Service:
         return reply
 
     def _execute_stream(self, request, rpc):
-        call = self._opened(request, rpc)
+        call = self._open(request, rpc)
         index, is_counted = 0, False
         chunks = iter(())
 
@@ -153,7 +153,7 @@ class Service:
             )
 
         try:
-            args = self._begun(call, request)
+            args = self._begin(call, request)
             chunks = self._worker.registry.stream(request.command, args, call.context)
             for chunk, final in chunks:
                 reply = message(is_final=final)
@@ -192,7 +192,7 @@ class Service:
             request_id=request.request_id, timestamp=time.time_ns(), success=True
         )
 
-    def _opened(self, request, rpc):
+    def _open(self, request, rpc):
         """The call of a request, which has arrived."""
         session_id = None
         if isinstance(request, pb.SessionRequest) and not request.end_session:
@@ -206,7 +206,7 @@ class Service:
         context = self._worker.context(request.request_id, session_id, timeout_ms)
         return self._calls.open(context, rpc)
 
-    def _begun(self, call, request):
+    def _begin(self, call, request):
         """The arguments of a call, once its turn has come. Raises CallError."""
         if self._is_ending:  # PROTOCOL.md 1.4.8
             raise CallError(CANCELLED, "the worker is ending", True)

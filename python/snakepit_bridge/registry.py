@@ -146,7 +146,7 @@ class Registry:
         try:
             context.check()
         except Exception as error:
-            raise _not_begun(error) from None
+            raise _did_not_run(error) from None
         try:
             command = self._commands.get(name) or self._unknown(name)
             result = command.run(args, context)
@@ -168,7 +168,7 @@ class Registry:
         try:
             context.check()
         except Exception as error:
-            raise _not_begun(error) from None
+            raise _did_not_run(error) from None
         try:
             command = self._commands.get(name) or self._unknown(name)
             result = command.run(args, context)
@@ -198,7 +198,7 @@ class Registry:
         )
 
 
-def _not_begun(error):
+def _did_not_run(error):
     """The CallError for a call that has ended before its handler was called."""
     reason = as_call_error(error)
     reason.did_not_run = True

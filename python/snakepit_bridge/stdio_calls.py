@@ -13,7 +13,7 @@ from .calls import (
 )
 from .frames import OversizedFrame
 from .sessions import BAD_SESSION_ID, is_session_id
-from .stdio_legacy import (
+from .stdio_requests import (
     BAD_ID,
     answerable,
     cannot_encode,
@@ -101,7 +101,7 @@ class Calls:
             control = _CONTROLS.get(kind) if type(kind) is str else None
             return control(self, message) if control else None
         try:
-            call = self._opened(message, len(frame))
+            call = self._open(message, len(frame))
         except CallError as error:
             return self._refusal(message.get("id"), error.text)
         if call.id in self._calls:
@@ -144,7 +144,7 @@ class Calls:
 
     # Calls.
 
-    def _opened(self, message, size):
+    def _open(self, message, size):
         """The Call of a request. Raises CallError."""
         request_id, command, args = read_request(message)
         timeout_ms = message.get("timeout_ms", 0)

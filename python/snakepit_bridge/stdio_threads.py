@@ -3,7 +3,7 @@
 The main thread reads, runs and answers a call that takes microseconds, since a hop to another
 thread costs several times as much. But some thread must read while a handler runs: the pool may
 cancel the call, grant it credit, or send another call. A second thread, the standby, waits for
-input while a handler runs. It takes the reading over if the handler takes longer than MOMENT_S.
+input while a handler runs. It takes the reading over if the handler takes longer than TAKEOVER_S.
 From then on the standby hands calls to other threads. At most `capacity` threads run calls, the
 main thread among them. Once no call is in flight, the main thread reads again.
 
@@ -21,7 +21,7 @@ from collections import deque
 
 # Time that a handler may run before the standby takes the reading over. Short concurrent calls are
 # quicker one after the other.
-MOMENT_S = 0.002
+TAKEOVER_S = 0.002
 # Limits of the queue of requests beyond the capacity; further ones are turned away. The bytes are
 # also limited to those of one frame. Queued requests are decoded, which may take 100 times as much.
 MAX_WAITING_CALLS = 1024
@@ -32,8 +32,8 @@ MAX_UNWRITTEN_REPLIES = 1024
 _FOR_MAIN_THREAD = (signal.SIGTERM, signal.SIGALRM)
 
 # epoll masks that tell the standby of input, or not. One-shot: the main thread has to ask again.
-_TELL = select.EPOLLIN | select.EPOLLONESHOT
-_DO_NOT_TELL = select.EPOLLONESHOT
+_NOTIFY_ONCE = select.EPOLLIN | select.EPOLLONESHOT
+_MUTED = select.EPOLLONESHOT
 
 
 class _Seat:
@@ -69,12 +69,12 @@ class Threads:
         # Held by the thread that reads; passed between the main thread and the standby.
         self._reading = allocate_lock()
         # Number of frames that the main thread has begun to handle. The standby compares it before
-        # and after MOMENT_S to see that one handler has kept the main thread busy.
+        # and after TAKEOVER_S to see that one handler has kept the main thread busy.
         self._turn = 0
         self._kick_fd = os.eventfd(0)  # wakes the standby
         self._standby = select.epoll()
         self._standby.register(self._kick_fd, select.EPOLLIN)
-        self._standby.register(connection.input_fd, _DO_NOT_TELL)
+        self._standby.register(connection.input_fd, _MUTED)
         # The lock guards the members below, which are used only while the standby reads.
         self._lock = allocate_lock()
         self._main_seat = _Seat()
@@ -98,7 +98,7 @@ class Threads:
         reader, reading = self._reader, self._reading
         read = reader.read
         receive, run, write = calls.receive, calls.run, calls.write
-        tell, input_fd = self._standby.modify, connection.input_fd
+        watch, input_fd = self._standby.modify, connection.input_fd
         reading.acquire()
         if self._capacity > 1:
             # Imported on this thread, since threading takes its first importer for the main thread.
@@ -122,7 +122,7 @@ class Threads:
             work = receive(frame)
             self._turn += 1
             reading.release()
-            tell(input_fd, _TELL)
+            watch(input_fd, _NOTIFY_ONCE)
             if reader.start < reader.end:
                 os.eventfd_write(self._kick_fd, 1)  # epoll does not report input that has been read
             reply = work if type(work) is bytes or work is None else run(work)
@@ -130,7 +130,7 @@ class Threads:
                 write(reply)
             # Done after the reply, so that the pool need not wait for it. The standby wakes up for
             # nothing if the next request has arrived by now.
-            tell(input_fd, _DO_NOT_TELL)
+            watch(input_fd, _MUTED)
             if not reading.acquire(False):
                 self._run_calls(self._main_seat, None)
                 if self._failure is not None:
@@ -202,7 +202,7 @@ class Threads:
                 if any(fd == self._kick_fd for fd, _ in self._standby.poll()):
                     os.eventfd_read(self._kick_fd)
                 turn = self._turn
-                time.sleep(MOMENT_S)
+                time.sleep(TAKEOVER_S)
                 if self._turn == turn and self._reading.acquire(False):
                     self._read()
         except (
@@ -224,7 +224,7 @@ class Threads:
                     if self._failure is not None and not self._input_ended:
                         poll.unregister(input_fd)
                         self._end_input()
-                    if self._give_back():
+                    if self._return_reading():
                         return
                     continue
             frame = None
@@ -239,16 +239,16 @@ class Threads:
             if frame is None:
                 poll.unregister(input_fd)
                 self._end_input()
-                if self._give_back():
+                if self._return_reading():
                     return
                 continue
             work = self._calls.receive(frame)
             if type(work) is bytes:
                 self._write_later(work)
             elif work is not None:
-                self._hand_on(work)
+                self._dispatch(work)
 
-    def _give_back(self):
+    def _return_reading(self):
         """Lets the main thread read again if nothing is in flight; True if so."""
         with self._lock:
             if not self._is_settled():
@@ -261,10 +261,10 @@ class Threads:
         self._input_ended = True
         self._calls.input_ended()
 
-    def _hand_on(self, call):
+    def _dispatch(self, call):
         """Gives a call to a thread, queues it, or turns it away."""
         with self._lock:
-            if self._give(call):
+            if self._give_to_idle(call):
                 return
             may_start = self._threads < self._capacity
             if may_start:
@@ -278,10 +278,10 @@ class Threads:
             except RuntimeError:  # the system has no more threads
                 with self._lock:
                     self._threads -= 1
-        if not self._keep(call):
+        if not self._enqueue(call):
             self._write_later(self._calls.turn_away(call))
 
-    def _give(self, call):
+    def _give_to_idle(self, call):
         """Gives the call to an idle thread: True if there is one. The lock must be held."""
         if not self._idle:
             return False
@@ -290,10 +290,10 @@ class Threads:
         seat.given.release()
         return True
 
-    def _keep(self, call):
+    def _enqueue(self, call):
         """Queues the call until a thread is free: True if there is room. PROTOCOL.md 6.8.3."""
         with self._lock:
-            if self._give(call):  # a thread has become idle meanwhile
+            if self._give_to_idle(call):  # a thread has become idle meanwhile
                 return True
             in_flight = self._threads - len(self._idle) + len(self._waiting)
             if in_flight >= self._capacity and (
