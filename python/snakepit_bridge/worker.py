@@ -23,9 +23,9 @@ class Worker:
     Every worker has the commands `ping`, by which a pool finds it ready, and `info`. Commands of
     these names replace them. All commands are added before main() is called.
 
-    healthy: bool, the worker's answer to health checks, over both transports; True at first. A
-        handler or thread sets it to False when the worker can take no more calls, and the pool
-        replaces the worker. May be set from any thread. A worker that drains keeps its value.
+    healthy: bool, the worker's answer to health checks over both transports; True at first. Any
+        thread may set it to False when the worker can take no calls. The pool then gives it none,
+        or replaces it (PROTOCOL.md 6.10.5). Draining does not change the value.
     worker_id: str, the pool's name for this worker, from SNAKEPIT_WORKER_ID; else "name-pid".
 
     The other members serve the SDK's servers and the built-in commands.
