@@ -371,12 +371,14 @@ class GrpcWorkerTest(WorkerTestCase):
         started, release = self.fifo("started"), self.fifo("release")
         args = msgpack.packb({"started": started, "release": release})
         first = pb.ExecuteRequest(command="wait_for", typed_args=args)
-        futures = [worker.execute.future(first, timeout=LIMIT_S)]
+        # The calls' own limit is longer: they take a while together if the machine is loaded.
+        timeout_s = 5 * LIMIT_S
+        futures = [worker.execute.future(first, timeout=timeout_s)]
         with open(started, "rb"):
             pass
         maps = b"\x81\xa1a\xdd" + struct.pack(">I", 1 << 20) + b"\x80" * (1 << 20)
         large = pb.ExecuteRequest(command="nothing", typed_args=maps)
-        futures += [worker.execute.future(large, timeout=LIMIT_S) for _ in range(8)]
+        futures += [worker.execute.future(large, timeout=timeout_s) for _ in range(8)]
         for _ in range(200):  # the requests arrive meanwhile
             worker.health(pb.HealthRequest(), timeout=LIMIT_S)
         with open(release, "wb"):
