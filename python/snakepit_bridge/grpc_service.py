@@ -299,7 +299,7 @@ class Service:
             if not MIN_MESSAGE_LIMIT <= limit <= MAX_MESSAGE_LIMIT:
                 rpc.abort(
                     grpc.StatusCode.INVALID_ARGUMENT,
-                    f"max_message_bytes must be {MIN_MESSAGE_LIMIT} to {MAX_MESSAGE_LIMIT}",
+                    f"max_message_bytes must be from {MIN_MESSAGE_LIMIT} to {MAX_MESSAGE_LIMIT}",
                 )
             self._send_limit = min(limit, self.max_message_bytes)
             reply.protocol_version = 2
