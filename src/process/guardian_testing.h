@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "src/base/fd.h"
+#include "src/base/proc.h"
 #include "src/process/guardian.h"
 
 namespace snakepit {
@@ -69,25 +70,10 @@ inline bool AwaitEndOf(const UniqueFd& pidfd) {
   return poll(&poll_fd, 1, std::chrono::milliseconds(kPatience).count()) == 1;
 }
 
-inline std::vector<pid_t> ListProcesses() {
-  std::vector<pid_t> pids;
-  DIR* const processes = opendir("/proc");
-  while (const dirent* entry = readdir(processes)) {
-    if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9') {
-      pids.push_back(std::atoi(entry->d_name));
-    }
-  }
-  closedir(processes);
-  return pids;
-}
-
 // 0 when there is no such process.
 inline pid_t ParentOf(pid_t pid) {
-  const std::string stat = ReadFile("/proc/" + std::to_string(pid) + "/stat").value_or("");
-  const size_t name_end = stat.rfind(')');  // "pid (name) state parent …"
-  int parent = 0;
-  if (name_end != std::string::npos) std::sscanf(&stat[name_end], ") %*c %d", &parent);
-  return parent;
+  const auto process = ReadProcStat(pid);
+  return process ? process->parent : 0;
 }
 
 // A variable that all descendants of a worker have, and no other process.
@@ -99,10 +85,7 @@ inline std::string NewMark() {
 inline std::vector<pid_t> ListMarked(const std::string& mark) {
   std::vector<pid_t> marked;
   for (const pid_t pid : ListProcesses()) {
-    // "…\0MARK=…\0": also as the first of the variables.
-    const std::string environment =
-        '\0' + ReadFile("/proc/" + std::to_string(pid) + "/environ").value_or("");
-    if (environment.find('\0' + mark + '\0') != std::string::npos) marked.push_back(pid);
+    if (HasEnvironmentVariable(pid, mark)) marked.push_back(pid);
   }
   return marked;
 }

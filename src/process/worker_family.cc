@@ -5,8 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -15,6 +13,7 @@
 #include <vector>
 
 #include "src/base/fd.h"
+#include "src/base/proc.h"
 #include "src/base/shortage.h"
 #include "src/process/family_number.h"
 
@@ -109,19 +108,9 @@ void AddChildren(pid_t pid, std::vector<pid_t>* processes) {
 }  // namespace
 
 std::optional<ProcessIdentity> ProcessIdentity::Of(pid_t pid) {
-  const std::string stat = ReadFile("/proc/" + std::to_string(pid) + "/stat").value_or("");
-  // proc(5). The name, in parentheses, may contain anything.
-  const size_t after_name = stat.rfind(')');
-  int parent = 0;
-  unsigned long long start_time = 0;
-  if (after_name == std::string::npos ||
-      std::sscanf(stat.c_str() + after_name,
-                  ") %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
-                  "%llu",
-                  &parent, &start_time) != 2) {
-    return std::nullopt;
-  }
-  return ProcessIdentity{.pid = pid, .start_time = start_time, .parent = parent};
+  const auto stat = ReadProcStat(pid);
+  if (!stat) return std::nullopt;
+  return ProcessIdentity{.pid = pid, .start_time = stat->start_ticks, .parent = stat->parent};
 }
 
 WorkerFamily::WorkerFamily(pid_t worker)
@@ -148,11 +137,9 @@ Result<bool> WorkerFamily::HasSocket(uint64_t inode) const {
     if (HasSocketOpen(first[i], socket, &fds_left, table)) return true;
     AddChildren(first[i], &first);
   }
-  const Folder processes = OpenFolder("/proc");
-  if (!processes) return Fail(ErrnoError("cannot open /proc", errno));
-  while (const dirent* entry = readdir(processes.get())) {
-    if (entry->d_name[0] < '1' || entry->d_name[0] > '9') continue;
-    const pid_t pid = std::atoi(entry->d_name);
+  const std::vector<pid_t> processes = ListProcesses();
+  if (processes.empty()) return Fail(ErrnoError("cannot open /proc", errno));
+  for (const pid_t pid : processes) {
     if (std::find(first.begin(), first.end(), pid) != first.end()) continue;
     if (!IsIn(worker_, guardian_, number_, pid, table)) continue;
     if (HasSocketOpen(pid, socket, &fds_left, table)) return true;
