@@ -20,8 +20,8 @@
 #include "bench/summary.h"
 #include "snakepit/pool.h"
 #include "src/wire/frame.h"
-#include "src/wire/handshake.h"
-#include "src/wire/message.h"
+#include "src/wire/pool_side/handshake.h"
+#include "src/wire/pool_side/message.h"
 
 namespace snakepit {
 namespace {
@@ -107,9 +107,7 @@ Result<std::unique_ptr<FramePeer>> StartWorkerWithoutPool(Codec codec) {
 // with this. A start that failed fails every benchmark that asks.
 class Subjects {
  public:
-  Result<std::unique_ptr<Pool>>& PoolOver(Transport transport) {
-    return Get(pools_, transport, StartPool);
-  }
+  Result<Pool>& PoolOver(Transport transport) { return Get(pools_, transport, StartPool); }
   Result<std::unique_ptr<FramePeer>>& FrameEcho(Waiting waiting) {
     return Get(echoes_, waiting, FramePeer::StartEcho);
   }
@@ -124,7 +122,7 @@ class Subjects {
     return it != all.end() ? it->second : all.emplace(key, start(key)).first->second;
   }
 
-  std::map<Transport, Result<std::unique_ptr<Pool>>> pools_;
+  std::map<Transport, Result<Pool>> pools_;
   std::map<Waiting, Result<std::unique_ptr<FramePeer>>> echoes_;
   std::map<Codec, Result<std::unique_ptr<FramePeer>>> workers_;
 };
@@ -169,10 +167,10 @@ void PoolRoundTrip(State& state, Subjects& subjects, Transport transport, size_t
   auto& pool = subjects.PoolOver(transport);
   if (!pool) return SkipWith(state, pool.error());
   const Value args = EchoArgs(payload_bytes);
-  const Result<Value> result = (*pool)->Execute("echo", args);
+  const Result<Value> result = pool->Execute("echo", args);
   if (!result) return SkipWith(state, result.error());
   if (auto same = CheckEcho(*result, args); !same) return SkipWith(state, same.error());
-  RunRoundTrips(state, payload_bytes, [&] { return (*pool)->Execute("echo", args); });
+  RunRoundTrips(state, payload_bytes, [&] { return pool->Execute("echo", args); });
 }
 
 // From the call of a stream to its first chunk.
@@ -184,7 +182,7 @@ void FirstChunk(State& state, Subjects& subjects, Transport transport) {
   RunLoop(state, "us", 1e6, [&]() -> Result<Seconds> {
     Seconds first{0};
     const auto start = steady_clock::now();
-    Result<int64_t> chunks = (*pool)->ExecuteStream("ping_stream", args, [&](const Chunk& chunk) {
+    Result<int64_t> chunks = pool->ExecuteStream("ping_stream", args, [&](const Chunk& chunk) {
       if (chunk.index == 0) first = steady_clock::now() - start;
       return true;
     });

@@ -74,17 +74,17 @@ Result<Value> ProbeMemory(Transport transport) {
 }
 
 Result<void> RunMemoryProbe(Transport transport) {
-  Result<std::unique_ptr<Pool>> pool = StartPool(transport);
+  Result<Pool> pool = StartPool(transport);
   if (!pool) return Fail(std::move(pool.error()));
   Value::Map figures;
-  if (auto added = AddBoth(**pool, "idle", &figures); !added) return added;
+  if (auto added = AddBoth(*pool, "idle", &figures); !added) return added;
   const Value args = EchoArgs(kPayloadBytes);
   for (int i = 0; i < kRoundTrips; ++i) {
-    Result<Value> result = (*pool)->Execute("echo", args);
+    Result<Value> result = pool->Execute("echo", args);
     if (!result) return Fail(std::move(result.error()));
     if (auto same = CheckEcho(*result, args); !same) return same;
   }
-  if (auto added = AddBoth(**pool, "used", &figures); !added) return added;
+  if (auto added = AddBoth(*pool, "used", &figures); !added) return added;
   std::puts(Value(std::move(figures)).ToJson().c_str());
   return {};
 }

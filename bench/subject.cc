@@ -38,7 +38,7 @@ Result<Adapter> AdapterFor(Transport transport) {
   return Fail(ErrorCode::kInternal, "no such transport");
 }
 
-Result<std::unique_ptr<Pool>> StartPool(Transport transport) {
+Result<Pool> StartPool(Transport transport) {
   Result<Adapter> adapter = AdapterFor(transport);
   if (!adapter) return Fail(std::move(adapter.error()));
   return Pool::Start({.adapter = std::move(*adapter), .workers = 1});

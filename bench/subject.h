@@ -36,7 +36,7 @@ inline constexpr PayloadSize kSizes[] = {{"64B", 64}, {"64KiB", 64 << 10}, {"1Mi
 Result<Adapter> AdapterFor(Transport transport);
 
 // A pool of one bundled worker, ready.
-Result<std::unique_ptr<Pool>> StartPool(Transport transport);
+Result<Pool> StartPool(Transport transport);
 
 // The arguments of `echo`: one text of so many bytes, ASCII that no encoding has to escape.
 Value EchoArgs(size_t payload_bytes);

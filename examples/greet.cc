@@ -13,7 +13,7 @@ int main() {
     std::cerr << pool.error().ToString() << "\n";
     return 1;
   }
-  auto result = (*pool)->Execute("greet", snakepit::Value::Map{{"name", "Ada"}});
+  auto result = pool->Execute("greet", snakepit::Value::Map{{"name", "Ada"}});
   std::cout << (result ? result->ToJson() : result.error().ToString()) << "\n";
   return result ? 0 : 1;
 }

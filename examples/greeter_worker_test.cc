@@ -27,22 +27,21 @@ TEST_P(GreeterWorkerTest, GreetsAndCounts) {
   options.adapter.transport = GetParam().transport;
   auto pool = Pool::Start(options);
   ASSERT_TRUE(pool) << pool.error().ToString() << "\n" << pool.error().stderr_tail;
-  const auto greeting = (*pool)->Execute("greet", Value::Map{{"name", "Ada"}});
+  const auto greeting = pool->Execute("greet", Value::Map{{"name", "Ada"}});
   ASSERT_TRUE(greeting) << greeting.error().ToString();
   EXPECT_EQ(greeting->ToJson(), R"({"greeting":"Hello, Ada!"})");
   std::vector<Value> chunks;
-  const auto count =
-      (*pool)->ExecuteStream("count", Value::Map{{"to", 5}}, [&](const Chunk& chunk) {
-        chunks.push_back(chunk.value);
-        return true;
-      });
+  const auto count = pool->ExecuteStream("count", Value::Map{{"to", 5}}, [&](const Chunk& chunk) {
+    chunks.push_back(chunk.value);
+    return true;
+  });
   if (GetParam().version1) {
     EXPECT_EQ(chunks, (std::vector<Value>{Value::Map{{"chunks", Value::Array{1, 2, 3, 4, 5}}}}));
   } else {
     EXPECT_EQ(chunks, (std::vector<Value>{1, 2, 3, 4, 5}));
   }
   EXPECT_EQ(count, static_cast<int64_t>(chunks.size()));
-  const auto wrong = (*pool)->Execute("greet", Value::Map{{"name", 7}});
+  const auto wrong = pool->Execute("greet", Value::Map{{"name", 7}});
   ASSERT_FALSE(wrong);
   EXPECT_EQ(wrong.error().message, "'name' is a text");
   EXPECT_EQ(wrong.error().code,

@@ -10,10 +10,10 @@
 #include "src/value/memory.h"
 #include "src/wire/codec.h"
 #include "src/wire/frame.h"
-#include "src/wire/handshake.h"
-#include "src/wire/message.h"
-#include "src/wire/pool_message.h"
-#include "src/wire/worker_handshake.h"
+#include "src/wire/pool_side/handshake.h"
+#include "src/wire/pool_side/message.h"
+#include "src/wire/worker_side/message.h"
+#include "src/wire/worker_side/handshake.h"
 
 namespace snakepit {
 namespace {

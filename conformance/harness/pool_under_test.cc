@@ -7,30 +7,33 @@ namespace {
 
 class RealPool : public PoolUnderTest {
  public:
-  explicit RealPool(std::unique_ptr<Pool> pool) : pool_(std::move(pool)) {}
+  explicit RealPool(Pool pool) : pool_(std::move(pool)) {}
 
   Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
                         const CallOptions& options) override {
-    if (session_id.empty()) return pool_->Execute(command, args, options);
-    return pool_->ExecuteInSession(session_id, command, args, options);
+    return pool_.Execute(command, args, InSession(session_id, options));
   }
 
   Result<int64_t> ExecuteStream(std::string_view session_id, std::string_view command,
                                 const Value& args, const ChunkCallback& on_chunk,
                                 const CallOptions& options) override {
-    if (session_id.empty()) return pool_->ExecuteStream(command, args, on_chunk, options);
-    return pool_->ExecuteInSessionStream(session_id, command, args, on_chunk, options);
+    return pool_.ExecuteStream(command, args, on_chunk, InSession(session_id, options));
   }
 
-  void EndSession(std::string_view session_id) override { pool_->EndSession(session_id); }
+  void EndSession(std::string_view session_id) override { pool_.EndSession(session_id); }
   Result<WorkerHealth> CheckHealth(int worker, std::chrono::milliseconds timeout) override {
-    return pool_->CheckHealth(worker, timeout);
+    return pool_.CheckHealth(worker, timeout);
   }
-  PoolStats Stats() const override { return pool_->Stats(); }
-  std::vector<WorkerInfo> Workers() const override { return pool_->Workers(); }
+  PoolStats Stats() const override { return pool_.Stats(); }
+  std::vector<WorkerInfo> Workers() const override { return pool_.Workers(); }
 
  private:
-  const std::unique_ptr<Pool> pool_;
+  static CallOptions InSession(std::string_view session_id, CallOptions options) {
+    if (!session_id.empty()) options.session = session_id;
+    return options;
+  }
+
+  mutable Pool pool_;
 };
 
 }  // namespace

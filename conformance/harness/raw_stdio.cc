@@ -17,8 +17,8 @@
 #include "src/transport/launch_spec.h"
 #include "src/wire/codec.h"
 #include "src/wire/frame.h"
-#include "src/wire/handshake.h"
-#include "src/wire/message.h"
+#include "src/wire/pool_side/handshake.h"
+#include "src/wire/pool_side/message.h"
 
 namespace snakepit::conformance {
 namespace {

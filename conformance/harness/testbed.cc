@@ -58,13 +58,13 @@ Result<void> Testbed::StartPool(int workers, const std::vector<std::string>& wra
   options.adapter.argv.insert(options.adapter.argv.begin(), wrapper.begin(), wrapper.end());
   options.adapter.start_timeout = Scaled(std::chrono::seconds(10));
   options.workers = workers;
-  options.queue_timeout = Patience();
+  options.queue.timeout = Patience();
   options.call_timeout = Patience();
   options.stream_timeout = Patience();
   options.cancel_grace = Scaled(options.cancel_grace);
   // An idle worker that is killed counts as one that failed; the judge kills many.
-  options.restart_backoff = std::chrono::milliseconds(10);
-  options.max_restart_backoff = std::chrono::milliseconds(100);
+  options.restart.initial_backoff = std::chrono::milliseconds(10);
+  options.restart.max_backoff = std::chrono::milliseconds(100);
   options.log = [log = log_](LogLevel, std::string_view line) { log->Add(std::string(line)); };
   auto pool = options_.start_pool(std::move(options));
   if (!pool) return Fail(std::move(pool.error()));

@@ -59,6 +59,7 @@ class CallRun {
   CallRun(const CallArguments& arguments, Pool& pool, Interrupts& interrupts, Output& output)
       : arguments_(arguments), pool_(pool), interrupts_(interrupts), output_(output) {
     options_.timeout = arguments.timeout;
+    if (!arguments.session.empty()) options_.session = arguments.session;
   }
 
   Summary Run() {
@@ -98,10 +99,7 @@ class CallRun {
   }
 
   Result<void> Call() {
-    const Result<Value> result =
-        arguments_.session.empty() ? pool_.Execute(arguments_.command, arguments_.args, options_)
-                                   : pool_.ExecuteInSession(arguments_.session, arguments_.command,
-                                                            arguments_.args, options_);
+    const Result<Value> result = pool_.Execute(arguments_.command, arguments_.args, options_);
     if (!result) return Fail(result.error());
     Print(*result);
     return {};
@@ -116,10 +114,7 @@ class CallRun {
       return is_read && !interrupts_.requested();
     };
     const Result<int64_t> result =
-        arguments_.session.empty()
-            ? pool_.ExecuteStream(arguments_.command, arguments_.args, print, options_)
-            : pool_.ExecuteInSessionStream(arguments_.session, arguments_.command, arguments_.args,
-                                           print, options_);
+        pool_.ExecuteStream(arguments_.command, arguments_.args, print, options_);
     if (!is_read) {
       return Fail(Error{.code = ErrorCode::kDeadlineExceeded,
                         .message = "its limit of " + std::to_string(limit.count()) +
@@ -172,7 +167,7 @@ int RunCalls(const CallArguments& arguments, Interrupts& interrupts, Output& out
     return 1;
   }
   interrupts.SetExitsAtOnce(true);
-  Result<std::unique_ptr<Pool>> pool = Pool::Start(std::move(*options));
+  Result<Pool> pool = Pool::Start(std::move(*options));
   interrupts.SetExitsAtOnce(false);
   if (!pool) {
     output.Failure(pool.error(), HintFor(pool.error(), arguments));
@@ -180,11 +175,11 @@ int RunCalls(const CallArguments& arguments, Interrupts& interrupts, Output& out
   }
   Summary summary;
   {
-    const PoolStopper stopper(interrupts, **pool);
+    const PoolStopper stopper(interrupts, *pool);
     const auto start = steady_clock::now();
-    summary = CallRun(arguments, **pool, interrupts, output).Run();
+    summary = CallRun(arguments, *pool, interrupts, output).Run();
     const auto elapsed = steady_clock::now() - start;
-    (*pool)->Shutdown();
+    pool->Shutdown();
     if (interrupts.exit_code() != kOutputGoneExitCode) {
       PrintEnd(summary, elapsed, arguments, output);
     }

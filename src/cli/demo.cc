@@ -63,8 +63,8 @@ class Demo {
  private:
   DemoFigures RunPart(const Part& part) {
     DemoFigures figures;
-    std::unique_ptr<Pool> pool = Start(part.transport, figures);
-    if (pool == nullptr) {
+    std::optional<Pool> pool = Start(part.transport, figures);
+    if (!pool) {
       ++failed_steps_;
       return figures;
     }
@@ -77,14 +77,14 @@ class Demo {
     return figures;
   }
 
-  std::unique_ptr<Pool> Start(TransportKind transport, DemoFigures& figures) {
+  std::optional<Pool> Start(TransportKind transport, DemoFigures& figures) {
     console_.Step("start", "All workers are started at once; the pool waits until they are ready.");
     console_.Progress(fmt::format("starting {} workers", arguments_.workers));
     Result<Adapter> adapter =
         transport == TransportKind::kGrpc ? BundledGrpcWorker() : BundledStdioWorker();
     if (!adapter) {
       console_.DidNotHold(adapter.error().ToString());
-      return nullptr;
+      return std::nullopt;
     }
     PoolOptions options{.adapter = std::move(*adapter), .workers = arguments_.workers};
     options.log = [this](LogLevel level, std::string_view text) {
@@ -92,14 +92,14 @@ class Demo {
     };
     interrupts_.SetExitsAtOnce(true);
     const auto start = steady_clock::now();
-    Result<std::unique_ptr<Pool>> pool = Pool::Start(std::move(options));
+    Result<Pool> pool = Pool::Start(std::move(options));
     figures.start = steady_clock::now() - start;
     interrupts_.SetExitsAtOnce(false);
     if (!pool) {
       console_.DidNotHold(pool.error().ToString());
-      return nullptr;
+      return std::nullopt;
     }
-    for (const WorkerInfo& worker : (*pool)->Workers()) {
+    for (const WorkerInfo& worker : pool->Workers()) {
       console_.Detail(fmt::format("worker {} is pid {}, ready after {}", worker.id, worker.pid,
                                   FormatDuration(worker.start_time)));
     }

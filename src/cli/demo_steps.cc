@@ -155,9 +155,9 @@ bool DemoSteps::Session() {
   for (int round = 0; round < kSessionRounds && !interrupts_.requested(); ++round) {
     for (const std::string& session : callers) {
       CallInfo info;
-      const Result<Value> result =
-          session.empty() ? pool_.Execute("echo", {}, {.info = &info})
-                          : pool_.ExecuteInSession(session, "echo", {}, {.info = &info});
+      CallOptions options{.info = &info};
+      if (!session.empty()) options.session = session;
+      const Result<Value> result = pool_.Execute("echo", {}, options);
       if (!result) return DidNotHold(result.error().ToString());
       served[session].push_back(info);
     }

@@ -18,18 +18,18 @@ void Breaker::ProcessEnded(bool useful, int workers, Time now) {
   if (state_ != BreakerState::kClosed) return;
   if (!useful) futile_.push_back(now);
   all_.push_back(now);
-  Prune(&futile_, options_.restart_burst_window, now);
-  Prune(&all_, options_.restart_sustained_window, now);
+  Prune(&futile_, options_.restart.burst_window, now);
+  Prune(&all_, options_.restart.sustained_window, now);
   const auto most = [workers](int limit) { return static_cast<size_t>(limit) * workers; };
-  if (futile_.size() > most(options_.restart_burst) ||
-      all_.size() > most(options_.restart_sustained)) {
+  if (futile_.size() > most(options_.restart.burst) ||
+      all_.size() > most(options_.restart.sustained)) {
     Open(now);
   }
 }
 
 void Breaker::Open(Time now) {
   state_ = BreakerState::kOpen;
-  timer_ = now + options_.breaker_cooldown;
+  timer_ = now + options_.restart.breaker_cooldown;
   ++times_opened_;
 }
 
@@ -38,7 +38,7 @@ void Breaker::BeginProbe() {
   timer_.reset();
 }
 
-void Breaker::ProbeReady(Time now) { timer_ = now + options_.restart_burst_window; }
+void Breaker::ProbeReady(Time now) { timer_ = now + options_.restart.burst_window; }
 
 void Breaker::Close() {
   state_ = BreakerState::kClosed;

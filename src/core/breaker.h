@@ -7,7 +7,8 @@
 #include <deque>
 #include <optional>
 
-#include "snakepit/pool.h"
+#include "snakepit/options.h"
+#include "snakepit/stats.h"
 
 namespace snakepit {
 
@@ -21,7 +22,7 @@ class Breaker {
   BreakerState state() const { return state_; }
   int64_t times_opened() const { return times_opened_; }
   // What opened it: the ends within the windows before it did, those without useful work in
-  // restart_burst_window, and all in restart_sustained_window.
+  // RestartOptions::burst_window, and all in sustained_window.
   size_t futile_ends() const { return futile_.size(); }
   size_t ends() const { return all_.size(); }
 
@@ -35,7 +36,7 @@ class Breaker {
 
   // kOpen becomes kHalfOpen.
   void BeginProbe();
-  // The probe is ready: it has restart_burst_window to show that it stays so.
+  // The probe is ready: it has RestartOptions::burst_window to show that it stays so.
   void ProbeReady(Time now);
   void ProbeFailed(Time now) { Open(now); }
   // The probe answered a call, or stayed; or there is nothing to probe.

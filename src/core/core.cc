@@ -12,15 +12,15 @@ Core::Core(const PoolOptions& options, uint64_t seed)
     : options_(options),
       random_(seed),
       breaker_(options_),
-      sessions_(options.session_ttl, options.max_sessions) {}
+      sessions_(options.sessions.idle_timeout, options.sessions.max_count) {}
 
 void Core::Start(Time now) {
   for (int id = 0; id < options_.workers; ++id) {
     seats_.push_back({.worker = AddWorker(id)});
     StartOrHold(seats_[id].worker, now);
   }
-  if (options_.health_interval.count() > 0) {
-    SetTimer(&health_timer_, kHealthTimer, now + options_.health_interval);
+  if (options_.health.interval.count() > 0) {
+    SetTimer(&health_timer_, kHealthTimer, now + options_.health.interval);
   }
 }
 
@@ -49,8 +49,8 @@ tl::expected<CallId, Refusal> Core::Submit(const CallSpec& spec, Time now) {
   if (route.kind == Route::Kind::kSessionBusy) return tl::unexpected(Refusal::kSessionBusy);
   if (route.kind != Route::Kind::kDispatch) {
     if (IsOut()) return tl::unexpected(Refusal::kBreakerOpen);
-    if (queued_ >= options_.max_queued_calls ||
-        call.bytes > options_.max_queued_bytes - queued_bytes_) {
+    if (queued_ >= options_.queue.max_calls ||
+        call.bytes > options_.queue.max_bytes - queued_bytes_) {
       return tl::unexpected(Refusal::kQueueFull);
     }
   }
@@ -212,7 +212,7 @@ void Core::Bind(SessionTable::Session* session, int worker, CallId except) {
   for (auto next = queue_.begin(); next != queue_.end();) {
     const CallId id = *next;
     Call& call = calls_.find(id)->second;
-    const bool is_bound = options_.affinity != Affinity::kHint || call.is_first_of_session;
+    const bool is_bound = options_.sessions.affinity != Affinity::kHint || call.is_first_of_session;
     if (id == except || !is_bound || call.session_number != session->number) {
       ++next;
       continue;
@@ -265,7 +265,7 @@ bool Core::Serves(const SessionTable::Session& session) const {
 
 // Whether its state is gone, in a mode where no call may do without.
 bool Core::IsLost(const SessionTable::Session& session) const {
-  return options_.affinity != Affinity::kHint && session.worker >= 0 && !Serves(session);
+  return options_.sessions.affinity != Affinity::kHint && session.worker >= 0 && !Serves(session);
 }
 
 void Core::ArmSessionTimer() {
@@ -277,7 +277,7 @@ void Core::ArmSessionTimer() {
 void Core::WaitingLeave(int worker, Time now) {
   Worker& state = workers_[worker];
   if (state.waiting.empty()) return;
-  const bool strict = options_.affinity != Affinity::kHint;
+  const bool strict = options_.sessions.affinity != Affinity::kHint;
   // A worker that is replaced in order serves those that were accepted for it.
   if (strict && (Serves(state) || state.state == WorkerState::kDraining)) return;
   if (state.state == WorkerState::kReady) return;
@@ -331,7 +331,7 @@ std::optional<Core::Route> Core::RouteBySession(const Call& call,
                                                 const SessionTable::Session& session) const {
   if (session.worker < 0) return std::nullopt;
   const Worker& owner = workers_[session.worker];
-  if (options_.affinity == Affinity::kHint) {
+  if (options_.sessions.affinity == Affinity::kHint) {
     if (!Serves(session)) return std::nullopt;
     if (HasRoom(owner)) return Route{Route::Kind::kDispatch, session.worker};
     // The first calls of a session agree on one worker; later ones prefer it.
@@ -352,7 +352,8 @@ std::optional<Core::Route> Core::RouteBySession(const Call& call,
   // The pool's own check of a legacy worker is over in a moment.
   const bool is_only_checked =
       owner.state == WorkerState::kReady && owner.in_flight < owner.capacity;
-  if (options_.affinity == Affinity::kStrictFailFast && call.waits_for < 0 && !is_only_checked) {
+  if (options_.sessions.affinity == Affinity::kStrictFailFast && call.waits_for < 0 &&
+      !is_only_checked) {
     return Route{Route::Kind::kSessionBusy};
   }
   return Route{Route::Kind::kWait, session.worker};
@@ -448,7 +449,7 @@ void Core::Tick(Time now) {
     timers_.erase(timers_.begin());
     if (id == kHealthTimer) {
       health_timer_.reset();
-      SetTimer(&health_timer_, kHealthTimer, now + options_.health_interval);
+      SetTimer(&health_timer_, kHealthTimer, now + options_.health.interval);
       HealthRound();
     } else if (id == kBreakerTimer) {
       breaker_timer_.reset();

@@ -17,7 +17,8 @@
 #include <vector>
 
 #include "snakepit/error.h"
-#include "snakepit/pool.h"
+#include "snakepit/options.h"
+#include "snakepit/stats.h"
 #include "src/core/breaker.h"
 #include "src/core/lifecycle.h"
 #include "src/core/sessions.h"

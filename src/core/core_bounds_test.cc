@@ -90,7 +90,7 @@ TEST_F(CoreTest, AnExitInTimeExplainsTheLoss) {
 // --- Why a process is killed or replaced -------------------------------------------------------
 
 TEST_F(CoreTest, AKillSaysWhy) {
-  options_.health_interval = milliseconds(1000);
+  options_.health.interval = milliseconds(1000);
   Begin(5);
   Unusable(ProcessOf(0));
   const CallId overran = Submit(), garbled = Submit(), lost = Submit();
@@ -98,7 +98,7 @@ TEST_F(CoreTest, AKillSaysWhy) {
   End(garbled, CallReport::kFailedUnusable);
   End(lost, CallReport::kLost);
   Pass(Core::kExitGrace);
-  Pass(options_.health_interval);
+  Pass(options_.health.interval);
   HealthReported(ProcessOf(4), HealthReport::kSilent);
   EXPECT_EQ(kill_reasons_,
             (std::vector{KillReason::kNotStarted, KillReason::kOverran, KillReason::kOutOfStep,
@@ -184,7 +184,7 @@ TEST_F(StartsTest, AStopEndsWorkersThatWaitForTheirStart) {
 class MemoryTest : public CoreTest {
  protected:
   MemoryTest() {
-    options_.health_interval = milliseconds(1000);
+    options_.health.interval = milliseconds(1000);
     options_.recycle.max_total_rss_bytes = 1000;
     options_.recycle.warm_up_calls = 1;
   }
@@ -192,7 +192,7 @@ class MemoryTest : public CoreTest {
   // A round in which they have so much.
   void Round(const std::vector<int64_t>& rss_bytes) {
     Take(&measured_);
-    Pass(options_.health_interval);
+    Pass(options_.health.interval);
     ASSERT_EQ(measured_.size(), rss_bytes.size());
     for (size_t id = 0; id < rss_bytes.size(); ++id) MemoryMeasured(ProcessOf(id), rss_bytes[id]);
   }
@@ -236,7 +236,7 @@ TEST_F(MemoryTest, AWorkerThatIsNotWarmIsLeftAlone) {
 TEST_F(MemoryTest, ItIsLookedAtWhenAllHaveBeenMeasured) {
   Begin(2);
   WarmUp(2);
-  Pass(options_.health_interval);
+  Pass(options_.health.interval);
   MemoryMeasured(ProcessOf(0), 1001);
   EXPECT_TRUE(replaced_.empty());
   MemoryMeasured(ProcessOf(1), 2000);

@@ -12,8 +12,8 @@ namespace {
 class BreakerTest : public CoreTest {
  protected:
   BreakerTest() {
-    options_.restart_burst = 3;
-    options_.restart_backoff = options_.max_restart_backoff = milliseconds(10);
+    options_.restart.burst = 3;
+    options_.restart.initial_backoff = options_.restart.max_backoff = milliseconds(10);
   }
 
   // Ends every process that starts of that worker, until the breaker is open.
@@ -36,7 +36,7 @@ TEST_F(BreakerTest, OpensAfterABurstOfEndsWithoutUsefulWork) {
   Exit(ProcessOf(0));
   EXPECT_EQ(breaker(), BreakerState::kOpen);
   EXPECT_EQ(core_->breaker().times_opened(), 1);
-  Pass(options_.breaker_cooldown - milliseconds(1));
+  Pass(options_.restart.breaker_cooldown - milliseconds(1));
   EXPECT_TRUE(spawned_.empty());
 }
 
@@ -44,14 +44,14 @@ TEST_F(BreakerTest, EndsThatLieFartherApartThanTheWindowDoNotOpenIt) {
   Begin(1);
   for (int i = 0; i < 20; ++i) {
     Exit(ProcessOf(0));
-    Pass(options_.restart_burst_window / 2);
+    Pass(options_.restart.burst_window / 2);
     Ready(ProcessOf(0));
   }
   EXPECT_EQ(breaker(), BreakerState::kClosed);
 }
 
 TEST_F(BreakerTest, EndsAfterUsefulWorkOpenItOnlyBySustainedLimit) {
-  options_.restart_sustained = 10;
+  options_.restart.sustained = 10;
   Begin(1);
   for (int i = 0; i < 11; ++i) {
     EXPECT_EQ(breaker(), BreakerState::kClosed) << i;
@@ -102,7 +102,7 @@ TEST_F(BreakerTest, OneProbeIsStartedAndAnAnswerClosesIt) {
   Exit(ProcessOf(1));
   Exit(ProcessOf(2));
   Take(&spawned_);
-  Pass(options_.breaker_cooldown);
+  Pass(options_.restart.breaker_cooldown);
   EXPECT_EQ(breaker(), BreakerState::kHalfOpen);
   ASSERT_EQ(spawned_.size(), 1u);
   EXPECT_EQ(Refused(), Refusal::kBreakerOpen) << "while the probe starts";
@@ -116,7 +116,7 @@ TEST_F(BreakerTest, OneProbeIsStartedAndAnAnswerClosesIt) {
 TEST_F(BreakerTest, ACallThatWasNotSentIsNoUsefulWork) {
   Begin(1);
   Open(0);
-  Pass(options_.breaker_cooldown);
+  Pass(options_.restart.breaker_cooldown);
   Ready(ProcessOf(0));
   End(Submit(), CallReport::kUnsent);
   EXPECT_EQ(breaker(), BreakerState::kHalfOpen);
@@ -127,9 +127,9 @@ TEST_F(BreakerTest, ACallThatWasNotSentIsNoUsefulWork) {
 TEST_F(BreakerTest, AProbeThatStaysReadyClosesItWithoutACall) {
   Begin(1);
   Open(0);
-  Pass(options_.breaker_cooldown);
+  Pass(options_.restart.breaker_cooldown);
   Ready(ProcessOf(0));
-  Pass(options_.restart_burst_window - milliseconds(1));
+  Pass(options_.restart.burst_window - milliseconds(1));
   EXPECT_EQ(breaker(), BreakerState::kHalfOpen);
   Pass(milliseconds(1));
   EXPECT_EQ(breaker(), BreakerState::kClosed);
@@ -140,7 +140,7 @@ TEST_F(BreakerTest, AProbeThatEndsOpensItAgain) {
   Begin(1);
   Open(0);
   for (int round = 2; round < 5; ++round) {
-    Pass(options_.breaker_cooldown);
+    Pass(options_.restart.breaker_cooldown);
     Ready(ProcessOf(0));
     Exit(ProcessOf(0));
     EXPECT_EQ(breaker(), BreakerState::kOpen);
@@ -152,7 +152,7 @@ TEST_F(BreakerTest, AProbeThatIsNotWantedAnyMoreMakesRoomForAnother) {
   Begin(2);
   Open(1);
   Exit(ProcessOf(0));
-  Pass(options_.breaker_cooldown);  // the probe is worker 0
+  Pass(options_.restart.breaker_cooldown);  // the probe is worker 0
   Ready(ProcessOf(0));
   Resize(1);
   EXPECT_EQ(breaker(), BreakerState::kHalfOpen);

@@ -13,12 +13,12 @@ namespace {
 
 class HealthTest : public CoreTest {
  protected:
-  HealthTest() { options_.health_interval = milliseconds(1000); }
+  HealthTest() { options_.health.interval = milliseconds(1000); }
 
   void Round() {
     Take(&checked_);
     Take(&measured_);
-    Pass(options_.health_interval);
+    Pass(options_.health.interval);
   }
 };
 
@@ -213,7 +213,7 @@ TEST_F(ReplacementTest, AWorkerIsReplacedWhenItsMemoryHasGrown) {
 
 TEST_F(ReplacementTest, AWorkerIsReplacedWhenItHasBeenIdle) {
   options_.recycle.max_idle = milliseconds(10'000);
-  options_.health_interval = milliseconds(0);
+  options_.health.interval = milliseconds(0);
   Begin(1);
   Take(&spawned_);
   Pass(milliseconds(60'000));
@@ -233,7 +233,7 @@ TEST_F(ReplacementTest, AWorkerIsReplacedWhenItHasBeenIdle) {
 
 TEST_F(ReplacementTest, ASuccessorThatDoesNotStartLeavesTheOldOneServing) {
   options_.recycle.max_age = milliseconds(1'000);
-  options_.health_interval = milliseconds(0);
+  options_.health.interval = milliseconds(0);
   Begin(1);
   Take(&spawned_);
   const ProcessNumber old = ProcessOf(0);
@@ -301,7 +301,7 @@ TEST_F(ReplacementTest, ARestartWhoseSuccessorDoesNotStartEndsThere) {
   Finish();
   Exit(Take(&spawned_)[0].process);
   EXPECT_EQ(core_->restart_state(), RestartState::kFailed);
-  Pass(options_.max_restart_backoff);
+  Pass(options_.restart.max_backoff);
   EXPECT_TRUE(spawned_.empty());
   EXPECT_TRUE(core_->AllReady());
 }
@@ -326,7 +326,7 @@ TEST_F(ReplacementTest, ARestartFindsWorkersInEveryState) {
 }
 
 TEST_F(ReplacementTest, StrictCallsThatWereAcceptedForAWorkerAreServedBeforeItEnds) {
-  options_.affinity = Affinity::kStrictQueue;
+  options_.sessions.affinity = Affinity::kStrictQueue;
   Begin(1);
   Take(&spawned_);
   const CallId a = Submit("s"), b = Submit("s");
@@ -343,7 +343,7 @@ TEST_F(ReplacementTest, StrictCallsThatWereAcceptedForAWorkerAreServedBeforeItEn
 }
 
 TEST_F(ReplacementTest, AnOldWorkerWhoseLastQueuedCallIsGivenUpEnds) {
-  options_.affinity = Affinity::kStrictQueue;
+  options_.sessions.affinity = Affinity::kStrictQueue;
   Begin(1);
   Take(&spawned_);
   const CallId a = Submit("s"), b = Submit("s");
@@ -390,7 +390,7 @@ TEST_F(ReplacementTest, AWorkerThatRefusesACallAsItIsEndingGetsNoMore) {
 }
 
 TEST_F(ReplacementTest, WhatWaitsForAWorkerThatRefusesIsOfALostSession) {
-  options_.affinity = Affinity::kStrictQueue;
+  options_.sessions.affinity = Affinity::kStrictQueue;
   Begin(1);
   const CallId a = Submit("s"), b = Submit("s"), c = Submit("s");
   End(a);
@@ -438,7 +438,7 @@ TEST_F(CoreTest, SurplusWorkersFinishTheirCallsAndEnd) {
   for (const Core::Worker& worker : core_->workers()) {
     if (worker.state == WorkerState::kStopping) Exit(worker.process, {});
   }
-  Pass(options_.max_restart_backoff);
+  Pass(options_.restart.max_backoff);
   EXPECT_EQ(Processes(), 1);
 }
 

@@ -63,7 +63,7 @@ TEST_F(CoreTest, CallsGoWhereTheSmallestShareOfTheCapacityIsInUse) {
 TEST_F(CoreTest, TheCapacityIsThatOfThePresentProcess) {
   BeginOf({4});
   Exit(ProcessOf(0));
-  Pass(options_.restart_backoff);
+  Pass(options_.restart.initial_backoff);
   Ready(ProcessOf(0), 2);
   for (int i = 0; i < 4; ++i) Submit();
   EXPECT_EQ(InFlight(), std::vector<int>{2});
@@ -80,7 +80,7 @@ TEST_F(CoreTest, AWorkerThatIsGivenUpTakesAllItsCallsWithIt) {
   EXPECT_NE(Ended(b), nullptr);
   EXPECT_NE(Ended(c), nullptr);
   EXPECT_EQ(Ended(queued), nullptr);
-  Pass(options_.restart_backoff);
+  Pass(options_.restart.initial_backoff);
   Ready(ProcessOf(0), 3);
   EXPECT_EQ(WorkerOf(queued), 0);
   EXPECT_EQ(InFlight(), std::vector<int>{1});
@@ -114,7 +114,7 @@ TEST_F(CoreTest, AQueuedCallThatIsCancelledEndsAtOnceAndIsNeverExecuted) {
 }
 
 TEST_F(CoreTest, CancellingMakesRoomInTheQueue) {
-  options_.max_queued_calls = 1;
+  options_.queue.max_calls = 1;
   Begin(1);
   Submit();
   Cancel(Submit());
@@ -135,7 +135,7 @@ TEST_F(CoreTest, ADispatchedCallThatIsCancelledGoesOnUntilItsTransportReports) {
 }
 
 TEST_F(CoreTest, AFullQueueRefuses) {
-  options_.max_queued_calls = 2;
+  options_.queue.max_calls = 2;
   Begin(1);
   Submit(), Submit(), Submit();
   auto refused = core_->Submit({.session_id = "", .queue_deadline = now_, .deadline = now_}, now_);
@@ -147,7 +147,7 @@ TEST_F(CoreTest, AFullQueueRefuses) {
 TEST_F(CoreTest, AQueuedCallIsRemovedWhenItsQueueTimeIsOverAndNeverExecuted) {
   Begin(1);
   const CallId running = Submit(), queued = Submit();
-  Pass(options_.queue_timeout);
+  Pass(options_.queue.timeout);
   ASSERT_NE(Ended(queued), nullptr);
   EXPECT_EQ(Ended(queued)->why, EndCall::Why::kQueueTimeout);
   End(running);
@@ -172,17 +172,17 @@ TEST_F(CoreTest, TheQueueTimeEndsAtDispatch) {
   End(first);
   ASSERT_EQ(WorkerOf(second), 0);
   EXPECT_EQ(core_->NextWake(), std::nullopt);
-  Pass(options_.queue_timeout * 2);
+  Pass(options_.queue.timeout * 2);
   EXPECT_EQ(Ended(second), nullptr);
 }
 
 TEST_F(CoreTest, TheQueueIsBoundedByBytesToo) {
-  options_.max_queued_bytes = 100;
+  options_.queue.max_bytes = 100;
   Begin(1);
   Submit();
   auto queue = [this](size_t bytes) {
     return core_->Submit({.session_id = "",
-                          .queue_deadline = now_ + options_.queue_timeout,
+                          .queue_deadline = now_ + options_.queue.timeout,
                           .deadline = now_ + options_.call_timeout,
                           .bytes = bytes},
                          now_);
@@ -199,7 +199,7 @@ TEST_F(CoreTest, TheQueueIsBoundedByBytesToo) {
 }
 
 TEST_F(CoreTest, ACallOfAnySizeGoesToAFreeWorker) {
-  options_.max_queued_bytes = 100;
+  options_.queue.max_bytes = 100;
   Begin(1);
   EXPECT_TRUE(core_->Submit(
       {.session_id = "", .queue_deadline = now_, .deadline = now_, .bytes = 1000}, now_));
@@ -324,14 +324,14 @@ TEST_F(CoreTest, AQueuedCallOfASessionThatWasEndedBeginsItAnew) {
 }
 
 TEST_F(CoreTest, TheWorkerIsToldOfASessionThatIsTooOldOrOneTooMany) {
-  options_.max_sessions = 2;
+  options_.sessions.max_count = 2;
   Begin(1);
   End(Submit("a"));
   End(Submit("b"));
   End(Submit("c"));
   ASSERT_EQ(ended_sessions_.size(), 1u);
   EXPECT_EQ(ended_sessions_[0].session_id, "a");
-  Pass(options_.session_ttl + milliseconds(1));
+  Pass(options_.sessions.idle_timeout + milliseconds(1));
   ASSERT_EQ(ended_sessions_.size(), 3u);
   EXPECT_EQ(ended_sessions_[1].session_id, "b");
   EXPECT_EQ(ended_sessions_[2].session_id, "c");
@@ -355,7 +355,7 @@ TEST_F(CoreTest, NobodyIsToldOfASessionWhoseProcessIsNotThereOrNeverHadIt) {
 // --- Sessions in the strict modes --------------------------------------------------------------
 
 TEST_F(CoreTest, StrictQueueWaitsForItsWorkerThoughOthersAreFree) {
-  options_.affinity = Affinity::kStrictQueue;
+  options_.sessions.affinity = Affinity::kStrictQueue;
   Begin(3);
   End(Submit("s"));
   const CallId a = Submit("s"), b = Submit("s"), c = Submit("s");
@@ -364,13 +364,13 @@ TEST_F(CoreTest, StrictQueueWaitsForItsWorkerThoughOthersAreFree) {
   End(a);
   EXPECT_EQ(WorkerOf(b), WorkerOf(a));
   EXPECT_EQ(WorkerOf(c), -1);
-  Pass(options_.queue_timeout);
+  Pass(options_.queue.timeout);
   ASSERT_NE(Ended(c), nullptr);
   EXPECT_EQ(Ended(c)->why, EndCall::Why::kQueueTimeout);
 }
 
 TEST_F(CoreTest, WhoWaitsForASessionsWorkerHoldsUpNobodyElse) {
-  options_.affinity = Affinity::kStrictQueue;
+  options_.sessions.affinity = Affinity::kStrictQueue;
   Begin(2);
   const CallId a = Submit("s"), b = Submit("s");
   const CallId other = Submit();
@@ -383,7 +383,7 @@ TEST_F(CoreTest, WhoWaitsForASessionsWorkerHoldsUpNobodyElse) {
 }
 
 TEST_F(CoreTest, StrictFailFastRefusesWhileItsWorkerIsBusy) {
-  options_.affinity = Affinity::kStrictFailFast;
+  options_.sessions.affinity = Affinity::kStrictFailFast;
   Begin(2);
   const CallId first = Submit("s");
   EXPECT_EQ(Refused("s"), Refusal::kSessionBusy);
@@ -394,7 +394,7 @@ TEST_F(CoreTest, StrictFailFastRefusesWhileItsWorkerIsBusy) {
 TEST_F(CoreTest, FirstCallsThatAllWereQueuedAgreeInEveryMode) {
   for (Affinity affinity : {Affinity::kHint, Affinity::kStrictQueue, Affinity::kStrictFailFast}) {
     SCOPED_TRACE(AffinityName(affinity));
-    options_.affinity = affinity;
+    options_.sessions.affinity = affinity;
     dispatched_.clear(), ended_.clear();
     Begin(2);
     const CallId x = Submit(), y = Submit();
@@ -411,7 +411,7 @@ TEST_F(CoreTest, FirstCallsThatAllWereQueuedAgreeInEveryMode) {
 TEST_F(CoreTest, ALostSessionFailsByNameUntilItIsEndedInTheStrictModes) {
   for (Affinity affinity : {Affinity::kStrictQueue, Affinity::kStrictFailFast}) {
     SCOPED_TRACE(AffinityName(affinity));
-    options_.affinity = affinity;
+    options_.sessions.affinity = affinity;
     dispatched_.clear();
     Begin(2);
     const CallId first = Submit("s");
@@ -427,19 +427,19 @@ TEST_F(CoreTest, ALostSessionFailsByNameUntilItIsEndedInTheStrictModes) {
 }
 
 TEST_F(CoreTest, ALostSessionIsForgottenInTheEndThoughItIsTried) {
-  options_.affinity = Affinity::kStrictQueue;
+  options_.sessions.affinity = Affinity::kStrictQueue;
   Begin(2);
   const CallId first = Submit("s");
   End(first);
   Exit(ProcessOf(WorkerOf(first)));
-  Pass(options_.session_ttl);
+  Pass(options_.sessions.idle_timeout);
   EXPECT_EQ(Refused("s"), Refusal::kSessionLost);
   Pass(milliseconds(1));
   EXPECT_NE(WorkerOf(Submit("s")), -1);
 }
 
 TEST_F(CoreTest, CallsThatWaitForALostWorkerFailAtOnceInStrictQueue) {
-  options_.affinity = Affinity::kStrictQueue;
+  options_.sessions.affinity = Affinity::kStrictQueue;
   Begin(2);
   const CallId a = Submit("s"), b = Submit("s");
   End(a, CallReport::kLost);
@@ -461,7 +461,7 @@ TEST_F(CoreTest, AMovedSessionIsMarkedInHint) {
 }
 
 TEST_F(CoreTest, SessionsThatCameAndWentLeaveNothing) {
-  options_.session_ttl = milliseconds(1000);
+  options_.sessions.idle_timeout = milliseconds(1000);
   Begin(2);
   for (int i = 0; i < 100'000; ++i) {
     End(Submit("session " + std::to_string(i)));

@@ -22,7 +22,7 @@ using std::chrono::milliseconds;
 class CoreTest : public testing::Test {
  protected:
   CoreTest() {
-    options_.health_interval = milliseconds(0);
+    options_.health.interval = milliseconds(0);
     options_.max_starting = 1000;
   }
 
@@ -47,7 +47,7 @@ class CoreTest : public testing::Test {
 
   CallId Submit(std::string_view session = "") {
     auto id = core_->Submit({.session_id = session,
-                             .queue_deadline = now_ + options_.queue_timeout,
+                             .queue_deadline = now_ + options_.queue.timeout,
                              .deadline = now_ + options_.call_timeout},
                             now_);
     Collect();
@@ -62,7 +62,7 @@ class CoreTest : public testing::Test {
 
   Refusal Refused(std::string_view session = "", size_t bytes = 0) {
     auto id = core_->Submit({.session_id = session,
-                             .queue_deadline = now_ + options_.queue_timeout,
+                             .queue_deadline = now_ + options_.queue.timeout,
                              .deadline = now_ + options_.call_timeout,
                              .bytes = bytes},
                             now_);
@@ -149,7 +149,7 @@ class CoreTest : public testing::Test {
   WorkerState StateOf(int id) const { return WorkerAt(id).state; }
 
   // With all that its wait before the next start may be.
-  void PassBackOff() { Pass(options_.restart_backoff); }
+  void PassBackOff() { Pass(options_.restart.initial_backoff); }
 
   template <typename T>
   static std::vector<T> Take(std::vector<T>* effects) {

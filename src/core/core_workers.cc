@@ -344,9 +344,9 @@ void Core::Settle(Time now) {
 
 std::chrono::milliseconds Core::BackOff(int failures) {
   if (failures == 0) return std::chrono::milliseconds(0);
-  std::chrono::milliseconds wait = options_.restart_backoff;
-  for (int i = 1; i < failures && wait < options_.max_restart_backoff; ++i) wait *= 2;
-  wait = std::min(wait, options_.max_restart_backoff);
+  std::chrono::milliseconds wait = options_.restart.initial_backoff;
+  for (int i = 1; i < failures && wait < options_.restart.max_backoff; ++i) wait *= 2;
+  wait = std::min(wait, options_.restart.max_backoff);
   return wait - std::chrono::milliseconds(Random() % (wait.count() / 2 + 1));
 }
 

@@ -35,7 +35,7 @@ TEST_F(CoreTest, NoCallReachesAWorkerThatIsNotReady) {
   Begin(1);
   Exit(ProcessOf(0));
   const CallId call = Submit();
-  Pass(options_.restart_backoff);
+  Pass(options_.restart.initial_backoff);
   ASSERT_EQ(StateOf(0), WorkerState::kStarting);
   EXPECT_EQ(WorkerOf(call), -1);
   Ready(ProcessOf(0));
@@ -59,7 +59,7 @@ TEST_F(CoreTest, ACallWhoseLossIsNoticedAfterTheExitStillLearnsTheStatus) {
   const CallId call = Submit();
   Exit(ProcessOf(0), {.code = 0, .signal = 11});
   EXPECT_EQ(Ended(call), nullptr) << "its transport may still have the reply";
-  Pass(options_.restart_backoff);
+  Pass(options_.restart.initial_backoff);
   EXPECT_EQ(StateOf(0), WorkerState::kStarting) << "the replacement does not wait for it";
   End(call, CallReport::kLost);
   ASSERT_NE(Ended(call), nullptr);
@@ -70,7 +70,7 @@ TEST_F(CoreTest, AReplyThatWasReadAfterTheExitCounts) {
   Begin(1);
   const CallId call = Submit();
   Exit(ProcessOf(0));
-  Pass(options_.restart_backoff);
+  Pass(options_.restart.initial_backoff);
   Ready(ProcessOf(0));
   const CallId next = Submit();
   End(call, CallReport::kSucceeded);
@@ -97,7 +97,7 @@ TEST_F(CoreTest, AWorkerThatOverranADeadlineIsKilledAndReplaced) {
   const CallId next = Submit();
   EXPECT_EQ(WorkerOf(next), -1);
   Exit(ProcessOf(0));
-  Pass(options_.restart_backoff);
+  Pass(options_.restart.initial_backoff);
   Ready(ProcessOf(0));
   EXPECT_EQ(WorkerOf(next), 0);
 }
@@ -111,8 +111,8 @@ TEST_F(CoreTest, AWorkerThatServedIsReplacedAtOnce) {
 }
 
 TEST_F(CoreTest, TheWaitBeforeAStartDoublesUpToItsMaximumAndEndsWithUsefulWork) {
-  options_.restart_backoff = milliseconds(100);
-  options_.max_restart_backoff = milliseconds(350);
+  options_.restart.initial_backoff = milliseconds(100);
+  options_.restart.max_backoff = milliseconds(350);
   Begin(1);
   for (int wait : {100, 200, 350, 350}) {
     Take(&spawned_);
@@ -131,8 +131,8 @@ TEST_F(CoreTest, TheWaitBeforeAStartDoublesUpToItsMaximumAndEndsWithUsefulWork) 
 }
 
 TEST_F(CoreTest, WorkersThatEndTogetherAreNotStartedTogether) {
-  options_.restart_backoff = options_.max_restart_backoff = milliseconds(1000);
-  options_.restart_burst = 100;
+  options_.restart.initial_backoff = options_.restart.max_backoff = milliseconds(1000);
+  options_.restart.burst = 100;
   Begin(50);
   Take(&spawned_);
   for (int id = 0; id < 50; ++id) Exit(ProcessOf(id));
@@ -161,7 +161,7 @@ TEST_F(CoreTest, WhatConcernsAnEarlierProcessIsDropped) {
   Begin(1);
   const ProcessNumber old = ProcessOf(0);
   Exit(old);
-  Pass(options_.restart_backoff);
+  Pass(options_.restart.initial_backoff);
   Ready(old);
   EXPECT_EQ(StateOf(0), WorkerState::kStarting);
   Exit(old);
@@ -175,7 +175,7 @@ TEST_F(CoreTest, ThePoolComesBackToFullStrengthAfterManyKills) {
   for (int round = 0; round < 100; ++round) {
     const int worker = round % 2;
     Exit(ProcessOf(worker));
-    Pass(options_.max_restart_backoff);
+    Pass(options_.restart.max_backoff);
     Ready(ProcessOf(worker));
     ASSERT_TRUE(core_->AllReady()) << round;
   }
@@ -239,14 +239,14 @@ TEST_F(CoreTest, AStoppedPoolStartsNoProcess) {
   core_->Stop(now_);
   EXPECT_TRUE(core_->AllGone());
   Take(&spawned_);
-  Pass(options_.max_restart_backoff);
+  Pass(options_.restart.max_backoff);
   EXPECT_TRUE(spawned_.empty());
 }
 
 TEST_F(CoreTest, AWorkerInItsStartIsEndedToo) {
   Begin(1);
   Exit(ProcessOf(0));
-  Pass(options_.restart_backoff);
+  Pass(options_.restart.initial_backoff);
   core_->Stop(now_);
   Pass(milliseconds(0));
   EXPECT_EQ(asked_to_end_, std::vector<int>{0});

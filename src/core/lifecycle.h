@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "snakepit/pool.h"
+#include "snakepit/stats.h"
 
 namespace snakepit {
 

@@ -3,7 +3,7 @@
 #include <iterator>
 #include <utility>
 
-#include "snakepit/pool.h"
+#include "snakepit/options.h"
 
 namespace snakepit {
 

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "snakepit/pool.h"
@@ -40,7 +41,7 @@ class BoundsTest : public ::testing::Test {
 
   testing::LogWatcher log_;
   PoolOptions options_;
-  std::unique_ptr<Pool> pool_;
+  std::optional<Pool> pool_;
 };
 
 TEST_F(BoundsTest, WorkersStartOneAfterTheOtherWhereOneMayAtATime) {
@@ -62,7 +63,7 @@ TEST_F(BoundsTest, WorkersStartOneAfterTheOtherWhereOneMayAtATime) {
 TEST_F(BoundsTest, TheLargestWorkerIsReplacedWhenAllHaveTooMuch) {
   options_.recycle.max_total_rss_bytes = 160 << 20;
   options_.recycle.warm_up_calls = 1;
-  options_.health_interval = milliseconds(20);
+  options_.health.interval = milliseconds(20);
   Begin(2);
   // A call to each of both, so that both are warm, and then a measurement that says so.
   CallInfo first, second;
@@ -91,8 +92,8 @@ TEST_F(BoundsTest, BoundsThatCannotBeRightAreRefused) {
   options_.recycle.max_total_rss_bytes = -1;
   EXPECT_TRUE(refused("recycle.max_total_rss_bytes must be 0 or more"));
   options_.recycle.max_total_rss_bytes = 1;
-  options_.health_interval = milliseconds(0);
-  EXPECT_TRUE(refused("health_interval must be over 0 ms where recycle.max_total_rss_bytes is"));
+  options_.health.interval = milliseconds(0);
+  EXPECT_TRUE(refused("health.interval must be over 0 ms where recycle.max_total_rss_bytes is"));
 }
 
 }  // namespace

@@ -29,10 +29,12 @@ CallOutcome<T> Thrown(const std::exception& error) {
 // Between two looks of a waiting thread at the core's clock.
 constexpr std::chrono::milliseconds kTick{10};
 
+constexpr size_t kMaxSessionIdBytes = 256;
+
 }  // namespace
 
-Result<CallRequest> Pool::Impl::MakeRequest(std::string_view session_id, std::string_view command,
-                                            const Value& args, const CallOptions& options,
+Result<CallRequest> Pool::Impl::MakeRequest(std::string_view command, const Value& args,
+                                            const CallOptions& options,
                                             std::chrono::milliseconds default_timeout) const {
   if (command.empty()) return Fail(ErrorCode::kInvalidArgument, "the command is empty");
   if (!args.is_map() && !args.is_null()) {
@@ -49,9 +51,14 @@ Result<CallRequest> Pool::Impl::MakeRequest(std::string_view session_id, std::st
     return Fail(ErrorCode::kInvalidArgument,
                 "a queue timeout is 0 ms to 24 h, not " + Milliseconds(queue_timeout));
   }
+  if (options.session &&
+      (options.session->empty() || options.session->size() > kMaxSessionIdBytes)) {
+    return Fail(ErrorCode::kInvalidArgument, "a session id has 1 to 256 bytes, this one has " +
+                                                 std::to_string(options.session->size()));
+  }
   return CallRequest{.command = command,
                      .args = &args,
-                     .session_id = session_id,
+                     .session_id = options.session ? *options.session : std::string_view(),
                      .deadline = steady_clock::now() + timeout,
                      .stop = options.stop};
 }
@@ -63,7 +70,7 @@ Result<void> Pool::Impl::SubmitLocked(const CallRequest& request, size_t bytes,
     return Fail(ErrorCode::kCancelled, "the caller had given the call up before it was made");
   }
   const SteadyTime now = steady_clock::now();
-  const SteadyTime queue_deadline = now + options.queue_timeout.value_or(options_.queue_timeout);
+  const SteadyTime queue_deadline = now + options.queue_timeout.value_or(options_.queue.timeout);
   pending->expiry = std::min(queue_deadline, request.deadline);
   auto id = core_.Submit({.session_id = request.session_id,
                           .queue_deadline = queue_deadline,
@@ -275,20 +282,18 @@ Result<T> Pool::Impl::RunSubmitted(std::unique_lock<std::mutex>& lock, PendingCa
   return result;
 }
 
-Result<Value> Pool::Impl::Execute(std::string_view session_id, std::string_view command,
-                                  const Value& args, const CallOptions& options) {
-  Result<CallRequest> request =
-      MakeRequest(session_id, command, args, options, options_.call_timeout);
+Result<Value> Pool::Impl::Execute(std::string_view command, const Value& args,
+                                  const CallOptions& options) {
+  Result<CallRequest> request = MakeRequest(command, args, options, options_.call_timeout);
   if (!request) return Fail(std::move(request.error()));
   return Run<Value>(*request, options,
                     [&request](Connection& connection) { return connection.Call(*request); });
 }
 
-Result<int64_t> Pool::Impl::ExecuteStream(std::string_view session_id, std::string_view command,
-                                          const Value& args, const ChunkCallback& on_chunk,
+Result<int64_t> Pool::Impl::ExecuteStream(std::string_view command, const Value& args,
+                                          const ChunkCallback& on_chunk,
                                           const CallOptions& options) {
-  Result<CallRequest> request =
-      MakeRequest(session_id, command, args, options, options_.stream_timeout);
+  Result<CallRequest> request = MakeRequest(command, args, options, options_.stream_timeout);
   if (!request) return Fail(std::move(request.error()));
   std::exception_ptr thrown;
   const ChunkCallback guarded = [this, &on_chunk, &thrown](const Chunk& chunk) {
@@ -319,12 +324,13 @@ void Pool::Impl::Submit(std::string_view command, Value args,
   call->command = command;
   call->args = std::move(args);
   call->done = std::move(done);
+  call->options = options;
   call->info = options.info;
   if (options.stop.stop_possible()) {
     call->on_stop.emplace(options.stop, [this, call = call.get()] { CancelQueued(call->pending); });
   }
   Result<CallRequest> request =
-      MakeRequest({}, call->command, call->args, options, options_.call_timeout);
+      MakeRequest(call->command, call->args, call->options, options_.call_timeout);
   const size_t bytes = MemoryBytes(call->args);
   std::unique_lock lock(mutex_);
   Result<void> submitted;
@@ -425,9 +431,9 @@ CallInfo Pool::Impl::InfoOf(const PendingCall& call) {
 
 std::string Pool::Impl::QueueStateLocked() const {
   std::string text = std::to_string(core_.queued()) + " of " +
-                     std::to_string(options_.max_queued_calls) + " calls queued (" +
+                     std::to_string(options_.queue.max_calls) + " calls queued (" +
                      std::to_string(core_.queued_bytes()) + " of " +
-                     std::to_string(options_.max_queued_bytes) + " bytes), the oldest for " +
+                     std::to_string(options_.queue.max_bytes) + " bytes), the oldest for " +
                      Milliseconds(OldestQueuedLocked()) + "; the workers are";
   for (int state = 0; state < kWorkerStates; ++state) {
     int count = 0, in_flight = 0, capacity = 0;
@@ -460,9 +466,9 @@ std::string Pool::Impl::BreakerTextLocked() const {
   const Breaker& breaker = core_.breaker();
   std::string text = "workers are not started any more for now, as too many ended: " +
                      std::to_string(breaker.futile_ends()) + " within " +
-                     Milliseconds(options_.restart_burst_window) +
+                     Milliseconds(options_.restart.burst_window) +
                      " without having answered a call, " + std::to_string(breaker.ends()) +
-                     " within " + Milliseconds(options_.restart_sustained_window) + " in all";
+                     " within " + Milliseconds(options_.restart.sustained_window) + " in all";
   if (breaker.state() == BreakerState::kHalfOpen) {
     text += "; one is being tried";
   } else if (breaker.timer()) {

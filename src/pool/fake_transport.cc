@@ -65,8 +65,6 @@ class FakeLaunch : public Launch {
 }  // namespace
 }  // namespace testing
 
-std::string WorkerIdText(int worker_id) { return std::to_string(worker_id); }
-
 bool NeedsRuntimeDirectory(const Adapter&) { return false; }
 
 Result<std::unique_ptr<Launch>> Launch::Prepare(const Adapter&, LaunchContext context) {

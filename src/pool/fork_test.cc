@@ -8,6 +8,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -75,8 +76,8 @@ class ForkTest : public ::testing::TestWithParam<const char*> {
     const ChunkCallback on_chunk = [](const Chunk&) { return true; };
     if (!refused(pool_->Execute("echo", Value::Map{{"n", 1}}))) return check;
     if (!refused(pool_->ExecuteStream("count", Value::Map{{"to", 1}}, on_chunk))) return check;
-    if (!refused(pool_->ExecuteInSession("s", "echo", Value::Map{{"n", 1}}))) return check;
-    if (!refused(pool_->ExecuteInSessionStream("s", "count", {}, on_chunk))) return check;
+    if (!refused(pool_->Execute("echo", Value::Map{{"n", 1}}, {.session = "s"}))) return check;
+    if (!refused(pool_->ExecuteStream("count", {}, on_chunk, {.session = "s"}))) return check;
     if (!refused(pool_->CheckHealth(0))) return check;
     if (!refused(pool_->Restart())) return check;
     if (!refused(pool_->Resize(2))) return check;
@@ -95,7 +96,7 @@ class ForkTest : public ::testing::TestWithParam<const char*> {
   }
 
   PoolOptions options_;
-  std::unique_ptr<Pool> pool_;
+  std::optional<Pool> pool_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Transports, ForkTest,

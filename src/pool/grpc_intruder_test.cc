@@ -8,13 +8,14 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "snakepit/pool.h"
 #include "src/testing/workers.h"
-#include "src/transport/listener_testing.h"
+#include "src/transport/grpc/testing/listener.h"
 
 namespace snakepit {
 namespace {
@@ -150,7 +151,7 @@ class GrpcIntruderTest : public ::testing::Test {
 
   PoolOptions options_;
   testing::LogWatcher log_;
-  std::unique_ptr<Pool> pool_;
+  std::optional<Pool> pool_;
 };
 
 TEST_F(GrpcIntruderTest, WhoTookThePortFirstHearsNothing) {
@@ -241,7 +242,7 @@ TEST_F(GrpcIntruderTest, TheFolderOfSocketsMayHaveAnyName) {
     auto pool = Pool::Start(options_);
     ASSERT_TRUE(pool) << pool.error().ToString() << "\n" << pool.error().stderr_tail;
     const Value args = Value::Map{{"n", 1}};
-    EXPECT_EQ((*pool)->Execute("echo", args).value(), args);
+    EXPECT_EQ(pool->Execute("echo", args).value(), args);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -132,8 +133,8 @@ class GrpcOutcomesTest : public ::testing::Test {
   // Checks come all the time, and an answer to one may take long enough for a busy machine, but not
   // as long as a call of `sleep`.
   void CheckOften() {
-    options_.health_interval = milliseconds(50);
-    options_.health_timeout = milliseconds(1'000);
+    options_.health.interval = milliseconds(50);
+    options_.health.timeout = milliseconds(1'000);
   }
 
   Result<int64_t> Stream() {
@@ -158,7 +159,7 @@ class GrpcOutcomesTest : public ::testing::Test {
 
   PoolOptions options_;
   testing::LogWatcher log_;
-  std::unique_ptr<Pool> pool_;
+  std::optional<Pool> pool_;
 };
 
 // --- Busy is not dead --------------------------------------------------------------------------

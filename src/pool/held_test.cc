@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "snakepit/pool.h"
@@ -54,7 +55,7 @@ class HeldTest : public ::testing::TestWithParam<const char*> {
 
   testing::LogWatcher log_;
   PoolOptions options_;
-  std::unique_ptr<Pool> pool_;
+  std::optional<Pool> pool_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Transports, HeldTest, ::testing::Values("StdioMsgpack", "Grpc"));
@@ -112,7 +113,7 @@ TEST_P(HeldTest, AKillForAnOverrunIsExplained) {
 }
 
 TEST_P(HeldTest, AKillForAHealthCheckIsExplained) {
-  options_.health_interval = options_.health_timeout = milliseconds(200);
+  options_.health.interval = options_.health.timeout = milliseconds(200);
   Begin();
   kill(WorkerPid(), SIGSTOP);
   EXPECT_TRUE(log_.WaitFor("is killed: it did not answer a health check within 200 ms"));

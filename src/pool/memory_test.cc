@@ -6,6 +6,7 @@
 #include <fstream>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -63,7 +64,7 @@ class MemoryTest : public ::testing::TestWithParam<const char*> {
   }
 
   PoolOptions options_;
-  std::unique_ptr<Pool> pool_;
+  std::optional<Pool> pool_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Transports, MemoryTest,

@@ -13,6 +13,7 @@
 #include <future>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <stop_token>
 #include <string>
@@ -160,7 +161,7 @@ class OperationsTest : public ::testing::TestWithParam<const char*> {
   std::string folder_;
   testing::LogWatcher log_;
   PoolOptions options_;
-  std::unique_ptr<Pool> pool_;
+  std::optional<Pool> pool_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Transports, OperationsTest,
@@ -247,7 +248,7 @@ TEST_P(OperationsTest, ARestartEndsWithItsTimeLimitOrThePool) {
 }
 
 TEST_P(OperationsTest, AShutdownEndsARestartThatWaitsForAWorkerToBackOff) {
-  options_.restart_backoff = options_.max_restart_backoff = seconds(600);
+  options_.restart.initial_backoff = options_.restart.max_backoff = seconds(600);
   Begin(1);
   kill(PidOf(0), SIGKILL);
   ASSERT_TRUE(Await([this] { return pool_->Workers()[0].state == WorkerState::kBackingOff; }));
@@ -275,13 +276,13 @@ TEST_P(OperationsTest, WorkersAreRecycledAfterSoManyCallsAndNoCallFails) {
 TEST_P(OperationsTest, AWorkerIsRecycledWhenItsMemoryHasGrown) {
   options_.recycle.max_rss_growth_bytes = 32 << 20;
   options_.recycle.warm_up_calls = 1;
-  options_.health_interval = milliseconds(20);
+  options_.health.interval = milliseconds(20);
   Begin(1);
   const pid_t pid = PidOf(0);
   // The model, which is loaded with the first call, is no growth.
   ASSERT_TRUE(pool_->Execute("grow", Value::Map{{"bytes", 64 << 20}}));
   // The baseline is measured within two rounds. That it is kept is seen by its being measured on.
-  const auto rounds = steady_clock::now() + 4 * options_.health_interval;
+  const auto rounds = steady_clock::now() + 4 * options_.health.interval;
   ASSERT_TRUE(Await([rounds] { return steady_clock::now() > rounds; }));
   EXPECT_EQ(PidOf(0), pid);
   ASSERT_TRUE(pool_->Execute("grow", Value::Map{{"bytes", 64 << 20}}));
@@ -334,8 +335,8 @@ TEST_P(OperationsTest, APoolGrowsAndShrinks) {
 // --- Health ------------------------------------------------------------------------------------
 
 TEST_P(OperationsTest, AStoppedWorkerIsFoundKilledAndReplacedIdleOrBusy) {
-  options_.health_interval = milliseconds(50);
-  options_.health_timeout = milliseconds(500);
+  options_.health.interval = milliseconds(50);
+  options_.health.timeout = milliseconds(500);
   Begin(2);
   const pid_t idle = PidOf(1);
   kill(idle, SIGSTOP);
@@ -358,7 +359,7 @@ TEST_P(OperationsTest, AStoppedWorkerIsFoundKilledAndReplacedIdleOrBusy) {
 
 // What began to talk to the worker may still do so when the process is no more.
 TEST_P(OperationsTest, AGuardianThatIsKilledWhileAWorkerStartsIsReplaced) {
-  options_.restart_backoff = milliseconds(1);
+  options_.restart.initial_backoff = milliseconds(1);
   Begin(2);
   Write("slow", "");
   kill(PidOf(0), SIGKILL);
@@ -371,7 +372,7 @@ TEST_P(OperationsTest, AGuardianThatIsKilledWhileAWorkerStartsIsReplaced) {
 }
 
 TEST_P(OperationsTest, AWorkerThatIsNotWellGetsNoCallsUntilItIs) {
-  options_.health_interval = milliseconds(20);
+  options_.health.interval = milliseconds(20);
   Begin(1);
   const pid_t pid = PidOf(0);
   Write("unwell", std::to_string(pid));
@@ -383,7 +384,7 @@ TEST_P(OperationsTest, AWorkerThatIsNotWellGetsNoCallsUntilItIs) {
 }
 
 TEST_P(OperationsTest, AWorkerThatStaysUnwellIsReplaced) {
-  options_.health_interval = milliseconds(20);
+  options_.health.interval = milliseconds(20);
   Begin(1);
   const pid_t pid = PidOf(0);
   Write("unwell", std::to_string(pid));
@@ -446,28 +447,28 @@ TEST(LegacyHealth, AStoppedIdleWorkerOnStdioIsFoundByAPing) {
   PoolOptions options;
   options.adapter = testing::LegacyStdioWorker("v2_bridge.py", {"--protocol", "auto"}, {});
   options.workers = 1;
-  options.health_interval = milliseconds(50);
-  options.health_timeout = milliseconds(500);
+  options.health.interval = milliseconds(50);
+  options.health.timeout = milliseconds(500);
   testing::LogWatcher log;
   options.log = log.sink();
   auto pool = Pool::Start(options);
   ASSERT_TRUE(pool) << pool.error().ToString();
-  const pid_t pid = (*pool)->Workers()[0].pid;
-  for (int i = 0; i < 1000; ++i) ASSERT_TRUE((*pool)->Execute("ping", {})) << i;
-  EXPECT_EQ((*pool)->Workers()[0].pid, pid) << "checks get in nobody's way";
+  const pid_t pid = pool->Workers()[0].pid;
+  for (int i = 0; i < 1000; ++i) ASSERT_TRUE(pool->Execute("ping", {})) << i;
+  EXPECT_EQ(pool->Workers()[0].pid, pid) << "checks get in nobody's way";
   kill(pid, SIGSTOP);
   EXPECT_TRUE(testing::WaitUntilGone(pid));
-  auto result = (*pool)->Execute("ping", {});
+  auto result = pool->Execute("ping", {});
   EXPECT_TRUE(result) << result.error().ToString() << log.Text();
 }
 
 // --- The breaker -------------------------------------------------------------------------------
 
 TEST_P(OperationsTest, ACrashLoopOpensTheBreakerWhichClosesWhenWorkersStartAgain) {
-  options_.restart_backoff = milliseconds(1);
-  options_.restart_burst = 2;
-  options_.restart_burst_window = seconds(60);
-  options_.breaker_cooldown = milliseconds(200);
+  options_.restart.initial_backoff = milliseconds(1);
+  options_.restart.burst = 2;
+  options_.restart.burst_window = seconds(60);
+  options_.restart.breaker_cooldown = milliseconds(200);
   Begin(1);
   Write("broken", "");
   kill(PidOf(0), SIGKILL);
@@ -495,8 +496,8 @@ TEST_P(OperationsTest, ACrashLoopOpensTheBreakerWhichClosesWhenWorkersStartAgain
 // --- The queue ---------------------------------------------------------------------------------
 
 TEST_P(OperationsTest, ARefusalSaysHowFullTheQueueIsAndWhatTheWorkersDo) {
-  options_.max_queued_calls = 1;
-  options_.max_queued_bytes = 10'000;
+  options_.queue.max_calls = 1;
+  options_.queue.max_bytes = 10'000;
   options_.name = "models";
   Begin(1);
   const auto submit = [this](std::promise<Result<Value>>& ended) {
@@ -527,16 +528,16 @@ TEST_P(OperationsTest, ARefusalSaysHowFullTheQueueIsAndWhatTheWorkersDo) {
 // --- Sessions ----------------------------------------------------------------------------------
 
 TEST_P(OperationsTest, StrictQueueWaitsForTheSessionsWorkerThoughOthersAreFree) {
-  options_.affinity = Affinity::kStrictQueue;
+  options_.sessions.affinity = Affinity::kStrictQueue;
   Begin(2);
   CallInfo first;
-  ASSERT_TRUE(pool_->ExecuteInSession("s", "count", {}, {.info = &first}));
+  ASSERT_TRUE(pool_->Execute("count", {}, {.session = "s", .info = &first}));
   auto running = std::async([this] {
-    return pool_->ExecuteInSession("s", "sleep", Value::Map{{"ms", 300}});
+    return pool_->Execute("sleep", Value::Map{{"ms", 300}}, {.session = "s"});
   });
   ASSERT_TRUE(Await([this] { return pool_->Stats().calls_in_flight == 1; }));
   CallInfo second;
-  auto count = pool_->ExecuteInSession("s", "count", {}, {.info = &second});
+  auto count = pool_->Execute("count", {}, {.session = "s", .info = &second});
   ASSERT_TRUE(count) << count.error().ToString();
   EXPECT_EQ(*count, Value(2));
   EXPECT_EQ(second.worker_pid, first.worker_pid);
@@ -544,35 +545,35 @@ TEST_P(OperationsTest, StrictQueueWaitsForTheSessionsWorkerThoughOthersAreFree) 
 }
 
 TEST_P(OperationsTest, StrictFailFastSaysAtOnceThatTheSessionsWorkerIsBusy) {
-  options_.affinity = Affinity::kStrictFailFast;
+  options_.sessions.affinity = Affinity::kStrictFailFast;
   Begin(2);
-  ASSERT_TRUE(pool_->ExecuteInSession("s", "count", {}));
+  ASSERT_TRUE(pool_->Execute("count", {}, {.session = "s"}));
   auto running = std::async([this] {
-    return pool_->ExecuteInSession("s", "sleep", Value::Map{{"ms", 300}});
+    return pool_->Execute("sleep", Value::Map{{"ms", 300}}, {.session = "s"});
   });
   ASSERT_TRUE(Await([this] { return pool_->Stats().calls_in_flight == 1; }));
-  auto busy = pool_->ExecuteInSession("s", "count", {});
+  auto busy = pool_->Execute("count", {}, {.session = "s"});
   ASSERT_FALSE(busy);
   EXPECT_EQ(busy.error().code, ErrorCode::kSessionBusy) << busy.error().ToString();
   EXPECT_FALSE(busy.error().may_have_run);
   EXPECT_TRUE(running.get());
-  EXPECT_EQ(*pool_->ExecuteInSession("s", "count", {}), Value(2));
+  EXPECT_EQ(*pool_->Execute("count", {}, {.session = "s"}), Value(2));
 }
 
 TEST_P(OperationsTest, ALostSessionFailsByNameInTheStrictModesAndMovesVisiblyInHint) {
   for (Affinity affinity : {Affinity::kHint, Affinity::kStrictQueue, Affinity::kStrictFailFast}) {
     SCOPED_TRACE(AffinityName(affinity));
-    options_.affinity = affinity;
+    options_.sessions.affinity = affinity;
     pool_.reset();
     Begin(2);
     CallInfo first;
-    ASSERT_TRUE(pool_->ExecuteInSession("s", "count", {}, {.info = &first}));
+    ASSERT_TRUE(pool_->Execute("count", {}, {.session = "s", .info = &first}));
     EXPECT_FALSE(first.session_moved);
     kill(first.worker_pid, SIGKILL);
     ASSERT_TRUE(Await([this] { return pool_->Stats().crashes == 1; }));
     CallInfo second;
     const auto start = steady_clock::now();
-    auto result = pool_->ExecuteInSession("s", "count", {}, {.info = &second});
+    auto result = pool_->Execute("count", {}, {.session = "s", .info = &second});
     EXPECT_LT(steady_clock::now() - start, kLimit);
     if (affinity == Affinity::kHint) {
       ASSERT_TRUE(result) << result.error().ToString();
@@ -585,7 +586,7 @@ TEST_P(OperationsTest, ALostSessionFailsByNameInTheStrictModesAndMovesVisiblyInH
     EXPECT_EQ(result.error().code, ErrorCode::kSessionLost) << result.error().ToString();
     EXPECT_FALSE(result.error().may_have_run);
     pool_->EndSession("s");
-    result = pool_->ExecuteInSession("s", "count", {});
+    result = pool_->Execute("count", {}, {.session = "s"});
     ASSERT_TRUE(result) << result.error().ToString();
     EXPECT_EQ(*result, Value(1));
   }
@@ -595,23 +596,23 @@ TEST(Sessions, AHundredThousandLeaveTheMemoryFlat) {
   PoolOptions options;
   options.adapter = testing::FixtureOfKind(testing::FixtureKind::kCppMsgpack);
   options.workers = 2;
-  options.max_sessions = 1'000;
+  options.sessions.max_count = 1'000;
   auto pool = Pool::Start(options);
   ASSERT_TRUE(pool) << pool.error().ToString();
   const auto use = [&pool](int from, int to) {
     for (int i = from; i < to; ++i) {
-      ASSERT_TRUE((*pool)->ExecuteInSession("session " + std::to_string(i), "echo", {}));
+      ASSERT_TRUE(pool->Execute("echo", {}, {.session = "session " + std::to_string(i)}));
     }
   };
   const auto rss_bytes = [&pool] {
     int64_t sum = ReadProcFigures(getpid())->rss_bytes;
-    for (const WorkerInfo& worker : (*pool)->Workers()) sum += worker.rss_bytes;
+    for (const WorkerInfo& worker : pool->Workers()) sum += worker.rss_bytes;
     return sum;
   };
   use(0, 10'000);
   const int64_t before = rss_bytes();
   use(10'000, 100'000);
-  EXPECT_EQ((*pool)->Stats().sessions, 1'000u);
+  EXPECT_EQ(pool->Stats().sessions, 1'000u);
   // 90,000 sessions at the least that a session could take would be over it.
   EXPECT_LT(rss_bytes() - before, 4 << 20);
 }
@@ -620,8 +621,8 @@ TEST(Sessions, AHundredThousandLeaveTheMemoryFlat) {
 
 TEST_P(OperationsTest, SeveralNamedPoolsInOneProcessDoNotTouchEachOther) {
   options_.name = "first";
-  options_.restart_backoff = milliseconds(1);
-  options_.restart_burst = 1;
+  options_.restart.initial_backoff = milliseconds(1);
+  options_.restart.burst = 1;
   Begin(1);
   testing::LogWatcher log;
   PoolOptions options;
@@ -638,9 +639,9 @@ TEST_P(OperationsTest, SeveralNamedPoolsInOneProcessDoNotTouchEachOther) {
   auto refused = pool_->Execute("pid", {});
   ASSERT_FALSE(refused);
   EXPECT_TRUE(refused.error().message.starts_with("pool first: ")) << refused.error().message;
-  EXPECT_TRUE((*second)->Execute("pid", {}));
+  EXPECT_TRUE(second->Execute("pid", {}));
   pool_.reset();
-  EXPECT_TRUE((*second)->Execute("pid", {})) << "the end of one is not the end of the other";
+  EXPECT_TRUE(second->Execute("pid", {})) << "the end of one is not the end of the other";
   ASSERT_TRUE(log.WaitFor("pool second: worker 1")) << log.Text();
 }
 

@@ -102,8 +102,8 @@ Result<PoolOptions> Complete(PoolOptions options) {
   if (options.workers < 0 || options.workers > kMaxWorkers) return Bad("workers", "0 to 1,000");
   if (options.max_starting == 0) options.max_starting = std::max(2, UsableProcessors());
   if (options.max_starting < 0) return Bad("max_starting", "0 or more");
-  if (!IsTime(options.queue_timeout, 0, kLongestTimeout)) {
-    return Bad("queue_timeout", "0 ms to 24 h");
+  if (!IsTime(options.queue.timeout, 0, kLongestTimeout)) {
+    return Bad("queue.timeout", "0 ms to 24 h");
   }
   if (!IsTime(options.call_timeout, 1, kLongestTimeout)) {
     return Bad("call_timeout", "1 ms to 24 h");
@@ -115,17 +115,18 @@ Result<PoolOptions> Complete(PoolOptions options) {
   if (!IsTime(options.cancel_grace, 0, kLongestTimeout)) {
     return Bad("cancel_grace", "0 ms to 24 h");
   }
-  if (!IsTime(options.session_ttl, 1, kLongestTtl)) return Bad("session_ttl", "1 ms to 365 days");
-  if (options.max_sessions == 0) return Bad("max_sessions", "over 0");
+  if (!IsTime(options.sessions.idle_timeout, 1, kLongestTtl))
+    return Bad("sessions.idle_timeout", "1 ms to 365 days");
+  if (options.sessions.max_count == 0) return Bad("sessions.max_count", "over 0");
   if (options.name.size() > 64 ||
       options.name.find_first_of(std::string_view("\0\r\n", 3)) != std::string::npos) {
     return Bad("name", "one line of at most 64 bytes");
   }
-  if (!IsTime(options.health_interval, 0, kLongestTimeout)) {
-    return Bad("health_interval", "0 ms (never) to 24 h");
+  if (!IsTime(options.health.interval, 0, kLongestTimeout)) {
+    return Bad("health.interval", "0 ms (never) to 24 h");
   }
-  if (!IsTime(options.health_timeout, 1, kLongestTimeout)) {
-    return Bad("health_timeout", "1 ms to 24 h");
+  if (!IsTime(options.health.timeout, 1, kLongestTimeout)) {
+    return Bad("health.timeout", "1 ms to 24 h");
   }
   const RecycleOptions& recycle = options.recycle;
   if (!IsTime(recycle.max_age, 0, kLongestTtl)) return Bad("recycle.max_age", "0 ms to 365 days");
@@ -136,35 +137,35 @@ Result<PoolOptions> Complete(PoolOptions options) {
   if (recycle.warm_up_calls < 0) return Bad("recycle.warm_up_calls", "0 or more");
   if (recycle.max_rss_growth_bytes < 0) return Bad("recycle.max_rss_growth_bytes", "0 or more");
   if (recycle.max_total_rss_bytes < 0) return Bad("recycle.max_total_rss_bytes", "0 or more");
-  if (options.health_interval.count() == 0) {
+  if (options.health.interval.count() == 0) {
     constexpr std::string_view kRule = "over 0 ms where recycle.";
     if (recycle.max_rss_growth_bytes > 0) {
-      return Bad("health_interval", std::string(kRule) + "max_rss_growth_bytes is");
+      return Bad("health.interval", std::string(kRule) + "max_rss_growth_bytes is");
     }
     if (recycle.max_total_rss_bytes > 0) {
-      return Bad("health_interval", std::string(kRule) + "max_total_rss_bytes is");
+      return Bad("health.interval", std::string(kRule) + "max_total_rss_bytes is");
     }
   }
-  if (!IsTime(options.max_restart_backoff, 1, kLongestTimeout)) {
-    return Bad("max_restart_backoff", "1 ms to 24 h");
+  if (!IsTime(options.restart.max_backoff, 1, kLongestTimeout)) {
+    return Bad("restart.max_backoff", "1 ms to 24 h");
   }
-  if (!IsTime(options.restart_backoff, 1, options.max_restart_backoff)) {
-    return Bad("restart_backoff", "over 0 ms and at most max_restart_backoff");
+  if (!IsTime(options.restart.initial_backoff, 1, options.restart.max_backoff)) {
+    return Bad("restart.initial_backoff", "over 0 ms and at most restart.max_backoff");
   }
-  if (options.restart_burst < 1 || options.restart_burst > kMaxRestarts) {
-    return Bad("restart_burst", "1 to 1,000,000");
+  if (options.restart.burst < 1 || options.restart.burst > kMaxRestarts) {
+    return Bad("restart.burst", "1 to 1,000,000");
   }
-  if (options.restart_sustained < 1 || options.restart_sustained > kMaxRestarts) {
-    return Bad("restart_sustained", "1 to 1,000,000");
+  if (options.restart.sustained < 1 || options.restart.sustained > kMaxRestarts) {
+    return Bad("restart.sustained", "1 to 1,000,000");
   }
-  if (!IsTime(options.restart_burst_window, 1, kLongestTimeout)) {
-    return Bad("restart_burst_window", "1 ms to 24 h");
+  if (!IsTime(options.restart.burst_window, 1, kLongestTimeout)) {
+    return Bad("restart.burst_window", "1 ms to 24 h");
   }
-  if (!IsTime(options.restart_sustained_window, 1, kLongestTimeout)) {
-    return Bad("restart_sustained_window", "1 ms to 24 h");
+  if (!IsTime(options.restart.sustained_window, 1, kLongestTimeout)) {
+    return Bad("restart.sustained_window", "1 ms to 24 h");
   }
-  if (!IsTime(options.breaker_cooldown, 1, kLongestTimeout)) {
-    return Bad("breaker_cooldown", "1 ms to 24 h");
+  if (!IsTime(options.restart.breaker_cooldown, 1, kLongestTimeout)) {
+    return Bad("restart.breaker_cooldown", "1 ms to 24 h");
   }
   return options;
 }

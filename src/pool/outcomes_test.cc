@@ -114,7 +114,7 @@ class OutcomesTest : public ::testing::Test {
   testing::FakeTransport fake_;
   PoolOptions options_;
   Handover<Released> abandoned_;
-  std::unique_ptr<Pool> pool_;
+  std::optional<Pool> pool_;
 };
 
 // --- Calls that were given up ------------------------------------------------------------------
@@ -515,10 +515,10 @@ TEST_F(OutcomesTest, TheWorkerOfASessionIsToldOfItsEndBeforeANewOneOfThatNameBeg
     record("end of " + session_id);
   };
   Begin();
-  EXPECT_TRUE(pool_->ExecuteInSession("s", "c", {}));
+  EXPECT_TRUE(pool_->Execute("c", {}, {.session = "s"}));
   pool_->EndSession("s");
   EXPECT_EQ(pool_->Stats().sessions, 0u);
-  EXPECT_TRUE(pool_->ExecuteInSession("s", "c", {}));
+  EXPECT_TRUE(pool_->Execute("c", {}, {.session = "s"}));
   EXPECT_EQ(events, (std::vector<std::string>{"call of s", "end of s", "call of s"}));
 }
 
@@ -532,12 +532,12 @@ TEST_F(OutcomesTest, ACallThatWaitsForTheEndOfAnEarlierSessionCanBeGivenUp) {
   };
   fake_.end_session = [may_return](const std::string&) { may_return.wait(); };
   Begin();
-  EXPECT_TRUE(pool_->ExecuteInSession("s", "c", {}));
+  EXPECT_TRUE(pool_->Execute("c", {}, {.session = "s"}));
   pool_->EndSession("s");
   std::stop_source source;
   auto second = std::async([&] {
-    return pool_->ExecuteInSession("s", "c", {},
-                                   {.timeout = 2 * kLimit, .stop = source.get_token()});
+    return pool_->Execute("c", {},
+                          {.session = "s", .timeout = 2 * kLimit, .stop = source.get_token()});
   });
   EXPECT_TRUE(Await([](const PoolStats& stats) { return stats.calls_in_flight == 1; }));
   source.request_stop();
@@ -549,7 +549,7 @@ TEST_F(OutcomesTest, ACallThatWaitsForTheEndOfAnEarlierSessionCanBeGivenUp) {
 TEST_F(OutcomesTest, AWorkerWithoutSessionsIsToldNothingOfTheirEnd) {
   fake_.end_session = [](const std::string&) { ADD_FAILURE(); };
   Begin();
-  EXPECT_TRUE(pool_->ExecuteInSession("s", "c", {}));
+  EXPECT_TRUE(pool_->Execute("c", {}, {.session = "s"}));
   pool_->EndSession("s");
   pool_->Shutdown();
 }

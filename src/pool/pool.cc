@@ -12,13 +12,13 @@
 
 namespace snakepit {
 
-Result<std::unique_ptr<Pool>> Pool::Start(PoolOptions options) {
+Result<Pool> Pool::Start(PoolOptions options) {
   Result<PoolOptions> complete = Complete(std::move(options));
   if (!complete) return Fail(std::move(complete.error()));
   try {
     auto impl = std::make_unique<Impl>(std::move(*complete));
     if (auto started = impl->Start(); !started) return Fail(std::move(started.error()));
-    return std::unique_ptr<Pool>(new Pool(std::move(impl)));
+    return Pool(std::move(impl));
   } catch (const std::system_error& error) {  // no descriptor for the event loop, or no thread
     return Fail(ErrorCode::kInternal, std::string("cannot start the pool: ") + error.what() +
                                           ProcessLimitAdvice(error.code().value()));
@@ -31,46 +31,28 @@ Result<std::unique_ptr<Pool>> Pool::Start(PoolOptions options) {
 Pool::Pool(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Pool::~Pool() {
-  // A forked process only forgets: what there is belongs to its parent.
-  if (!impl_->IsHere()) (void)impl_.release();
+  // A forked child only forgets: all that the pool has belongs to the parent.
+  if (impl_ != nullptr && !impl_->IsHere()) (void)impl_.release();
 }
 
-namespace {
+Pool::Pool(Pool&&) noexcept = default;
 
-// An empty id would stand for no session.
-Result<void> ValidateSessionId(std::string_view id) {
-  if (!id.empty() && id.size() <= 256) return {};
-  return Fail(ErrorCode::kInvalidArgument,
-              "a session id has 1 to 256 bytes, this one has " + std::to_string(id.size()));
+Pool& Pool::operator=(Pool&& other) noexcept {
+  Pool old(std::move(*this));
+  impl_ = std::move(other.impl_);
+  return *this;
 }
-
-}  // namespace
 
 Result<Value> Pool::Execute(std::string_view command, const Value& args,
                             const CallOptions& options) {
   if (!impl_->IsHere()) return Fail(impl_->ForkedError());
-  return impl_->Execute({}, command, args, options);
+  return impl_->Execute(command, args, options);
 }
 
 Result<int64_t> Pool::ExecuteStream(std::string_view command, const Value& args,
                                     const ChunkCallback& on_chunk, const CallOptions& options) {
   if (!impl_->IsHere()) return Fail(impl_->ForkedError());
-  return impl_->ExecuteStream({}, command, args, on_chunk, options);
-}
-
-Result<Value> Pool::ExecuteInSession(std::string_view session_id, std::string_view command,
-                                     const Value& args, const CallOptions& options) {
-  if (!impl_->IsHere()) return Fail(impl_->ForkedError());
-  if (auto valid = ValidateSessionId(session_id); !valid) return Fail(std::move(valid.error()));
-  return impl_->Execute(session_id, command, args, options);
-}
-
-Result<int64_t> Pool::ExecuteInSessionStream(std::string_view session_id, std::string_view command,
-                                             const Value& args, const ChunkCallback& on_chunk,
-                                             const CallOptions& options) {
-  if (!impl_->IsHere()) return Fail(impl_->ForkedError());
-  if (auto valid = ValidateSessionId(session_id); !valid) return Fail(std::move(valid.error()));
-  return impl_->ExecuteStream(session_id, command, args, on_chunk, options);
+  return impl_->ExecuteStream(command, args, on_chunk, options);
 }
 
 void Pool::Submit(std::string_view command, Value args, std::function<void(Result<Value>)> done,
@@ -79,8 +61,22 @@ void Pool::Submit(std::string_view command, Value args, std::function<void(Resul
   impl_->Submit(command, std::move(args), std::move(done), options);
 }
 
-void Pool::EndSession(std::string_view session_id) {
-  if (impl_->IsHere()) impl_->EndSession(session_id);
+AwaitableCall Pool::Submit(std::string_view command, Value args, CallOptions options) {
+  return AwaitableCall(*this, command, std::move(args), std::move(options));
+}
+
+std::future<Result<Value>> Pool::SubmitFuture(std::string_view command, Value args,
+                                              const CallOptions& options) {
+  auto promise = std::make_shared<std::promise<Result<Value>>>();
+  std::future<Result<Value>> future = promise->get_future();
+  Submit(
+      command, std::move(args),
+      [promise](Result<Value> result) { promise->set_value(std::move(result)); }, options);
+  return future;
+}
+
+void Pool::EndSession(std::string_view session) {
+  if (impl_->IsHere()) impl_->EndSession(session);
 }
 
 Result<WorkerHealth> Pool::CheckHealth(int worker_id, std::chrono::milliseconds timeout) {

@@ -30,8 +30,7 @@ using std::chrono::steady_clock;
 using testing::LegacyStdioWorker;
 using testing::MisbehavingWorker;
 
-Result<std::unique_ptr<Pool>> StartPool(Adapter adapter, int workers = 1,
-                                        testing::LogWatcher* log = nullptr) {
+Result<Pool> StartPool(Adapter adapter, int workers = 1, testing::LogWatcher* log = nullptr) {
   PoolOptions options;
   options.adapter = std::move(adapter);
   options.workers = workers;
@@ -86,27 +85,26 @@ TEST_P(FieldWorkerTest, RunsUnchanged) {
   auto pool = StartPool(LegacyStdioWorker(worker.script, worker.arguments, worker.transport), 2);
   ASSERT_TRUE(pool) << pool.error().ToString() << "\n" << pool.error().stderr_tail;
   const Value args = Value::Map{{"text", "ü"}, {"n", 7}};
-  auto echoed = (*pool)->Execute("echo", args);
+  auto echoed = pool->Execute("echo", args);
   ASSERT_TRUE(echoed) << echoed.error().ToString();
   EXPECT_EQ(*echoed->Find("echoed"), args);
 
-  auto unknown = (*pool)->Execute("no_such_command", {});
+  auto unknown = pool->Execute("no_such_command", {});
   ASSERT_FALSE(unknown);
   EXPECT_EQ(unknown.error().code, ErrorCode::kUnimplemented) << unknown.error().ToString();
-  auto failed =
-      (*pool)->Execute("compute", Value::Map{{"operation", "divide"}, {"a", 1}, {"b", 0}});
+  auto failed = pool->Execute("compute", Value::Map{{"operation", "divide"}, {"a", 1}, {"b", 0}});
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, ErrorCode::kHandlerFailed) << failed.error().ToString();
 
   std::vector<Chunk> chunks;
-  auto count = (*pool)->ExecuteStream("ping", {}, [&chunks](const Chunk& chunk) {
+  auto count = pool->ExecuteStream("ping", {}, [&chunks](const Chunk& chunk) {
     chunks.push_back(chunk);
     return true;
   });
   ASSERT_TRUE(count) << count.error().ToString();
   ASSERT_EQ(chunks.size(), 1u);
   EXPECT_TRUE(chunks[0].final);
-  EXPECT_EQ((*pool)->Stats().restarts, 0);
+  EXPECT_EQ(pool->Stats().restarts, 0);
 }
 
 // Breakage 4 of pools in the field: a request that reaches a worker before its negotiation is
@@ -116,13 +114,13 @@ TEST(FieldWorkers, NoRequestIsSwallowedAfterARestart) {
   auto pool = StartPool(LegacyStdioWorker("v2_bridge.py", {"--protocol", "auto"}, {}), 1, &log);
   ASSERT_TRUE(pool) << pool.error().ToString();
   for (int round = 0; round < 10; ++round) {
-    kill((*pool)->Workers()[0].pid, SIGKILL);
+    kill(pool->Workers()[0].pid, SIGKILL);
     // Either the worker still had the call, or its replacement gets it.
-    auto result = (*pool)->Execute("ping", {});
+    auto result = pool->Execute("ping", {});
     if (!result) {
       EXPECT_EQ(result.error().code, ErrorCode::kWorkerLost) << result.error().ToString();
     }
-    result = (*pool)->Execute("ping", {});
+    result = pool->Execute("ping", {});
     ASSERT_TRUE(result) << result.error().ToString() << "\n" << log.Text();
   }
 }
@@ -140,7 +138,7 @@ INSTANTIATE_TEST_SUITE_P(Ways, GrpcReadinessTest,
 TEST_P(GrpcReadinessTest, AGrpcWorkerIsReadyHoweverItSaysSo) {
   auto pool = StartPool(testing::LegacyGrpcWorker({"--ready", GetParam()}), 2);
   ASSERT_TRUE(pool) << pool.error().ToString() << "\n" << pool.error().stderr_tail;
-  EXPECT_TRUE((*pool)->Execute("ping", {}));
+  EXPECT_TRUE(pool->Execute("ping", {}));
 }
 
 // --- Faults of a call ---------------------------------------------------------------------------
@@ -183,7 +181,7 @@ TEST_P(FaultTest, EndsInANamedErrorWithinTheDeadlineAndThePoolServesOn) {
   const bool waits = fault.code == ErrorCode::kDeadlineExceeded;
   const auto timeout = waits ? milliseconds(200) : milliseconds(20'000);
   const auto start = steady_clock::now();
-  auto result = (*pool)->Execute("fault", {}, {.timeout = timeout});
+  auto result = pool->Execute("fault", {}, {.timeout = timeout});
   ASSERT_FALSE(result) << result->ToJson();
   if (!waits) {
     EXPECT_LT(steady_clock::now() - start, timeout / 2) << "it waited for the deadline";
@@ -191,7 +189,7 @@ TEST_P(FaultTest, EndsInANamedErrorWithinTheDeadlineAndThePoolServesOn) {
   EXPECT_EQ(result.error().code, fault.code) << result.error().ToString();
   EXPECT_NE(result.error().message.find(fault.says), std::string::npos) << result.error().message;
   EXPECT_TRUE(result.error().may_have_run);
-  auto after = (*pool)->Execute("ping", {});
+  auto after = pool->Execute("ping", {});
   EXPECT_TRUE(after) << after.error().ToString();
 }
 
@@ -199,7 +197,7 @@ TEST(Faults, TheSameEndsASubmittedCall) {
   auto pool = StartPool(MisbehavingWorker("half-a-frame"));
   ASSERT_TRUE(pool) << pool.error().ToString();
   std::promise<Result<Value>> ended;
-  (*pool)->Submit("fault", {}, [&ended](Result<Value> result) { ended.set_value(result); });
+  pool->Submit("fault", {}, [&ended](Result<Value> result) { ended.set_value(result); });
   auto result = ended.get_future().get();
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::kWorkerLost);
@@ -210,7 +208,7 @@ TEST(Faults, TheSameEndsASubmittedCall) {
 TEST(Faults, AFloodOfStderrBlocksNobody) {
   auto pool = StartPool(MisbehavingWorker("stderr-flood"));
   ASSERT_TRUE(pool) << pool.error().ToString();
-  auto result = (*pool)->Execute("fault", {});
+  auto result = pool->Execute("fault", {});
   EXPECT_TRUE(result) << result.error().ToString();
 }
 
@@ -222,13 +220,13 @@ TEST(Faults, ACallThatTimedOutInTheQueueIsNeverExecuted) {
       MisbehavingWorker("late-reply", {"--until", fifo.path(), "--record", record.path()}));
   ASSERT_TRUE(pool) << pool.error().ToString();
   std::promise<Result<Value>> first;
-  (*pool)->Submit("fault", {}, [&first](Result<Value> result) { first.set_value(result); });
-  auto queued = (*pool)->Execute("echo", {}, {.queue_timeout = milliseconds(20)});
+  pool->Submit("fault", {}, [&first](Result<Value> result) { first.set_value(result); });
+  auto queued = pool->Execute("echo", {}, {.queue_timeout = milliseconds(20)});
   ASSERT_FALSE(queued);
   EXPECT_EQ(queued.error().code, ErrorCode::kQueueTimeout);
   close(open(fifo.path().c_str(), O_WRONLY));  // the worker replies now
   EXPECT_TRUE(first.get_future().get());
-  EXPECT_TRUE((*pool)->Execute("ping", {}));
+  EXPECT_TRUE(pool->Execute("ping", {}));
 
   std::ifstream file(record.path());
   std::stringstream commands;
@@ -248,38 +246,38 @@ TEST(Faults, AWorkerThatAnswersLateIsKeptAndItsLateReplyDropped) {
   options.cancel_grace = seconds(60);
   auto pool = Pool::Start(std::move(options));
   ASSERT_TRUE(pool) << pool.error().ToString();
-  const pid_t pid = (*pool)->Workers()[0].pid;
-  auto late = (*pool)->Execute("fault", {}, {.timeout = milliseconds(50)});
+  const pid_t pid = pool->Workers()[0].pid;
+  auto late = pool->Execute("fault", {}, {.timeout = milliseconds(50)});
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().code, ErrorCode::kDeadlineExceeded) << late.error().ToString();
-  EXPECT_EQ((*pool)->Workers()[0].calls_in_flight, 1);
-  auto queued = (*pool)->Execute("ping", {}, {.queue_timeout = milliseconds(50)});
+  EXPECT_EQ(pool->Workers()[0].calls_in_flight, 1);
+  auto queued = pool->Execute("ping", {}, {.queue_timeout = milliseconds(50)});
   ASSERT_FALSE(queued);
   EXPECT_EQ(queued.error().code, ErrorCode::kQueueTimeout);
 
   close(open(fifo.path().c_str(), O_WRONLY));  // the worker replies now
-  auto after = (*pool)->Execute("ping", {});
+  auto after = pool->Execute("ping", {});
   ASSERT_TRUE(after) << after.error().ToString();
   EXPECT_EQ(after->TextAt("survived"), "") << "the late reply";
-  EXPECT_EQ((*pool)->Workers()[0].pid, pid);
+  EXPECT_EQ(pool->Workers()[0].pid, pid);
 }
 
 TEST(Faults, AWorkerThatStaysSilentBeyondItsGraceIsReplaced) {
   auto pool = StartPool(MisbehavingWorker("silent"));
   ASSERT_TRUE(pool) << pool.error().ToString();
-  const pid_t pid = (*pool)->Workers()[0].pid;
+  const pid_t pid = pool->Workers()[0].pid;
   std::stop_source source;
   std::promise<Result<Value>> ended;
-  (*pool)->Submit("fault", {}, [&ended](Result<Value> result) { ended.set_value(result); },
-                  {.stop = source.get_token()});
+  pool->Submit("fault", {}, [&ended](Result<Value> result) { ended.set_value(result); },
+               {.stop = source.get_token()});
   source.request_stop();
   auto result = ended.get_future().get();
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::kCancelled) << result.error().ToString();
-  ASSERT_FALSE((*pool)->Execute("fault", {}, {.timeout = milliseconds(50)}));
-  auto after = (*pool)->Execute("ping", {});
+  ASSERT_FALSE(pool->Execute("fault", {}, {.timeout = milliseconds(50)}));
+  auto after = pool->Execute("ping", {});
   EXPECT_TRUE(after) << after.error().ToString();
-  EXPECT_NE((*pool)->Workers()[0].pid, pid);
+  EXPECT_NE(pool->Workers()[0].pid, pid);
 }
 
 // `body` serves in fixed JSON.
@@ -311,12 +309,12 @@ reply(3, {"status": "ok"})
 )"));
   ASSERT_TRUE(pool) << pool.error().ToString();
   std::promise<Result<Value>> ended;
-  (*pool)->Submit("echo", Value::Map{{"text", std::string(2'000'000, 'x')}},
-                  [&ended](Result<Value> result) { ended.set_value(std::move(result)); });
+  pool->Submit("echo", Value::Map{{"text", std::string(2'000'000, 'x')}},
+               [&ended](Result<Value> result) { ended.set_value(std::move(result)); });
   const Result<Value> result = ended.get_future().get();
   ASSERT_TRUE(result) << result.error().ToString();
   EXPECT_EQ(result->TextAt("text").size(), 2'000'000u);
-  auto after = (*pool)->Execute("ping", {});
+  auto after = pool->Execute("ping", {});
   EXPECT_TRUE(after) << after.error().ToString();
 }
 
@@ -345,7 +343,7 @@ server.wait_for_termination()
   adapter.transport = GrpcTransport{};
   auto pool = StartPool(std::move(adapter));
   ASSERT_TRUE(pool) << pool.error().ToString() << pool.error().stderr_tail;
-  auto result = (*pool)->Execute("echo", {});
+  auto result = pool->Execute("echo", {});
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::kWorkerLost) << result.error().ToString();
   EXPECT_TRUE(result.error().exit);
@@ -364,18 +362,18 @@ TEST(Faults, ACallThatReachesAWorkerWhileItsExitIsHandledEndsAsLost) {
   };
   auto pool = Pool::Start(std::move(options));
   ASSERT_TRUE(pool) << pool.error().ToString();
-  kill((*pool)->Workers()[0].pid, SIGKILL);
+  kill(pool->Workers()[0].pid, SIGKILL);
   exit_is_handled.get_future().wait();
   std::promise<Result<Value>> ended;
-  std::thread call([&] { ended.set_value((*pool)->Execute("ping", {})); });
-  while ((*pool)->Stats().calls_accepted == 0) std::this_thread::yield();
+  std::thread call([&] { ended.set_value(pool->Execute("ping", {})); });
+  while (pool->Stats().calls_accepted == 0) std::this_thread::yield();
   submitted.set_value();
   auto result = ended.get_future().get();
   call.join();
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::kWorkerLost) << result.error().ToString();
   EXPECT_FALSE(result.error().may_have_run);
-  EXPECT_TRUE((*pool)->Execute("ping", {}));
+  EXPECT_TRUE(pool->Execute("ping", {}));
 }
 
 TEST(Faults, AGuardianThatIsKilledIsReplacedAndItsWorkersWithIt) {
@@ -385,11 +383,11 @@ TEST(Faults, AGuardianThatIsKilledIsReplacedAndItsWorkersWithIt) {
     auto pool = StartPool(testing::WorkerOfKind(kind), 2, &log);
     ASSERT_TRUE(pool) << pool.error().ToString();
     for (int round = 1; round <= 3; ++round) {
-      const pid_t worker = (*pool)->Workers()[0].pid;
+      const pid_t worker = pool->Workers()[0].pid;
       kill(testing::ParentOf(worker), SIGKILL);
       ASSERT_TRUE(log.WaitFor("is ready", 2 + 2 * round)) << log.Text();
       EXPECT_FALSE(testing::IsAlive(worker));
-      EXPECT_TRUE((*pool)->Execute("ping", {}));
+      EXPECT_TRUE(pool->Execute("ping", {}));
     }
   }
 }
@@ -543,9 +541,9 @@ TEST(Start, BadOptionsAreRefusedByName) {
   options.workers = -1;
   EXPECT_NE(message(options).find("workers"), std::string::npos);
   options.workers = 1;
-  options.queue_timeout = milliseconds::max();
-  EXPECT_NE(message(options).find("queue_timeout"), std::string::npos);
-  options.queue_timeout = seconds(1);
+  options.queue.timeout = milliseconds::max();
+  EXPECT_NE(message(options).find("queue.timeout"), std::string::npos);
+  options.queue.timeout = seconds(1);
   options.cancel_grace = milliseconds(-1);
   EXPECT_NE(message(options).find("cancel_grace"), std::string::npos);
   options.cancel_grace = seconds(1);
@@ -560,10 +558,10 @@ TEST(Start, BadOptionsAreRefusedByName) {
 TEST(Shutdown, WhatIsSubmittedAfterwardsIsRefusedByItsCallback) {
   auto pool = StartPool(MisbehavingWorker("none"));
   ASSERT_TRUE(pool) << pool.error().ToString();
-  (*pool)->Shutdown();
+  pool->Shutdown();
   std::promise<Result<Value>> ended;
   auto outcome = ended.get_future();
-  (*pool)->Submit("ping", {}, [&ended](Result<Value> result) { ended.set_value(result); });
+  pool->Submit("ping", {}, [&ended](Result<Value> result) { ended.set_value(result); });
   ASSERT_EQ(outcome.wait_for(seconds(10)), std::future_status::ready);
   EXPECT_EQ(outcome.get().error().code, ErrorCode::kUnavailable);
 }
@@ -575,15 +573,15 @@ TEST(Shutdown, AWorkerThatIgnoresEverythingIsKilled) {
   options.stop_grace = milliseconds(100);
   auto pool = Pool::Start(options);
   ASSERT_TRUE(pool) << pool.error().ToString();
-  const pid_t pid = (*pool)->Workers()[0].pid;
-  (*pool)->Shutdown();
+  const pid_t pid = pool->Workers()[0].pid;
+  pool->Shutdown();
   EXPECT_FALSE(testing::IsAlive(pid));
 }
 
 TEST(Shutdown, TheChildrenOfAWorkerGoWithIt) {
   auto pool = StartPool(MisbehavingWorker("grandchild"));
   ASSERT_TRUE(pool) << pool.error().ToString();
-  auto result = (*pool)->Execute("fault", {});
+  auto result = pool->Execute("fault", {});
   ASSERT_FALSE(result);
   int grandchild = 0;
   ASSERT_EQ(std::sscanf(result.error().stderr_tail.c_str(), "grandchild %d", &grandchild), 1)
@@ -598,10 +596,10 @@ TEST(Shutdown, AGuardianThatDoesNotAnswerIsGivenUp) {
   options.stop_grace = milliseconds(100);
   auto pool = Pool::Start(options);
   ASSERT_TRUE(pool) << pool.error().ToString();
-  const pid_t worker = (*pool)->Workers()[0].pid;
+  const pid_t worker = pool->Workers()[0].pid;
   const pid_t guardian = testing::ParentOf(worker);
   kill(guardian, SIGSTOP);
-  (*pool)->Shutdown();
+  pool->Shutdown();
   EXPECT_TRUE(testing::WaitUntilGone(worker));
   EXPECT_TRUE(testing::WaitUntilGone(guardian));
 }
@@ -618,7 +616,7 @@ TEST(Shutdown, NoWorkerOutlivesAPoolThatIsKilled) {
     if (pool == 0) {
       dup2(out[1], 1);
       setenv("XDG_RUNTIME_DIR", runtime, 1);
-      execl("src/pool/busy_pool", "busy_pool", transport, nullptr);
+      execl("src/testing/busy_pool", "busy_pool", transport, nullptr);
       _exit(127);
     }
     close(out[1]);

@@ -57,11 +57,9 @@ class Pool::Impl {
   // As Pool::Start.
   Result<void> Start();
 
-  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
-                        const CallOptions& options);
-  Result<int64_t> ExecuteStream(std::string_view session_id, std::string_view command,
-                                const Value& args, const ChunkCallback& on_chunk,
-                                const CallOptions& options);
+  Result<Value> Execute(std::string_view command, const Value& args, const CallOptions& options);
+  Result<int64_t> ExecuteStream(std::string_view command, const Value& args,
+                                const ChunkCallback& on_chunk, const CallOptions& options);
   void Submit(std::string_view command, Value args, std::function<void(Result<Value>)> done,
               const CallOptions& options);
   void EndSession(std::string_view session_id);
@@ -128,6 +126,7 @@ class Pool::Impl {
     PendingCall pending;
     std::string command;
     Value args;
+    CallOptions options;  // `request` has a view of its session
     CallRequest request;
     std::function<void(Result<Value>)> done;
     CallInfo* info = nullptr;
@@ -144,8 +143,8 @@ class Pool::Impl {
                          CallRequest& request, const CallOptions& options,
                          const std::function<CallOutcome<T>(Connection&)>& exchange);
   void ForgetCall(std::unique_lock<std::mutex>& lock, const PendingCall& call);
-  Result<CallRequest> MakeRequest(std::string_view session_id, std::string_view command,
-                                  const Value& args, const CallOptions& options,
+  Result<CallRequest> MakeRequest(std::string_view command, const Value& args,
+                                  const CallOptions& options,
                                   std::chrono::milliseconds default_timeout) const;
   Result<void> SubmitLocked(const CallRequest& request, size_t bytes, const CallOptions& options,
                             PendingCall* pending);

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -68,7 +69,7 @@ class PoolTest : public ::testing::TestWithParam<WorkerKind> {
 
   testing::LogWatcher log_;
   PoolOptions options_;
-  std::unique_ptr<Pool> pool_;
+  std::optional<Pool> pool_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Workers, PoolTest,
@@ -196,7 +197,7 @@ TEST_P(PoolTest, ASessionStaysOnItsWorker) {
   std::set<int> workers;
   for (int i = 0; i < 12; ++i) {
     CallInfo info;
-    ASSERT_TRUE(pool_->ExecuteInSession("s", "ping", {}, {.info = &info}));
+    ASSERT_TRUE(pool_->Execute("ping", {}, {.session = "s", .info = &info}));
     workers.insert(info.worker_id);
     ASSERT_TRUE(Ping());
   }
@@ -212,8 +213,9 @@ TEST_P(PoolTest, ConcurrentFirstCallsOfASessionAgreeOnOneWorker) {
   std::vector<CallInfo> infos(3);
   std::vector<std::thread> threads;
   for (CallInfo& info : infos) {
-    threads.emplace_back(
-        [this, &info] { EXPECT_TRUE(pool_->ExecuteInSession("s", "ping", {}, {.info = &info})); });
+    threads.emplace_back([this, &info] {
+      EXPECT_TRUE(pool_->Execute("ping", {}, {.session = "s", .info = &info}));
+    });
   }
   while (pool_->Stats().calls_accepted < 3) std::this_thread::yield();
   for (const WorkerInfo& worker : pool_->Workers()) kill(worker.pid, SIGCONT);
@@ -456,8 +458,8 @@ TEST_P(PoolTest, BadInputIsRefusedBeforeItReachesAWorker) {
   EXPECT_EQ(code(pool_->Execute("ping", Value(5))), ErrorCode::kInvalidArgument);
   EXPECT_EQ(code(pool_->Execute("ping", {}, {.timeout = milliseconds(0)})),
             ErrorCode::kInvalidArgument);
-  EXPECT_EQ(code(pool_->ExecuteInSession("", "ping", {})), ErrorCode::kInvalidArgument);
-  EXPECT_EQ(code(pool_->ExecuteInSession(std::string(257, 's'), "ping", {})),
+  EXPECT_EQ(code(pool_->Execute("ping", {}, {.session = ""})), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code(pool_->Execute("ping", {}, {.session = std::string(257, 's')})),
             ErrorCode::kInvalidArgument);
   EXPECT_EQ(code(pool_->Execute("echo", Value::Map{{"text", "\xff"}})),
             ErrorCode::kInvalidArgument);
@@ -483,10 +485,10 @@ TEST_P(PoolTest, AMessageOverTheLimitFailsAloneByName) {
   }
   auto pool = Pool::Start(options_);
   ASSERT_TRUE(pool) << pool.error().ToString();
-  auto result = (*pool)->Execute("echo", Value::Map{{"text", std::string(100'000, 'x')}});
+  auto result = pool->Execute("echo", Value::Map{{"text", std::string(100'000, 'x')}});
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::kMessageTooLarge) << result.error().ToString();
-  EXPECT_TRUE((*pool)->Execute("ping", {}));
+  EXPECT_TRUE(pool->Execute("ping", {}));
 }
 
 }  // namespace

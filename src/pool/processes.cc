@@ -388,7 +388,7 @@ bool Pool::Impl::KnowsHealth(const Agreement& agreement) const {
 }
 
 void Pool::Impl::Check(std::shared_ptr<Process> process) {
-  const SteadyTime deadline = steady_clock::now() + options_.health_timeout;
+  const SteadyTime deadline = steady_clock::now() + options_.health.timeout;
   Connection& connection = *process->connection;
   if (KnowsHealth(connection.agreement())) {
     return connection.CheckHealth(deadline, [this, process](const Result<WorkerHealth>& health) {
@@ -435,7 +435,7 @@ void Pool::Impl::OnChecked(Process& process, const Result<WorkerHealth>& health)
                                 CutText(HideSecret(health.error().message, process.secret),
                                         kMostSharedTextBytes)
                           : "it did not answer a health check within " +
-                                Milliseconds(options_.health_timeout) + ": it was stopped, or hung";
+                                Milliseconds(options_.health.timeout) + ": it was stopped, or hung";
     }
     core_.HealthReported(process.number, report, steady_clock::now());
     ApplyLocked();

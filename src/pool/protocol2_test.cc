@@ -6,6 +6,7 @@
 #include <chrono>
 #include <future>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -126,7 +127,7 @@ class Protocol2Test : public ::testing::TestWithParam<const char*> {
 
   testing::LogWatcher log_;
   PoolOptions options_;
-  std::unique_ptr<Pool> pool_;
+  std::optional<Pool> pool_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Transports, Protocol2Test,
@@ -241,10 +242,10 @@ TEST_P(Protocol2Test, AWorkerWhoseCallOverranItsDeadlineStaysInPlace) {
 }
 
 TEST_P(Protocol2Test, AWorkerForgetsASessionThatHasEnded) {
-  options_.max_sessions = 2;
+  options_.sessions.max_count = 2;
   Begin();
   const auto count = [this](std::string_view session) {
-    auto result = pool_->ExecuteInSession(session, "count", {});
+    auto result = pool_->Execute("count", {}, {.session = session});
     return result ? result->ToJson() : result.error().ToString();
   };
   const std::string one = count("a");

@@ -6,6 +6,7 @@
 #include <future>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -114,7 +115,7 @@ class TextsTest : public ::testing::Test {
   testing::LogWatcher log_;
   mutable std::mutex mutex_;
   std::vector<std::string> lines_;
-  std::unique_ptr<Pool> pool_;
+  std::optional<Pool> pool_;
 };
 
 TEST_F(TextsTest, AStatusTextForgesNoLineOfTheLog) {

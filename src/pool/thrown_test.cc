@@ -8,6 +8,7 @@
 #include <future>
 #include <memory>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -55,7 +56,7 @@ class ThrownTest : public ::testing::Test {
   testing::FakeTransport fake_;
   PoolOptions options_;
   std::vector<std::string> errors_;  // only used on the pool's own thread, and after its end
-  std::unique_ptr<Pool> pool_;
+  std::optional<Pool> pool_;
 };
 
 TEST_F(ThrownTest, AnAsynchronousCallThatThrewEndsAndItsWorkerIsReplaced) {

@@ -30,12 +30,12 @@ class LargeStreamTest : public ::testing::TestWithParam<FixtureKind> {};
 TEST_P(LargeStreamTest, GrowsNeitherSide) {
   auto pool = Pool::Start({.adapter = testing::FixtureOfKind(GetParam()), .workers = 1});
   ASSERT_TRUE(pool) << pool.error().ToString() << "\n" << pool.error().stderr_tail;
-  const pid_t worker = (*pool)->Workers()[0].pid;
+  const pid_t worker = pool->Workers()[0].pid;
   int64_t total = 0;
   int64_t worker_start = 0, worker_peak = 0, pool_start = 0, pool_peak = 0;
   bool right = true;
   const auto stream = [&](int64_t bytes) {
-    return (*pool)->ExecuteStream(
+    return pool->ExecuteStream(
         "stream_bytes", Value::Map{{"total_bytes", bytes}, {"chunk_bytes", kChunkBytes}},
         [&](const Chunk& chunk) {
           const Bytes* data = chunk.value.get_if<Bytes>();

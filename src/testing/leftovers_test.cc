@@ -225,12 +225,12 @@ TEST_P(TransportTest, AKilledGuardianIsReportedAndReplacedAndEverythingOfItsEnds
   for (const pid_t pid : before) old.push_back(OpenPidfd(pid));
 
   const auto deadline = steady_clock::now() + kAllIsGoneAfter;
-  kill(ParentOf((*pool)->Workers()[0].pid), SIGKILL);
+  kill(ParentOf(pool->Workers()[0].pid), SIGKILL);
   for (const UniqueFd& process : old) EXPECT_TRUE(AwaitEndOf(process));
   EXPECT_LT(steady_clock::now(), deadline);
   EXPECT_TRUE(log.WaitFor("the process that starts workers ended, and they with it"));
   EXPECT_TRUE(log.WaitFor("is ready", 4)) << log.Text();
-  EXPECT_TRUE((*pool)->Execute("echo", {}));
+  EXPECT_TRUE(pool->Execute("echo", {}));
   EXPECT_EQ(ZombieChildren(), std::vector<pid_t>());
   pool->reset();
   EXPECT_EQ(ListMarked(mark), std::vector<pid_t>());
@@ -255,16 +255,16 @@ TEST(RuntimeDirectoryTest, AFolderThatIsRemovedUnderThePoolIsMadeAnew) {
     ASSERT_EQ(Entries(first.path()).size(), 1u);
     const fs::path removed = Entries(first.path())[0];
     fs::remove_all(removed);
-    kill((*pool)->Workers()[0].pid, SIGKILL);
+    kill(pool->Workers()[0].pid, SIGKILL);
     EXPECT_TRUE(log.WaitFor("the folder of the workers' sockets, " + removed.string() +
                             ", was removed by somebody; a new one is " + first.path().string()));
     ASSERT_TRUE(log.WaitFor("is ready", round + 1)) << log.Text();
-    EXPECT_TRUE((*pool)->Execute("echo", {}));
+    EXPECT_TRUE(pool->Execute("echo", {}));
   }
   fs::remove_all(first.path());
-  kill((*pool)->Workers()[0].pid, SIGKILL);
+  kill(pool->Workers()[0].pid, SIGKILL);
   ASSERT_TRUE(log.WaitFor("is ready", 4)) << log.Text();
-  EXPECT_TRUE((*pool)->Execute("echo", {}));
+  EXPECT_TRUE(pool->Execute("echo", {}));
   EXPECT_EQ(Entries(second.path()).size(), 1u);
   pool->reset();
   EXPECT_TRUE(fs::is_empty(second.path()));
@@ -316,15 +316,15 @@ TEST_P(TransportTest, WorkersDieManyAtATimeAndNoZombieIsLeft) {
   testing::LogWatcher log;
   PoolOptions options;
   options.workers = kWorkers;
-  options.restart_backoff = std::chrono::milliseconds(1);
+  options.restart.initial_backoff = std::chrono::milliseconds(1);
   options.log = log.sink();
   options.adapter = WholeProgramWorker("lingers", GetParam());
   auto pool = Pool::Start(options);
   ASSERT_TRUE(pool) << pool.error().ToString();
-  const pid_t guardian = ParentOf((*pool)->Workers()[0].pid);
+  const pid_t guardian = ParentOf(pool->Workers()[0].pid);
   for (int round = 1; round <= 5; ++round) {
     ASSERT_TRUE(log.WaitFor("is ready", kWorkers * round)) << log.Text();
-    for (const WorkerInfo& worker : (*pool)->Workers()) kill(worker.pid, SIGKILL);
+    for (const WorkerInfo& worker : pool->Workers()) kill(worker.pid, SIGKILL);
   }
   ASSERT_TRUE(log.WaitFor("ended by signal 9", kWorkers * 5)) << log.Text();
   const auto zombies = [&] {
@@ -348,7 +348,7 @@ TEST_P(TransportTest, WhatIsSetForTheProcessReachesTheWorker) {
   options.adapter.process.limits[Resource::kOpenFiles] = {.soft = 123, .hard = 456};
   auto pool = Pool::Start(options);
   ASSERT_TRUE(pool) << pool.error().ToString();
-  const pid_t worker = (*pool)->Workers()[0].pid;
+  const pid_t worker = pool->Workers()[0].pid;
   EXPECT_EQ(getpriority(PRIO_PROCESS, worker), 9);
   rlimit files = {};
   ASSERT_EQ(prlimit(worker, RLIMIT_NOFILE, nullptr, &files), 0);
@@ -378,8 +378,8 @@ TEST_P(TransportTest, TheEndCommandHasTheNameThatTheWorkerHad) {
     EXPECT_EQ(name.filename().string().substr(0, 9), "snakepit-");
     EXPECT_EQ(name.filename().string().size(), 33u);
   }
-  const std::string pid = std::to_string((*pool)->Workers()[1].pid);
-  kill((*pool)->Workers()[1].pid, SIGKILL);
+  const std::string pid = std::to_string(pool->Workers()[1].pid);
+  kill(pool->Workers()[1].pid, SIGKILL);
   EXPECT_TRUE(log.WaitFor("the end command of the worker that had pid " + pid +
                           " failed: it ended by exit code 1"));
   ASSERT_TRUE(log.WaitFor("is ready", 3)) << log.Text();
@@ -430,7 +430,7 @@ TEST_P(TransportTest, CgroupLimitsHoldOrAreSaidNotToBeAvailable) {
         << pool.error().message;
     return;
   }
-  const std::string pid = std::to_string((*pool)->Workers()[0].pid);
+  const std::string pid = std::to_string(pool->Workers()[0].pid);
   EXPECT_NE(ReadFile("/proc/" + pid + "/cgroup").value_or("").find("/snakepit-"),
             std::string::npos);
 }

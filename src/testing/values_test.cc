@@ -34,10 +34,10 @@ class Pools : public ::testing::Environment {
   }
   void TearDown() override { pools_.clear(); }
 
-  static const std::map<std::string_view, std::unique_ptr<Pool>>& All() { return pools_; }
+  static const std::map<std::string_view, Pool>& All() { return pools_; }
 
  private:
-  static inline std::map<std::string_view, std::unique_ptr<Pool>> pools_;
+  static inline std::map<std::string_view, Pool> pools_;
 };
 
 [[maybe_unused]] const auto* const kPools = ::testing::AddGlobalTestEnvironment(new Pools);

@@ -122,7 +122,7 @@ int RunPool(const PoolOptions& options) {
   if (!pool) return 1;
   std::vector<std::thread> calls;
   for (int i = 0; i < options.workers; ++i) {
-    calls.emplace_back([&pool] { (void)(*pool)->Execute("hold", {}); });
+    calls.emplace_back([&pool] { (void)pool->Execute("hold", {}); });
   }
   for (std::thread& call : calls) call.join();
   return 0;
@@ -134,7 +134,7 @@ int RunCall(const PoolOptions& options) {
     std::printf("%s\n%s\n", pool.error().ToString().c_str(), pool.error().stderr_tail.c_str());
     return 1;
   }
-  auto result = (*pool)->Execute("echo", Value::Map{{"text", "hello"}});
+  auto result = pool->Execute("echo", Value::Map{{"text", "hello"}});
   std::printf("%s\n", result ? result->ToJson().c_str() : result.error().ToString().c_str());
   return result ? 0 : 1;
 }

@@ -10,10 +10,11 @@
 #include <string>
 #include <string_view>
 
+#include "snakepit/call.h"
 #include "snakepit/error.h"
-#include "snakepit/pool.h"
+#include "snakepit/stats.h"
 #include "snakepit/value.h"
-#include "src/wire/handshake.h"
+#include "src/wire/pool_side/handshake.h"
 
 namespace snakepit {
 

@@ -3,13 +3,11 @@
 #include <utility>
 
 #include "src/process/cgroup.h"
-#include "src/transport/grpc_launch.h"
+#include "src/transport/grpc/launch.h"
 #include "src/transport/launch_spec.h"
-#include "src/transport/stdio_launch.h"
+#include "src/transport/stdio/launch.h"
 
 namespace snakepit {
-
-std::string WorkerIdText(int worker_id) { return "worker_" + std::to_string(worker_id); }
 
 bool NeedsRuntimeDirectory(const Adapter& adapter) {
   return std::holds_alternative<GrpcTransport>(adapter.transport);

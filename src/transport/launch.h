@@ -37,9 +37,6 @@ struct LaunchContext {
 // Whether LaunchContext::runtime_directory is needed.
 bool NeedsRuntimeDirectory(const Adapter& adapter);
 
-// "worker_3", as workers know themselves: PROTOCOL.md 1.
-std::string WorkerIdText(int worker_id);
-
 // All methods on the io_context's thread. To be kept for as long as the process lives: it owns what
 // that needs besides, such as its socket's name.
 class Launch {

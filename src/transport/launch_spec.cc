@@ -89,6 +89,8 @@ std::vector<std::string> NotInherited(const Adapter& adapter) {
   return {names.begin(), names.end()};
 }
 
+std::string WorkerIdText(int worker_id) { return "worker_" + std::to_string(worker_id); }
+
 Result<std::string> NewToken() { return RandomDigits<32>("cannot make a token for a worker"); }
 
 Result<std::string> NewInstance() {

@@ -21,6 +21,9 @@ std::vector<std::string> WorkerEnvironment(const Adapter& adapter,
 // The names, in their order, of the variables of this process that its workers do not get.
 std::vector<std::string> NotInherited(const Adapter& adapter);
 
+// "worker_3", as workers know themselves. PROTOCOL.md 1.2.1.
+std::string WorkerIdText(int worker_id);
+
 // A token that cannot be guessed, for one process that serves gRPC: 64 hexadecimal digits.
 // PROTOCOL.md 6.13. INTERNAL when the system has no random bytes to give.
 Result<std::string> NewToken();

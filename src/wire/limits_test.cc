@@ -17,9 +17,9 @@
 #include "src/value/value_gen.h"
 #include "src/wire/codec.h"
 #include "src/wire/frame.h"
-#include "src/wire/message.h"
+#include "src/wire/pool_side/message.h"
 #include "src/wire/msgpack.h"
-#include "src/wire/pool_message.h"
+#include "src/wire/worker_side/message.h"
 #include "src/wire/proto_map.h"
 
 namespace snakepit {

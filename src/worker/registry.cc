@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "src/value/utf8.h"
-#include "src/wire/message.h"
+#include "src/wire/pool_side/message.h"
 #include "src/worker/forked.h"
 
 namespace snakepit {

@@ -14,13 +14,13 @@
 #include <optional>
 #include <utility>
 
-#include "src/wire/handshake.h"
+#include "src/wire/pool_side/handshake.h"
 #include "src/worker/descriptors.h"
 #include "src/worker/forked.h"
-#include "src/worker/grpc_address.h"
-#include "src/worker/grpc_server.h"
-#include "src/worker/pool_watch.h"
-#include "src/worker/stdio_server.h"
+#include "src/worker/grpc/address.h"
+#include "src/worker/grpc/server.h"
+#include "src/worker/grpc/pool_watch.h"
+#include "src/worker/stdio/server.h"
 #include "src/worker/worker_core.h"
 
 namespace snakepit {

@@ -30,7 +30,7 @@ bool Model::AnyServes() const {
 // --- Sessions ----------------------------------------------------------------------------------
 
 bool Model::IsTooOld(const Session& session, Time now) const {
-  return session.open_calls == 0 && now - session.last_used > options_.session_ttl;
+  return session.open_calls == 0 && now - session.last_used > options_.sessions.idle_timeout;
 }
 
 bool Model::OwnerServes(const Session& session) const {
@@ -51,7 +51,7 @@ Session& Model::Use(int index, Time now) {
         if (other.open_calls > 0) continue;
         if (oldest == nullptr || other.last_use < oldest->last_use) oldest = &other;
       }
-      if (known < options_.max_sessions || oldest == nullptr) break;
+      if (known < options_.sessions.max_count || oldest == nullptr) break;
       *oldest = {};
     }
     session = {.is_known = true, .number = ++session_numbers_};
@@ -116,15 +116,15 @@ std::optional<Refusal> Model::RefusalOf(const Call& call, BreakerState breaker, 
     const Process* owner = Find(session.owner);
     const bool is_only_checked = owner != nullptr && owner->state == WorkerState::kReady &&
                                  owner->in_flight < owner->capacity;
-    if (options_.affinity == Affinity::kStrictFailFast && session.owner != 0 &&
+    if (options_.sessions.affinity == Affinity::kStrictFailFast && session.owner != 0 &&
         RouteOf(routed) == nullptr && !is_only_checked) {
       return Refusal::kSessionBusy;
     }
   }
   if (RouteOf(routed) != nullptr) return std::nullopt;
   if (breaker != BreakerState::kClosed && !AnyServes()) return Refusal::kBreakerOpen;
-  if (queued_ >= options_.max_queued_calls) return Refusal::kQueueFull;
-  if (queued_bytes_ + call.bytes > options_.max_queued_bytes) return Refusal::kQueueFull;
+  if (queued_ >= options_.queue.max_calls) return Refusal::kQueueFull;
+  if (queued_bytes_ + call.bytes > options_.queue.max_bytes) return Refusal::kQueueFull;
   return std::nullopt;
 }
 

@@ -8,7 +8,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "snakepit/pool.h"
+#include "snakepit/options.h"
+#include "snakepit/stats.h"
 #include "src/core/core.h"
 
 namespace snakepit::simulation {
@@ -115,7 +116,7 @@ class Model {
   bool stopped = false;
 
  private:
-  bool IsStrict() const { return options_.affinity != Affinity::kHint; }
+  bool IsStrict() const { return options_.sessions.affinity != Affinity::kHint; }
   bool IsTooOld(const Session& session, Time now) const;
   bool OwnerServes(const Session& session) const;
   Session& Use(int session, Time now);

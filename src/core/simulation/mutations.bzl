@@ -57,7 +57,7 @@ MUTATIONS = [
         "name": "strict_session_rerouted",
         "what": "A session whose worker is gone goes to another one in the strict modes, too.",
         "file": "core.cc",
-        "old": "return options_.affinity != Affinity::kHint && session.worker >= 0 && !Serves(session);",
+        "old": "return options_.sessions.affinity != Affinity::kHint && session.worker >= 0 && !Serves(session);",
         "new": "return false;",
     },
     {
@@ -127,7 +127,7 @@ MUTATIONS = [
         "name": "no_backoff",
         "what": "The wait before a start does not grow.",
         "file": "core_workers.cc",
-        "old": "for (int i = 1; i < failures && wait < options_.max_restart_backoff; ++i) wait *= 2;",
+        "old": "for (int i = 1; i < failures && wait < options_.restart.max_backoff; ++i) wait *= 2;",
         "new": "",
     },
     {

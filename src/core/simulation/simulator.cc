@@ -58,11 +58,11 @@ std::string Explain(uint64_t seed) {
   const auto ms = [](std::chrono::milliseconds time) { return std::to_string(time.count()); };
   return "seed " + std::to_string(seed) + ": " + outcome.violation.value_or("nothing is wrong") +
          "\n  the pool: " + std::to_string(options.workers) + " workers, affinity " +
-         std::string(AffinityName(options.affinity)) + ", a queue of " +
-         std::to_string(options.max_queued_calls) + ", backoff " + ms(options.restart_backoff) +
-         " to " + ms(options.max_restart_backoff) + " ms, burst " +
-         std::to_string(options.restart_burst) + ", stop grace " + ms(options.stop_grace) +
-         " ms, health every " + ms(options.health_interval) + " ms\n  " +
+         std::string(AffinityName(options.sessions.affinity)) + ", a queue of " +
+         std::to_string(options.queue.max_calls) + ", backoff " +
+         ms(options.restart.initial_backoff) + " to " + ms(options.restart.max_backoff) +
+         " ms, burst " + std::to_string(options.restart.burst) + ", stop grace " +
+         ms(options.stop_grace) + " ms, health every " + ms(options.health.interval) + " ms\n  " +
          std::to_string(steps.size()) + " steps are enough:\n" + story;
 }
 

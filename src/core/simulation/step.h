@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "snakepit/pool.h"
+#include "snakepit/options.h"
 
 namespace snakepit::simulation {
 

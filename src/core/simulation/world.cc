@@ -282,9 +282,9 @@ void World::Failed(const Process& process) {
   seat.failures = process.has_served ? 0 : seat.failures + 1;
   milliseconds wait{0};
   if (seat.failures > 0) {
-    wait = options_.restart_backoff;
-    for (int i = 1; i < seat.failures && wait < options_.max_restart_backoff; ++i) wait *= 2;
-    wait = std::min(wait, options_.max_restart_backoff) / 2;
+    wait = options_.restart.initial_backoff;
+    for (int i = 1; i < seat.failures && wait < options_.restart.max_backoff; ++i) wait *= 2;
+    wait = std::min(wait, options_.restart.max_backoff) / 2;
   }
   seat.not_before = now_ + (known.successor >= 0 ? milliseconds(0) : wait);
 }

@@ -17,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -118,11 +119,11 @@ class Host {
     const std::map<std::string_view, std::chrono::milliseconds*> times = {
         {"start_timeout_ms", &options.adapter.start_timeout},
         {"call_timeout_ms", &options.call_timeout},
-        {"queue_timeout_ms", &options.queue_timeout},
+        {"queue_timeout_ms", &options.queue.timeout},
         {"stop_grace_ms", &options.stop_grace},
         {"cancel_grace_ms", &options.cancel_grace},
-        {"health_interval_ms", &options.health_interval},
-        {"health_timeout_ms", &options.health_timeout},
+        {"health_interval_ms", &options.health.interval},
+        {"health_timeout_ms", &options.health.timeout},
     };
     for (const auto& [name, time] : times) {
       *time = std::chrono::milliseconds(IntegerAt(line, name, time->count()));
@@ -152,7 +153,7 @@ class Host {
       options.timeout = std::chrono::milliseconds(ms);
     }
     if (const int64_t ms = IntegerAt(line, "queue_timeout_ms", 0)) {
-      options.queue_timeout = std::chrono::milliseconds(ms);
+      options.queue.timeout = std::chrono::milliseconds(ms);
     }
     const std::string command(line.TextAt("command"));
     const Value* const found = line.Find("args");
@@ -209,11 +210,11 @@ class Host {
     if (pool_) pool_->Shutdown();
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
-    pool_ = nullptr;
+    pool_.reset();
     Tell({{"event", "shutdown"}, {"ms", MillisecondsSince(begin)}});
   }
 
-  std::unique_ptr<Pool> pool_;
+  std::optional<Pool> pool_;
   std::vector<std::thread> threads_;  // of calls by Execute
   std::atomic<int64_t> log_lines_ = 0;
 };

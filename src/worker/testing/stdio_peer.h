@@ -13,8 +13,8 @@
 #include "snakepit/value.h"
 #include "src/base/fd.h"
 #include "src/wire/frame.h"
-#include "src/wire/handshake.h"
-#include "src/wire/message.h"
+#include "src/wire/pool_side/handshake.h"
+#include "src/wire/pool_side/message.h"
 
 namespace snakepit::testing {
 

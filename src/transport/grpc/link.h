@@ -1,0 +1,234 @@
+// What the parts of a gRPC connection share: the way to one worker, the token that goes with
+// every RPC, and the RPCs in progress. PROTOCOL.md 4 and 6.13.
+#ifndef SNAKEPIT_TRANSPORT_GRPC_LINK_H_
+#define SNAKEPIT_TRANSPORT_GRPC_LINK_H_
+
+#include <grpcpp/grpcpp.h>
+#include <sys/socket.h>
+
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "src/base/fd.h"
+#include "src/transport/connection.h"
+#include "src/transport/grpc/connection.h"
+#include "src/transport/grpc/dial.h"
+#include "src/transport/grpc/service.h"
+
+namespace snakepit {
+
+// Contexts of RPCs in progress, to be cancelled when the worker has gone. From any thread.
+class RpcContexts {
+ public:
+  // Keeps a context known for its own lifetime.
+  class Entry {
+   public:
+    Entry(RpcContexts& contexts, grpc::ClientContext* context)
+        : contexts_(contexts), context_(context), added_(contexts.Add(context)) {}
+    ~Entry() {
+      if (added_) contexts_.Remove(context_);
+    }
+    Entry(const Entry&) = delete;
+    Entry& operator=(const Entry&) = delete;
+
+    // False when no RPC is to begin any more.
+    bool added() const { return added_; }
+
+   private:
+    RpcContexts& contexts_;
+    grpc::ClientContext* const context_;
+    const bool added_;
+  };
+
+  // False when no RPC is to begin any more.
+  bool Add(grpc::ClientContext* context);
+  void Remove(grpc::ClientContext* context);
+  // Cancels what is in progress; nothing begins after it.
+  void Abort();
+  bool aborted() const;
+  int size() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::set<grpc::ClientContext*> contexts_;
+  bool aborted_ = false;
+};
+
+// One connection to the worker, and the channel of gRPC on it. gRPC never connects by itself: when
+// the connection has ended, the RPCs on the channel fail, and go to nobody else.
+class GrpcWire {
+ public:
+  // INTERNAL when the system has no descriptor to give.
+  static Result<std::shared_ptr<GrpcWire>> On(UniqueFd connected, const GrpcPeer& peer);
+
+  GrpcWire(std::shared_ptr<grpc::Channel> channel, UniqueFd watched);
+
+  const GrpcService& service() const { return service_; }
+
+  // Whether one side has closed the connection. The system knows at once when the worker has; gRPC
+  // may tell of an RPC a moment before it closes what it has given up.
+  bool IsClosed() const { return IsClosedWithin(std::chrono::milliseconds(0)); }
+  // Waits for that.
+  bool IsClosedWithin(std::chrono::milliseconds time) const;
+
+  // The worker takes no more RPCs on this connection, though it may go on with some.
+  void SetRefusing() { refuses_ = true; }
+  bool refuses() const { return refuses_; }
+  bool TakesRpcs() const { return !refuses_ && !IsClosed(); }
+
+  // What has come and gRPC has not read yet.
+  size_t UnreadBytes() const;
+  // Ends each RPC that is on it.
+  void Close() { shutdown(watched_.get(), SHUT_RDWR); }
+
+ private:
+  const std::shared_ptr<grpc::Channel> channel_;
+  const GrpcService service_;
+  std::atomic<bool> refuses_ = false;
+  // A copy of the channel's descriptor. To be closed before that: gRPC relies on it that the system
+  // forgets a descriptor that it closes.
+  const UniqueFd watched_;
+};
+
+// What became of an RPC that ended with an error which this side did not cause.
+enum class RpcEnd {
+  kAnswered,  // the worker said so
+  kLost,      // its connection has ended
+  kUnsent,    // likewise, or it takes no more; the worker has seen nothing of the RPC
+};
+
+class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
+ public:
+  // The largest metadata of a reply that are read, in bytes. The text of a status is a part of
+  // them. gRPC gives a connection with larger ones up, and with it all RPCs that are on it.
+  static constexpr int kMaxMetadataBytes = 1 << 20;
+
+  // An RPC that no thread waits for.
+  template <typename Request, typename Response>
+  struct Rpc {
+    std::shared_ptr<GrpcWire> wire;
+    grpc::ClientContext context;
+    Request request;
+    GrpcReply<Response> reply;
+  };
+
+  // `wire` is known to be with the worker.
+  GrpcLink(asio::io_context& io, const GrpcPeer& peer, std::shared_ptr<GrpcWire> wire);
+
+  asio::io_context& io() const { return io_; }
+  // What the pool calls the worker.
+  const std::string& worker_id() const { return peer_.worker_id; }
+
+  // The calls in progress, and beside them the RPCs that ask the worker something.
+  RpcContexts& calls() { return calls_; }
+  RpcContexts& asks() { return asks_; }
+
+  // Ends all that is in progress; nothing begins after it. From any thread.
+  void Abort();
+  bool aborted() const { return calls_.aborted(); }
+
+  // The connection for the next RPC. Where the last one has ended, as servers end theirs that are
+  // idle, or old, it is made anew, by steps that do not wait: UNAVAILABLE until it is made.
+  // WORKER_LOST, then for ever, when it cannot be, or would not be with the worker, or one after
+  // another ended before an RPC was answered.
+  Result<std::shared_ptr<GrpcWire>> Wire();
+  // The worker has answered an RPC.
+  void SetAnswered() {
+    if (!answered_.load(std::memory_order_relaxed)) answered_ = true;
+  }
+
+  // To be done with a context before its RPC begins.
+  void SetUp(grpc::ClientContext* context, SteadyTime deadline) const;
+
+  // What became of an RPC that ended so, and which this side did not cancel. A status does not
+  // tell: gRPC has the same ones for a loss, and handlers use them. The first may wait for a
+  // moment, and is not for the io_context's thread; the second is, and `done` runs there, perhaps
+  // in here.
+  RpcEnd AwaitEnd(GrpcWire& wire, const grpc::Status& status);
+  void FindEnd(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status,
+               std::function<void(RpcEnd)> done);
+
+  template <typename Request, typename Response>
+  std::shared_ptr<Rpc<Request, Response>> NewRpc(std::shared_ptr<GrpcWire> wire,
+                                                 SteadyTime deadline) const {
+    auto rpc = std::make_shared<Rpc<Request, Response>>();
+    rpc->wire = std::move(wire);
+    SetUp(&rpc->context, deadline);
+    return rpc;
+  }
+
+  // Begins an RPC that NewRpc made. `done` runs on the io_context's thread, exactly once and not in
+  // here, with CANCELLED when `contexts`, which must live until then, take no more.
+  template <typename Request, typename Response>
+  void Start(const GrpcMethod<Request, Response>& method, RpcContexts& contexts,
+             std::shared_ptr<Rpc<Request, Response>> rpc, std::function<void(grpc::Status)> done) {
+    // gRPC ends the RPC on a thread of its own; the io_context must not run out of work until then.
+    auto work = asio::make_work_guard(io_);
+    auto& context = rpc->context;
+    auto& request = rpc->request;
+    auto& reply = rpc->reply;
+    // Before the context is known to `contexts`: this may throw, and the context go.
+    std::function<void(grpc::Status)> ended =
+        [self = shared_from_this(), &contexts, rpc = std::move(rpc), done = std::move(done),
+         work = std::move(work)](grpc::Status status) mutable {
+          contexts.Remove(&rpc->context);
+          auto& io = self->io_;
+          // Nothing may be left to this thread: gRPC 1.51 aborts when its last channel goes on one
+          // of its own.
+          asio::post(
+              io, [self = std::move(self), rpc = std::move(rpc), done = std::move(done),
+                   work = std::move(work), status = std::move(status)]() mutable { done(status); });
+        };
+    if (!contexts.Add(&context)) return ended(grpc::Status::CANCELLED);
+    method.Start(&context, &request, &reply, std::move(ended));
+  }
+
+  // Asks Health. `done` as for Start; what it is given lives as long as it runs.
+  struct HealthAnswer {
+    const grpc::Status& status;
+    RpcEnd end;  // kAnswered for OK, and where this side ended it
+    const GrpcReply<HealthResponse>& reply;
+  };
+  void AskHealth(SteadyTime deadline, std::function<void(const HealthAnswer&)> done);
+
+ private:
+  using HealthRpc = Rpc<HealthRequest, HealthResponse>;
+
+  std::shared_ptr<HealthRpc> NewHealthRpc(std::shared_ptr<GrpcWire> wire,
+                                          SteadyTime deadline) const;
+  // Unless it is the last, it is asked once more where the connection has ended before.
+  void AskHealth(SteadyTime deadline, bool is_last, std::function<void(const HealthAnswer&)> done);
+  void EndWithoutWire(const Error& error, std::function<void(const HealthAnswer&)> done);
+  void LookForLoss(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status,
+                   SteadyTime until, std::function<void(RpcEnd)> done);
+  tl::unexpected<Error> Lose(const std::string& why);
+  // The worker has accepted another connection since then, and so does not stop.
+  bool IsReplaced(const GrpcWire& wire);
+
+  asio::io_context& io_;
+  const GrpcPeer peer_;
+  std::mutex mutex_;                // of the next five
+  std::shared_ptr<GrpcWire> wire_;  // never null
+  SteadyTime wire_made_{};
+  SteadyTime refused_since_{};         // since then no connection was of use
+  std::optional<GrpcDial> dial_;       // while it is made anew
+  std::optional<Error> lost_;          // there will be no other
+  std::atomic<bool> answered_ = true;  // since the last connection ended
+  RpcContexts calls_;
+  RpcContexts asks_;
+};
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_TRANSPORT_GRPC_LINK_H_

@@ -1,0 +1,214 @@
+// A connection to a worker over gRPC that ends while the worker goes on, as servers end theirs that
+// are idle, or old: the next call goes on another, to the same worker.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "src/transport/grpc/testing/fixture.h"
+#include "src/transport/grpc/testing/relay.h"
+
+namespace snakepit {
+namespace {
+
+using ::testing::HasSubstr;
+
+class GrpcReconnectTest : public testing::GrpcConnectionTest {
+ protected:
+  std::string Serve() override {
+    const std::string target = worker_.Serve();
+    relay_.emplace(std::stoi(target.substr(target.rfind(':') + 1)));
+    return "127.0.0.1:" + std::to_string(relay_->port());
+  }
+
+  std::optional<testing::Relay> relay_;
+};
+
+TEST_F(GrpcReconnectTest, ACallAfterTheEndOfAnIdleConnectionGoesOnAnother) {
+  worker_.token = testing::kToken;
+  Connection& connection = Connect();
+  for (int i = 0; i < 3; ++i) {
+    relay_->Cut();
+    EXPECT_TRUE(connection.Call(Request("echo")).result);
+    relay_->Cut();
+    EXPECT_TRUE(CallAsync(connection, Request("echo")).result);
+    relay_->Cut();
+    const Value args = Value::Map{{"n", 2}};
+    EXPECT_EQ(*connection.Stream(Request("count", args), [](auto&) { return true; }).result, 2);
+    relay_->Cut();
+    EXPECT_TRUE(CheckHealth(connection));
+  }
+  EXPECT_EQ(worker_.request_ids().size(), 9u);
+}
+
+using StoppedWorkerTest = testing::GrpcConnectionTest;
+
+TEST_F(StoppedWorkerTest, WhereNobodyListensAnyMoreTheWorkerIsLostAndNothingWasSent) {
+  Connection& connection = Connect();
+  worker_.Stop();
+  for (const bool async : {false, true}) {
+    const auto outcome =
+        async ? CallAsync(connection, Request("echo")) : connection.Call(Request("echo"));
+    ASSERT_FALSE(outcome.result);
+    EXPECT_EQ(outcome.result.error().code, ErrorCode::kWorkerLost);
+    EXPECT_THAT(outcome.result.error().message, HasSubstr("127.0.0.1"));
+    EXPECT_FALSE(outcome.result.error().may_have_run);
+    EXPECT_EQ(outcome.after, AfterCall::kLost);
+  }
+  EXPECT_EQ(CheckHealth(connection).error().code, ErrorCode::kWorkerLost);
+}
+
+TEST_F(GrpcReconnectTest, WhatTheWorkerHasGoesOnWhileItTakesNoMoreOnTheConnection) {
+  worker_.max_connection_age = std::chrono::milliseconds(200);  // then it says GOAWAY
+  Connection& connection = Connect();
+  const int before = worker_.connections();
+  std::thread caller([&] {
+    const auto outcome = connection.Call(Request("ignore"));
+    EXPECT_EQ(outcome.result.error().message, "cancelled");  // as it ends when it is released
+    EXPECT_EQ(outcome.after, AfterCall::kUsable);
+  });
+  ASSERT_TRUE(worker_.WaitForRunning(1));
+  size_t calls = 1;
+  const auto end = testing::Soon();
+  while (worker_.connections() == before && std::chrono::steady_clock::now() < end) {
+    const auto sync = connection.Call(Request("echo"));
+    EXPECT_TRUE(sync.result) << sync.result.error().ToString();
+    const auto async = CallAsync(connection, Request("echo"));
+    EXPECT_TRUE(async.result) << async.result.error().ToString();
+    calls += 2;
+  }
+  EXPECT_GT(worker_.connections(), before);
+  EXPECT_EQ(worker_.request_ids().size(), calls) << "one was run twice";
+  worker_.Release();
+  caller.join();
+}
+
+class GoAwayTest : public testing::GrpcConnectionTest {
+ protected:
+  static Value Status(grpc::StatusCode code, const std::string& text) {
+    return Value::Map{{"status", static_cast<int>(code)}, {"text", text}};
+  }
+
+  static void ExpectHandlerFailed(const Error& error, AfterCall after) {
+    EXPECT_EQ(error.code, ErrorCode::kHandlerFailed) << error.ToString();
+    EXPECT_TRUE(error.may_have_run);
+    EXPECT_EQ(after, AfterCall::kUsable);
+  }
+
+  Connection& ConnectToOneThatGetsOld() {
+    worker_.max_connection_age = std::chrono::milliseconds(200);  // then it says GOAWAY
+    return Connect();
+  }
+
+  // Until the worker takes calls on another connection only.
+  void CallUntilTheConnectionIsAnother(Connection& connection) {
+    const int before = worker_.connections();
+    const auto end = testing::Soon();
+    while (worker_.connections() == before && std::chrono::steady_clock::now() < end) {
+      ASSERT_TRUE(connection.Call(Request("echo")).result);
+    }
+  }
+};
+
+TEST_F(GoAwayTest, WhatACallEndsWithOnAConnectionThatTakesNoMoreIsTheHandlers) {
+  Connection& connection = ConnectToOneThatGetsOld();
+  std::vector<std::thread> callers;
+  const Value two = Value::Map{{"callers", 2}};
+  callers.emplace_back([&] {  // keeps the connection open
+    EXPECT_TRUE(connection.Call(Request("meet", two)).result);
+  });
+  for (const auto code :
+       {grpc::StatusCode::INTERNAL, grpc::StatusCode::UNAVAILABLE, grpc::StatusCode::CANCELLED}) {
+    callers.emplace_back([&, args = Status(code, "as asked for")] {
+      const auto outcome = connection.Call(Request("late_status", args));
+      ExpectHandlerFailed(outcome.result.error(), outcome.after);
+    });
+    callers.emplace_back([&, args = Status(code, "as asked for")] {
+      const auto outcome = CallAsync(connection, Request("late_status", args));
+      ExpectHandlerFailed(outcome.result.error(), outcome.after);
+    });
+  }
+  ASSERT_TRUE(worker_.WaitForRunning(7));
+  CallUntilTheConnectionIsAnother(connection);
+  worker_.Release();
+  for (size_t i = 1; i < callers.size(); ++i) callers[i].join();
+  EXPECT_TRUE(connection.Call(Request("meet", two)).result);
+  callers[0].join();
+}
+
+TEST_F(GoAwayTest, SoItIsWhereTheConnectionIsClosedInOrderAfterIt) {
+  Connection& connection = ConnectToOneThatGetsOld();
+  const Value args = Status(grpc::StatusCode::INTERNAL, "as asked for");
+  std::thread caller([&] {
+    const auto outcome = connection.Call(Request("late_status", args));
+    ExpectHandlerFailed(outcome.result.error(), outcome.after);
+  });
+  ASSERT_TRUE(worker_.WaitForRunning(1));
+  CallUntilTheConnectionIsAnother(connection);
+  worker_.Release();
+  caller.join();
+}
+
+TEST_F(GoAwayTest, AStreamThatHasGivenChunksIsNotSentAgain) {
+  Connection& connection = ConnectToOneThatGetsOld();
+  const Value args = Status(grpc::StatusCode::UNAVAILABLE, "GOAWAY received");
+  int chunks = 0;
+  std::thread caller([&] {
+    const auto outcome = connection.Stream(Request("late_status", args), [&](const Chunk&) {
+      ++chunks;
+      return true;
+    });
+    ASSERT_FALSE(outcome.result);
+    EXPECT_EQ(outcome.result.error().code, ErrorCode::kWorkerLost);
+    EXPECT_TRUE(outcome.result.error().may_have_run);
+  });
+  ASSERT_TRUE(worker_.WaitForRunning(1));
+  CallUntilTheConnectionIsAnother(connection);
+  worker_.Release();
+  caller.join();
+  EXPECT_EQ(chunks, 1);
+  EXPECT_EQ(worker_.Count("ExecuteStream"), 1);
+}
+
+TEST_F(GrpcReconnectTest, TheEndOfASessionIsToldOnAnotherConnection) {
+  Connection& connection = Connect();
+  for (size_t i = 1; i <= 3; ++i) {
+    relay_->Cut();
+    OnIo<bool>([&](auto done) { connection.EndSession("s1", [done] { done(true); }); });
+    EXPECT_EQ(worker_.ended_sessions().size(), i);
+  }
+}
+
+TEST_F(GrpcReconnectTest, TheEndOfASessionIsToldAgainToAWorkerThatIsBusy) {
+  Connection& connection = Connect();
+  worker_.Refuse(3);
+  OnIo<bool>([&](auto done) { connection.EndSession("s1", [done] { done(true); }); });
+  EXPECT_EQ(worker_.ended_sessions().size(), 1u);
+}
+
+TEST_F(GrpcReconnectTest, AWorkerThatTakesNoRpcOnAnyNewConnectionIsLost) {
+  for (const bool async : {false, true}) {
+    Connection& connection = Connect();
+    relay_->Refuse();
+    relay_->Cut();
+    CallRequest request = Request("echo");
+    request.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    const auto outcome = async ? CallAsync(connection, request) : connection.Call(request);
+    ASSERT_FALSE(outcome.result);
+    EXPECT_EQ(outcome.result.error().code, ErrorCode::kWorkerLost)
+        << outcome.result.error().ToString();
+    EXPECT_FALSE(outcome.result.error().may_have_run);
+    EXPECT_EQ(outcome.after, AfterCall::kLost);
+    connection.Abort();
+    connection_.reset();
+    relay_.reset();
+    worker_.Stop();
+  }
+}
+
+}  // namespace
+}  // namespace snakepit

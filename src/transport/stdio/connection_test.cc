@@ -1,0 +1,597 @@
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <asio/executor_work_guard.hpp>
+#include <asio/post.hpp>
+#include <atomic>
+#include <future>
+#include <map>
+#include <optional>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "src/transport/stdio/testing/fixture.h"
+#include "src/wire/frame.h"
+#include "src/wire/worker_side/message.h"
+#include "src/wire/worker_side/handshake.h"
+
+namespace snakepit {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+using Kind = PoolMessage::Kind;
+
+using StdioConnectionTest = StdioFixture;
+
+// --- Multiplexing -------------------------------------------------------------------------------
+
+TEST_F(StdioConnectionTest, RepliesInAnyOrderReachTheirCalls) {
+  Connect(8);
+  std::vector<std::future<CallOutcome<Value>>> calls;
+  std::vector<PoolMessage> requests;
+  for (int i = 0; i < 8; ++i) {
+    calls.push_back(CallOnThread(Request("call")));
+    requests.push_back(peer_->Read());
+  }
+  for (int i = 7; i >= 0; --i) {
+    peer_->Result(requests[i].id, i);
+    const CallOutcome<Value> outcome = calls[i].get();
+    ASSERT_TRUE(outcome.result) << outcome.result.error().ToString();
+    EXPECT_EQ(*outcome.result, Value(i));
+    EXPECT_EQ(outcome.after, AfterCall::kUsable);
+  }
+}
+
+TEST_F(StdioConnectionTest, AsynchronousAndBlockingCallsShareTheConnection) {
+  Connect(1'000);
+  constexpr int kCalls = 300;
+  std::atomic<int> done = 0;
+  std::atomic<int> wrong = 0;
+  std::promise<void> all_done;
+  for (int i = 0; i < kCalls; ++i) {
+    asio::post(io_, [&, i] {
+      // As long as the call lasts.
+      const auto args = std::make_shared<Value>(Value::Map{{"n", i}});
+      CallRequest request = Request("async");
+      request.args = args.get();
+      connection_->CallAsync(request, [&, args](CallOutcome<Value> outcome) {
+        if (!outcome.result || *outcome.result != *args) ++wrong;
+        if (++done == kCalls) all_done.set_value();
+      });
+    });
+  }
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kCalls; ++i) {
+        const Value args = Value::Map{{"t", t}, {"i", i}};
+        CallRequest request = Request("blocking");
+        request.args = &args;
+        const CallOutcome<Value> outcome = connection_->Call(request);
+        if (!outcome.result || *outcome.result != args) ++wrong;
+      }
+    });
+  }
+  std::mt19937 random(1);
+  std::vector<PoolMessage> requests;
+  for (int left = 5 * kCalls; left > 0;) {
+    // Replies by turns and out of order, as soon as there is nothing more to read.
+    if (requests.empty() ||
+        (left > static_cast<int>(requests.size()) && peer_->HasMessage(milliseconds(0)))) {
+      requests.push_back(peer_->Read());
+      ASSERT_EQ(requests.back().kind, Kind::kRequest);
+      continue;
+    }
+    std::swap(requests.back(), requests[random() % requests.size()]);
+    peer_->Result(requests.back().id, requests.back().args);
+    requests.pop_back();
+    --left;
+  }
+  for (std::thread& thread : threads) thread.join();
+  all_done.get_future().get();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST_F(StdioConnectionTest, LargeMessagesBothWaysAtOnceDoNotDeadlock) {
+  Connect(4);
+  const std::string text(4 << 20, 'x');
+  const Value args = Value::Map{{"text", text}};
+  std::vector<std::future<CallOutcome<Value>>> calls;
+  for (int i = 0; i < 3; ++i) {
+    CallRequest request = Request("echo");
+    request.args = &args;
+    calls.push_back(CallOnThread(request));
+  }
+  for (int i = 0; i < 3; ++i) {
+    const PoolMessage request = peer_->Read();
+    peer_->Result(request.id, request.args);  // while the next requests fill the other direction
+  }
+  for (auto& call : calls) {
+    const CallOutcome<Value> outcome = call.get();
+    ASSERT_TRUE(outcome.result) << outcome.result.error().ToString();
+    EXPECT_EQ(*outcome.result, args);
+  }
+}
+
+TEST_F(StdioConnectionTest, HealthIsAnsweredWhileACallIsInFlight) {
+  Connect(1);
+  auto call = CallOnThread(Request("slow"));
+  const PoolMessage slow = peer_->Read();
+  std::promise<Result<WorkerHealth>> health;
+  asio::post(io_, [&] {
+    connection_->CheckHealth(In(seconds(20)),
+                             [&](auto result) { health.set_value(std::move(result)); });
+  });
+  const PoolMessage question = peer_->Read();
+  EXPECT_EQ(question.kind, Kind::kHealth);
+  peer_->Result(question.id, Value::Map{{"healthy", true},
+                                        {"worker_id", "me"},
+                                        {"uptime_ms", 5},
+                                        {"total_requests", 3},
+                                        {"total_errors", 1},
+                                        {"calls_in_flight", 1},
+                                        {"version", "7"}});
+  const auto answer = health.get_future().get();
+  ASSERT_TRUE(answer) << answer.error().ToString();
+  EXPECT_TRUE(answer->healthy);
+  EXPECT_EQ(answer->worker_id, "me");
+  EXPECT_EQ(answer->total_requests, 3);
+  EXPECT_EQ(answer->calls_in_flight, 1);
+  peer_->Result(slow.id, 1);
+  EXPECT_TRUE(call.get().result);
+}
+
+TEST_F(StdioConnectionTest, HealthThatIsNotAnsweredEndsAtItsDeadlineAndHarmsNothing) {
+  Connect(1);
+  std::promise<Result<WorkerHealth>> health;
+  asio::post(io_, [&] {
+    connection_->CheckHealth(In(milliseconds(20)),
+                             [&](auto result) { health.set_value(std::move(result)); });
+  });
+  const PoolMessage question = peer_->Read();
+  const auto answer = health.get_future().get();
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, ErrorCode::kDeadlineExceeded);
+  auto call = CallOnThread(Request("next"));
+  const PoolMessage next = peer_->Read();
+  EXPECT_EQ(next.kind, Kind::kRequest) << "there is nothing to cancel";
+  peer_->Result(question.id, Value::Map{{"healthy", true}});  // late
+  peer_->Result(next.id, 1);
+  EXPECT_TRUE(call.get().result);
+}
+
+TEST_F(StdioConnectionTest, AWorkerWhoseCallsGoOnIsBusyAndNotHung) {
+  Connect(1);
+  auto call = CallOnThread(Request("slow"));
+  const PoolMessage slow = peer_->Read();
+  std::promise<Result<WorkerHealth>> health;
+  asio::post(io_, [&] {
+    connection_->CheckHealth(In(seconds(1)),
+                             [&](auto result) { health.set_value(std::move(result)); });
+  });
+  EXPECT_EQ(peer_->Read().kind, Kind::kHealth);
+  peer_->Result(slow.id, 1);
+  EXPECT_TRUE(call.get().result);
+  EXPECT_EQ(health.get_future().get().error().code, ErrorCode::kUnavailable);
+}
+
+TEST_F(StdioConnectionTest, AWorkerOfVersion1HasNoHealth) {
+  Connect(0);
+  std::promise<Result<WorkerHealth>> health;
+  asio::post(io_, [&] {
+    connection_->CheckHealth(In(seconds(20)),
+                             [&](auto result) { health.set_value(std::move(result)); });
+  });
+  EXPECT_EQ(health.get_future().get().error().code, ErrorCode::kUnimplemented);
+}
+
+TEST_F(StdioConnectionTest, TheEndOfASessionIsSent) {
+  Connect(1);
+  asio::post(io_, [connection = connection_] { connection->EndSession("s1", [] {}); });
+  const PoolMessage message = peer_->Read();
+  EXPECT_EQ(message.kind, Kind::kEndSession);
+  EXPECT_EQ(message.session_id, "s1");
+}
+
+// --- Flow control -------------------------------------------------------------------------------
+
+TEST_F(StdioConnectionTest, AStalledStreamIsBoundedAndHoldsUpNoOtherCall) {
+  Connect(2);
+  std::promise<void> stalled, go_on;
+  std::atomic<int64_t> taken = 0;
+  auto stream = StreamOnThread(Request("stream"), [&](const Chunk& chunk) {
+    if (chunk.index == 0) {
+      stalled.set_value();
+      go_on.get_future().get();
+    }
+    ++taken;
+    return true;
+  });
+  const PoolMessage request = peer_->Read();
+  ASSERT_TRUE(request.stream);
+  ASSERT_TRUE(request.credit);
+  int64_t credit = *request.credit;
+  EXPECT_GT(credit, 0);
+  EXPECT_LE(credit, 1 << 20);
+  const Value chunk = Bytes{std::string(100'000, 'x')};
+  int64_t sent = 0;
+  const auto send = [&] {
+    credit -= static_cast<int64_t>(peer_->Chunk(request.id, sent++, false, chunk));
+  };
+  send();
+  stalled.get_future().get();
+  while (credit > 0) {
+    send();
+    // All of it is read, though its caller takes none, as long as somebody reads.
+    auto other = CallOnThread(Request("other"));
+    peer_->Result(peer_->Read().id, 5);
+    EXPECT_TRUE(other.get().result);
+  }
+  EXPECT_EQ(taken, 0);
+  EXPECT_FALSE(peer_->HasMessage(milliseconds(20))) << "no credit while nothing is taken";
+  go_on.set_value();
+  while (sent < 100) {
+    const PoolMessage grant = peer_->Read();
+    ASSERT_EQ(grant.kind, Kind::kCredit);
+    EXPECT_EQ(grant.id, request.id);
+    credit += *grant.credit;
+    while (credit > 0 && sent < 100) send();
+  }
+  peer_->EndOfStream(request.id, sent);
+  const auto outcome = stream.get();
+  ASSERT_TRUE(outcome.result) << outcome.result.error().ToString();
+  EXPECT_EQ(*outcome.result, 100);
+  EXPECT_EQ(taken, 100);
+}
+
+TEST_F(StdioConnectionTest, AWorkerThatSendsWithoutCreditIsOutOfStep) {
+  Connect(2);
+  std::promise<void> stalled, go_on;
+  auto stream = StreamOnThread(Request("stream"), [&](const Chunk& chunk) {
+    if (chunk.index == 0) {
+      stalled.set_value();
+      go_on.get_future().get();
+    }
+    return true;
+  });
+  const int64_t id = peer_->Read().id;
+  const Value chunk = Bytes{std::string(100'000, 'x')};
+  peer_->Chunk(id, 0, false, chunk);
+  stalled.get_future().get();
+  auto other = CallOnThread(Request("other"));  // reads meanwhile
+  peer_->Read();
+  for (int i = 1; i < 12; ++i) peer_->Chunk(id, i, false, chunk);
+  const CallOutcome<Value> outcome = other.get();
+  EXPECT_EQ(outcome.result.error().code, ErrorCode::kProtocolError);
+  EXPECT_EQ(outcome.after, AfterCall::kUnusable);
+  go_on.set_value();
+  EXPECT_EQ(stream.get().result.error().code, ErrorCode::kProtocolError);
+}
+
+// --- Cancellation -------------------------------------------------------------------------------
+
+TEST_F(StdioConnectionTest, AStopEndsTheCallAtOnceAndTheWorkerIsTold) {
+  Connect(1);
+  std::stop_source source;
+  CallRequest request = Request("slow");
+  request.stop = source.get_token();
+  auto call = CallOnThread(request);
+  const PoolMessage sent = peer_->Read();
+  source.request_stop();
+  const CallOutcome<Value> outcome = call.get();
+  ASSERT_FALSE(outcome.result);
+  EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
+  EXPECT_TRUE(outcome.result.error().may_have_run);
+  EXPECT_EQ(outcome.after, AfterCall::kAbandoned);
+  const PoolMessage cancel = peer_->Read();
+  EXPECT_EQ(cancel.kind, Kind::kCancel);
+  EXPECT_EQ(cancel.id, sent.id);
+  peer_->Failure(sent.id, ErrorCode::kCancelled);
+  EXPECT_EQ(Released(), AfterCall::kUsable);
+}
+
+TEST_F(StdioConnectionTest, AStopBeforeTheCallSendsNothing) {
+  Connect(1);
+  std::stop_source source;
+  source.request_stop();
+  CallRequest request = Request("slow");
+  request.stop = source.get_token();
+  const CallOutcome<Value> outcome = connection_->Call(request);
+  EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
+  EXPECT_FALSE(outcome.result.error().may_have_run);
+  EXPECT_EQ(outcome.after, AfterCall::kUnsent);
+  EXPECT_FALSE(peer_->HasMessage(milliseconds(0)));
+}
+
+TEST_F(StdioConnectionTest, AnAsynchronousCallIsStopped) {
+  Connect(1);
+  std::stop_source source;
+  CallRequest request = Request("slow");
+  request.stop = source.get_token();
+  std::promise<CallOutcome<Value>> done;
+  asio::post(io_, [&] {
+    connection_->CallAsync(request, [&](auto outcome) { done.set_value(std::move(outcome)); });
+  });
+  const PoolMessage sent = peer_->Read();
+  source.request_stop();
+  const CallOutcome<Value> outcome = done.get_future().get();
+  EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
+  EXPECT_EQ(outcome.after, AfterCall::kAbandoned);
+  EXPECT_EQ(peer_->Read().kind, Kind::kCancel);
+  peer_->Result(sent.id, 1);
+  EXPECT_EQ(Released(), AfterCall::kUsable);
+}
+
+TEST_F(StdioConnectionTest, AStopEndsAStreamThatAlwaysHasMore) {
+  Connect(1);
+  std::stop_source source;
+  CallRequest request = Request("stream");
+  request.stop = source.get_token();
+  std::promise<void> three;
+  auto stream = StreamOnThread(request, [&](const Chunk& chunk) {
+    if (chunk.index == 2) three.set_value();
+    return true;
+  });
+  const PoolMessage sent = peer_->Read();
+  std::thread producer([&] {
+    for (int64_t i = 0; !peer_->HasMessage(milliseconds(0)); ++i) {
+      peer_->Chunk(sent.id, i, false, Value());
+    }
+  });
+  three.get_future().get();
+  source.request_stop();
+  EXPECT_EQ(stream.get().result.error().code, ErrorCode::kCancelled);
+  producer.join();
+  EXPECT_EQ(peer_->Read().kind, Kind::kCancel);
+  peer_->Failure(sent.id, ErrorCode::kCancelled, 0);
+  EXPECT_EQ(Released(), AfterCall::kUsable);
+}
+
+TEST_F(StdioConnectionTest, ADeadlineThatPassesCancelsToo) {
+  Connect(1);
+  auto call = CallOnThread(Request("slow", In(milliseconds(20))));
+  const PoolMessage sent = peer_->Read();
+  EXPECT_GT(sent.timeout_ms, 0);
+  const CallOutcome<Value> outcome = call.get();
+  EXPECT_EQ(outcome.result.error().code, ErrorCode::kDeadlineExceeded);
+  EXPECT_EQ(outcome.after, AfterCall::kAbandoned);
+  EXPECT_EQ(peer_->Read().kind, Kind::kCancel);
+  peer_->Result(sent.id, "late");
+  EXPECT_EQ(Released(), AfterCall::kUsable);
+  auto next = CallOnThread(Request("next"));
+  peer_->Result(peer_->Read().id, "mine");
+  EXPECT_EQ(*next.get().result, Value("mine"));
+}
+
+TEST_F(StdioConnectionTest, AWorkerThatIgnoresTheCancellationIsGivenUpAfterTheGrace) {
+  Connect(1, milliseconds(30));
+  auto call = CallOnThread(Request("slow", In(milliseconds(10))));
+  peer_->Read();
+  EXPECT_EQ(call.get().after, AfterCall::kAbandoned);
+  EXPECT_EQ(Released(), AfterCall::kOverran);
+}
+
+TEST_F(StdioConnectionTest, AWorkerOfVersion1IsWaitedForWithoutAMessage) {
+  Connect(0);
+  auto call = CallOnThread(Request("slow", In(milliseconds(10))));
+  const PoolMessage sent = peer_->Read();
+  EXPECT_EQ(call.get().after, AfterCall::kAbandoned);
+  EXPECT_FALSE(peer_->HasMessage(milliseconds(10)));
+  peer_->Result(sent.id, 1);
+  EXPECT_EQ(Released(), AfterCall::kUsable);
+}
+
+TEST_F(StdioConnectionTest, AnAbandonedCallIsLostWithTheConnection) {
+  Connect(1);
+  auto call = CallOnThread(Request("slow", In(milliseconds(10))));
+  peer_->Read();
+  EXPECT_EQ(call.get().after, AfterCall::kAbandoned);
+  connection_->Abort();
+  EXPECT_EQ(Released(), AfterCall::kLost);
+}
+
+TEST_F(StdioConnectionTest, AStreamThatItsCallerGivesUpIsReadToItsEnd) {
+  Connect(1);
+  auto stream =
+      StreamOnThread(Request("stream"), [](const Chunk& chunk) { return chunk.index < 1; });
+  const PoolMessage sent = peer_->Read();
+  for (int i = 0; i < 4; ++i) peer_->Chunk(sent.id, i, false, i);
+  const auto outcome = stream.get();
+  EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
+  EXPECT_EQ(outcome.after, AfterCall::kAbandoned);
+  EXPECT_EQ(peer_->Read().kind, Kind::kCancel);
+  peer_->Chunk(sent.id, 4, false, 4);
+  peer_->Failure(sent.id, ErrorCode::kCancelled, 5);
+  EXPECT_EQ(Released(), AfterCall::kUsable);
+}
+
+TEST_F(StdioConnectionTest, AStopThatRacesTheReplyGivesOneOutcomeAndOneRelease) {
+  Connect(4);
+  constexpr int kCalls = 10'000;
+  std::thread worker([this] {
+    for (;;) {
+      const PoolMessage message = peer_->Read();
+      if (message.kind == Kind::kUnknown) return;
+      // A worker that is always quicker than the cancellation, or always through with the call.
+      if (message.kind == Kind::kRequest) peer_->Result(message.id, message.id);
+    }
+  });
+  std::atomic<int> results = 0, cancelled = 0, abandoned = 0, released = 0;
+  std::promise<void> all_released;
+  std::atomic<bool> ended = false;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 2; ++t) {
+    threads.emplace_back([&, t] {
+      std::mt19937 random(t);
+      for (int i = 0; i < kCalls / 2; ++i) {
+        std::stop_source source;
+        std::promise<void> begin;
+        CallRequest request{.command = "race",
+                            .deadline = In(seconds(20)),
+                            .stop = source.get_token(),
+                            .released = [&](AfterCall after) {
+                              EXPECT_EQ(after, AfterCall::kUsable);
+                              ++released;
+                              if (ended && released == abandoned) all_released.set_value();
+                            }};
+        std::thread stopper([&source, &begin, spins = random() % 3000] {
+          begin.get_future().get();
+          for (std::atomic<unsigned> s = 0; s < spins; ++s) {
+          }
+          source.request_stop();
+        });
+        begin.set_value();
+        const CallOutcome<Value> outcome = connection_->Call(request);
+        if (outcome.after == AfterCall::kAbandoned) ++abandoned;
+        if (outcome.result) {
+          ++results;
+          EXPECT_EQ(outcome.after, AfterCall::kUsable);
+        } else {
+          EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
+          ++cancelled;
+        }
+        stopper.join();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  asio::post(io_, [&] {
+    ended = true;
+    if (released == abandoned) all_released.set_value();
+  });
+  all_released.get_future().get();
+  EXPECT_EQ(results + cancelled, kCalls);
+  EXPECT_EQ(released, abandoned);
+  EXPECT_GT(results, 0);
+  EXPECT_GT(abandoned, 0);
+  // And the connection is as good as new.
+  EXPECT_TRUE(connection_->Call(Request("last")).result);
+  peer_->Close();
+  worker.join();
+}
+
+// --- Loss and nonsense --------------------------------------------------------------------------
+
+TEST_F(StdioConnectionTest, AllCallsAreLostWithTheConnection) {
+  Connect(3);
+  std::vector<std::future<CallOutcome<Value>>> calls;
+  for (int i = 0; i < 3; ++i) {
+    calls.push_back(CallOnThread(Request("call")));
+    peer_->Read();
+  }
+  peer_->Close();
+  for (auto& call : calls) {
+    const CallOutcome<Value> outcome = call.get();
+    EXPECT_EQ(outcome.result.error().code, ErrorCode::kWorkerLost);
+    EXPECT_TRUE(outcome.result.error().may_have_run);
+    EXPECT_EQ(outcome.after, AfterCall::kLost);
+  }
+  const CallOutcome<Value> next = connection_->Call(Request("next"));
+  EXPECT_EQ(next.after, AfterCall::kLost);
+  EXPECT_FALSE(next.result.error().may_have_run);
+}
+
+TEST_F(StdioConnectionTest, WhatCannotBeDecodedIsTheErrorOfTheOneCallInFlight) {
+  Connect(4);
+  auto call = CallOnThread(Request("call"));
+  peer_->Read();
+  peer_->Send(std::string("\0\0\0\1\xc1", 5));
+  const CallOutcome<Value> outcome = call.get();
+  EXPECT_EQ(outcome.result.error().code, ErrorCode::kProtocolError);
+  EXPECT_EQ(outcome.after, AfterCall::kUsable);
+  auto next = CallOnThread(Request("next"));
+  peer_->Result(peer_->Read().id, 1);
+  EXPECT_TRUE(next.get().result);
+}
+
+TEST_F(StdioConnectionTest, WhatCannotBeDecodedIsTheErrorOfAllOfSeveralCalls) {
+  Connect(4);
+  auto one = CallOnThread(Request("one"));
+  peer_->Read();
+  auto two = CallOnThread(Request("two"));
+  peer_->Read();
+  peer_->Send(std::string("\0\0\0\1\xc1", 5));
+  for (auto* call : {&one, &two}) {
+    const CallOutcome<Value> outcome = call->get();
+    EXPECT_EQ(outcome.result.error().code, ErrorCode::kProtocolError);
+    EXPECT_TRUE(outcome.result.error().may_have_run);
+    EXPECT_EQ(outcome.after, AfterCall::kUnusable);
+  }
+}
+
+TEST_F(StdioConnectionTest, AReplyToACallThatWasNotMadeIsAProtocolError) {
+  Connect(1);
+  auto call = CallOnThread(Request("call"));
+  peer_->Result(peer_->Read().id + 1, 1);
+  const CallOutcome<Value> outcome = call.get();
+  EXPECT_EQ(outcome.result.error().code, ErrorCode::kProtocolError);
+  EXPECT_EQ(outcome.after, AfterCall::kUnusable);
+}
+
+TEST_F(StdioConnectionTest, AWorkerThatDoesNotReadIsNotWaitedForPastTheDeadline) {
+  Connect(2);
+  const Value args = Value::Map{{"text", std::string(4 << 20, 'x')}};
+  CallRequest request = Request("large", In(milliseconds(50)));
+  request.args = &args;
+  request.released = nullptr;
+  auto one = CallOnThread(request);
+  auto two = CallOnThread(request);
+  std::map<ErrorCode, int> codes;
+  for (auto* call : {&one, &two}) ++codes[call->get().result.error().code];
+  EXPECT_EQ(codes[ErrorCode::kDeadlineExceeded], 2);
+}
+
+TEST_F(StdioConnectionTest, AWorkerThatNeverStopsSendingDoesNotHoldTheThreadUp) {
+  Connect(2, milliseconds(50));
+  auto stream = StreamOnThread(Request("flood"), [](const Chunk&) { return false; });
+  const int64_t id = peer_->Read().id;
+  std::string block;
+  // Quicker to send than to decode.
+  const Value chunk = Value::Array(3'000, Value(Value::Map{}));
+  for (int i = 0; i < 10; ++i) {
+    std::string frame;
+    size_t bytes = 0;
+    ASSERT_TRUE(EncodeChunkFrame(peer_->agreement.codec, id, i, false, &chunk, kMaxTestFrameBytes,
+                                 &frame, &bytes));
+    block += frame;
+  }
+  std::atomic<bool> stop = false;
+  std::thread flood([&] {
+    while (!stop) peer_->Send(block);
+  });
+  EXPECT_EQ(stream.get().after, AfterCall::kAbandoned);
+  auto released = released_.get_future();
+  EXPECT_EQ(released.wait_for(seconds(5)), std::future_status::ready);
+  std::promise<void> ran;
+  asio::post(io_, [&ran] { ran.set_value(); });
+  auto there = ran.get_future();
+  EXPECT_EQ(there.wait_for(seconds(5)), std::future_status::ready);
+  stop = true;
+  connection_->Abort();
+  flood.join();
+  there.wait();
+}
+
+// The callback stands in for whatever finds no memory on the way.
+TEST_F(StdioConnectionTest, ACallThatThrowsLeavesTheOthersAlone) {
+  Connect(3);
+  auto stream = StreamOnThread(Request("stream"), [](const Chunk&) -> bool { throw 1; });
+  const int64_t id = peer_->Read().id;
+  auto other = CallOnThread(Request("other"));
+  const int64_t other_id = peer_->Read().id;
+  peer_->Chunk(id, 0, false, 1);
+  EXPECT_ANY_THROW(stream.get());
+  peer_->Chunk(id, 1, false, 2);
+  peer_->EndOfStream(id, 2);
+  peer_->Result(other_id, 3);
+  EXPECT_TRUE(other.get().result);
+}
+
+}  // namespace
+}  // namespace snakepit

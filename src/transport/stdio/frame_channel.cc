@@ -1,0 +1,87 @@
+#include "src/transport/stdio/frame_channel.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <new>
+#include <span>
+#include <utility>
+
+namespace snakepit {
+namespace {
+
+// A buffer that one large request made is not kept for the small ones that follow.
+constexpr size_t kKeptOutgoingBytes = 256 * 1024;
+
+}  // namespace
+
+void FrameChannel::Append(std::string* frames) {
+  const size_t size = frames->size();
+  if (outgoing_.empty()) {
+    outgoing_.swap(*frames);
+  } else {
+    outgoing_ += *frames;
+  }
+  appended_ += size;
+  frames->clear();
+  if (frames->capacity() > kKeptOutgoingBytes) frames->shrink_to_fit();
+}
+
+void FrameChannel::Flush() {
+  while (sent_of_outgoing_ < outgoing_.size()) {
+    const ssize_t n = send(to_worker_.get(), outgoing_.data() + sent_of_outgoing_,
+                           outgoing_.size() - sent_of_outgoing_, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      const bool full = errno == EAGAIN || errno == EWOULDBLOCK;
+      // Who takes no more may have said why before: Receive reports it, after what it sent.
+      if (!full) peer_takes_no_more_ = true;
+      has_unsent_ = full;
+      return;
+    }
+    sent_of_outgoing_ += static_cast<size_t>(n);
+  }
+  has_unsent_ = false;
+  sent_of_outgoing_ = 0;
+  outgoing_.clear();
+  if (outgoing_.capacity() > kKeptOutgoingBytes) outgoing_.shrink_to_fit();
+}
+
+FrameChannel::Progress FrameChannel::Receive() {
+  using Kind = Progress::Kind;
+  for (;;) {
+    auto payload = reader_.Next();
+    if (!payload) return {.kind = Kind::kBroken, .error = std::move(payload.error())};
+    if (*payload) return {.kind = Kind::kPayload, .payload = **payload};
+
+    std::span<char> room;
+    try {
+      room = reader_.Writable();
+    } catch (const std::bad_alloc&) {
+      return {.kind = Kind::kBroken,
+              .error = {.code = ErrorCode::kInternal,
+                        .message = "out of memory after " + reader_.DescribePartial()}};
+    }
+    const ssize_t n = recv(from_worker_.get(), room.data(), room.size(), MSG_DONTWAIT);
+    if (n > 0) {
+      reader_.Commit(static_cast<size_t>(n));
+      continue;
+    }
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && !peer_takes_no_more_) {
+      return {.kind = Kind::kBlocked};
+    }
+    Error lost{.code = ErrorCode::kWorkerLost, .message = "the worker closed its connection"};
+    if (!reader_.empty()) lost.message += " in the middle of " + reader_.DescribePartial();
+    return {.kind = Kind::kClosed, .error = std::move(lost)};
+  }
+}
+
+void FrameChannel::EndInput() { shutdown(to_worker_.get(), SHUT_RDWR); }
+
+void FrameChannel::Abort() {
+  shutdown(to_worker_.get(), SHUT_RDWR);
+  shutdown(from_worker_.get(), SHUT_RDWR);
+}
+
+}  // namespace snakepit

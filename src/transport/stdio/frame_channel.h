@@ -1,0 +1,88 @@
+// Frames over stream sockets, without blocking.
+#ifndef SNAKEPIT_TRANSPORT_STDIO_FRAME_CHANNEL_H_
+#define SNAKEPIT_TRANSPORT_STDIO_FRAME_CHANNEL_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "snakepit/error.h"
+#include "src/base/fd.h"
+#include "src/wire/frame.h"
+
+namespace snakepit {
+
+// The pool's end of a worker's stdin and stdout. One thread at a time may be in Append or Flush,
+// one at a time in Receive, and those two may be different ones; the rest from any thread.
+class FrameChannel {
+ public:
+  struct Progress {
+    enum class Kind {
+      kPayload,  // a frame came
+      kBlocked,  // nothing to do until there is something to read
+      kClosed,   // the peer closed: no more will come; `error` is WORKER_LOST
+      kBroken,   // what came is no frame: PROTOCOL_ERROR; or INTERNAL, as there is no memory for it
+    };
+    Kind kind;
+    std::string_view payload = {};  // valid until the next Receive
+    Error error = {};
+  };
+
+  // Connected stream sockets: where to send to, the worker's stdin, and to receive from, its
+  // stdout.
+  FrameChannel(UniqueFd to_worker, UniqueFd from_worker, size_t max_frame_bytes)
+      : to_worker_(std::move(to_worker)),
+        from_worker_(std::move(from_worker)),
+        max_frame_bytes_(max_frame_bytes),
+        reader_(max_frame_bytes) {}
+
+  // Takes whole frames over, to be sent by Flush; leaves `*frames` empty, perhaps with the room of
+  // an earlier one.
+  void Append(std::string* frames);
+
+  // Sends what can be without waiting.
+  void Flush();
+
+  // What was appended and what was sent so far, in bytes. To be called as Append is.
+  uint64_t appended() const { return appended_; }
+  uint64_t sent() const { return appended_ - (outgoing_.size() - sent_of_outgoing_); }
+
+  // Whether Flush left something, and is to be called again when there is room to write.
+  bool has_unsent() const { return has_unsent_.load(std::memory_order_relaxed); }
+
+  // Whether the worker closed its stdin: Receive then reports kClosed after what it has sent.
+  bool peer_takes_no_more() const { return peer_takes_no_more_; }
+
+  // The next frame, without waiting.
+  Progress Receive();
+
+  // As FrameReader::Take, of the payload that Receive has just given. To be called as Receive is.
+  TakenPayload Take(std::string_view payload) { return reader_.Take(payload); }
+
+  // To wait for: something to receive, room for what is unsent.
+  int read_fd() const { return from_worker_.get(); }
+  int write_fd() const { return to_worker_.get(); }
+  size_t max_frame_bytes() const { return max_frame_bytes_; }
+
+  // The worker sees the end of its stdin.
+  void EndInput();
+  // Whoever waits for the channel is woken: what had arrived is still received, then kClosed.
+  void Abort();
+
+ private:
+  const UniqueFd to_worker_;
+  const UniqueFd from_worker_;
+  const size_t max_frame_bytes_;
+  std::string outgoing_;
+  size_t sent_of_outgoing_ = 0;
+  uint64_t appended_ = 0;
+  std::atomic<bool> has_unsent_ = false;
+  std::atomic<bool> peer_takes_no_more_ = false;
+  FrameReader reader_;
+};
+
+}  // namespace snakepit
+
+#endif  // SNAKEPIT_TRANSPORT_STDIO_FRAME_CHANNEL_H_

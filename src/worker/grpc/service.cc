@@ -1,0 +1,192 @@
+#include "src/worker/grpc/service.h"
+
+#include <algorithm>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include "src/wire/pool_side/handshake.h"
+#include "src/worker/grpc/auth.h"
+#include "src/worker/grpc/rpc.h"
+
+namespace snakepit {
+namespace {
+
+constexpr size_t kMaxQueriesRead = 16;
+
+// Requests that are read while as many calls run, so that a handler need not wait for the next.
+size_t MaxCallsRead(const WorkerOptions& options) {
+  return 2 * static_cast<size_t>(options.capacity);
+}
+
+// The RPC, which keeps itself until it is done.
+template <typename Rpc, typename... Arguments>
+grpc::ServerGenericBidiReactor* Begin(Arguments&&... arguments) {
+  const auto rpc = std::make_shared<Rpc>(std::forward<Arguments>(arguments)...);
+  rpc->Begin(rpc);
+  return rpc.get();
+}
+
+}  // namespace
+
+GrpcService::GrpcService(WorkerCore& core, size_t max_message_bytes,
+                         std::chrono::steady_clock::duration arrival_limit)
+    : core_(core),
+      max_message_bytes_(max_message_bytes),
+      decode_limits_{.max_bytes = DecodedLimit(0, max_message_bytes)},
+      pool_limit_(max_message_bytes),
+      call_gate_(MaxCallsRead(core.options), arrival_limit),
+      // A query is small, and a pool gives one of its own not much longer.
+      query_gate_(kMaxQueriesRead, arrival_limit / 4),
+      executor_(core.options.capacity) {}
+
+GrpcService::~GrpcService() {
+  std::lock_guard lock(mutex_);
+  ending_ = true;
+  changed_.notify_all();
+}
+
+grpc::ServerGenericBidiReactor* GrpcService::CreateReactor(
+    grpc::GenericCallbackServerContext* context) {
+  if (!IsAuthenticated(*context, core_.token)) return new RefusedRpc(Unauthenticated());
+  constexpr std::string_view kService = "/snakepit.SnakepitBridge/";
+  std::string_view method = context->method();
+  if (method.starts_with(kService)) {
+    method.remove_prefix(kService.size());
+    if (method == "Execute") return Begin<UnaryRpc>(*this, call_gate_, *context, false);
+    if (method == "ExecuteStream") return Begin<StreamRpc>(*this, call_gate_, *context, false);
+    if (method == "ExecuteInSession") return Begin<UnaryRpc>(*this, call_gate_, *context, true);
+    if (method == "ExecuteInSessionStream") {
+      return Begin<StreamRpc>(*this, call_gate_, *context, true);
+    }
+    if (method == "Health") return Begin<HealthRpc>(*this, query_gate_);
+    if (method == "GetInfo") return Begin<InfoRpc>(*this, query_gate_);
+  }
+  return new RefusedRpc({grpc::StatusCode::UNIMPLEMENTED, "SnakepitBridge has no such method"});
+}
+
+void GrpcService::WaitForRpcs(std::chrono::steady_clock::duration limit) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, limit, [this] { return rpcs_ == 0; });
+}
+
+size_t GrpcService::ReplyLimit(bool typed) const {
+  return typed ? std::min(max_message_bytes_, pool_limit_.load()) : max_message_bytes_;
+}
+
+HealthResponse GrpcService::Health() {
+  HealthResponse response;
+  response.set_healthy(!draining_);
+  response.set_worker_id(core_.worker_id);
+  response.set_uptime_ms(core_.uptime().count());
+  response.set_total_requests(core_.total_requests());
+  response.set_total_errors(core_.total_errors());
+  response.set_version(core_.options.version);
+  std::lock_guard lock(mutex_);
+  for (const std::string& id : active_) {
+    if (!id.empty()) response.add_active_request_ids(id);
+  }
+  return response;
+}
+
+grpc::Status GrpcService::GetInfo(const InfoRequest& request, InfoResponse* response) {
+  response->set_worker_type(core_.name);
+  response->set_version(core_.options.version);
+  for (const std::string& name : core_.registry.Names()) response->add_supported_commands(name);
+  const auto copy = [](const Value::Map& from,
+                       google::protobuf::Map<std::string, std::string>* to) {
+    for (const auto& [key, value] : from) (*to)[key] = *value.get_if<std::string>();
+  };
+  copy(core_.SystemInfo(), response->mutable_system_info());
+  if (request.include_capabilities()) {
+    copy(core_.Capabilities(max_message_bytes_), response->mutable_capabilities());
+  }
+  if (request.include_stats()) FillStats(response->mutable_stats());
+  if (request.protocol_version() >= 2) return Agree(request, response);
+  return grpc::Status::OK;
+}
+
+void GrpcService::FillStats(WorkerStats* stats) {
+  const Value::Map figures = core_.Stats();
+  const auto integer = [&](const char* name) { return *figures.at(name).get_if<int64_t>(); };
+  stats->set_requests_handled(integer("requests_handled"));
+  stats->set_requests_failed(integer("requests_failed"));
+  stats->set_uptime_ms(integer("uptime_ms"));
+  stats->set_memory_usage_bytes(integer("memory_usage_bytes"));
+  stats->set_cpu_usage_percent(*figures.at("cpu_usage_percent").get_if<double>());
+  stats->set_active_sessions(integer("active_sessions"));
+}
+
+// PROTOCOL.md 6.11.2.
+grpc::Status GrpcService::Agree(const InfoRequest& request, InfoResponse* response) {
+  const int64_t limit = request.max_message_bytes();
+  if (limit != 0 && (limit < kLeastFrameLimit || limit > kGreatestFrameLimit)) {
+    return {grpc::StatusCode::INVALID_ARGUMENT, "max_message_bytes is 1024 to 2147483647"};
+  }
+  pool_limit_ = limit == 0 ? max_message_bytes_ : static_cast<size_t>(limit);
+  response->set_protocol_version(kProtocolVersion);
+  for (const char* feature : {"stream", "session"}) {
+    const auto& offered = request.features();
+    if (std::find(offered.begin(), offered.end(), feature) != offered.end()) {
+      response->add_features(feature);
+    }
+  }
+  response->set_capacity(core_.options.capacity);
+  response->set_max_message_bytes(static_cast<int64_t>(max_message_bytes_));
+  response->set_worker_id(core_.worker_id);
+  return grpc::Status::OK;
+}
+
+Result<void> GrpcService::Submit(std::function<void()> job) {
+  const Executor::Outcome outcome = executor_.Submit(std::move(job));
+  if (outcome == Executor::Outcome::kTaken) return {};
+  return Fail(CallError(ErrorCode::kInvalidArgument,
+                        DescribeRefusal(outcome, core_.options.capacity), false));
+}
+
+void GrpcService::WatchGates() {
+  if (watches_gates_.exchange(true)) return;
+  if (!executor_.Start([this] { KeepGatesMoving(); })) watches_gates_ = false;
+}
+
+void GrpcService::KeepGatesMoving() {
+  for (;;) {
+    auto next = GiveUpLate();
+    if (!next) {
+      watches_gates_ = false;
+      // One that began to wait before that has started no other watch.
+      next = GiveUpLate();
+      if (!next || watches_gates_.exchange(true)) return;
+    }
+    std::unique_lock lock(mutex_);
+    if (changed_.wait_until(lock, *next, [this] { return ending_; })) return;
+  }
+}
+
+std::optional<ReadGate::Clock::time_point> GrpcService::GiveUpLate() {
+  const auto calls = call_gate_.GiveUpLate(), queries = query_gate_.GiveUpLate();
+  return calls && queries ? std::min(calls, queries) : calls ? calls : queries;
+}
+
+void GrpcService::RpcBegan() {
+  std::lock_guard lock(mutex_);
+  ++rpcs_;
+}
+
+void GrpcService::RpcEnded() {
+  std::lock_guard lock(mutex_);
+  if (--rpcs_ == 0) changed_.notify_all();
+}
+
+GrpcService::Listed::Listed(GrpcService& service, const std::string& request_id)
+    : service_(service) {
+  std::lock_guard lock(service_.mutex_);
+  place_ = service_.active_.insert(request_id);
+}
+
+GrpcService::Listed::~Listed() {
+  std::lock_guard lock(service_.mutex_);
+  service_.active_.erase(place_);
+}
+
+}  // namespace snakepit
