@@ -37,9 +37,9 @@ std::optional<ProcStat> ReadProcStat(pid_t pid);
 // Every process that /proc shows. Empty, and errno, where /proc cannot be opened.
 std::vector<pid_t> ListProcesses();
 
-// True if the process was started with this variable, given as NAME=value. Descendants inherit it.
-// A process decides how large its environment is, and whether the read takes long. The search ends
-// after 8 MiB: an execution can give 6 MiB, prctl(2) with PR_SET_MM_MAP more.
+// True if the process was started with this variable, given as NAME=value; children inherit it. The
+// process decides how large its environment is and how long the read takes. The search ends after 8
+// MiB: execve(2) allows 6 MiB, prctl(2) with PR_SET_MM_MAP more.
 bool HasEnvironmentVariable(pid_t pid, const std::string& variable);
 
 }  // namespace snakepit

@@ -13,12 +13,12 @@
 namespace snakepit {
 namespace {
 
-TEST(ThreadsTest, AsManyAsThereMayBeCanBeStarted) { EXPECT_TRUE(TryThreads(20)); }
+TEST(ThreadsTest, AllowedThreadsCanBeStarted) { EXPECT_TRUE(TryThreads(20)); }
 
 TEST(ThreadsTest, TheLimitIsNamed) {
   const pid_t child = fork();
   if (child == 0) {
-    // Not counted for root; and where there are other processes of this user, they count as well.
+    // The limit does not bind root, and other processes of this user would count.
     const uid_t user_of_nobody = 1'000'000 + getpid();
     if (getuid() == 0 && setuid(user_of_nobody) != 0) _exit(0);
     const rlimit limit = {8, 8};
@@ -65,7 +65,7 @@ TEST(ThreadsTest, TheLimitOfTheAddressSpaceIsSeenAndNamed) {
 
 TEST(ThreadsTest, AnotherErrorHasNoAdvice) {
   EXPECT_EQ(ProcessLimitAdvice(ENOENT), "");
-  EXPECT_EQ(ProcessLimitAdvice(ENOMEM), "");  // there is no limit of the address space
+  EXPECT_EQ(ProcessLimitAdvice(ENOMEM), "");  // the address space is unlimited
 }
 
 }  // namespace

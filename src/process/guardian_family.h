@@ -1,13 +1,12 @@
-// The family of a worker: all that it started, in whatever process group or session that is.
+// The family of a worker: all its descendants, in any process group or session.
 //
 // The guardian is a subreaper: a process whose parent has ended becomes its child. The environment
-// would not tell reliably of which worker such a child is: a program may have cleaned or
-// overwritten it, and to read it can take as long as the process holds its memory map. So each
-// worker gets a number as its soft limit RLIMIT_LOCKS. That is without any effect since Linux
-// 2.4.25, but the kernel still keeps it for a process and hands it on to all that this starts.
-// C library only.
-#ifndef SNAKEPIT_SRC_PROCESS_GUARDIAN_FAMILY_H_
-#define SNAKEPIT_SRC_PROCESS_GUARDIAN_FAMILY_H_
+// would not tell reliably of which worker such a child is. A program may have cleaned or
+// overwritten it, and reading it can take as long as the process holds its memory map. So each
+// worker gets a number as its soft limit RLIMIT_LOCKS. That limit has had no effect since Linux
+// 2.4.25, but the kernel still keeps it for each process, and children inherit it. C library only.
+#ifndef SNAKEPIT_PROCESS_GUARDIAN_FAMILY_H_
+#define SNAKEPIT_PROCESS_GUARDIAN_FAMILY_H_
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -16,24 +15,24 @@
 
 namespace snakepit {
 
-// Of the guardian, once at its start: all numbers have the upper half `families`, which no other
-// guardian has. It leaves the family that it may be in itself, which is that of the worker that has
-// a pool of its own: it ends by itself, after its own workers.
+// Called by the guardian once, at its start. All numbers get the upper half `families`, which no
+// other guardian has. The guardian may be in a family itself, if a worker has a pool of its own. It
+// leaves that family, as it ends by itself after its own workers.
 void InitFamilies(uint32_t families);
 
-// A number that no other guardian gives. kNoFamily when there is none to give.
+// Returns a number that no other guardian gives, or kNoFamily if there is none.
 uint64_t NewFamily();
 
 // Makes the calling process the first of the family.
 void JoinFamily(uint64_t family);
 
-// kNoFamily when it is in none of this guardian's.
+// The family of a process; kNoFamily if it is in none of this guardian's.
 uint64_t FamilyOf(pid_t pid);
 
-// Calls `visit` with each child of this process. One may be left out when another ends at the same
-// time, which is told by a SIGCHLD of its own.
+// Calls `visit` with each child of this process. One may be left out if another ends at the same
+// time; that one's SIGCHLD leads to the next visit.
 void VisitChildren(void (*visit)(pid_t child));
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_PROCESS_GUARDIAN_FAMILY_H_
+#endif  // SNAKEPIT_PROCESS_GUARDIAN_FAMILY_H_

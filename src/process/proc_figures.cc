@@ -10,7 +10,7 @@
 namespace snakepit {
 namespace {
 
-// How many descriptors are open, or -1 with errno.
+// Number of open descriptors, or -1 with errno.
 int CountFds(const std::string& folder) {
   DIR* const fds = opendir(folder.c_str());
   if (fds == nullptr) return -1;
@@ -20,7 +20,7 @@ int CountFds(const std::string& folder) {
   return count;
 }
 
-// All but the descriptors.
+// All figures but the descriptors.
 Result<ProcFigures> ReadStat(pid_t pid) {
   const auto stat = ReadProcStat(pid);
   if (!stat || stat->state == 'Z' || stat->state == 'X') {

@@ -21,12 +21,12 @@ namespace snakepit {
 namespace {
 
 constexpr std::string_view kMarkVariable = "SNAKEPIT_GUARDIAN=";
-// A process in the middle of execve(2) shows no environment: what is found by none of two looks in
-// a row is not there.
+// A process in the middle of execve(2) shows no environment, so only two looks in a row that find
+// nothing count.
 constexpr int kLooks = 2;
 
-// A process is a zombie as soon as its first thread has ended; until the last one has, it is the
-// parent of its children.
+// A process is a zombie as soon as its first thread has ended. Until the last one has, it is still
+// the parent of its children.
 bool IsAlive(const ProcStat& process) {
   return process.state != 'X' && (process.state != 'Z' || process.threads > 1);
 }
@@ -56,12 +56,11 @@ struct Family {
   const GuardianMark& mark;
   std::set<pid_t> ancestry = Ancestry();
 
-  // Of a process whose number cannot become another's meanwhile, if that is to mean more than a
-  // guess.
+  // Sure only if the pid cannot become another process's in the meantime; otherwise a guess.
   bool Has(pid_t pid) const {
     const auto process = ReadProcStat(pid);
     if (!process || !IsAlive(*process)) return false;
-    // Held after the look, so it was at the look: no other session has had the number.
+    // Held after the look, therefore held at the look: no other session has had the number.
     if (process->session == guardian.session && guardian.is_held()) return true;
     return ancestry.count(process->parent) > 0 && ancestry.count(pid) == 0 && HasMark(pid, mark);
   }
@@ -98,7 +97,7 @@ void KillStrays(const GuardianSession& session, const GuardianMark& mark,
     for (const pid_t pid : List(family)) {
       looks = -1;
       const UniqueFd pidfd = PidfdOpen(pid);
-      // Asked again, as only now the number cannot become another process's.
+      // Checked again, because only now the pid cannot become another process's.
       if (!pidfd.valid() || !family.Has(pid)) continue;
       PidfdSignal(pidfd, SIGKILL);
       AwaitPidfd(pidfd, std::max(std::chrono::milliseconds(0),
