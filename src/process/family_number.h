@@ -1,5 +1,5 @@
 // The number that all processes of a worker's family share. The guardian sets it, and others read
-// it. guardian_family.h says what a family is. C library only.
+// it. guardian/family.h says what a family is. C library only.
 #ifndef SNAKEPIT_PROCESS_FAMILY_NUMBER_H_
 #define SNAKEPIT_PROCESS_FAMILY_NUMBER_H_
 

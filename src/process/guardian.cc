@@ -26,8 +26,8 @@
 #include "src/base/mutex.h"
 #include "src/base/quote.h"
 #include "src/process/credentials.h"
+#include "src/process/guardian/protocol.h"
 #include "src/process/guardian_process.h"
-#include "src/process/guardian_protocol.h"
 #include "src/process/process_settings.h"
 #include "src/process/request_queue.h"
 #include "src/process/start_error.h"
@@ -419,7 +419,8 @@ void Guardian::Link::AwaitLoss() {
         ClearCgroups(parent, pid_, [this] { return process_.IsHeld(); });
       }
     });
-  } catch (const std::exception&) {  // out of memory
+  } catch (const std::exception&) {
+    // Out of memory: the leftovers stay, and the loss is still reported.
   }
   asio::post(io_, [weak = weak_from_this()] {
     if (const std::shared_ptr<Link> self = weak.lock()) self->TellLoss();

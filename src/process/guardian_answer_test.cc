@@ -6,7 +6,7 @@
 #include <chrono>
 #include <thread>
 
-#include "src/process/guardian_testing.h"
+#include "src/process/testing/fixture.h"
 #include "src/testing/debugger.h"
 
 namespace snakepit {

@@ -16,7 +16,7 @@
 
 #include "src/base/held_signal.h"
 #include "src/base/threads.h"
-#include "src/process/guardian_protocol.h"
+#include "src/process/guardian/protocol.h"
 #include "src/process/pidfd.h"
 #include "src/process/strays.h"
 
@@ -35,7 +35,7 @@ namespace snakepit {
 namespace {
 
 constexpr unsigned char kProgram[] = {
-#include "src/process/guardian_program.inc"
+#include "src/process/guardian/program.inc"
 };
 
 constexpr char kName[] = "snakepit-guardian";

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "src/base/fd.h"
-#include "src/process/guardian_testing.h"
+#include "src/process/testing/fixture.h"
 
 namespace snakepit {
 namespace {

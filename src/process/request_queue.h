@@ -10,7 +10,7 @@
 
 #include "src/base/fd.h"
 #include "src/base/mutex.h"
-#include "src/process/guardian_protocol.h"
+#include "src/process/guardian/protocol.h"
 
 namespace snakepit {
 

@@ -8,7 +8,7 @@
 #include "snakepit/adapter.h"
 #include "snakepit/error.h"
 #include "src/process/cgroup.h"
-#include "src/process/guardian_protocol.h"
+#include "src/process/guardian/protocol.h"
 
 namespace snakepit {
 

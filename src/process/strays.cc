@@ -14,7 +14,7 @@
 #include "src/base/fd.h"
 #include "src/base/proc.h"
 #include "src/process/family_number.h"
-#include "src/process/guardian_protocol.h"
+#include "src/process/guardian/protocol.h"
 #include "src/process/pidfd.h"
 
 namespace snakepit {

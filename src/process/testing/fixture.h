@@ -1,7 +1,7 @@
 // Shared by the tests of the guardian: a guardian in an event loop, workers that run the test
 // program, and a look at their leftovers.
-#ifndef SNAKEPIT_PROCESS_GUARDIAN_TESTING_H_
-#define SNAKEPIT_PROCESS_GUARDIAN_TESTING_H_
+#ifndef SNAKEPIT_PROCESS_TESTING_FIXTURE_H_
+#define SNAKEPIT_PROCESS_TESTING_FIXTURE_H_
 
 #include <dirent.h>
 #include <errno.h>
@@ -211,4 +211,4 @@ class GuardianTest : public testing::Test {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_PROCESS_GUARDIAN_TESTING_H_
+#endif  // SNAKEPIT_PROCESS_TESTING_FIXTURE_H_

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "src/process/guardian_cgroup.h"
+#include "src/process/guardian/cgroup.h"
 
 namespace snakepit {
 

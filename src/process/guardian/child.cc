@@ -1,4 +1,4 @@
-#include "src/process/guardian_child.h"
+#include "src/process/guardian/child.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "src/process/guardian_family.h"
-#include "src/process/guardian_protocol.h"
+#include "src/process/guardian/family.h"
+#include "src/process/guardian/protocol.h"
 
 namespace snakepit {
 namespace {

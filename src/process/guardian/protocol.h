@@ -15,7 +15,7 @@ inline constexpr int kSocketFd = 3;
 inline constexpr int kRuntimeDirectoryFd = 4;
 
 // The guardian's only environment variable, in decimal: the upper half of all its family numbers
-// (guardian_family.h). The pool's process finds the leftovers of a killed guardian by it.
+// (guardian/family.h). The pool's process finds the leftovers of a killed guardian by it.
 inline constexpr char kFamiliesVariable[] = "SNAKEPIT_FAMILIES";
 // Neither 0 nor near RLIM_INFINITY.
 inline constexpr uint32_t kLargestFamilies = 0x7FFF'FFFF;

@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "src/process/guardian_cgroup.h"
-#include "src/process/guardian_protocol.h"
+#include "src/process/guardian/cgroup.h"
+#include "src/process/guardian/protocol.h"
 
 namespace snakepit {
 

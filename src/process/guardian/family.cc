@@ -1,4 +1,4 @@
-#include "src/process/guardian_family.h"
+#include "src/process/guardian/family.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "src/process/guardian_protocol.h"
+#include "src/process/guardian/protocol.h"
 
 namespace snakepit {
 namespace {

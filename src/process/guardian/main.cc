@@ -16,12 +16,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "src/process/guardian_child.h"
-#include "src/process/guardian_end.h"
-#include "src/process/guardian_family.h"
-#include "src/process/guardian_list.h"
-#include "src/process/guardian_protocol.h"
-#include "src/process/guardian_tracer.h"
+#include "src/process/guardian/child.h"
+#include "src/process/guardian/end.h"
+#include "src/process/guardian/family.h"
+#include "src/process/guardian/list.h"
+#include "src/process/guardian/protocol.h"
+#include "src/process/guardian/tracer.h"
 #include "src/process/remove_folder.h"
 
 namespace {

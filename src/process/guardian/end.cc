@@ -1,4 +1,4 @@
-#include "src/process/guardian_end.h"
+#include "src/process/guardian/end.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -7,8 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "src/process/guardian_child.h"
-#include "src/process/guardian_list.h"
+#include "src/process/guardian/child.h"
+#include "src/process/guardian/list.h"
 
 namespace snakepit {
 namespace {

@@ -1,4 +1,4 @@
-#include "src/process/guardian_tracer.h"
+#include "src/process/guardian/tracer.h"
 
 #include <dirent.h>
 #include <signal.h>
