@@ -215,6 +215,25 @@ std::string Excerpt(std::string_view text, size_t max_bytes) {
   return Printable(CutText(text, max_bytes));
 }
 
+std::string Quoted(std::string_view text) { return '"' + Printable(text) + '"'; }
+
+std::string ShellQuote(std::string_view text) {
+  constexpr std::string_view kPlain =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+=:,./@%";
+  if (!text.empty() && text.find_first_not_of(kPlain) == std::string_view::npos) {
+    return std::string(text);
+  }
+  std::string quoted = "'";
+  for (const char c : text) {
+    if (c == '\'') {
+      quoted += "'\\''";
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + "'";
+}
+
 std::string HideSecret(std::string text, std::string_view secret) {
   if (secret.size() < kTellingCharacters) return text;
   std::string hidden;

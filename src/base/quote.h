@@ -42,6 +42,12 @@ std::string BytesMore(size_t bytes);
 // The text cut, and then safe to show.
 std::string Excerpt(std::string_view text, size_t max_bytes);
 
+// The text between double quotes, safe to show.
+std::string Quoted(std::string_view text);
+
+// The text as one word for a shell: as it is if no character is special, else in single quotes.
+std::string ShellQuote(std::string_view text);
+
 // The mark that stands in place of a secret.
 inline constexpr std::string_view kHiddenSecret = "[the worker's token]";
 

@@ -99,6 +99,16 @@ TEST(CutTextTest, TheMarkCountsTheBytesOfAllCuts) {
 
 constexpr char kSecret[] = "0123456789abcdef0f1e2d3c4b5a69788796a5b4c3d2e1f00123456789abcdeA";
 
+TEST(QuotedTest, IsSafeToShow) { EXPECT_EQ(Quoted("a b\x1b"), R"("a b\x1b")"); }
+
+TEST(ShellQuoteTest, QuotesWordsThatAShellWouldChange) {
+  EXPECT_EQ(ShellQuote("/a/b-c_d.py"), "/a/b-c_d.py");
+  EXPECT_EQ(ShellQuote("--name=x:1,2+3@4%"), "--name=x:1,2+3@4%");
+  EXPECT_EQ(ShellQuote(""), "''");
+  EXPECT_EQ(ShellQuote("{port}"), "'{port}'");
+  EXPECT_EQ(ShellQuote("it's $HOME"), R"('it'\''s $HOME')");
+}
+
 TEST(HideSecretTest, ReplacesItWhereverItStands) {
   const std::string secret = kSecret;
   EXPECT_EQ(HideSecret("token=" + secret + ", again " + secret + secret + "!", secret),

@@ -50,8 +50,6 @@ static_assert(kEndTimeout >
 // Events handled in one go before other work of the io_context has its turn.
 constexpr int kEventsPerTurn = 64;
 
-std::string Quoted(std::string_view text) { return '"' + Printable(text) + '"'; }
-
 bool HasNul(const std::string& text) { return text.find('\0') != std::string::npos; }
 
 Result<void> Validate(const SpawnSpec& spec) {

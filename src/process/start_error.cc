@@ -16,8 +16,6 @@ namespace {
 
 namespace protocol = guardian_protocol;
 
-std::string Quoted(std::string_view text) { return '"' + Printable(text) + '"'; }
-
 // A remedy for the error of execve(2).
 std::string ExecuteAdvice(const std::string& program, int error) {
   switch (error) {
