@@ -188,10 +188,11 @@ TEST_F(ProcessSettingsTest, ANiceThatIsRefusedIsNamed) {
     io.run();
   }
   pipe->second.Reset();
-  EXPECT_EQ(ReadToEnd(pipe->first.get()),
-            "cannot start \"" + TestProgram() +
-                "\" with nice -5: Permission denied (EACCES); less than this process's own takes "
-                "the capability CAP_SYS_NICE");
+  EXPECT_EQ(
+      ReadToEnd(pipe->first.get()),
+      "cannot start \"" + TestProgram() +
+          "\" with nice -5: Permission denied (EACCES); a value below this process's own needs "
+          "the capability CAP_SYS_NICE");
   int status = -1;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);

@@ -33,6 +33,8 @@ constexpr size_t kKernelSignalSetBytes = 8;
 // Limit of queued events, beyond which requests wait in the socket. The largest pool (1,000
 // workers) cannot owe as many.
 constexpr size_t kMaxQueuedEvents = 4096;
+// Requests handled in one go, before children that ended have their turn.
+constexpr int kRequestsPerTurn = 32;
 // A worker that was killed and has not ended is visited again after this time, then after twice as
 // long each time, 5 s in all. The pool gives it up after that.
 constexpr int kFirstLookMs = 20;
@@ -348,9 +350,9 @@ void HandleRequest(const Request& request, int* fds, int fd_count) {
   }
 }
 
-// Reads all pending requests.
+// Reads some of the pending requests; poll tells of the others again.
 void ReceiveRequests() {
-  while (QueuedEvents() < kMaxQueuedEvents) {
+  for (int i = 0; i < kRequestsPerTurn && QueuedEvents() < kMaxQueuedEvents; ++i) {
     Request request;
     iovec part = {&request, sizeof request};
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxSpawnFds)];
@@ -366,12 +368,14 @@ void ReceiveRequests() {
     int fds[kMaxSpawnFds];
     const int fd_count = TakeFds(&message, fds);
     HandleRequest(request, fds, fd_count);
-    for (int i = 0; i < fd_count; ++i) {
-      if (fds[i] >= 0) close(fds[i]);
+    for (int at = 0; at < fd_count; ++at) {
+      if (fds[at] >= 0) close(fds[at]);
     }
     Event received = {};
     received.kind = kReceived;
     QueueEvent(received);
+    // At once: a burst of spawns on a busy machine can outlast the time that the pool waits.
+    SendEvents();
   }
 }
 
