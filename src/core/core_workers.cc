@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "src/base/splitmix64.h"
 #include "src/core/core.h"
 #include "src/core/fault.h"
 
@@ -482,12 +483,7 @@ void Core::LookAtTotalMemory() {
 
 // --- Replacement -------------------------------------------------------------------------------
 
-uint64_t Core::Random() {  // splitmix64
-  uint64_t x = random_ += 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
+uint64_t Core::Random() { return SplitMix64(random_); }
 
 // From nine tenths of the limit to the limit; 0 for 0.
 int64_t Core::Draw(int64_t limit) {

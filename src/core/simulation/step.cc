@@ -1,5 +1,7 @@
 #include "src/core/simulation/step.h"
 
+#include "src/base/splitmix64.h"
+
 namespace snakepit::simulation {
 namespace {
 
@@ -33,12 +35,7 @@ std::string_view OpName(Op op) {
   return kNames[static_cast<int>(op)];
 }
 
-uint64_t Random::Next() {
-  uint64_t x = state_ += 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
+uint64_t Random::Next() { return SplitMix64(state_); }
 
 PoolOptions MakeOptions(uint64_t seed) {
   Random random(seed);
