@@ -27,9 +27,9 @@
 #include "src/core/core.h"
 #include "src/pool/runtime_directory.h"
 #include "src/process/guardian.h"
+#include "src/process/output_reader.h"
 #include "src/transport/connection.h"
 #include "src/transport/launch.h"
-#include "src/transport/output_reader.h"
 
 namespace snakepit {
 

@@ -1,4 +1,4 @@
-// What the guardian's test starts: argv[1] says what it does.
+// The workers of the guardian's tests: argv[1] selects the behaviour.
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -48,7 +48,7 @@ void PrintFds() {
   closedir(fds);
 }
 
-// Of the signals, and of the groups.
+// Prints the state of the signals and the process group.
 void PrintState() {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
@@ -58,7 +58,7 @@ void PrintState() {
   std::cout << "in the guardian's session: " << (getsid(0) == getppid()) << '\n';
 }
 
-// What ProcessSettings sets, a line each.
+// Prints the values that ProcessSettings sets, one in each line.
 void PrintSettings() {
   const mode_t mask = umask(0);
   std::cout << "umask " << std::oct << mask << std::dec << '\n';
@@ -74,7 +74,7 @@ void PrintSettings() {
   for (std::string line; std::getline(limits, line);) std::cout << line << '\n';
 }
 
-// A child that has left its parent's control as `leave` says, and holds stdout.
+// A child that has left its parent's control by `leave`, and holds stdout.
 void StartLingerer(const std::function<void()>& leave) {
   int ready[2];
   if (pipe(ready) != 0) std::abort();
@@ -110,7 +110,7 @@ void StartAllLingerers() {
   });
 }
 
-// As a daemon that was started with `env -i`.
+// Imitates a daemon that was started with `env -i`.
 void StartCleanLingerer(const char* self) {
   StartLingerer([self] {
     setsid();
@@ -122,7 +122,7 @@ void StartCleanLingerer(const char* self) {
   });
 }
 
-// A second process of a launcher, which does its work when the first has ended.
+// The second process of a launcher. It does its work once the first has ended.
 void StartSecondProcess() {
   int end_of_first[2];
   if (pipe(end_of_first) != 0) std::abort();

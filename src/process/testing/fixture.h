@@ -1,7 +1,7 @@
-// What the tests of the guardian share: a guardian in an event loop, workers that are
-// guardian_test_program, and a look at what is left of them.
-#ifndef SNAKEPIT_SRC_PROCESS_GUARDIAN_TESTING_H_
-#define SNAKEPIT_SRC_PROCESS_GUARDIAN_TESTING_H_
+// Shared by the tests of the guardian: a guardian in an event loop, workers that run the test
+// program, and a look at their leftovers.
+#ifndef SNAKEPIT_PROCESS_TESTING_FIXTURE_H_
+#define SNAKEPIT_PROCESS_TESTING_FIXTURE_H_
 
 #include <dirent.h>
 #include <errno.h>
@@ -29,13 +29,14 @@
 #include <vector>
 
 #include "src/base/fd.h"
+#include "src/base/proc.h"
 #include "src/process/guardian.h"
 
 namespace snakepit {
 
 inline constexpr std::chrono::seconds kPatience{60};
 
-// Absolute, as a test changes the working directory.
+// Absolute, because a test changes the working directory.
 inline const std::string& TestProgram() {
   static const std::string path = [] {
     char absolute[PATH_MAX];
@@ -69,25 +70,10 @@ inline bool AwaitEndOf(const UniqueFd& pidfd) {
   return poll(&poll_fd, 1, std::chrono::milliseconds(kPatience).count()) == 1;
 }
 
-inline std::vector<pid_t> ListProcesses() {
-  std::vector<pid_t> pids;
-  DIR* const processes = opendir("/proc");
-  while (const dirent* entry = readdir(processes)) {
-    if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9') {
-      pids.push_back(std::atoi(entry->d_name));
-    }
-  }
-  closedir(processes);
-  return pids;
-}
-
-// 0 when there is no such process.
+// 0 if there is no such process.
 inline pid_t ParentOf(pid_t pid) {
-  const std::string stat = ReadFile("/proc/" + std::to_string(pid) + "/stat").value_or("");
-  const size_t name_end = stat.rfind(')');  // "pid (name) state parent …"
-  int parent = 0;
-  if (name_end != std::string::npos) std::sscanf(&stat[name_end], ") %*c %d", &parent);
-  return parent;
+  const auto process = ReadProcStat(pid);
+  return process ? process->parent : 0;
 }
 
 // A variable that all descendants of a worker have, and no other process.
@@ -99,15 +85,12 @@ inline std::string NewMark() {
 inline std::vector<pid_t> ListMarked(const std::string& mark) {
   std::vector<pid_t> marked;
   for (const pid_t pid : ListProcesses()) {
-    // "…\0MARK=…\0": also as the first of the variables.
-    const std::string environment =
-        '\0' + ReadFile("/proc/" + std::to_string(pid) + "/environ").value_or("");
-    if (environment.find('\0' + mark + '\0') != std::string::npos) marked.push_back(pid);
+    if (HasEnvironmentVariable(pid, mark)) marked.push_back(pid);
   }
   return marked;
 }
 
-// What became of one worker, and what it wrote.
+// The events of one worker.
 struct Outcome {
   pid_t pid = 0;
   std::optional<Error> failure;
@@ -171,7 +154,7 @@ class GuardianTest : public testing::Test {
     return spec;
   }
 
-  // Starts it with a pipe as its stdout, of which this has the other end.
+  // Starts it with a pipe as its stdout, and returns the other end.
   UniqueFd SpawnPiped(uint64_t id, SpawnSpec spec) {
     auto pipe = OpenPipe();
     spec.stdout_fd = pipe->second.get();
@@ -180,7 +163,7 @@ class GuardianTest : public testing::Test {
     return std::move(pipe->first);
   }
 
-  // What it writes until all that hold its stdout have ended.
+  // Its output until all holders of its stdout have ended.
   std::string Output(SpawnSpec spec) {
     const uint64_t id = next_id_++;
     const std::string output = ReadToEnd(SpawnPiped(id, std::move(spec)).get());
@@ -228,4 +211,4 @@ class GuardianTest : public testing::Test {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_PROCESS_GUARDIAN_TESTING_H_
+#endif  // SNAKEPIT_PROCESS_TESTING_FIXTURE_H_

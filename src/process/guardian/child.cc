@@ -1,4 +1,4 @@
-#include "src/process/guardian_child.h"
+#include "src/process/guardian/child.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "src/process/guardian_family.h"
-#include "src/process/guardian_protocol.h"
+#include "src/process/guardian/family.h"
+#include "src/process/guardian/protocol.h"
 
 namespace snakepit {
 namespace {
@@ -22,10 +22,10 @@ using namespace guardian_protocol;
 
 constexpr size_t kMaxPathBytes = 4096;
 
-int start_write_fd = -1;  // of an end command: nobody reads
+int start_write_fd = -1;  // an end command has no reader
 
 [[noreturn]] void FailStart(const SpawnFailure& failure) {
-  // Fits a pipe's buffer, so it is written whole and at once.
+  // It fits a pipe's buffer, so it is written whole and at once.
   const ssize_t written = write(start_write_fd, &failure, sizeof failure);
   (void)written;
   _exit(127);
@@ -33,7 +33,7 @@ int start_write_fd = -1;  // of an end command: nobody reads
 
 [[noreturn]] void FailStart(Step step, int error) { FailStart({step, error, 0}); }
 
-// Executes one path; returns only when that failed, with what to report.
+// Executes one path. Returns only if that failed, with the failure to report.
 SpawnFailure Execute(const char* path, char** arguments, char** variables) {
   execve(path, arguments, variables);
   const int error = errno;
@@ -45,7 +45,7 @@ SpawnFailure Execute(const char* path, char** arguments, char** variables) {
   return {kStepExecute, error, 0};
 }
 
-// As execvp(3), but that a file of the wrong format is an error and no script for /bin/sh.
+// Same as execvp(3), except that a file of the wrong format is an error and no script for /bin/sh.
 [[noreturn]] void ExecuteOnPath(char** arguments, char** variables) {
   const char* const program = arguments[0];
   SpawnFailure failure = {kStepExecute, ENOENT, 0};
@@ -74,7 +74,8 @@ SpawnFailure Execute(const char* path, char** arguments, char** variables) {
         case ESTALE:
         case ENODEV:
         case ETIMEDOUT:
-          // Not here. But what a file that is there said is worth more than "nowhere".
+          // Not in this folder. A missing interpreter is still worth more to the user than
+          // "nowhere".
           if (tried.step == kStepInterpreter && failure.error == ENOENT) failure = tried;
           break;
         case EACCES:
@@ -90,7 +91,7 @@ SpawnFailure Execute(const char* path, char** arguments, char** variables) {
   FailStart(failure);
 }
 
-// The next of the strings of the spec, which `*text` then points past.
+// Returns the next string of the spec, and moves `*text` past it.
 char* NextString(char** text, const char* end) {
   char* const begin = *text;
   void* const nul = memchr(begin, '\0', static_cast<size_t>(end - begin));
@@ -106,7 +107,7 @@ char** NextStrings(char** text, const char* end, uint32_t count) {
   return strings;
 }
 
-// What kSpecFd says.
+// The content of kSpecFd.
 struct Spec {
   SpecHeader header;
   const char* working_directory;
@@ -167,7 +168,7 @@ void SetCpus(const SpecHeader& header) {
       0) {
     FailStart(kStepCpus, errno);
   }
-  // The kernel leaves out those that do not exist or are not allowed, and says nothing.
+  // The kernel silently leaves out processors that do not exist or are not allowed.
   uint64_t set[kMaxCpus / 64] = {};
   if (sched_getaffinity(0, sizeof set, reinterpret_cast<cpu_set_t*>(set)) != 0) {
     FailStart(kStepCpus, errno);
@@ -190,11 +191,11 @@ void SetLimits(const SpecHeader& header) {
 void BecomeWorker(const int* fds, const Cgroup& cgroup, uint64_t family, int start_fd,
                   pid_t guardian) {
   start_write_fd = start_fd;
-  // Only the guardian may hold its socket: its end is how the pool learns that it is gone.
+  // Only the guardian may hold its socket: the pool learns from its end that the guardian is gone.
   close(kSocketFd);
   JoinFamily(family);
   setpgid(0, 0);
-  // The guardian has one thread, so its thread's death, which is what this waits for, is its own.
+  // The signal comes when the parent's thread dies. The guardian has only one.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != guardian) _exit(127);
 
@@ -210,10 +211,9 @@ void BecomeWorker(const int* fds, const Cgroup& cgroup, uint64_t family, int sta
   for (int fd = 0; fd < 3; ++fd) {
     if (dup2(fds[kStdinFd + fd], fd) < 0) FailStart(kStepPrepare, errno);
   }
-  // The guardian's own dispositions are the default ones, and all else that it has open closes on
-  // execution.
+  // The guardian's own dispositions are the defaults, and its other descriptors close on execution.
   UnblockSignals();
-  SetLimits(header);  // last: this side of the execution needs memory and descriptors, too
+  SetLimits(header);  // last: the steps before need memory and descriptors, too
   ExecuteOnPath(spec.arguments, spec.variables);
 }
 

@@ -1,7 +1,7 @@
 // The cgroups of the guardian's workers: snakepit-GUARDIAN-ID in a folder that the pool found.
 // cgroups(7), version 2. C library only.
-#ifndef SNAKEPIT_SRC_PROCESS_GUARDIAN_CGROUP_H_
-#define SNAKEPIT_SRC_PROCESS_GUARDIAN_CGROUP_H_
+#ifndef SNAKEPIT_PROCESS_GUARDIAN_CGROUP_H_
+#define SNAKEPIT_PROCESS_GUARDIAN_CGROUP_H_
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -14,17 +14,17 @@ struct Cgroup {
   uint64_t id;
 };
 
-// 0, or the errno. Of the child that becomes the worker.
+// The steps of the child that becomes the worker. Each returns 0 or the errno.
 int MakeCgroup(const Cgroup& cgroup);
 int WriteCgroupFile(const Cgroup& cgroup, const char* name, const char* text);
 int EnterCgroup(const Cgroup& cgroup);
 
-// Ends all that is in it, where the kernel can do that (Linux 5.14).
+// Kills all processes in it, if the kernel can do that (Linux 5.14).
 void KillCgroup(const Cgroup& cgroup);
 
-// false: something is still in it.
+// False if something is still in it.
 bool RemoveCgroup(const Cgroup& cgroup);
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_PROCESS_GUARDIAN_CGROUP_H_
+#endif  // SNAKEPIT_PROCESS_GUARDIAN_CGROUP_H_

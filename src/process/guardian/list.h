@@ -1,16 +1,16 @@
-// A list that grows, for the guardian: without a constructor, an exception or the C++ library.
-#ifndef SNAKEPIT_SRC_PROCESS_GUARDIAN_LIST_H_
-#define SNAKEPIT_SRC_PROCESS_GUARDIAN_LIST_H_
+// A growing list for the guardian: without constructors, exceptions or the C++ library.
+#ifndef SNAKEPIT_PROCESS_GUARDIAN_LIST_H_
+#define SNAKEPIT_PROCESS_GUARDIAN_LIST_H_
 
 #include <stddef.h>
 #include <stdlib.h>
 
 namespace snakepit {
 
-// The guardian cannot keep its promises without memory. guardian_main.cc
+// Ends everything: the guardian cannot keep its promises without memory. Defined in main.cc.
 [[noreturn]] void EndWithoutMemory();
 
-// Of plain items.
+// A list of trivially copyable items.
 template <typename T>
 struct List {
   T* at;
@@ -29,10 +29,10 @@ struct List {
     at[count++] = item;
   }
 
-  // The last one takes its place.
+  // The last item takes its place.
   void RemoveAt(size_t i) { at[i] = at[--count]; }
 };
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_PROCESS_GUARDIAN_LIST_H_
+#endif  // SNAKEPIT_PROCESS_GUARDIAN_LIST_H_

@@ -1,4 +1,4 @@
-#include "src/transport/output_reader.h"
+#include "src/process/output_reader.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

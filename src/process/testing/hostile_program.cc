@@ -1,4 +1,5 @@
-// Workers that try not to be killed: argv[1] says how. Each writes "ready" when it has done that.
+// Workers that try not to be killed, each in the way that argv[1] names. Each writes "ready" when
+// it is set up.
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -22,8 +23,8 @@ void Require(bool holds) {
   if (!holds) abort();
 }
 
-// A child that does `begin` before this returns, and then nothing. It gets no signal that is sent
-// to the worker's group.
+// Starts a child that does `begin` before this returns, and then nothing. A signal to the worker's
+// group does not reach the child.
 pid_t StartChild(const std::function<void()>& begin) {
   int begun[2];
   Require(pipe(begun) == 0);
@@ -44,7 +45,7 @@ pid_t StartChild(const std::function<void()>& begin) {
   return child;
 }
 
-// So that no signal to the group of the worker's number reaches it.
+// Keeps signals to the group of the worker's pid away.
 void LeaveGroup() {
   const pid_t child = fork();
   Require(child >= 0);
@@ -60,7 +61,7 @@ void LeaveSession() {
   Require(setsid() == getpid());
 }
 
-// The number is no family's any more. The kernel itself has no use for this limit.
+// The number is no family's any more. The kernel itself ignores this limit.
 void ChangeLocks() {
   const rlimit limit = {12'345, RLIM_INFINITY};
   Require(setrlimit(RLIMIT_LOCKS, &limit) == 0);
@@ -82,7 +83,7 @@ void BeTracedByGrandchild() {
   StartChild([self] { StartChild([self] { Trace(self, 0); }); });
 }
 
-// Each process holds the next: a line of them, the last of which holds the worker.
+// A chain of tracers: the first child traces the worker, and the second traces the first.
 void BeTracedByALine() {
   const pid_t self = getpid();
   const pid_t first = StartChild([self] { Trace(self, 0); });
@@ -137,7 +138,7 @@ const std::map<std::string, std::function<void()>> kTricks = {
 int main(int argc, char** argv) {
   Require(argc >= 2);
   const std::string mode = argv[1];
-  prctl(PR_SET_PTRACER, -1UL, 0, 0, 0);  // by anybody, where Yama asks
+  prctl(PR_SET_PTRACER, -1UL, 0, 0, 0);  // Yama requires consent to a tracer
   if (mode == "join") {
     Require(setpgid(0, atoi(argv[2])) == 0);
   } else if (mode != "hold") {

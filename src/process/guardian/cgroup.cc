@@ -1,4 +1,4 @@
-#include "src/process/guardian_cgroup.h"
+#include "src/process/guardian/cgroup.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
-// Reads what a process writes to a pipe, on the io_context's thread, so that it is never blocked by
-// it, and keeps the end of it.
-#ifndef SNAKEPIT_TRANSPORT_OUTPUT_READER_H_
-#define SNAKEPIT_TRANSPORT_OUTPUT_READER_H_
+// Reads the output of a process from a pipe and keeps the end of it. The reads run on the
+// io_context's thread and never wait, so a writer is never blocked for long.
+#ifndef SNAKEPIT_PROCESS_OUTPUT_READER_H_
+#define SNAKEPIT_PROCESS_OUTPUT_READER_H_
 
 #include <array>
 #include <asio/io_context.hpp>
@@ -17,15 +17,15 @@ namespace snakepit {
 // All methods on the io_context's thread.
 class OutputReader : public std::enable_shared_from_this<OutputReader> {
  public:
-  // Starts to read `fd`, the reading end of a pipe, until its end, or until Close. `on_line` gets
-  // each line (output_tail.h).
+  // Reads from `fd`, the read end of a pipe, until its end or until Close. `on_line` gets each line
+  // (output_tail.h).
   static std::shared_ptr<OutputReader> Start(asio::io_context& io, UniqueFd fd,
                                              OutputTail::LineCallback on_line);
 
-  // The end of what was written, after having read what is in the pipe now.
+  // Reads all that is in the pipe now, and returns the end of the output.
   std::string Tail();
 
-  // Reads what is in the pipe now and closes it.
+  // Reads all that is in the pipe now, and closes it.
   void Close();
 
   OutputReader(asio::io_context& io, OutputTail::LineCallback on_line);
@@ -42,4 +42,4 @@ class OutputReader : public std::enable_shared_from_this<OutputReader> {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_TRANSPORT_OUTPUT_READER_H_
+#endif  // SNAKEPIT_PROCESS_OUTPUT_READER_H_

@@ -1,4 +1,4 @@
-#include "src/transport/output_reader.h"
+#include "src/process/output_reader.h"
 
 #include <asio/buffer.hpp>
 #include <string_view>
@@ -6,7 +6,7 @@
 namespace snakepit {
 namespace {
 
-// A flood of output is taken a part at a time, so that it holds up nothing else on the thread.
+// A flood of output is read in parts, so that other work of the thread has its turn.
 constexpr int kReadsAtOnce = 64;
 
 }  // namespace
@@ -17,7 +17,7 @@ OutputReader::OutputReader(asio::io_context& io, OutputTail::LineCallback on_lin
 std::shared_ptr<OutputReader> OutputReader::Start(asio::io_context& io, UniqueFd fd,
                                                   OutputTail::LineCallback on_line) {
   auto reader = std::make_shared<OutputReader>(io, std::move(on_line));
-  reader->pipe_.assign(fd.get());  // may throw, and does not own it then
+  reader->pipe_.assign(fd.get());  // if it throws, `fd` still owns it
   (void)fd.Release();
   reader->pipe_.non_blocking(true);
   reader->Read();

@@ -1,6 +1,6 @@
-// The guardian program: see guardian.h for what it is for. One thread, C library only, and no
-// blocking system call but its one poll: whatever a worker, its files or the pool's process do, it
-// reaps, reports and kills in time.
+// The guardian program; guardian.h says why it exists. It has one thread, uses the C library only,
+// and makes no blocking system call but its one poll. So it reaps, reports and kills in time,
+// whatever a worker, its files or the pool's process do.
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,12 +16,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "src/process/guardian_child.h"
-#include "src/process/guardian_end.h"
-#include "src/process/guardian_family.h"
-#include "src/process/guardian_list.h"
-#include "src/process/guardian_protocol.h"
-#include "src/process/guardian_tracer.h"
+#include "src/process/guardian/child.h"
+#include "src/process/guardian/end.h"
+#include "src/process/guardian/family.h"
+#include "src/process/guardian/list.h"
+#include "src/process/guardian/protocol.h"
+#include "src/process/guardian/tracer.h"
 #include "src/process/remove_folder.h"
 
 namespace {
@@ -30,31 +30,33 @@ using namespace snakepit;
 using namespace snakepit::guardian_protocol;
 
 constexpr size_t kKernelSignalSetBytes = 8;
-// More events than the pool may leave unread: requests then wait in the socket. It is over what
-// the largest pool (1,000 workers) can owe.
+// Limit of queued events, beyond which requests wait in the socket. The largest pool (1,000
+// workers) cannot owe as many.
 constexpr size_t kMaxQueuedEvents = 4096;
-// A worker that was killed and has not ended is looked at again: first after this, then after twice
-// as long each time, 5 s in all. After that the pool has given it up.
+// Requests handled in one go, before children that ended have their turn.
+constexpr int kRequestsPerTurn = 32;
+// A worker that was killed and has not ended is visited again after this time, then after twice as
+// long each time, 5 s in all. The pool gives it up after that.
 constexpr int kFirstLookMs = 20;
 constexpr int kLastLookMs = 2'560;
 
 struct Worker {
   uint64_t id;
   pid_t pid;
-  int start_fd;  // of a worker that starts: SpawnFailure or end of file; -1 afterwards
+  int start_fd;  // while the worker starts: yields SpawnFailure or end of file; then -1
   uint64_t family;
   Cgroup cgroup;
   EndPlan end_plan;
   bool is_killed;
-  int look_after_ms;  // 0: no more
+  int look_after_ms;  // 0: no further visit
   int64_t look_at_ms;
 };
 
 List<Worker> workers;
 List<Event> events;
-size_t sent_events = 0;  // of those, from the first on
+size_t sent_events = 0;  // events.at[0, sent_events) are sent
 pid_t guardian_pid;
-bool ends = false;  // the pool is gone, and so all of its has to go
+bool ends = false;  // the pool is gone: everything has to end
 
 // ---- Events to the pool ------------------------------------------------------------------------
 
@@ -74,7 +76,7 @@ void SendEvents() {
     const ssize_t sent =
         send(kSocketFd, &events.at[sent_events], sizeof(Event), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
-    // The rest is sent when the socket takes it; any fault of the socket shows when it is read.
+    // The rest is sent when the socket takes it. A fault of the socket shows when it is read.
     if (sent < 0) return;
     ++sent_events;
   }
@@ -107,17 +109,17 @@ Worker* FindByPid(pid_t pid) {
   return nullptr;
 }
 
-// The descriptor, which is the caller's no more.
+// Takes the descriptor over from its owner.
 int TakeFd(int* fd) {
   const int taken = *fd;
   *fd = -1;
   return taken;
 }
 
-// Takes those of the descriptors over that are needed after the start.
+// Takes over the descriptors that are needed after the start.
 void StartWorker(const Request& request, int* fds, int fd_count) {
   const uint64_t id = request.id;
-  // Forked, not vforked: a working directory on a network that hangs must not hang the guardian.
+  // fork and not vfork: a working directory on a network that hangs must not hang the guardian.
   int start_fds[2];
   if (pipe2(start_fds, O_CLOEXEC) != 0) return QueueSpawnFailed(id, {kStepPrepare, errno, 0});
   Cgroup cgroup = {-1, guardian_pid, id};
@@ -131,10 +133,10 @@ void StartWorker(const Request& request, int* fds, int fd_count) {
     close(start_fds[0]);
     return QueueSpawnFailed(id, {kStepPrepare, error, 0});
   }
-  // Here and in the child, so that the group is there for both, whoever is first.
+  // Here and in the child, so that the group exists for both, whichever runs first.
   setpgid(pid, pid);
   EndPlan plan = {request.family_grace_ms, -1, -1};
-  // What is not known to be a family's cannot be ended later.
+  // Processes that are not known to be of a family cannot be ended later.
   if (family == kNoFamily) plan.family_grace_ms = 0;
   if (request.has_end_command) {
     plan.command_spec_fd = TakeFd(&fds[kSpecFd]);
@@ -144,11 +146,11 @@ void StartWorker(const Request& request, int* fds, int fd_count) {
   workers.Add({id, pid, start_fds[0], family, cgroup, plan, false, 0, 0});
 }
 
-// Reads how the start of a worker went, if that is known yet. false: it failed.
+// Reads the result of a worker's start, if it is known yet. False if the start failed.
 bool FinishStart(Worker* worker) {
   SpawnFailure failure;
   const ssize_t got = read(worker->start_fd, &failure, sizeof failure);
-  if (got < 0 && errno == EINTR) return true;  // asked again by poll
+  if (got < 0 && errno == EINTR) return true;  // poll asks again
   close(worker->start_fd);
   worker->start_fd = -1;
   if (got == sizeof failure) {
@@ -169,8 +171,8 @@ int64_t Microseconds(const timeval& time) {
 
 bool IsWorker(pid_t pid) { return FindByPid(pid) != nullptr; }
 
-// With what it started in its group, unless that has a grace. It is not reaped yet, so that its
-// number is still its own.
+// Kills the worker and, unless it has a grace, its process group. The worker is not reaped yet, so
+// its pid is still its own.
 void SendKill(const Worker& worker) {
   kill(worker.pid, SIGKILL);  // it may have left its group for another
   if (worker.end_plan.family_grace_ms == 0) kill(-worker.pid, SIGKILL);
@@ -184,7 +186,7 @@ void KillWorker(Worker* worker) {
   worker->look_at_ms = MonotonicMs() + kFirstLookMs;
 }
 
-// The family of a worker that lives, or has a grace.
+// True if the family's worker lives or has a grace.
 bool IsToLive(uint64_t family) {
   for (size_t i = 0; i < workers.count; ++i) {
     const Worker& worker = workers.at[i];
@@ -196,12 +198,12 @@ bool IsToLive(uint64_t family) {
 
 void KillIfLeftBehind(pid_t child) {
   const uint64_t family = FamilyOf(child);
-  if (family == kNoFamily && !ends) return;  // nobody can tell whose it is
+  if (family == kNoFamily && !ends) return;  // its worker is unknown
   if (IsToLive(family) || IsWorker(child) || IsEndCommand(child)) return;
-  kill(child, SIGKILL);  // only this process reaps it, so the number is its own
+  kill(child, SIGKILL);  // only this process reaps it, so the pid is its own
 }
 
-// Of a worker whose program was never executed.
+// Drops the end command of a worker whose program was never executed.
 void DropEndCommand(Worker* worker) {
   worker->end_plan.family_grace_ms = 0;
   if (worker->end_plan.command_spec_fd < 0) return;
@@ -223,7 +225,7 @@ void EndWorker(const Worker& worker) {
   QueueEvent(event);
 }
 
-// The worker is dead, so its end of the pipe is closed: to read how it started does not block.
+// The worker is dead, so its end of the pipe is closed and reading it does not block.
 void ReportExit(Worker* worker, int wait_status, const rusage& use) {
   if (worker->start_fd >= 0 && !FinishStart(worker)) return DropEndCommand(worker);
   Event event = {};
@@ -236,10 +238,10 @@ void ReportExit(Worker* worker, int wait_status, const rusage& use) {
   QueueEvent(event);
 }
 
-// A child of this process is a zombie: reaps it. If it was a worker, ends its group and reports.
+// Reaps a child of this process that is a zombie. If it was a worker, ends its group and reports.
 void Reap(pid_t pid) {
   Worker* const found = FindByPid(pid);
-  // While the leader is not reaped, its number cannot become another group's.
+  // Until the leader is reaped, its pid cannot become another group's.
   if (found != nullptr && found->end_plan.family_grace_ms == 0) kill(-pid, SIGKILL);
   int status = 0;
   rusage use = {};
@@ -260,18 +262,18 @@ void ReapAll() {
     if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) break;
     Reap(info.si_pid);
   }
-  // Who died left its children to this process.
+  // The children of a process that died have become children of this one.
   VisitChildren(KillIfLeftBehind);
   RemoveOldCgroups();
 }
 
-// The workers that were killed and have not ended: their own descendants may hold them.
+// Visits the workers that were killed and have not ended: their own descendants may hold them.
 void LookAtKilled(int64_t now_ms) {
   bool is_any = false;
   for (size_t i = 0; i < workers.count; ++i) {
     Worker& worker = workers.at[i];
     if (worker.look_after_ms == 0 || worker.look_at_ms > now_ms) continue;
-    SendKill(worker);  // the first may have found it in a stop that only a second one ends
+    SendKill(worker);  // the first SIGKILL may have met a stop that only a second one ends
     KillOwnTracers(worker.pid, IsWorker);
     worker.look_after_ms = worker.look_after_ms < kLastLookMs ? 2 * worker.look_after_ms : 0;
     worker.look_at_ms = now_ms + worker.look_after_ms;
@@ -280,7 +282,7 @@ void LookAtKilled(int64_t now_ms) {
   if (is_any) VisitChildren(KillIfLeftBehind);
 }
 
-// Until LookAtKilled has something to do; -1: it has not.
+// Time until LookAtKilled is due; -1 if it is not.
 int64_t NextLookMs(int64_t now_ms) {
   int64_t next_ms = -1;
   for (size_t i = 0; i < workers.count; ++i) {
@@ -291,7 +293,7 @@ int64_t NextLookMs(int64_t now_ms) {
   return next_ms;
 }
 
-// Whether no worker is left, but for those that were killed and will not end.
+// True if no worker is left, except for those that were killed and will not end.
 bool WorkersHaveEnded() {
   for (size_t i = 0; i < workers.count; ++i) {
     if (!workers.at[i].is_killed || workers.at[i].look_after_ms != 0) return false;
@@ -299,7 +301,7 @@ bool WorkersHaveEnded() {
   return true;
 }
 
-// The end of the pool is the end of all.
+// The end of the pool is the end of everything.
 void BeginToEnd() {
   ends = true;
   for (size_t i = 0; i < workers.count; ++i) {
@@ -311,7 +313,7 @@ void BeginToEnd() {
 
 // ---- Requests from the pool --------------------------------------------------------------------
 
-// Takes the descriptors out of the message; returns how many came.
+// Takes the descriptors out of the message and returns their number.
 int TakeFds(msghdr* message, int* fds) {
   int count = 0;
   for (cmsghdr* header = CMSG_FIRSTHDR(message); header != nullptr;
@@ -333,14 +335,14 @@ int TakeFds(msghdr* message, int* fds) {
 
 void HandleRequest(const Request& request, int* fds, int fd_count) {
   if (request.kind == kSpawn) {
-    // Fewer arrive when this process may not open as many.
+    // Fewer arrive if this process may not open so many.
     if (fd_count < kSpawnFdCount) return QueueSpawnFailed(request.id, {kStepPrepare, EMFILE, 0});
     StartWorker(request, fds, fd_count);
   } else if (request.kind == kSignal) {
     Worker* const worker = FindById(request.id);
     if (worker == nullptr) return;
     if (request.signal == SIGKILL) return KillWorker(worker);
-    // A worker is in the table until it is reaped, so the number is still its own.
+    // A worker is in the table until it is reaped, so the pid is still its own.
     kill(-worker->pid, request.signal);
     if (getpgid(worker->pid) != worker->pid) kill(worker->pid, request.signal);
   } else if (request.kind == kRuntimeDirectory && fd_count > 0) {
@@ -348,9 +350,9 @@ void HandleRequest(const Request& request, int* fds, int fd_count) {
   }
 }
 
-// Reads all requests that are there.
+// Reads some of the pending requests; poll tells of the others again.
 void ReceiveRequests() {
-  while (QueuedEvents() < kMaxQueuedEvents) {
+  for (int i = 0; i < kRequestsPerTurn && QueuedEvents() < kMaxQueuedEvents; ++i) {
     Request request;
     iovec part = {&request, sizeof request};
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxSpawnFds)];
@@ -366,18 +368,21 @@ void ReceiveRequests() {
     int fds[kMaxSpawnFds];
     const int fd_count = TakeFds(&message, fds);
     HandleRequest(request, fds, fd_count);
-    for (int i = 0; i < fd_count; ++i) {
-      if (fds[i] >= 0) close(fds[i]);
+    for (int at = 0; at < fd_count; ++at) {
+      if (fds[at] >= 0) close(fds[at]);
     }
     Event received = {};
     received.kind = kReceived;
     QueueEvent(received);
+    // At once: a burst of spawns on a busy machine can outlast the time that the pool waits.
+    SendEvents();
   }
 }
 
 // ---- Set-up and the loop -----------------------------------------------------------------------
 
-// What an arbitrary process has left open or ignored must reach neither this one nor a worker.
+// Descriptors and ignored signals of an arbitrary parent must reach neither this process nor a
+// worker.
 void ShedInheritance() {
   if (syscall(SYS_close_range, kRuntimeDirectoryFd + 1, ~0u, 0) != 0) {
     rlimit limit = {};
@@ -388,14 +393,14 @@ void ShedInheritance() {
   }
   fcntl(kSocketFd, F_SETFD, FD_CLOEXEC);
   fcntl(kRuntimeDirectoryFd, F_SETFD, FD_CLOEXEC);
-  // By system call, as the C library refuses the two signals that it keeps for itself, and there
-  // are programs that ignore them. Zeroes stand for SIG_DFL, without flags and mask.
+  // A direct system call, because the C library refuses its two internal signals, and there are
+  // programs that ignore them. Zeroes stand for SIG_DFL without flags and mask.
   const char default_action[128] = {};
   for (int number = 1; number < NSIG; ++number) {
     syscall(SYS_rt_sigaction, number, default_action, nullptr, kKernelSignalSetBytes);
   }
-  // All are blocked: asked to end, by SIGTERM to the whole service for example, the pool decides
-  // how, and the guardian follows it.
+  // All signals are blocked. If the whole service gets SIGTERM, for example, the pool decides how
+  // to end, and the guardian follows it.
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, nullptr);
@@ -408,8 +413,8 @@ int OpenChildSignals() {
   return signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-// To kill the children until there is none kills every descendant, in whatever group or session it
-// is: one whose parent has ended becomes a child.
+// Kills the children until there is none. That kills every descendant, in any group or session,
+// since a process whose parent has ended becomes a child.
 [[noreturn]] void KillRestAndExit() {
   sigset_t child_signal;
   sigemptyset(&child_signal);
@@ -420,11 +425,11 @@ int OpenChildSignals() {
     }
     if (waitpid(-1, nullptr, WNOHANG) < 0 && errno == ECHILD) {
       RemoveOldCgroups();
-      // Nobody else is left to do that when the pool was killed.
+      // Nobody else is left to remove the folder if the pool was killed.
       RemoveRuntimeFolder(kRuntimeDirectoryFd);
       _exit(0);
     }
-    // A SIGCHLD that came meanwhile is pending.
+    // A SIGCHLD that came in the meantime is pending.
     const timespec wait = {wait_ms / 1'000, wait_ms % 1'000 * 1'000'000};
     if (sigtimedwait(&child_signal, nullptr, &wait) > 0) continue;
     if (wait_ms < kLastLookMs) wait_ms *= 2;
@@ -432,7 +437,7 @@ int OpenChildSignals() {
   }
 }
 
-// Of poll: until there is something to do; -1: there is not.
+// Timeout for poll until the next duty; -1 if there is none.
 int TimeoutMs(int64_t now_ms) {
   const int64_t overdue_ms = NextOverdueMs(now_ms);
   const int64_t look_ms = NextLookMs(now_ms);
@@ -445,7 +450,7 @@ int TimeoutMs(int64_t now_ms) {
   List<pollfd> polls = {};
   for (;;) {
     if (ends && WorkersHaveEnded() && AllHaveEnded()) KillRestAndExit();
-    // Only those that start are polled; an entry a worker keeps the indices the same.
+    // Only starting workers are polled. One entry for each worker keeps the indices the same.
     polls.Reserve(kFirstWorkerPoll + workers.count);
     short socket_events = QueuedEvents() < kMaxQueuedEvents ? POLLIN : 0;
     if (QueuedEvents() > 0) socket_events |= POLLOUT;
@@ -462,8 +467,8 @@ int TimeoutMs(int64_t now_ms) {
         (polls.at[kSocketPoll].revents & (POLLHUP | POLLERR)) != 0) {
       BeginToEnd();
     }
-    // From the last, as the removal of a worker moves the last into its place. One whose start
-    // failed is no worker any more; it ends by itself.
+    // Backwards, because the removal of a worker moves the last one into its place. A worker whose
+    // start failed is no worker any more; it ends by itself.
     for (size_t i = workers.count; i-- > 0;) {
       if (polls.at[kFirstWorkerPoll + i].revents != 0 && !FinishStart(&workers.at[i])) {
         Worker worker = workers.at[i];
@@ -499,7 +504,8 @@ int main(int argc, char** argv) {
   prctl(PR_SET_NAME, argv[0]);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   InitFamilies(static_cast<uint32_t>(strtoul(families, nullptr, 10)));
-  // The socket's end can be held open by a process that the pool's forked; its own end cannot.
+  // The pool's forked children can hold its end of the socket open. A pidfd shows the end of the
+  // pool itself.
   const pid_t pool = atoi(argv[1]);
   const int pool_fd = static_cast<int>(syscall(SYS_pidfd_open, pool, 0));
   if (getppid() != pool) {

@@ -1,4 +1,4 @@
-#include "src/process/guardian_family.h"
+#include "src/process/guardian/family.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -9,17 +9,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "src/process/guardian_protocol.h"
+#include "src/process/guardian/protocol.h"
 
 namespace snakepit {
 namespace {
 
-constexpr pid_t kLargestNumber = 1 << 22;  // the most that kernel.pid_max can be
+constexpr pid_t kLargestNumber = 1 << 22;  // the largest kernel.pid_max
 
 uint64_t first_family = kNoFamily;  // the upper half of all numbers of this guardian
 uint32_t given_families = 0;
 
-// For a kernel without the list of children in /proc.
+// Fallback for a kernel without the list of children in /proc.
 void VisitChildrenByScan(void (*visit)(pid_t)) {
   DIR* const processes = opendir("/proc");
   if (processes == nullptr) return;
@@ -42,18 +42,18 @@ void VisitChildrenByScan(void (*visit)(pid_t)) {
   closedir(processes);
 }
 
-// The newest of all processes has it, for a moment. -1 when there is none to be had.
+// The largest pid given out so far: that of a short-lived child. -1 if no child can be made.
 pid_t NewestNumber() {
-  // As fork(2), but that no SIGCHLD tells of it.
+  // Same as fork(2), except that no SIGCHLD follows.
   const pid_t pid = static_cast<pid_t>(syscall(SYS_clone, 0, nullptr, nullptr, nullptr, 0));
   if (pid == 0) _exit(0);
   if (pid > 0) waitpid(pid, nullptr, __WALL);
   return pid;
 }
 
-// Without /proc. Numbers are given in ascending order, so that of a descendant is between this
-// process's own and the newest, until they have begun anew: then it can be any. Where there is no
-// newest to be had, it is sought among all, this once.
+// Fallback without /proc. Pids are given in ascending order, so a descendant's is between this
+// process's own and the newest. Once they have wrapped around, it can be any. If no newest pid can
+// be had, this one call tries all.
 void VisitChildrenByNumber(void (*visit)(pid_t)) {
   static bool have_begun_anew = false;
   static pid_t last_newest = 0;
@@ -94,7 +94,7 @@ void JoinFamily(uint64_t family) {
 
 uint64_t FamilyOf(pid_t pid) {
   if (first_family == kNoFamily) return kNoFamily;
-  // None for a process of another user, which could not be signalled either.
+  // A process of another user has none, and could not be signalled either.
   const uint64_t number = FamilyNumberOf(pid);
   return number >> kFamilyBits == first_family >> kFamilyBits ? number : kNoFamily;
 }

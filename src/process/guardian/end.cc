@@ -1,4 +1,4 @@
-#include "src/process/guardian_end.h"
+#include "src/process/guardian/end.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -7,8 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "src/process/guardian_child.h"
-#include "src/process/guardian_list.h"
+#include "src/process/guardian/child.h"
+#include "src/process/guardian/list.h"
 
 namespace snakepit {
 namespace {
@@ -22,7 +22,7 @@ struct Grace {
 };
 
 struct EndCommand {
-  uint64_t id;  // of the worker
+  uint64_t id;  // the worker's
   pid_t worker;
   pid_t pid;
   int64_t ends_ms;
@@ -31,7 +31,7 @@ struct EndCommand {
 
 List<Grace> graces;
 List<EndCommand> commands;
-List<Cgroup> old_cgroups;  // those that are to be removed, but may not be empty yet
+List<Cgroup> old_cgroups;  // to be removed, but possibly not empty yet
 
 void EndCgroup(const Cgroup& cgroup) {
   if (cgroup.parent_fd < 0) return;
@@ -47,7 +47,7 @@ int StartEndCommand(uint64_t id, pid_t worker, const EndPlan& plan, int64_t now_
   close(plan.command_spec_fd);
   close(plan.start_directory_fd);
   if (pid < 0) return error;
-  setpgid(pid, pid);  // here and in the child, so that the group is there for both
+  setpgid(pid, pid);  // here and in the child, so that the group exists for both
   commands.Add({id, worker, pid, now_ms + kEndCommandLimitMs, false});
   return 0;
 }
@@ -104,7 +104,7 @@ bool EndOverdue(int64_t now_ms) {
   for (size_t i = 0; i < commands.count; ++i) {
     EndCommand& command = commands.at[i];
     if (command.was_killed || command.ends_ms > now_ms) continue;
-    kill(-command.pid, SIGKILL);  // in the list until it is reaped, so the number is its own
+    kill(-command.pid, SIGKILL);  // it is not reaped yet, so the pid is its own
     command.was_killed = true;
   }
   bool grace_ended = false;

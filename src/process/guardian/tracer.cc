@@ -1,4 +1,4 @@
-#include "src/process/guardian_tracer.h"
+#include "src/process/guardian/tracer.h"
 
 #include <dirent.h>
 #include <signal.h>
@@ -11,10 +11,10 @@
 namespace snakepit {
 namespace {
 
-// More generations than that are taken for a ring, as a number is another process's at any time.
+// A longer chain is taken for a ring: a pid can become another process's at any time.
 constexpr int kMostGenerations = 1000;
 
-// "PPid:" or "TracerPid:" of a status file in /proc. 0 when there is none.
+// The value of "PPid:" or "TracerPid:" in a status file of /proc; 0 if there is none.
 pid_t ReadPid(const char* path, const char* field) {
   FILE* const file = fopen(path, "re");
   if (file == nullptr) return 0;
@@ -42,7 +42,7 @@ void KillOwnTracer(const char* status_path, bool (*is_to_live)(pid_t)) {
   if (tracer == 0) return;
   const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, tracer, 0));
   if (pidfd < 0) return;
-  // Asked only now, as the number cannot become another process's any more.
+  // Checked again, because only now the pid cannot become another process's.
   if (ReadPid(status_path, "TracerPid:") == tracer && IsDescendant(tracer) && !is_to_live(tracer)) {
     syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, nullptr, 0);
   }
