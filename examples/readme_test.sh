@@ -1,5 +1,5 @@
 #!/bin/sh
-# The examples of the README: that they are the ones there, and that they work.
+# The snippets of README.md are the files of examples/, and these work.
 set -eu
 for example in examples/greet.cc examples/greeter.py examples/greeter_worker.cc; do
   awk -v want="$example" '
