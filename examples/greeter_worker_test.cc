@@ -13,7 +13,7 @@ struct Transport {
   const char* name;
   std::vector<std::string> arguments;
   decltype(Adapter::transport) transport;
-  bool version1 = false;  // which has neither streams nor codes
+  bool version1 = false;  // it has neither streams nor codes
 };
 
 class GreeterWorkerTest : public ::testing::TestWithParam<Transport> {};
@@ -53,7 +53,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Transport{"Json", {}, StdioTransport{.codecs = {Codec::kJson}}},
         Transport{"Msgpack", {}, StdioTransport{}},
-        // As a pool of version 1 speaks.
+        // The frames of a pool of version 1.
         Transport{
             "Version1", {}, StdioTransport{.codecs = {Codec::kJson}, .negotiate = false}, true},
         Transport{"GrpcSocket", {"--transport", "grpc", "--socket", "{socket}"}, GrpcTransport{}},

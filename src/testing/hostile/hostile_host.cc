@@ -1,6 +1,6 @@
-// A program that has a pool, for tests that look at such a program from outside: its memory,
-// descriptors and threads, and whether it lives. It does what the lines on its stdin say, each a
-// JSON object, and tells on stdout what came of it, likewise. pool_host.py is the other end.
+// A program with a pool, for tests that watch it from outside: its memory, descriptors, threads and
+// its life. Each line of its stdin, a JSON object, is a request; each line of its stdout is an
+// event. pool_host.py is the other end.
 //
 //   {"do": "start", "argv": […], "transport": "stdio", "workers": 2, "call_timeout_ms": 1000, …}
 //   {"do": "call", "tag": "a", "command": "echo", "args": {…}, "timeout_ms": 500, "show": true}
@@ -8,8 +8,8 @@
 //   {"do": "workers"}
 //   {"do": "shutdown"}
 //
-// A call is by Submit, or with "execute" by a thread of its own. The end of the input is the end of
-// the program.
+// A call uses Submit, or with "execute" a thread of its own. The program ends at the end of its
+// input.
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -40,8 +40,8 @@ using snakepit::StdioTransport;
 using snakepit::Value;
 using Clock = std::chrono::steady_clock;
 
-// A flood of log lines is counted beyond so many, and a long text told up to so many bytes: the
-// pool is under test here, and not the reader of this program.
+// Most log lines, and most bytes of a text, that are passed on. The rest is counted, since the pool
+// is under test here, and not the reader of this program.
 constexpr int64_t kMostLogLines = 3000;
 constexpr size_t kLongestText = 64 * 1024;
 
@@ -68,7 +68,7 @@ void Tell(Value::Map event) {
   std::fflush(stdout);
 }
 
-// What an error holds, its texts cut and their lengths beside them.
+// The members of an error. Its texts are cut, with their lengths beside them.
 void Describe(const Error& error, Value::Map* event) {
   (*event)["ok"] = false;
   (*event)["code"] = snakepit::ErrorCodeName(error.code);
@@ -215,7 +215,7 @@ class Host {
   }
 
   std::optional<Pool> pool_;
-  std::vector<std::thread> threads_;  // of calls by Execute
+  std::vector<std::thread> threads_;  // calls with Execute
   std::atomic<int64_t> log_lines_ = 0;
 };
 
