@@ -43,7 +43,7 @@ TEST_P(GreeterWorkerTest, GreetsAndCounts) {
   EXPECT_EQ(count, static_cast<int64_t>(chunks.size()));
   const auto wrong = pool->Execute("greet", Value::Map{{"name", 7}});
   ASSERT_FALSE(wrong);
-  EXPECT_EQ(wrong.error().message, "'name' is a text");
+  EXPECT_EQ(wrong.error().message, "\"name\" must be a text, not 7");
   EXPECT_EQ(wrong.error().code,
             GetParam().version1 ? ErrorCode::kHandlerFailed : ErrorCode::kInvalidArgument);
 }

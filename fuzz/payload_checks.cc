@@ -198,11 +198,10 @@ void CheckHandshake(std::string_view payload) {
                                           Offer{{Codec::kJson, Codec::kMessagePack}});
     SNAKEPIT_CHECK(!refused && refused.error().code == ErrorCode::kStartFailed);
   } else if (opening->offer) {
-    const PoolOffer& offer = *opening->offer;
+    const Offer& offer = *opening->offer;
     SNAKEPIT_CHECK(!offer.codecs.empty() && offer.codecs.size() <= 2 && offer.version >= 1);
     EncodeAnswerFrame(AgreeTo(offer), &frame);
-    const auto agreed = DecodeOfferReply(std::string_view(frame).substr(kFrameHeaderBytes),
-                                         Offer{offer.codecs, offer.max_frame_bytes});
+    const auto agreed = DecodeOfferReply(std::string_view(frame).substr(kFrameHeaderBytes), offer);
     SNAKEPIT_CHECK(agreed && agreed->codec == offer.codecs.front());
     SNAKEPIT_CHECK(agreed->version <= offer.version);
   }

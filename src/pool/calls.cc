@@ -11,6 +11,7 @@
 #include "src/pool/pool_impl.h"
 #include "src/value/json.h"
 #include "src/value/memory.h"
+#include "src/wire/limits.h"
 
 namespace snakepit {
 namespace {
@@ -28,8 +29,6 @@ CallOutcome<T> Thrown(const std::exception& error) {
 
 // Between two looks of a waiting thread at the core's clock.
 constexpr std::chrono::milliseconds kTick{10};
-
-constexpr size_t kMaxSessionIdBytes = 256;
 
 }  // namespace
 

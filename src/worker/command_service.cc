@@ -1,4 +1,4 @@
-#include "src/worker/worker_core.h"
+#include "src/worker/command_service.h"
 
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -47,24 +47,24 @@ double CpuMilliseconds() {
 
 }  // namespace
 
-WorkerCore::WorkerCore(std::string name, WorkerOptions options)
+CommandService::CommandService(std::string name, WorkerOptions options)
     : name(std::move(name)), options(std::move(options)), worker_id(WorkerId(this->name)) {
   registry.Add("ping", [this](const Call& call) { return Ping(call); });
   registry.Add("info", [this](const Call&) { return InfoCommand(); });
 }
 
-void WorkerCore::Count(bool succeeded) {
+void CommandService::Count(bool succeeded) {
   total_requests_.fetch_add(1, std::memory_order_relaxed);
   if (!succeeded) total_errors_.fetch_add(1, std::memory_order_relaxed);
 }
 
-std::chrono::milliseconds WorkerCore::uptime() const {
+std::chrono::milliseconds CommandService::uptime() const {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() -
                                                                started_);
 }
 
-Value WorkerCore::Health(int64_t calls_in_flight) const {
-  return Value::Map{{"healthy", true},
+Value CommandService::Health(int64_t calls_in_flight) const {
+  return Value::Map{{"healthy", healthy()},
                     {"worker_id", worker_id},
                     {"uptime_ms", uptime().count()},
                     {"total_requests", total_requests()},
@@ -73,7 +73,7 @@ Value WorkerCore::Health(int64_t calls_in_flight) const {
                     {"calls_in_flight", calls_in_flight}};
 }
 
-Value WorkerCore::Info(size_t max_message_bytes) {
+Value CommandService::Info(size_t max_message_bytes) {
   return Value::Map{{"worker_type", name},
                     {"version", options.version},
                     {"supported_commands", Texts(registry.Names())},
@@ -82,13 +82,13 @@ Value WorkerCore::Info(size_t max_message_bytes) {
                     {"system_info", SystemInfo()}};
 }
 
-Value::Map WorkerCore::Capabilities(size_t max_message_bytes) const {
+Value::Map CommandService::Capabilities(size_t max_message_bytes) const {
   return {{"streaming", "true"},
           {"sessions", "true"},
           {"max_message_bytes", std::to_string(max_message_bytes)}};
 }
 
-Value::Map WorkerCore::Stats() {
+Value::Map CommandService::Stats() {
   const int64_t uptime_ms = uptime().count();
   return {{"requests_handled", total_requests()},
           {"requests_failed", total_errors()},
@@ -98,7 +98,7 @@ Value::Map WorkerCore::Stats() {
           {"active_sessions", sessions.size()}};
 }
 
-Value::Map WorkerCore::SystemInfo() const {
+Value::Map CommandService::SystemInfo() const {
   utsname system{};
   uname(&system);
   return {{"pid", std::to_string(getpid())},
@@ -106,7 +106,7 @@ Value::Map WorkerCore::SystemInfo() const {
 }
 
 // PROTOCOL.md 7.2.1.
-Value WorkerCore::Ping(const Call& call) const {
+Value CommandService::Ping(const Call& call) const {
   const std::string_view named = call.args().TextAt("worker_id");
   return Value::Map{{"status", "ok"},
                     {"bridge_type", name},
@@ -119,7 +119,7 @@ Value WorkerCore::Ping(const Call& call) const {
 }
 
 // PROTOCOL.md 7.2.4.
-Value WorkerCore::InfoCommand() const {
+Value CommandService::InfoCommand() const {
   return Value::Map{{"status", "ok"},
                     {"bridge_info", Value::Map{{"name", name},
                                                {"version", options.version},

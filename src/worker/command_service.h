@@ -1,6 +1,6 @@
-// A worker but for how it is reached: what both transports serve.
-#ifndef SNAKEPIT_SRC_WORKER_WORKER_CORE_H_
-#define SNAKEPIT_SRC_WORKER_WORKER_CORE_H_
+// The commands of a worker with their sessions, counts and health: served alike by both transports.
+#ifndef SNAKEPIT_WORKER_COMMAND_SERVICE_H_
+#define SNAKEPIT_WORKER_COMMAND_SERVICE_H_
 
 #include <atomic>
 #include <chrono>
@@ -14,10 +14,10 @@
 
 namespace snakepit {
 
-// Commands and options are set first; then usable from any threads.
-class WorkerCore {
+// Set up commands and options first; then it is usable from any thread.
+class CommandService {
  public:
-  WorkerCore(std::string name, WorkerOptions options);
+  CommandService(std::string name, WorkerOptions options);
 
   // Counts a call that has ended. PROTOCOL.md 4.8.1.
   void Count(bool succeeded);
@@ -25,6 +25,11 @@ class WorkerCore {
   int64_t total_requests() const { return total_requests_.load(std::memory_order_relaxed); }
   int64_t total_errors() const { return total_errors_.load(std::memory_order_relaxed); }
   std::chrono::milliseconds uptime() const;
+
+  // The worker's own word on whether it can take calls, in the health answers of both transports. A
+  // worker that drains is as healthy as before. PROTOCOL.md 4.8.1 and 6.10.5.
+  bool healthy() const { return healthy_.load(std::memory_order_relaxed); }
+  void set_healthy(bool healthy) { healthy_.store(healthy, std::memory_order_relaxed); }
 
   // PROTOCOL.md 6.10.3 and 6.10.4; max_message_bytes is the limit of the transport.
   Value Health(int64_t calls_in_flight) const;
@@ -36,7 +41,7 @@ class WorkerCore {
   const std::string name;
   const WorkerOptions options;
   const std::string worker_id;
-  std::string token;  // of gRPC; empty: none. PROTOCOL.md 6.13
+  std::string token;  // for gRPC; empty: none. PROTOCOL.md 6.13
   Registry registry;
   Sessions sessions;
 
@@ -45,10 +50,11 @@ class WorkerCore {
   Value InfoCommand() const;
 
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  std::atomic<bool> healthy_{true};
   std::atomic<int64_t> total_requests_{0};
   std::atomic<int64_t> total_errors_{0};
 };
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_WORKER_WORKER_CORE_H_
+#endif  // SNAKEPIT_WORKER_COMMAND_SERVICE_H_
