@@ -10,12 +10,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <mutex>
 #include <optional>
 #include <vector>
 
 #include "src/base/blocked_signals.h"
 #include "src/base/fd.h"
+#include "src/base/mutex.h"
 
 namespace snakepit {
 
@@ -68,9 +68,9 @@ Result<void> TryThreads(int count) {
   const auto left = LeftAddressSpace();
   // Else the heaps of the first threads leave no room for the stacks of the last.
   if (left && *left < count * (kHeapBytes + kSpareBytes)) mallopt(M_ARENA_MAX, 1);
-  std::mutex gate;
+  Mutex gate;
   const auto wait_at_gate = [](void* mutex) -> void* {
-    const std::lock_guard lock(*static_cast<std::mutex*>(mutex));
+    const MutexLock lock(*static_cast<Mutex*>(mutex));
     return nullptr;
   };
   std::vector<pthread_t> threads;
@@ -79,7 +79,7 @@ Result<void> TryThreads(int count) {
   int error = 0;
   int memory_error = 0;
   {
-    const std::lock_guard lock(gate);
+    const MutexLock lock(gate);
     for (int i = 0; i < count && error == 0; ++i) {
       pthread_t thread;
       error = pthread_create(&thread, nullptr, wait_at_gate, &gate);

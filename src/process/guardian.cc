@@ -13,7 +13,6 @@
 #include <asio/steady_timer.hpp>
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 #include <string_view>
@@ -24,6 +23,7 @@
 
 #include "src/base/blocked_signals.h"
 #include "src/base/fd.h"
+#include "src/base/mutex.h"
 #include "src/base/quote.h"
 #include "src/process/credentials.h"
 #include "src/process/guardian_process.h"
@@ -190,36 +190,37 @@ class Guardian::Link : public std::enable_shared_from_this<Link> {
   void Flush();
   void LookForAnswer();
   void HandleReadable();
-  bool ReadEvents();
-  void Dispatch(const protocol::Event& event);
+  bool ReadEvents() ABSL_EXCLUSIVE_LOCKS_REQUIRED(dispatch_mutex_);
+  void Dispatch(const protocol::Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(dispatch_mutex_);
   Starting TakeStarting(uint64_t id);
-  void HandleLoss();
+  void HandleLoss() ABSL_EXCLUSIVE_LOCKS_REQUIRED(dispatch_mutex_);
   void AwaitLoss();
   void TellLoss();
 
   // Held while events are called, so that none is once Close has it; recursive, as an event may
   // destroy the Guardian.
-  std::recursive_mutex dispatch_mutex_;
-  bool closed_ = false;  // by dispatch_mutex_
+  RecursiveMutex dispatch_mutex_;
+  bool closed_ ABSL_GUARDED_BY(dispatch_mutex_) = false;
   const Events events_;
   const Credentials credentials_;  // the guardian's, and so the workers'
   // By dispatch_mutex_; from a loss on only used by loss_waiter_, until that is joined.
   GuardianProcess process_;
   std::atomic<bool> is_lost_ = false;
-  std::thread loss_waiter_;  // by dispatch_mutex_
+  std::thread loss_waiter_ ABSL_GUARDED_BY(dispatch_mutex_);
   const std::string mark_;
   const pid_t pid_;
   const int fd_;  // descriptor_'s
   RequestQueue requests_;
   asio::io_context& io_;
   asio::posix::stream_descriptor descriptor_;
-  asio::steady_timer answer_timer_;  // by dispatch_mutex_, as the next two are
-  asio::steady_timer retry_timer_;
-  std::optional<RequestQueue::Time> continued_at_;  // by SIGCONT, since its last answer
+  asio::steady_timer answer_timer_ ABSL_GUARDED_BY(dispatch_mutex_);
+  asio::steady_timer retry_timer_ ABSL_GUARDED_BY(dispatch_mutex_);
+  // When SIGCONT was sent since the guardian's last answer.
+  std::optional<RequestQueue::Time> continued_at_ ABSL_GUARDED_BY(dispatch_mutex_);
 
-  std::mutex starting_mutex_;
-  std::unordered_map<uint64_t, Starting> starting_;  // by starting_mutex_
-  std::set<std::string> cgroup_parents_;             // by starting_mutex_
+  Mutex starting_mutex_;
+  std::unordered_map<uint64_t, Starting> starting_ ABSL_GUARDED_BY(starting_mutex_);
+  std::set<std::string> cgroup_parents_ ABSL_GUARDED_BY(starting_mutex_);
 };
 
 Result<void> Guardian::Link::Spawn(uint64_t id, const SpawnSpec& spec) {
@@ -244,7 +245,7 @@ Result<void> Guardian::Link::Spawn(uint64_t id, const SpawnSpec& spec) {
     }
   }
   {
-    const std::lock_guard lock(starting_mutex_);
+    const MutexLock lock(starting_mutex_);
     if (spec.cgroup) cgroup_parents_.insert(spec.cgroup->parent);
     if (!starting_
              .try_emplace(id,
@@ -299,7 +300,7 @@ int Guardian::Link::Send(const protocol::Request& request, const int* fds, size_
 
 // On the io_context's thread, as all that follows but Close and AwaitLoss.
 void Guardian::Link::Flush() {
-  const std::lock_guard lock(dispatch_mutex_);
+  const RecursiveMutexLock lock(dispatch_mutex_);
   if (closed_ || is_lost_) return;
   const auto again = [weak = weak_from_this()](const asio::error_code& error) {
     const std::shared_ptr<Link> self = weak.lock();
@@ -316,7 +317,7 @@ void Guardian::Link::Flush() {
 
 // Sees to it that a guardian that answers nothing is noticed.
 void Guardian::Link::LookForAnswer() {
-  const std::lock_guard lock(dispatch_mutex_);
+  const RecursiveMutexLock lock(dispatch_mutex_);
   if (closed_ || is_lost_) return;
   // This thread may have been held up, and the answer have come.
   if (!ReadEvents()) return;
@@ -348,7 +349,7 @@ void Guardian::Link::SetRuntimeDirectory(int fd) {
 }
 
 void Guardian::Link::HandleReadable() {
-  const std::lock_guard lock(dispatch_mutex_);
+  const RecursiveMutexLock lock(dispatch_mutex_);
   if (!closed_ && !is_lost_ && ReadEvents()) Listen();
 }
 
@@ -390,7 +391,7 @@ void Guardian::Link::Dispatch(const protocol::Event& event) {
 }
 
 Starting Guardian::Link::TakeStarting(uint64_t id) {
-  const std::lock_guard lock(starting_mutex_);
+  const MutexLock lock(starting_mutex_);
   auto node = starting_.extract(id);
   return node.empty() ? Starting{} : std::move(node.mapped());
 }
@@ -413,7 +414,7 @@ void Guardian::Link::HandleLoss() {
 void Guardian::Link::AwaitLoss() {
   try {
     process_.AwaitEnd(kEndTimeout, [this] {
-      const std::lock_guard lock(starting_mutex_);
+      const MutexLock lock(starting_mutex_);
       for (const std::string& parent : cgroup_parents_) {
         ClearCgroups(parent, pid_, [this] { return process_.IsHeld(); });
       }
@@ -426,12 +427,12 @@ void Guardian::Link::AwaitLoss() {
 }
 
 void Guardian::Link::TellLoss() {
-  const std::lock_guard lock(dispatch_mutex_);
+  const RecursiveMutexLock lock(dispatch_mutex_);
   if (!closed_) events_.lost();
 }
 
 void Guardian::Link::Close() {
-  const std::lock_guard lock(dispatch_mutex_);
+  const RecursiveMutexLock lock(dispatch_mutex_);
   closed_ = true;
   // Not only closed: a process that this one forked may hold a copy.
   shutdown(fd_, SHUT_RDWR);

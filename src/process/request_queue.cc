@@ -43,7 +43,7 @@ bool IsFull(int error) {
 }  // namespace
 
 int RequestQueue::Send(const Request& request, const int* fds, size_t fd_count) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const int error = kept_.empty() ? SendOnce(socket_, request, fds, fd_count) : EAGAIN;
   if (IsFull(error)) {
     Kept kept{.request = request, .fds = {}};
@@ -60,7 +60,7 @@ int RequestQueue::Send(const Request& request, const int* fds, size_t fd_count) 
 }
 
 int RequestQueue::Flush() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   while (!kept_.empty()) {
     const Kept& next = kept_.front();
     int fds[protocol::kMaxSpawnFds];
@@ -74,13 +74,13 @@ int RequestQueue::Flush() {
 }
 
 void RequestQueue::Answered() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (unanswered_ > 0) --unanswered_;
   unanswered_since_ = std::chrono::steady_clock::now();
 }
 
 std::optional<RequestQueue::Time> RequestQueue::unanswered_since() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (unanswered_ == 0) return std::nullopt;
   return unanswered_since_;
 }

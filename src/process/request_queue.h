@@ -5,11 +5,11 @@
 #include <chrono>
 #include <cstddef>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <vector>
 
 #include "src/base/fd.h"
+#include "src/base/mutex.h"
 #include "src/process/guardian_protocol.h"
 
 namespace snakepit {
@@ -44,10 +44,10 @@ class RequestQueue {
   };
 
   const int socket_;
-  mutable std::mutex mutex_;
-  std::deque<Kept> kept_;
-  size_t unanswered_ = 0;
-  Time unanswered_since_{};
+  mutable Mutex mutex_;
+  std::deque<Kept> kept_ ABSL_GUARDED_BY(mutex_);
+  size_t unanswered_ ABSL_GUARDED_BY(mutex_) = 0;
+  Time unanswered_since_ ABSL_GUARDED_BY(mutex_){};
 };
 
 }  // namespace snakepit
