@@ -9,6 +9,7 @@
 
 #include "src/value/json.h"
 #include "src/wire/frame.h"
+#include "src/wire/pool_side/handshake.h"
 
 namespace snakepit {
 namespace {
