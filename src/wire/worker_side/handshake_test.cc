@@ -103,7 +103,8 @@ TEST(AnswerTest, AWorkerOfferedMoreAnswersWithItsOwnVersion) {
 
 TEST(AnswerTest, APoolOfVersion1ReadsOfNoVersion) {
   std::string frame;
-  EncodeAnswerFrame(AgreeTo({.codecs = {Codec::kMessagePack}, .stream = true}), &frame);
+  EncodeAnswerFrame(AgreeTo({.codecs = {Codec::kMessagePack}, .version = 1, .stream = true}),
+                    &frame);
   EXPECT_EQ(PayloadOf(frame), R"({"protocol":"msgpack","type":"protocol_selected"})");
 }
 
