@@ -9,6 +9,7 @@
 
 #include "src/value/json.h"
 #include "src/wire/frame.h"
+#include "src/wire/pool_side/handshake.h"
 
 namespace snakepit {
 namespace {
@@ -102,7 +103,8 @@ TEST(AnswerTest, AWorkerOfferedMoreAnswersWithItsOwnVersion) {
 
 TEST(AnswerTest, APoolOfVersion1ReadsOfNoVersion) {
   std::string frame;
-  EncodeAnswerFrame(AgreeTo({.codecs = {Codec::kMessagePack}, .stream = true}), &frame);
+  EncodeAnswerFrame(AgreeTo({.codecs = {Codec::kMessagePack}, .version = 1, .stream = true}),
+                    &frame);
   EXPECT_EQ(PayloadOf(frame), R"({"protocol":"msgpack","type":"protocol_selected"})");
 }
 
