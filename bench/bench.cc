@@ -1,4 +1,4 @@
-// What the transports cost: round trips, first chunks, starts and memory, beside a floor in the
+// The cost of the transports: round trips, first chunks, starts and memory, beside a floor in the
 // same run. README.md says how to read it.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
@@ -35,7 +35,7 @@ constexpr int kStarts = 5;
 
 // --- Timing ------------------------------------------------------------------------------------
 
-// How long the call took; what it returns is let go outside that time.
+// The duration of a function. Its result is destroyed outside that time.
 template <typename Call>
 Result<Seconds> Timed(Call call) {
   const auto start = steady_clock::now();
@@ -45,7 +45,7 @@ Result<Seconds> Timed(Call call) {
   return elapsed;
 }
 
-// By nearest rank; `sorted` is not empty.
+// The percentile by nearest rank. `sorted` is not empty.
 double Percentile(const std::vector<double>& sorted, double percent) {
   const auto rank = std::ceil(percent / 100 * static_cast<double>(sorted.size()));
   return sorted[std::max<size_t>(static_cast<size_t>(rank), 1) - 1];
@@ -53,8 +53,8 @@ double Percentile(const std::vector<double>& sorted, double percent) {
 
 void SkipWith(State& state, const Error& error) { state.SkipWithError(error.ToString().c_str()); }
 
-// Runs the loop, whose time is what `measured` returns, and reports the percentiles in units of
-// which there are `per_second`: p50_<unit> and p99_<unit>.
+// Runs the loop, where `measured` returns the time of one pass. Reports p50_<unit> and p99_<unit>,
+// in units of 1 / `per_second` seconds.
 template <typename Measured>
 void RunLoop(State& state, const std::string& unit, double per_second, Measured measured) {
   std::vector<double> samples;
@@ -74,19 +74,18 @@ void RunLoop(State& state, const std::string& unit, double per_second, Measured 
   state.counters["p99_" + unit] = Percentile(samples, 99);
 }
 
-// A loop of round trips. bytes_per_second counts the payload on its way there and on its way back.
+// A loop of round trips. bytes_per_second counts the payload both ways.
 template <typename Call>
 void RunRoundTrips(State& state, size_t payload_bytes, Call call) {
   RunLoop(state, "us", 1e6, [&call] { return Timed(call); });
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * 2 * payload_bytes));
 }
 
-// --- What the benchmarks share -----------------------------------------------------------------
+// --- Shared by the benchmarks ------------------------------------------------------------------
 
-// The bundled worker on stdio without a pool, hands shaken.
+// The bundled worker on stdio without a pool, after the handshake.
 Result<std::unique_ptr<FramePeer>> StartWorkerWithoutPool(Codec codec) {
-  Result<Adapter> adapter =
-      AdapterFor(codec == Codec::kJson ? Transport::kStdioJson : Transport::kStdioMessagePack);
+  Result<Adapter> adapter = AdapterFor(codec == Codec::kJson ? Wire::kJson : Wire::kMessagePack);
   if (!adapter) return Fail(std::move(adapter.error()));
   auto peer = FramePeer::Start(adapter->argv, adapter->environment, Waiting::kPoll);
   if (!peer) return peer;
@@ -103,11 +102,11 @@ Result<std::unique_ptr<FramePeer>> StartWorkerWithoutPool(Codec codec) {
   return peer;
 }
 
-// The processes that the benchmarks talk to: each started when first asked for, once, and ended
-// with this. A start that failed fails every benchmark that asks.
+// The processes that the benchmarks talk to. Each is started once, on first use, and ended by the
+// destructor. A failed start fails every benchmark that uses the process.
 class Subjects {
  public:
-  Result<Pool>& PoolOver(Transport transport) { return Get(pools_, transport, StartPool); }
+  Result<Pool>& PoolOver(Wire wire) { return Get(pools_, wire, StartPool); }
   Result<std::unique_ptr<FramePeer>>& FrameEcho(Waiting waiting) {
     return Get(echoes_, waiting, FramePeer::StartEcho);
   }
@@ -122,7 +121,7 @@ class Subjects {
     return it != all.end() ? it->second : all.emplace(key, start(key)).first->second;
   }
 
-  std::map<Transport, Result<Pool>> pools_;
+  std::map<Wire, Result<Pool>> pools_;
   std::map<Waiting, Result<std::unique_ptr<FramePeer>>> echoes_;
   std::map<Codec, Result<std::unique_ptr<FramePeer>>> workers_;
 };
@@ -163,8 +162,8 @@ void WorkerRoundTrip(State& state, Subjects& subjects, Codec codec, size_t paylo
   RunRoundTrips(state, payload_bytes, [&] { return (*peer)->RoundTrip(frame); });
 }
 
-void PoolRoundTrip(State& state, Subjects& subjects, Transport transport, size_t payload_bytes) {
-  auto& pool = subjects.PoolOver(transport);
+void PoolRoundTrip(State& state, Subjects& subjects, Wire wire, size_t payload_bytes) {
+  auto& pool = subjects.PoolOver(wire);
   if (!pool) return SkipWith(state, pool.error());
   const Value args = EchoArgs(payload_bytes);
   const Result<Value> result = pool->Execute("echo", args);
@@ -173,9 +172,9 @@ void PoolRoundTrip(State& state, Subjects& subjects, Transport transport, size_t
   RunRoundTrips(state, payload_bytes, [&] { return pool->Execute("echo", args); });
 }
 
-// From the call of a stream to its first chunk.
-void FirstChunk(State& state, Subjects& subjects, Transport transport) {
-  auto& pool = subjects.PoolOver(transport);
+// Measures from the call of a stream to its first chunk.
+void FirstChunk(State& state, Subjects& subjects, Wire wire) {
+  auto& pool = subjects.PoolOver(wire);
   if (!pool) return SkipWith(state, pool.error());
   constexpr int64_t kChunks = 3;
   const Value args = Value::Map{{"count", kChunks}, {"interval", 0}};
@@ -192,15 +191,15 @@ void FirstChunk(State& state, Subjects& subjects, Transport transport) {
   });
 }
 
-// From Pool::Start to a worker that is ready. The shutdown is not counted.
-void Start(State& state, Transport transport) {
-  RunLoop(state, "ms", 1e3, [transport] { return Timed([&] { return StartPool(transport); }); });
+// Measures Pool::Start until the worker is ready, without the shutdown.
+void Start(State& state, Wire wire) {
+  RunLoop(state, "ms", 1e3, [wire] { return Timed([&] { return StartPool(wire); }); });
 }
 
-void Memory(State& state, Transport transport) {
+void Memory(State& state, Wire wire) {
   for (auto _ : state) {
     Result<Value> figures = Fail(ErrorCode::kInternal, "");
-    const Result<Seconds> elapsed = Timed([&] { return figures = ProbeMemory(transport); });
+    const Result<Seconds> elapsed = Timed([&] { return figures = ProbeMemory(wire); });
     if (!elapsed) return SkipWith(state, elapsed.error());
     state.SetIterationTime(elapsed->count());
     for (const auto& [name, value] : *figures->get_if<Value::Map>()) {
@@ -216,24 +215,22 @@ benchmark::internal::Benchmark* Register(const std::string& name, Function funct
   return benchmark::RegisterBenchmark(name.c_str(), function)->UseManualTime();
 }
 
-// What is to be compared runs close together, since the machine may change its pace. Memory comes
-// first, while no other worker shares pages.
+// Benchmarks that are compared run close together, since the machine may change its pace. Memory
+// comes first, while no other worker shares pages.
 void RegisterAll(Subjects& subjects) {
-  for (const Transport transport : kTransports) {
-    Register(fmt::format("memory/{}", TransportName(transport)),
-             [=](State& state) { Memory(state, transport); })
+  for (const Wire wire : kWires) {
+    Register(fmt::format("memory/{}", WireName(wire)), [=](State& state) { Memory(state, wire); })
         ->Unit(benchmark::kMillisecond)
         ->Iterations(1);
   }
-  for (const Transport transport : kTransports) {
-    Register(fmt::format("start/{}", TransportName(transport)),
-             [=](State& state) { Start(state, transport); })
+  for (const Wire wire : kWires) {
+    Register(fmt::format("start/{}", WireName(wire)), [=](State& state) { Start(state, wire); })
         ->Unit(benchmark::kMillisecond)
         ->Iterations(kStarts);
   }
-  for (const Transport transport : kTransports) {
-    Register(fmt::format("first_chunk/{}", TransportName(transport)), [=, &subjects](State& state) {
-      FirstChunk(state, subjects, transport);
+  for (const Wire wire : kWires) {
+    Register(fmt::format("first_chunk/{}", WireName(wire)), [=, &subjects](State& state) {
+      FirstChunk(state, subjects, wire);
     })->Unit(benchmark::kMicrosecond);
   }
   for (const PayloadSize size : kSizes) {
@@ -250,9 +247,9 @@ void RegisterAll(Subjects& subjects) {
       add(fmt::format("worker_{}", CodecName(codec)),
           [=, &subjects](State& state) { WorkerRoundTrip(state, subjects, codec, size.bytes); });
     }
-    for (const Transport transport : kTransports) {
-      add(TransportName(transport),
-          [=, &subjects](State& state) { PoolRoundTrip(state, subjects, transport, size.bytes); });
+    for (const Wire wire : kWires) {
+      add(WireName(wire),
+          [=, &subjects](State& state) { PoolRoundTrip(state, subjects, wire, size.bytes); });
     }
   }
 }
@@ -268,10 +265,10 @@ int RunBenchmarks(int argc, char** argv) {
   return ran > 0 && !reporter.failed() ? 0 : 1;
 }
 
-int RunProbe(std::string_view transport_name) {
-  const std::optional<Transport> transport = TransportFromName(transport_name);
-  if (!transport) return 2;
-  const Result<void> done = RunMemoryProbe(*transport);
+int RunProbe(std::string_view wire_name) {
+  const std::optional<Wire> wire = WireFromName(wire_name);
+  if (!wire) return 2;
+  const Result<void> done = RunMemoryProbe(*wire);
   if (!done) std::fprintf(stderr, "memory probe: %s\n", done.error().ToString().c_str());
   return done ? 0 : 1;
 }
@@ -281,7 +278,7 @@ int RunProbe(std::string_view transport_name) {
 
 int main(int argc, char** argv) {
   using namespace snakepit;
-  // The other roles of this program, in which it starts itself.
+  // Other roles of this program, which starts itself for them.
   const std::string_view role = argc == 2 ? argv[1] : "";
   if (role.starts_with(kFrameEchoFlag)) {
     RunFrameEcho(role.ends_with("poll") ? Waiting::kPoll : Waiting::kBlock);

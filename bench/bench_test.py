@@ -1,4 +1,4 @@
-"""Every benchmark runs, and a run that could not measure fails."""
+"""Every benchmark runs, and a run that cannot measure fails."""
 
 import json
 import math
@@ -39,7 +39,7 @@ def run(*arguments, **environment):
 
 
 def name_of(benchmark):
-    """Without what google-benchmark appends."""
+    """The name without the suffixes of google-benchmark."""
     return re.sub(r"/(iterations:\d+|manual_time)", "", benchmark["name"])
 
 
@@ -69,7 +69,7 @@ class WholeRunTest(unittest.TestCase):
         self.assertTrue(math.isfinite(float(value)) and float(value) > 0, value)
 
     def assert_cell(self, text):
-        # A stalled machine can round a rate or a ratio down to 0.
+        # On a stalled machine a rate or ratio may be rounded down to 0.
         self.assertTrue(math.isfinite(float(text)) and float(text) >= 0, text)
 
     def test_every_benchmark_runs_without_an_error(self):

@@ -32,7 +32,7 @@ Result<ChildProcess> ChildProcess::Start(const std::vector<std::string>& argv,
                                          const std::map<std::string, std::string>& environment,
                                          int stdin_fd, int stdout_fd) {
   std::vector<std::string> arguments = argv;
-  // Of two entries with one name, the first counts.
+  // The first of two entries with one name counts.
   std::vector<std::string> variables;
   for (const auto& [name, value] : environment) variables.push_back(name + "=" + value);
   for (char** entry = environ; *entry != nullptr; ++entry) variables.push_back(*entry);

@@ -1,4 +1,4 @@
-// A child process of the benchmark's own, outside any pool.
+// ChildProcess: a process of the benchmark outside any pool.
 #ifndef SNAKEPIT_BENCH_CHILD_PROCESS_H_
 #define SNAKEPIT_BENCH_CHILD_PROCESS_H_
 
@@ -13,10 +13,10 @@
 
 namespace snakepit {
 
-// The path of this program, to start it again in another role.
+// The path of this program, which is started again in other roles.
 std::string OwnPath();
 
-// Owns the process: kills it, if it still runs, and reaps it.
+// Owns the process: kills it if it still runs, and reaps it.
 class ChildProcess {
  public:
   // argv[0] is a path. The environment is this process's with `environment` on top. stderr is
@@ -29,7 +29,7 @@ class ChildProcess {
   ChildProcess& operator=(ChildProcess&&) = delete;
   ~ChildProcess();
 
-  // Waits for its end.
+  // Waits for the end of the process.
   ExitStatus Wait();
 
  private:

@@ -17,7 +17,7 @@ namespace {
 
 using std::chrono::steady_clock;
 
-// The pool's own (src/base/adaptive_wait.h).
+// The pool's own value (src/base/adaptive_wait.h).
 constexpr std::chrono::microseconds kSpin{50};
 
 constexpr size_t kFirstBufferBytes = 128 * 1024;
@@ -76,7 +76,7 @@ std::string_view FrameSocket::Receive() {
     needed = FrameBytes(buffer_.data());
     if (needed > buffer_.size()) buffer_.resize(needed);
   }
-  // Either side speaks only when the other has finished.
+  // Each side sends only when the other has finished.
   if (received != needed) return {};
   return std::string_view(buffer_).substr(0, needed);
 }

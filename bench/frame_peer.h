@@ -1,4 +1,4 @@
-// Frames to a process and back with nothing in between: what any pool over stdio costs at least.
+// Frames to a process and back with nothing in between: the floor of any pool over stdio.
 #ifndef SNAKEPIT_BENCH_FRAME_PEER_H_
 #define SNAKEPIT_BENCH_FRAME_PEER_H_
 
@@ -15,8 +15,8 @@
 
 namespace snakepit {
 
-// How to wait for bytes: at once by blocking, or by polling for a short while first, as the pool
-// and the bundled worker do. With one usable processor both block.
+// The wait for bytes: blocking at once, or after polling for a short while, like the pool and the
+// bundled worker. With one usable processor both block at once.
 enum class Waiting { kBlock, kPoll };
 
 // Sends and receives whole frames, header included (PROTOCOL.md 2.1), one at a time.
@@ -25,11 +25,11 @@ class FrameSocket {
   // `fd` is a blocking stream socket, which the caller owns.
   FrameSocket(int fd, Waiting waiting);
 
-  // False when the peer takes no more.
+  // False if the peer takes no more.
   bool Send(std::string_view frame);
 
-  // The next frame, valid until the next call; empty when none came: the peer closed, sent more
-  // than the one frame, or kept silent for the socket's SO_RCVTIMEO.
+  // The next frame, valid until the next call. Empty if the peer closed, sent more than one frame,
+  // or was silent for the socket's SO_RCVTIMEO.
   std::string_view Receive();
 
  private:
@@ -43,15 +43,15 @@ class FrameSocket {
 // A process whose stdin and stdout are the other end of a socket pair.
 class FramePeer {
  public:
-  // Its RoundTrip fails when it is silent for half a minute.
+  // RoundTrip fails after half a minute of silence.
   static Result<std::unique_ptr<FramePeer>> Start(
       const std::vector<std::string>& argv, const std::map<std::string, std::string>& environment,
       Waiting waiting);
 
-  // This program as RunFrameEcho, which waits as this side does.
+  // Starts this program as RunFrameEcho, with the same wait as this side.
   static Result<std::unique_ptr<FramePeer>> StartEcho(Waiting waiting);
 
-  // Sends the frame and returns its answer, header included, valid until the next call.
+  // Sends the frame and returns the answer, header included. Valid until the next call.
   Result<std::string_view> RoundTrip(std::string_view frame);
 
  private:
@@ -66,7 +66,7 @@ class FramePeer {
 // The argument that makes this program an echo of frames, followed by "block" or "poll".
 inline constexpr std::string_view kFrameEchoFlag = "--run_frame_echo=";
 
-// Sends each frame that comes on stdin back, until the peer closes.
+// Sends each frame on stdin back, until the peer closes.
 void RunFrameEcho(Waiting waiting);
 
 }  // namespace snakepit

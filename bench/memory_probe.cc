@@ -14,12 +14,12 @@
 namespace snakepit {
 namespace {
 
-// Enough for the allocators on both sides to settle.
+// Enough calls for the allocators on both sides to settle.
 constexpr int kRoundTrips = 32;
 constexpr size_t kPayloadBytes = 1 << 20;
 
-// Adds `prefix`_rss_`state`_mib and `prefix`_pss_`state`_mib. The rollup is exact, where the count
-// in /proc/<pid>/stat lags by some hundred KiB.
+// Adds `prefix`_rss_`state`_mib and `prefix`_pss_`state`_mib. The rollup is exact, while the count
+// in /proc/<pid>/stat lags by a few hundred KiB.
 Result<void> AddFigures(pid_t pid, const std::string& prefix, const std::string& state,
                         Value::Map* figures) {
   const std::string path = "/proc/" + std::to_string(pid) + "/smaps_rollup";
@@ -56,12 +56,12 @@ Result<std::string> ReadAll(int fd) {
 
 }  // namespace
 
-Result<Value> ProbeMemory(Transport transport) {
+Result<Value> ProbeMemory(Wire wire) {
   Result<FdPair> pipe = OpenPipe();
   if (!pipe) return Fail(std::move(pipe.error()));
-  Result<ChildProcess> probe = ChildProcess::Start(
-      {OwnPath(), std::string(kMemoryProbeFlag) + std::string(TransportName(transport))}, {},
-      STDIN_FILENO, pipe->second.get());
+  Result<ChildProcess> probe =
+      ChildProcess::Start({OwnPath(), std::string(kMemoryProbeFlag) + std::string(WireName(wire))},
+                          {}, STDIN_FILENO, pipe->second.get());
   if (!probe) return Fail(std::move(probe.error()));
   pipe->second.Reset();
   Result<std::string> text = ReadAll(pipe->first.get());
@@ -73,8 +73,8 @@ Result<Value> ProbeMemory(Transport transport) {
   return Value::FromJson(*text);
 }
 
-Result<void> RunMemoryProbe(Transport transport) {
-  Result<Pool> pool = StartPool(transport);
+Result<void> RunMemoryProbe(Wire wire) {
+  Result<Pool> pool = StartPool(wire);
   if (!pool) return Fail(std::move(pool.error()));
   Value::Map figures;
   if (auto added = AddBoth(*pool, "idle", &figures); !added) return added;

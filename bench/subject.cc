@@ -3,43 +3,43 @@
 #include <string>
 #include <utility>
 
-#include "src/cli/bundled_worker.h"
+#include "src/adapters/bundled_worker.h"
 
 namespace snakepit {
 
-std::string_view TransportName(Transport transport) {
-  switch (transport) {
-    case Transport::kStdioJson:
+std::string_view WireName(Wire wire) {
+  switch (wire) {
+    case Wire::kJson:
       return "json";
-    case Transport::kStdioMessagePack:
+    case Wire::kMessagePack:
       return "msgpack";
-    case Transport::kGrpc:
+    case Wire::kGrpc:
       return "grpc";
   }
   return "?";
 }
 
-std::optional<Transport> TransportFromName(std::string_view name) {
-  for (const Transport transport : kTransports) {
-    if (TransportName(transport) == name) return transport;
+std::optional<Wire> WireFromName(std::string_view name) {
+  for (const Wire wire : kWires) {
+    if (WireName(wire) == name) return wire;
   }
   return std::nullopt;
 }
 
-Result<Adapter> AdapterFor(Transport transport) {
-  switch (transport) {
-    case Transport::kStdioJson:
-      return BundledStdioWorker({Codec::kJson});
-    case Transport::kStdioMessagePack:
-      return BundledStdioWorker({Codec::kMessagePack});
-    case Transport::kGrpc:
-      return BundledGrpcWorker();
+Result<Adapter> AdapterFor(Wire wire) {
+  switch (wire) {
+    case Wire::kJson:
+      return BundledWorker(TransportKind::kStdio, {Codec::kJson});
+    case Wire::kMessagePack:
+      return BundledWorker(TransportKind::kStdio, {Codec::kMessagePack});
+    case Wire::kGrpc:
+      return BundledWorker(TransportKind::kGrpc);
   }
   return Fail(ErrorCode::kInternal, "no such transport");
 }
 
-Result<Pool> StartPool(Transport transport) {
-  Result<Adapter> adapter = AdapterFor(transport);
+Result<Pool> StartPool(Wire wire) {
+  Result<Adapter> adapter = AdapterFor(wire);
   if (!adapter) return Fail(std::move(adapter.error()));
   return Pool::Start({.adapter = std::move(*adapter), .workers = 1});
 }

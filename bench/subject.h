@@ -1,4 +1,5 @@
-// What is measured: the transports, a pool over each, and the call `echo`.
+// The subjects of the benchmarks: each transport with its encoding, a pool over it, and the call
+// `echo`.
 #ifndef SNAKEPIT_BENCH_SUBJECT_H_
 #define SNAKEPIT_BENCH_SUBJECT_H_
 
@@ -14,16 +15,16 @@
 
 namespace snakepit {
 
-enum class Transport { kStdioJson, kStdioMessagePack, kGrpc };
+// A transport with its encoding.
+enum class Wire { kJson, kMessagePack, kGrpc };
 
-inline constexpr Transport kTransports[] = {Transport::kStdioJson, Transport::kStdioMessagePack,
-                                            Transport::kGrpc};
+inline constexpr Wire kWires[] = {Wire::kJson, Wire::kMessagePack, Wire::kGrpc};
 
-// "json", "msgpack" or "grpc", as in the benchmarks' names.
-std::string_view TransportName(Transport transport);
+// "json", "msgpack" or "grpc": a part of the benchmarks' names.
+std::string_view WireName(Wire wire);
 
-// The transport of that name, or nothing when there is none.
-std::optional<Transport> TransportFromName(std::string_view name);
+// The one of that name, or nothing.
+std::optional<Wire> WireFromName(std::string_view name);
 
 struct PayloadSize {
   std::string_view name;
@@ -32,16 +33,16 @@ struct PayloadSize {
 
 inline constexpr PayloadSize kSizes[] = {{"64B", 64}, {"64KiB", 64 << 10}, {"1MiB", 1 << 20}};
 
-// The bundled worker on that transport.
-Result<Adapter> AdapterFor(Transport transport);
+// The bundled worker over it.
+Result<Adapter> AdapterFor(Wire wire);
 
 // A pool of one bundled worker, ready.
-Result<Pool> StartPool(Transport transport);
+Result<Pool> StartPool(Wire wire);
 
-// The arguments of `echo`: one text of so many bytes, ASCII that no encoding has to escape.
+// The arguments of `echo`: one text of so many bytes, in ASCII that no encoding escapes.
 Value EchoArgs(size_t payload_bytes);
 
-// INTERNAL unless this is what `echo` answers to these arguments.
+// INTERNAL unless this is the result of `echo` with these arguments.
 Result<void> CheckEcho(const Value& result, const Value& args);
 
 }  // namespace snakepit

@@ -22,7 +22,7 @@ double Median(std::vector<double> values) {
 struct RoundTripRow {
   std::string_view benchmark;
   std::string_view label;
-  std::string_view without_pool;  // the benchmark of the same worker without the pool, if any
+  std::string_view without_pool;  // benchmark of the same worker without the pool, if any
 };
 
 constexpr RoundTripRow kRoundTripRows[] = {
@@ -157,8 +157,8 @@ void SummaryReporter::PrintTransports() const {
   for (const TransportRow& row : kTransportRows) {
     std::string cells;
     bool measured = false;
-    for (const Transport transport : kTransports) {
-      const std::string benchmark = fmt::format("{}/{}", row.family, TransportName(transport));
+    for (const Wire wire : kWires) {
+      const std::string benchmark = fmt::format("{}/{}", row.family, WireName(wire));
       measured |= Figure(benchmark, std::string(row.counter)).has_value();
       cells += fmt::format(" {:>9} |", Cell(benchmark, std::string(row.counter), row.decimals));
     }

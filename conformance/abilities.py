@@ -1,9 +1,9 @@
 """The table of abilities, worker by worker and transport by transport, made by running.
 
     ./bazelw run //conformance:abilities > conformance/ABILITIES.md
-    abilities.py --check FILE     exits with 1 when the file is not what a run gives
+    abilities.py --check FILE     exits with 1 if the file differs from the table of a run
 
-Each ability stands for one case of the judge. Exits with 1, too, when a case is red.
+Each ability stands for one case of the judge. A red case is exit code 1, too.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import tempfile
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 REPORT_SCHEMA_VERSION = 1
-# Far longer than a run takes.
+# Far longer than a run.
 LIMIT_S = 280
 SUBJECTS_AT_A_TIME = 2
 
@@ -25,28 +25,35 @@ STDIO_JSON = ["--transport", "stdio", "--codec", "json"]
 STDIO_MSGPACK = ["--transport", "stdio", "--codec", "msgpack"]
 GRPC = ["--transport", "grpc"]
 SERVE_GRPC = ["--transport", "grpc", "--socket", "{socket}"]
-POOL_WORKER = ["--mode", "pool-worker"]
-CPP_FIXTURE = "../src/worker/testing/fixture_worker"
 
-# Name, arguments of the judge, command line of the worker within this folder.
+LEGACY = os.path.join(FOLDER, "..", "src", "testing", "legacy")
+PYTHON_SDK = ["python_worker.sh", os.path.join(FOLDER, "fixture_worker.py"), "--capacity", "4"]
+CPP_SDK = [os.path.join(FOLDER, "..", "src", "worker", "testing", "fixture_worker"), "--capacity", "4"]
+
+
+def legacy(script, *arguments):
+    return ["python_worker.sh", os.path.join(LEGACY, script), *arguments]
+
+
+# The name, the judge's arguments, and the worker's command line, which begins in this folder.
 SUBJECTS = [
-    ("Python SDK, JSON", STDIO_JSON, ["fixture_worker.sh", "--capacity", "4"]),
-    ("Python SDK, MessagePack", STDIO_MSGPACK, ["fixture_worker.sh", "--capacity", "4"]),
-    ("Python SDK, gRPC", GRPC, ["fixture_worker.sh", "--capacity", "4", *SERVE_GRPC]),
-    ("C++ SDK, JSON", STDIO_JSON, [CPP_FIXTURE, "--capacity", "4"]),
-    ("C++ SDK, MessagePack", STDIO_MSGPACK, [CPP_FIXTURE, "--capacity", "4"]),
-    ("C++ SDK, gRPC", GRPC, [CPP_FIXTURE, "--capacity", "4", *SERVE_GRPC]),
-    ("legacy v1", STDIO_JSON, ["legacy_worker.sh", "v1_bridge.py", *POOL_WORKER]),
+    ("Python SDK, JSON", STDIO_JSON, PYTHON_SDK),
+    ("Python SDK, MessagePack", STDIO_MSGPACK, PYTHON_SDK),
+    ("Python SDK, gRPC", GRPC, [*PYTHON_SDK, *SERVE_GRPC]),
+    ("C++ SDK, JSON", STDIO_JSON, CPP_SDK),
+    ("C++ SDK, MessagePack", STDIO_MSGPACK, CPP_SDK),
+    ("C++ SDK, gRPC", GRPC, [*CPP_SDK, *SERVE_GRPC]),
+    ("legacy v1", STDIO_JSON, legacy("v1_bridge.py", "--mode", "pool-worker")),
     (
         "legacy v2, MessagePack",
         STDIO_MSGPACK,
-        ["legacy_worker.sh", "v2_bridge.py", *POOL_WORKER, "--protocol", "msgpack"],
+        legacy("v2_bridge.py", "--mode", "pool-worker", "--protocol", "msgpack"),
     ),
-    ("legacy js", STDIO_JSON, ["legacy_worker.sh", "js_bridge.py", *POOL_WORKER]),
-    ("legacy gRPC", GRPC, ["legacy_worker.sh", "grpc_bridge.py", "--port", "{port}"]),
+    ("legacy js", STDIO_JSON, legacy("js_bridge.py", "--mode", "pool-worker")),
+    ("legacy gRPC", GRPC, legacy("grpc_bridge.py", "--port", "{port}")),
 ]
 
-# What is told of, and the case that judges it.
+# Each ability, and the case that judges it.
 ABILITIES = [
     ("calls", "ping/roundtrip"),
     ("an unknown command is UNIMPLEMENTED", "err/unknown-command"),
@@ -62,7 +69,7 @@ ABILITIES = [
     ("a cancellation that is late does no harm", "can/one-terminal"),
     ("a worker that ignores a cancellation is replaced", "can/ignored"),
     ("a deadline ends the call, and not the worker", "dl/unary"),
-    ("handlers see their deadline", "dl/visible"),
+    ("a handler sees its deadline", "dl/visible"),
     ("several calls at a time on one worker", "con/capacity"),
     ("a slow call does not hold up quick ones", "con/out-of-order"),
     ("a stream without a reader holds up no other call", "con/stalled-stream"),
@@ -71,31 +78,32 @@ ABILITIES = [
     ("a worker keeps a session's state", "ses/state-kept"),
     ("sessions do not see each other's state", "ses/isolation"),
     ("a session can be ended", "ses/end"),
-    ("who has no token is refused", "auth/refuses-missing"),
+    ("a caller without the token is refused", "auth/refuses-missing"),
     ("the token is not visible", "auth/token-not-visible"),
-    ("a lost worker is told of, and replaced", "cra/kill9-mid-request"),
+    ("a lost worker is reported and replaced", "cra/kill9-mid-request"),
 ]
 
 HEAD = """\
 # What each transport can do
 
-Made by `./bazelw run //conformance:abilities > conformance/ABILITIES.md`, which has the judge run
-the case of each row against each worker; a test compares. The workers of the two SDKs take four
-calls at a time. `conformance explain CASE` says what a case requires.
+Made by `./bazelw run //conformance:abilities > conformance/ABILITIES.md`: the judge runs the case of
+each row against each worker. A test compares the file with a run. The workers of the two SDKs take
+four calls at a time. `conformance explain CASE` shows the requirement of a case.
 
 - **yes**: the case passes.
 - **no**: the worker speaks protocol version 1, and the case is one of version 2.
-- **–**: it does not apply. Tokens are for gRPC: the descriptors of a stdio worker are private.
+- **–**: the case does not apply. Tokens are for gRPC, since the descriptors of a stdio worker are
+  private.
 
 """
 
 
 class RedCase(Exception):
-    """A run that is no basis for a table."""
+    """A run with a red case, which is no basis for a table."""
 
 
 def judge(subject, folder):
-    """The cell of each ability for a subject."""
+    """The cells of a subject: one for each ability."""
     name, arguments, worker = subject
     command = [os.path.join(FOLDER, "conformance"), "run", *arguments, "--out", folder]
     for _, case in ABILITIES:

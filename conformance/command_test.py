@@ -56,7 +56,7 @@ class CommandTest(unittest.TestCase):
         self.expect(again, 1, "FAIL    ping/roundtrip", "0 passed, 1 failed")
 
     def test_a_worker_can_be_judged_without_a_handshake(self):
-        # Version 2 is agreed in the handshake: without one there is version 1.
+        # The handshake agrees on version 2, so without one there is version 1.
         args = ["run", "--codec", "json", "--no-handshake"]
         args += ["--case", "ping/roundtrip", "--case", "ver/agreed", *worker()]
         self.expect(run(*args), 0, "PASS    ping/roundtrip", "protocol version 1")
@@ -103,11 +103,11 @@ class CommandTest(unittest.TestCase):
         self.addCleanup(judge.kill)
         self.await_write(judge.pid)
         judge.send_signal(signal.SIGTERM)
-        # The run may have ended before, and it waits for its reader.
+        # The run may have ended already, and waits for its reader.
         self.assertIn(judge.wait(timeout=PATIENCE_S), (0, 130))
 
     def await_write(self, pid):
-        """A thread of it waits to write."""
+        """Waits until a thread of the judge waits to write."""
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             for thread in os.listdir(f"/proc/{pid}/task"):
@@ -189,8 +189,8 @@ class CommandTest(unittest.TestCase):
                     with open(os.path.join(folder, name)) as file:
                         texts.append(file.read())
                 for text in texts:
-                    # So many of its 64 digits tell a token. Numbers have fewer; the folder may
-                    # have as many.
+                    # So many of its 64 digits identify a token. Numbers have fewer digits, but the
+                    # folder's name may have as many.
                     text = text.replace(FOLDER, "")
                     self.assertIsNone(re.search("[0-9a-f]{24}", text), text)
 
@@ -204,7 +204,7 @@ class CommandTest(unittest.TestCase):
         judge = subprocess.Popen(
             [CONFORMANCE, "run", *worker()], stdout=subprocess.PIPE, text=True
         )
-        # The first two lines: it has begun, and has finished one case of many.
+        # The run has begun after two lines, and has finished one case of many.
         lines = [judge.stdout.readline(), judge.stdout.readline()]
         children = self.descendants(judge.pid)
         judge.send_signal(signal.SIGINT)

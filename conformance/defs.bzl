@@ -11,7 +11,7 @@ def worker_conformance_test(
         expect_version = None,
         size = "medium",
         **kwargs):
-    """Judges a worker by conformance/cases; green when `conformance run` exits with 0.
+    """Judges a worker by conformance/cases. Green if `conformance run` exits with 0.
 
     Args:
       name: the name of the target.
@@ -19,10 +19,10 @@ def worker_conformance_test(
       transport: "stdio" or "grpc".
       args: the worker's own arguments, with `{port}`, `{socket}` and `{worker_id}` as in an
         adapter, and $(location …) as in any test.
-      cases: patterns of case ids, as "str/**"; all cases when empty.
+      cases: patterns of case ids, such as "str/**"; all cases if empty.
       codec: of stdio: "auto", "json" or "msgpack".
-      data: what the worker needs at run time.
-      expect_version: the version of the protocol that the worker has to agree to; None: any.
+      data: files that the worker needs at run time.
+      expect_version: the protocol version that the worker has to agree to; None: any.
       size: of the test.
       **kwargs: as for any test.
     """

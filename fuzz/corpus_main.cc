@@ -1,5 +1,5 @@
-// Runs a fuzz target on every file of the folder that is the only argument. Fails when there is
-// none: a test of nothing proves nothing.
+// Runs a fuzz target on every file of the folder that is the only argument. Fails if there is none,
+// since a test of nothing proves nothing.
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -20,9 +20,9 @@ int main(int argc, char** argv) {
   for (const auto& entry : std::filesystem::recursive_directory_iterator(argv[1], error)) {
     if (!entry.is_regular_file()) continue;
     std::printf("%s\n", entry.path().c_str());
-    std::fflush(stdout);  // A check that fails ends the process: the last line names the file.
+    std::fflush(stdout);  // A failed check ends the process, and the last line names the file.
     std::ifstream stream(entry.path(), std::ios::binary);
-    // A vector of exactly the size: reading beyond it is seen by the address sanitizer.
+    // The vector has exactly this size, so that the address sanitizer sees a read beyond it.
     const std::vector<char> bytes{std::istreambuf_iterator<char>(stream), {}};
     if (!stream && !stream.eof()) {
       std::fprintf(stderr, "cannot read %s\n", entry.path().c_str());

@@ -1,7 +1,7 @@
-// The frame reader against a naive splitter of the whole stream.
+// Compares the frame reader with a naive splitter of the whole stream.
 //
-// The first byte of the input sets the limit of a frame, the second one how many bytes arrive at a
-// time; the rest is the stream.
+// The first byte of the input sets the limit of a frame, the second the number of bytes that arrive
+// at a time. The rest is the stream.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -38,7 +38,7 @@ Outcome SplitNaively(std::string_view stream, size_t limit) {
   return outcome;
 }
 
-// Appends what the reader has; false when it is in error.
+// Appends the frames that the reader has. False if it is in error.
 bool Drain(FrameReader& reader, Outcome* outcome) {
   while (true) {
     const auto next = reader.Next();

@@ -1,5 +1,4 @@
-// The decoders of JSON messages, of either side, and of values, and the two JSON parsers against
-// each other.
+// Checks the decoders of JSON messages (both sides) and values, and compares the two JSON parsers.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

@@ -1,4 +1,4 @@
-// The decoders of MessagePack messages, of either side, and of values.
+// Checks the decoders of MessagePack messages (both sides) and values.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

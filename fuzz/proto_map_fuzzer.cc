@@ -1,4 +1,4 @@
-// The members of gRPC's maps: what a worker sends is the same value after going out and in again.
+// Checks the members of gRPC's maps: a decoded value is the same after encoding and decoding again.
 #include <cstddef>
 #include <cstdint>
 #include <string>

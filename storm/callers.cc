@@ -28,7 +28,7 @@ class Callers::Caller {
       } else {
         SubmitSome();
       }
-      std::this_thread::sleep_for(random_.Milliseconds(0, 10));  // the pace
+      std::this_thread::sleep_for(random_.Milliseconds(0, 10));  // the pace of the calls
     }
   }
 
@@ -56,7 +56,7 @@ class Callers::Caller {
   CallPlan Chunks() {
     CallPlan plan = Plan(Command::kChunks, Method::kStream);
     const int64_t count = random_.Between(1, 30);
-    // One in ten is more than the pool lets be on its way.
+    // One in ten is larger than the credit of a stream.
     const int64_t bytes = random_.Percent(10) ? random_.Between(16'000, 48'000) : 16;
     plan.call.chunks_wanted = count;
     plan.call.detail = fmt::format("{} of {} bytes", count, bytes);
@@ -72,7 +72,7 @@ class Callers::Caller {
     const auto error = callers_.recorder_.Run(std::move(plan));
     if (error != ErrorCode::kSessionLost && !random_.Percent(3)) return;
     callers_.pool_.EndSession(fmt::format("{}.{}", name_, session_));
-    // Not the same name: a call that was given up may still begin the session anew.
+    // Another name, since a cancelled call may still begin the session anew.
     ++session_;
   }
 

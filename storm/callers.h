@@ -1,4 +1,4 @@
-// Callers: threads that call the pool all the time, each as its own generator says.
+// Callers: threads that call the pool without pause, each with its own random generator.
 #ifndef SNAKEPIT_STORM_CALLERS_H_
 #define SNAKEPIT_STORM_CALLERS_H_
 
@@ -14,7 +14,7 @@
 
 namespace snakepit::storm {
 
-// The limits of most calls, and of those that the storm itself makes.
+// Timeouts of most calls, and of those that the storm itself makes.
 inline constexpr Time kLeastTimeout = std::chrono::milliseconds(1'000);
 inline constexpr Time kMostTimeout = std::chrono::milliseconds(2'000);
 
@@ -22,9 +22,9 @@ class Callers {
  public:
   Callers(Pool& pool, Recorder& recorder, uint64_t seed, int count);
 
-  // A round of calls, until Stop; `round` makes its draws differ.
+  // Begins a round of calls, until Stop. `round` makes its draws differ.
   void Start(int round);
-  // No caller makes another call. Follow it by Recorder::AwaitOutcomes, and that by Join.
+  // Lets no caller make another call. Recorder::AwaitOutcomes and then Join come after it.
   void Stop() { stopping_ = true; }
   void Join();
 

@@ -29,12 +29,12 @@ std::string Seconds(Time time) {
   return fmt::format("{:.3f} s", std::chrono::duration<double>(time).count());
 }
 
-// What happened to one process.
+// The faults of one process.
 struct ProcessFaults {
-  Spans ends;     // killed, or told to crash
-  Spans garbage;  // it sent some
+  Spans ends;     // kills and crashes
+  Spans garbage;  // it sent garbage
   Spans stops;
-  Spans given_up;  // calls that it had
+  Spans given_up;  // cancellations of its calls
 };
 
 class Checker {
@@ -85,7 +85,7 @@ class Checker {
       }
       if (fault.kind == FaultKind::kStop) process.stops.push_back({fault.begin, fault.end});
     }
-    // What a command did to its worker happened when it was executed.
+    // A command harms its worker while it is executed.
     for (const Execution& execution : history_.journal.executions) {
       const auto call = calls_.find(execution.id);
       if (call == calls_.end()) continue;
@@ -108,7 +108,7 @@ class Checker {
     MergeWeak();
   }
 
-  // So that one is found by a search.
+  // Joins overlapping spans, so that a binary search finds one.
   void MergeWeak() {
     std::sort(weak_.begin(), weak_.end(),
               [](const Span& a, const Span& b) { return a.begin < b.begin; });
@@ -123,14 +123,14 @@ class Checker {
     weak_ = std::move(merged);
   }
 
-  // Whether the pool may have had fewer workers than it should.
+  // True if the pool may have had fewer workers than it should.
   bool WasWeak(Time from, Time to) const {
     const auto next = std::lower_bound(weak_.begin(), weak_.end(), from,
                                        [](const Span& span, Time time) { return span.end < time; });
     return next != weak_.end() && next->Overlaps(from, to);
   }
 
-  // How many calls had begun and had no outcome, at some time within the two.
+  // Number of calls that were in flight at some time between the two.
   size_t CallsDuring(Time from, Time to) const {
     const auto begun = std::upper_bound(begins_.begin(), begins_.end(), to) - begins_.begin();
     const auto ended = std::lower_bound(ends_.begin(), ends_.end(), from) - ends_.begin();
@@ -151,7 +151,7 @@ class Checker {
 
   void CheckJournal() {
     for (const std::string& line : history_.journal.faults) {
-      Violate("journal", "a line that is none: " + line);
+      Violate("journal", "a malformed line: " + line);
     }
     const std::set<pid_t> living(history_.workers_at_end.begin(), history_.workers_at_end.end());
     for (const Execution& execution : history_.journal.executions) {
@@ -161,7 +161,7 @@ class Checker {
         Violate("executed once", fmt::format("pid {} executed call {}, which was not made",
                                              execution.pid, execution.id));
       }
-      // Of two executions, that there are two is said elsewhere.
+      // A second execution is reported elsewhere.
       const bool is_only_one = ExecutionsOf(execution.id).size() == 1;
       if (!execution.end && is_only_one && living.contains(execution.pid)) {
         Violate("executed once", fmt::format("pid {} still executes call {}, and the pool has none "
@@ -193,7 +193,7 @@ class Checker {
       Violate("executed once", fmt::format("it was executed {} times", executions.size()));
     }
     if (executions.empty() && call.outcomes > 0 && !call.error) {
-      Violate("executed once", "it succeeded, and nobody executed it");
+      Violate("executed once", "it succeeded, but no process executed it");
     }
     if (!executions.empty() && call.error && !call.error->may_have_run) {
       Violate("executed once", fmt::format("it was executed by pid {}, though its error says that "
@@ -276,7 +276,7 @@ class Checker {
     Violate("error has a cause", std::string(ErrorCodeName(call.error->code)) + ", but " + missing);
   }
 
-  // What is missing for the error to be right; empty: nothing.
+  // The cause that the error lacks; empty: none.
   std::string MissingCause(const Call& call) const {
     const ProcessFaults& faults = FaultsOf(call.pid);
     const Time before = call.begin - limits_.recovery;
@@ -301,7 +301,7 @@ class Checker {
           return "it had waited for " + Seconds(call.end - call.begin) + " only";
         }
         if (call.pid != 0) return fmt::format("pid {} had it", call.pid);
-        // Others' calls may keep the one worker of its session.
+        // Other callers may keep the one worker of its session busy.
         if (!call.session.empty() && limits_.affinity == Affinity::kStrictQueue) return "";
         return WasWeak(call.begin, call.end) ? "" : "all workers were there";
       case ErrorCode::kUnavailable:
@@ -315,7 +315,7 @@ class Checker {
         return CallsDuring(call.begin, call.end) > 1 ? "" : "there was no other call";
       case ErrorCode::kQueueFull:
         if (call.pid != 0) return fmt::format("pid {} had it", call.pid);
-        // In the queue, or with a worker.
+        // The others are in the queue or with a worker.
         if (const size_t others = CallsDuring(call.begin, call.end) - 1;
             others < limits_.max_queued_calls) {
           return fmt::format("there were {} other calls", others);
@@ -326,7 +326,7 @@ class Checker {
     }
   }
 
-  // Whichever process had an earlier call of the session, it has to be gone in the end.
+  // A process that had an earlier call of the session has to be gone at the end.
   std::string MissingForLostSession(const Call& call) const {
     if (limits_.affinity == Affinity::kHint) return "its affinity is another";
     if (call.pid != 0) return fmt::format("pid {} had it", call.pid);
@@ -340,7 +340,7 @@ class Checker {
     return was_given ? "its worker lives" : "no worker had the session";
   }
 
-  // Whether the process was stopped for so long that it did not answer a health check in time.
+  // True if the process was stopped for so long that a health check timed out.
   bool WasStoppedForLong(const ProcessFaults& faults, Time from, Time to) const {
     return std::any_of(faults.stops.begin(), faults.stops.end(), [&](const Span& stop) {
       const Time found = stop.begin + limits_.health_timeout - limits_.resolution;
@@ -348,8 +348,8 @@ class Checker {
     });
   }
 
-  // Whether the process may have been killed because it went on with a call that was given up:
-  // only one that is stopped does so.
+  // True if the process may have been killed because it went on with a cancelled call. Only a
+  // stopped process does.
   bool WasReplacedForSilence(const ProcessFaults& faults, Time from, Time to) const {
     return std::any_of(faults.given_up.begin(), faults.given_up.end(), [&](const Span& given_up) {
       const Time grace_over = given_up.end + limits_.cancel_grace;
@@ -381,8 +381,8 @@ class Checker {
   std::unordered_map<int64_t, std::vector<const Execution*>> executions_;
   std::unordered_map<pid_t, ProcessFaults> processes_;
   Spans weak_;
-  std::vector<Time> begins_, ends_;  // of the calls, sorted
-  const Call* call_ = nullptr;       // the one that is looked at
+  std::vector<Time> begins_, ends_;  // the times of all calls, sorted
+  const Call* call_ = nullptr;       // the call being checked
   std::vector<Violation> violations_;
 };
 

@@ -1,4 +1,4 @@
-// The check can say no: each rule fires on a history that breaks it, and on none that does not.
+// Each rule fires on a history that breaks it, and not on one that keeps it.
 #include "storm/check.h"
 
 #include <gtest/gtest.h>
@@ -43,7 +43,7 @@ Call FailedCall(int64_t id, ErrorCode code, Time end, bool may_have_run = true) 
   return call;
 }
 
-// One that no worker had.
+// A call that no worker had.
 Call QueuedCall(int64_t id, ErrorCode code, Time end) {
   Call call = FailedCall(id, code, end, /*may_have_run=*/false);
   call.worker = -1;
@@ -67,7 +67,7 @@ History Of(Call call) {
   return history;
 }
 
-// The rules that were broken, in their order, each as often as it was.
+// The broken rules, in order, each as often as it was broken.
 std::string Broken(const History& history, Affinity affinity = Affinity::kHint) {
   std::string rules;
   for (const Violation& violation : Check(history, {.cancel_grace = kGrace,
@@ -267,14 +267,14 @@ TEST(CheckTest, ABusySessionNeedsAnotherCall) {
 
 // --- Errors --------------------------------------------------------------------------------------
 
-// A history of a call that failed, and of what was done.
+// A history of a failed call and of faults.
 History With(Call call, std::vector<Fault> faults) {
   History history = Of(std::move(call));
   history.faults = std::move(faults);
   return history;
 }
 
-// The same, and another call that the same worker executed before.
+// The same, with an earlier call on the same worker.
 History After(Call call, Call other, std::vector<Fault> faults = {}) {
   History history = With(std::move(call), std::move(faults));
   history.journal.executions.push_back(Executed(other, milliseconds(10'005)));

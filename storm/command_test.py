@@ -1,4 +1,4 @@
-"""The command `storm`: flags, a verdict that can be no, an interrupt."""
+"""The command `storm`: flags, a red verdict, an interrupt."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 STORM = os.path.abspath(os.environ["STORM"])
-# Far longer than anything takes: what is over it hangs.
+# Far longer than anything takes, so a run that is over it hangs.
 PATIENCE_S = 120
 
 
@@ -17,7 +17,7 @@ class CommandTest(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        # Workers inherit it, so that they can be found; the journal goes there.
+        # The value marks the workers, which inherit it. The journal goes there.
         self.folder = folder.name
         self.environment = {**os.environ, "TMPDIR": self.folder}
 
@@ -32,7 +32,7 @@ class CommandTest(unittest.TestCase):
         )
 
     def run_storm(self, *arguments):
-        """The exit code, and all that was written."""
+        """Runs the storm: the exit code and the whole output."""
         with self.start(*arguments) as process:
             out, err = process.communicate(timeout=PATIENCE_S)
             return process.returncode, out + err
@@ -76,7 +76,7 @@ class CommandTest(unittest.TestCase):
             self.assertEqual(code, 1, output)
             self.assertIn("executed once: it was executed 2 times", output)
             self.assertIn("RED: seed 7", output)
-            # The command that is named, and what it ran on.
+            # The command that is named, and its evidence.
             self.assertIn(f"./bazelw run //storm -- {planted}\n", output)
             self.assertRegex(output, r"call \d+0 ")
             self.assertRegex(output, r"pid \d+ executes call \d+0\n")

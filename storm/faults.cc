@@ -18,7 +18,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// A worker's process, held so that a signal cannot reach another that got its pid.
+// A worker's process, held by a pidfd so that a signal cannot reach a later process of that pid.
 struct Target {
   WorkerInfo worker;
   UniqueFd process;
@@ -28,7 +28,7 @@ struct Target {
   }
 };
 
-// One of the workers that have a process and are not among `excluded`.
+// Picks a worker that has a process and is not among `excluded`.
 std::optional<Target> PickWorker(const Pool& pool, Random& random,
                                  const std::set<pid_t>& excluded) {
   std::vector<WorkerInfo> workers = pool.Workers();
@@ -40,7 +40,7 @@ std::optional<Target> PickWorker(const Pool& pool, Random& random,
   target.worker =
       workers[static_cast<size_t>(random.Between(0, static_cast<int64_t>(workers.size()) - 1))];
   target.process = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, target.worker.pid, 0)));
-  // It may have ended between the two.
+  // The process may have ended between the two.
   const std::vector<WorkerInfo> now = pool.Workers();
   const bool is_there = std::any_of(now.begin(), now.end(), [&](const WorkerInfo& worker) {
     return worker.pid == target.worker.pid;
@@ -65,7 +65,7 @@ Garbage DrawGarbage(Random& random) {
     case 3:
       return {"half a frame", std::string("\0\0\0\x40{\"id\":1", 11)};
     case 4:
-      return {"a frame of no message", std::string("\0\0\0\x05{\"id\"", 9)};
+      return {"a frame without a message", std::string("\0\0\0\x05{\"id\"", 9)};
     default:
       std::string bytes;
       for (int64_t left = random.Between(4, 256); left > 0; --left) {
@@ -90,7 +90,7 @@ Result<void> Faults::WriteControl(const std::string& control_file, int64_t delay
                                   int64_t exit_code) {
   const std::string draft = control_file + ".new";
   std::ofstream(draft) << delay_ms << " " << exit_code << "\n";
-  // At once, so that no worker reads half of it.
+  // Replaced at once, so that no worker reads half of it.
   if (std::rename(draft.c_str(), control_file.c_str()) != 0) {
     return Fail(ErrnoError("cannot write " + control_file, errno));
   }
@@ -122,7 +122,7 @@ bool Faults::HasKilledOneOf(const std::vector<WorkerInfo>& workers) const {
 }
 
 std::vector<Fault> Faults::Take() {
-  killed_.clear();  // their numbers may become those of others
+  killed_.clear();  // their pids may be used again
   return std::exchange(faults_, {});
 }
 
@@ -192,8 +192,8 @@ void Faults::Kill(Random& random) {
   target->Signal(SIGKILL);
 }
 
-// As an operator may do, or a service that is told to end. Who is idle ends at once, who is busy
-// when its calls have ended.
+// SIGTERM, as from an operator or an ending service. An idle worker ends at once, a busy one after
+// its calls.
 void Faults::Terminate(Random& random) {
   const auto target = PickWorker(pool_, random, killed_);
   if (!target) return;
@@ -202,10 +202,10 @@ void Faults::Terminate(Random& random) {
   target->Signal(SIGTERM);
 }
 
-// These two are no faults, but harm no call all the same.
+// These two are not faults. They must not harm any call.
 void Faults::Restart() {
   Note(FaultKind::kRestart, WorkerInfo{.id = -1});
-  (void)pool_.Restart(milliseconds(1));  // which goes on
+  (void)pool_.Restart(milliseconds(1));  // it goes on after this time
 }
 
 void Faults::Resize(Random& random) {
@@ -216,7 +216,7 @@ void Faults::Resize(Random& random) {
 void Faults::StopWorker(Random& random) {
   std::set<pid_t> excluded = killed_;
   for (const auto& [until, stopped] : stopped_) excluded.insert(faults_[stopped.fault].pid);
-  // A third for longer than a call has, and its worker to end it.
+  // A third of the stops outlast a call's deadline and the grace after it.
   const auto duration =
       random.Percent(33) ? random.Milliseconds(1'000, 3'000) : random.Milliseconds(20, 500);
   auto target = PickWorker(pool_, random, excluded);
@@ -253,7 +253,7 @@ void Faults::FailedStart(Random& random) {
   UpdateControl();
 }
 
-// What is over by now is no more.
+// Ends the faults whose time is over.
 void Faults::UpdateControl() {
   const Time now = Now();
   bool changed = false;
@@ -267,7 +267,7 @@ void Faults::UpdateControl() {
   if (changed) (void)WriteControl(control_file_, slow_start_.value, failed_start_.value);
 }
 
-// A command that harms its worker, whichever that is.
+// A command that harms the worker that gets it.
 void Faults::Call(Random& random, Command command) {
   CallPlan plan;
   plan.call.command = command;

@@ -1,4 +1,4 @@
-// Faults: a thread that does to the workers what its generator says, and writes it down.
+// Faults: a thread that harms workers, as its random generator says, and records the faults.
 #ifndef SNAKEPIT_STORM_FAULTS_H_
 #define SNAKEPIT_STORM_FAULTS_H_
 
@@ -21,28 +21,28 @@ namespace snakepit::storm {
 
 class Faults {
  public:
-  // `control_file` is what workers read when they start; `workers`: how many the pool has at rest.
+  // `control_file`: read by workers when they start. `workers`: their number at rest.
   Faults(Pool& pool, Recorder& recorder, uint64_t seed, std::string control_file, int workers);
   ~Faults();
   Faults(const Faults&) = delete;
   Faults& operator=(const Faults&) = delete;
 
-  // What the control file says when there is no fault. To be called before a worker is started.
+  // Writes the control file; 0 and 0 is no fault. Must be called before a worker is started.
   static Result<void> WriteControl(const std::string& control_file, int64_t delay_ms,
                                    int64_t exit_code);
 
-  // A round of faults, until Stop; `round` makes its draws differ.
+  // Begins a round of faults, until Stop. `round` makes its draws differ.
   void Start(int round);
-  // Continues what is stopped, lets workers start as usual, and has as many as at rest.
+  // Continues stopped workers, and makes starts and the number of workers normal again.
   void Stop();
 
-  // Whether a process that was killed in this round is one that the pool counts on. After Stop.
+  // True if one of the workers was killed in this round. After Stop.
   bool HasKilledOneOf(const std::vector<WorkerInfo>& workers) const;
 
-  // Hands over the faults of the round, which is over. After Stop.
+  // Hands over the faults of the round. After Stop.
   std::vector<Fault> Take();
 
-  // So far, by FaultKind, and by command from kFlood on.
+  // Numbers of faults so far, by FaultKind, and by Command from kFlood on.
   std::array<int64_t, kFaultKinds> counts() const;
   std::array<int64_t, kCommands> command_counts() const;
 
@@ -72,15 +72,15 @@ class Faults {
   const std::string control_file_;
   const int workers_;
 
-  // Of the thread, while it runs.
+  // Used by the thread alone, while it runs.
   std::vector<Fault> faults_;
   std::set<pid_t> killed_;
-  std::multimap<Time, Stopped> stopped_;  // by when they are to be continued
-  // Starts are slow, or fail, until then; of which fault.
+  std::multimap<Time, Stopped> stopped_;  // keyed by the time of their SIGCONT
+  // Starts are slow, or fail, until `until`.
   struct StartFault {
     Time until{0};
     int64_t value = 0;
-    size_t fault = 0;
+    size_t fault = 0;  // in faults_
   };
   StartFault slow_start_, failed_start_;
 

@@ -35,7 +35,7 @@ std::string_view FaultKindName(FaultKind kind) {
 
 Journal ParseJournal(std::string_view text) {
   Journal journal;
-  // Where the executions are that have not ended.
+  // The positions of executions without an end.
   std::map<std::pair<int64_t, pid_t>, size_t> open;
   while (!text.empty()) {
     const size_t size = text.find('\n');

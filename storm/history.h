@@ -1,5 +1,4 @@
-// The history of a storm: what was asked for, what was done to the workers, and what the workers
-// say that they did. Plain values.
+// The history of a storm: the calls, the faults, and the journal of the workers. Plain values.
 #ifndef SNAKEPIT_STORM_HISTORY_H_
 #define SNAKEPIT_STORM_HISTORY_H_
 
@@ -16,7 +15,7 @@
 
 namespace snakepit::storm {
 
-// Microseconds of CLOCK_MONOTONIC, which is steady_clock's, and the same in all processes.
+// Microseconds of CLOCK_MONOTONIC, the clock of steady_clock, which all processes share.
 using Time = std::chrono::microseconds;
 
 Time Now();
@@ -26,7 +25,7 @@ enum class Command { kWork, kChunks, kRemember, kFlood, kGarbage, kCrash };
 inline constexpr int kCommands = 6;
 std::string_view CommandName(Command command);
 
-// By which method of the pool.
+// The method of the pool.
 enum class Method { kExecute, kStream, kSubmit };
 std::string_view MethodName(Method method);
 
@@ -35,45 +34,45 @@ struct Call {
   Command command = Command::kWork;
   Method method = Method::kExecute;
   std::string session;  // empty: none
-  std::string detail;   // of the arguments, for people
+  std::string detail;   // the arguments, for people
   Time timeout{0};
   Time queue_timeout{0};
-  Time work{0};  // how long the handler takes
+  Time work{0};  // duration of the handler
 
   Time begin{0};
-  Time end{0};                      // of the first outcome
-  std::optional<Time> given_up_at;  // by its caller: a stop, or a chunk that was refused
+  Time end{0};                      // time of the first outcome
+  std::optional<Time> given_up_at;  // its caller stopped it, or refused a chunk
   int outcomes = 0;
-  std::optional<Error> error;  // nothing: a result came
-  int worker = -1;             // as CallInfo says
+  std::optional<Error> error;  // absent: a result
+  int worker = -1;             // from CallInfo
   pid_t pid = 0;
-  // What the result says, or the last chunk: the id and the pid of who served it, and of
-  // `remember` the session's counter.
+  // From the result, or the last chunk: the id, the pid of the worker and, for `remember`, the
+  // session's counter.
   int64_t reply_id = 0;
   int64_t reply_pid = 0;
   int64_t count = 0;
-  // Of a stream: the numbers in its chunks, and the index that the pool gave each.
+  // A stream's chunks: the number in each, and the index that the pool gave it.
   std::vector<int64_t> numbers;
   std::vector<int64_t> indices;
   int64_t chunks_wanted = 0;
-  int64_t chunks_reported = 0;  // by the result
+  int64_t chunks_reported = 0;  // the result of the stream
 };
 
-// What was done to a worker from outside, or to all starts to come. What commands do to their
-// workers (garbage, crash, flood) is in the calls.
+// A fault from outside, of a worker or of all later starts. The faults of commands (garbage, crash,
+// flood) are among the calls.
 enum class FaultKind { kKill, kTerminate, kStop, kSlowStart, kFailedStart, kRestart, kResize };
 inline constexpr int kFaultKinds = 7;
 std::string_view FaultKindName(FaultKind kind);
 
 struct Fault {
   FaultKind kind = FaultKind::kKill;
-  int worker = -1;  // -1: of all
+  int worker = -1;  // -1: all
   pid_t pid = 0;
   Time begin{0};
-  Time end{0};  // of a stop, when it was continued; of a kill, its begin
+  Time end{0};  // of a stop: time of SIGCONT; of a kill: its begin
 };
 
-// One line of the journal, or two: an end belongs to the latest begin of its id and pid.
+// One or two lines of the journal: an end belongs to the latest begin of its id and pid.
 struct Execution {
   int64_t id = 0;
   pid_t pid = 0;
@@ -89,7 +88,7 @@ struct Start {
 struct Journal {
   std::vector<Execution> executions;
   std::vector<Start> starts;
-  std::vector<std::string> faults;  // lines that are none
+  std::vector<std::string> faults;  // malformed lines
 };
 
 Journal ParseJournal(std::string_view text);
@@ -98,10 +97,10 @@ struct History {
   std::vector<Call> calls;
   std::vector<Fault> faults;
   Journal journal;
-  std::vector<pid_t> workers_at_end;  // when no call was in flight any more
+  std::vector<pid_t> workers_at_end;  // after the last call
 };
 
-// One line each, with times in seconds since `origin`.
+// One line, with times in seconds since `origin`.
 std::string Describe(const Call& call, Time origin);
 std::string Describe(const Fault& fault, Time origin);
 std::string Describe(const Execution& execution, Time origin);

@@ -20,7 +20,7 @@ constexpr int kRed = 1;
 constexpr int kUsage = 2;
 constexpr int kInterrupted = 130;
 
-// Blocked from now on, in the threads to come too.
+// Blocks the signals, also in later threads.
 Result<UniqueFd> TakeInterrupts() {
   sigset_t set;
   sigemptyset(&set);
@@ -33,28 +33,28 @@ Result<UniqueFd> TakeInterrupts() {
 }
 
 int Main(int argc, char** argv) {
-  // Memory is to be measured, and what a round leaves in an arena for each thread says nothing.
+  // One arena, since the remains of a round in the arenas of its threads would blur the figures.
   mallopt(M_ARENA_MAX, 1);
   StormOptions options;
   std::string transport = "both";
   int seconds = static_cast<int>(options.duration.count());
   CLI::App app(
-      "Kills, stops, slows and misleads the workers of a pool while many threads call it,\n"
-      "and checks what became of each call. Ends with 0 when all is as it must be, 1 when\n"
-      "not, 130 when it was interrupted.",
+      "Kills, stops, slows and corrupts the workers of a pool while many threads call it,\n"
+      "and checks the outcome of each call. Exit code: 0 all rules held, 1 a rule was broken,\n"
+      "2 usage, 130 interrupted.",
       "storm");
-  app.add_option("--transport", transport, "One, or one after the other; both by default")
+  app.add_option("--transport", transport,
+                 "Transport of the workers; both, one after the other, by default")
       ->check(CLI::IsMember({"stdio", "grpc", "both"}).description(""))
       ->type_name("stdio|grpc|both");
-  app.add_option("--seconds", seconds, "How long, on each transport; 30 by default")
+  app.add_option("--seconds", seconds, "Duration on each transport; 30 by default")
       ->check(CLI::Range(1, 1'000'000).description(""))
       ->type_name("N");
-  app.add_option("--seed", options.seed, "What calls and faults are drawn from; 1 by default")
-      ->type_name("N");
-  app.add_option("--workers", options.workers, "Worker processes; 4 by default")
+  app.add_option("--seed", options.seed, "Seed of calls and faults; 1 by default")->type_name("N");
+  app.add_option("--workers", options.workers, "Number of worker processes; 4 by default")
       ->check(CLI::Range(1, 100).description(""))
       ->type_name("N");
-  app.add_option("--callers", options.callers, "Threads that call; 16 by default")
+  app.add_option("--callers", options.callers, "Number of threads that call; 16 by default")
       ->check(CLI::Range(1, 1'000).description(""))
       ->type_name("N");
   app.add_option("--plant", options.plant)->check(CLI::IsMember({"double"}))->group("");
@@ -74,17 +74,16 @@ int Main(int argc, char** argv) {
     return kUsage;
   }
   options.interrupt_fd = interrupts->get();
-  std::vector<Transport> transports;
-  if (transport != "grpc") transports.push_back(Transport::kStdio);
-  if (transport != "stdio") transports.push_back(Transport::kGrpc);
+  std::vector<TransportKind> transports;
+  if (transport != "grpc") transports.push_back(TransportKind::kStdio);
+  if (transport != "stdio") transports.push_back(TransportKind::kGrpc);
   bool red = false;
-  for (const Transport each : transports) {
+  for (const TransportKind each : transports) {
     options.transport = each;
     options.repeat = fmt::format(
         "./bazelw run //storm -- --transport {} --seconds {} --seed {} --workers {} "
         "--callers {}",
-        each == Transport::kGrpc ? "grpc" : "stdio", seconds, options.seed, options.workers,
-        options.callers);
+        TransportFlag(each), seconds, options.seed, options.workers, options.callers);
     if (!options.plant.empty()) options.repeat += " --plant " + options.plant;
     const Verdict verdict = RunStorm(options);
     if (verdict == Verdict::kInterrupted) return kInterrupted;

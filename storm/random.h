@@ -1,4 +1,4 @@
-// Draws from a seed: each thread of a storm has a generator of its own.
+// Random: draws from a seed. Each thread of a storm has a generator of its own.
 #ifndef SNAKEPIT_STORM_RANDOM_H_
 #define SNAKEPIT_STORM_RANDOM_H_
 
@@ -10,13 +10,13 @@ namespace snakepit::storm {
 
 class Random {
  public:
-  // `stream` tells the generators of one seed apart.
+  // `stream`: makes the generators of one seed differ.
   Random(uint64_t seed, uint64_t stream) {
     std::seed_seq sequence{seed >> 32, seed & 0xffffffff, stream >> 32, stream & 0xffffffff};
     engine_.seed(sequence);
   }
 
-  // From `least` to `most`, both included.
+  // A number from `least` to `most`, both included.
   int64_t Between(int64_t least, int64_t most) {
     return std::uniform_int_distribution<int64_t>(least, most)(engine_);
   }

@@ -49,7 +49,7 @@ std::optional<ErrorCode> Recorder::Run(CallPlan plan) {
   return result.error().code;
 }
 
-// The last chunk stands for the result.
+// The last chunk is taken for the result.
 Result<Value> Recorder::RunStream(CallPlan& plan, const Value& args, const CallOptions& options,
                                   GiveUp* give_up) {
   Call& call = plan.call;
@@ -167,7 +167,7 @@ std::vector<Call> Recorder::Take() {
       ++call.outcomes;
       found = true;
     }
-    // One that was handed over before.
+    // The call was handed over before.
     if (!found) calls.push_back({.id = id, .outcomes = 2});
   }
   return calls;

@@ -1,4 +1,4 @@
-// Recorder: makes calls, and writes down what becomes of each. From any thread.
+// Recorder: makes calls and records the outcome of each. Thread-safe.
 #ifndef SNAKEPIT_STORM_RECORDER_H_
 #define SNAKEPIT_STORM_RECORDER_H_
 
@@ -19,19 +19,20 @@
 
 namespace snakepit::storm {
 
-// A call that is to be made. `call` has what is known before.
+// A call to be made. `call` has the members that are known before.
 struct CallPlan {
   Call call;
   Value::Map args;                 // without the id
-  std::optional<Time> stop_after;  // its caller gives it up so long after its begin
-  int64_t refused_chunk = -1;      // its caller gives it up at this chunk; -1: at none
+  std::optional<Time> stop_after;  // its caller stops it so long after its begin
+  int64_t refused_chunk = -1;      // its caller refuses this chunk; -1: none
 };
 
-// So far, for people.
+// Figures so far, for people.
 struct Tally {
   int64_t calls = 0;
   int64_t succeeded = 0;
-  std::array<int64_t, static_cast<size_t>(ErrorCode::kInternal) + 1> errors{};  // by ErrorCode
+  std::array<int64_t, static_cast<size_t>(ErrorCode::kInternal) + 1>
+      errors{};  // one for each ErrorCode
 };
 
 class Recorder {
@@ -41,24 +42,24 @@ class Recorder {
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
 
-  // Makes the call on this thread. What it ended with; nothing: with a result.
+  // Makes the call on this thread. Returns its error; nothing if there was a result.
   std::optional<ErrorCode> Run(CallPlan plan);
-  // Returns at once; `ended` is called when the outcome is there, on the pool's thread.
+  // Returns at once. `ended` is called on the pool's thread, after the outcome.
   void Submit(CallPlan plan, std::function<void()> ended = {});
 
-  // Waits until every call has an outcome; false when that is not so after the time limit.
+  // Waits until every call has an outcome. False after the time limit.
   bool AwaitOutcomes(std::chrono::milliseconds timeout);
 
-  // Hands over what there is, calls without an outcome too.
+  // Hands over all calls, also those without an outcome.
   std::vector<Call> Take();
 
   Tally tally() const;
 
  private:
-  // The caller's wish to give a call up.
+  // A caller's cancellation of a call.
   struct GiveUp {
     std::stop_source source;
-    std::atomic<int64_t> at{0};  // microseconds; 0: not yet
+    std::atomic<int64_t> at{0};  // its time in microseconds; 0: not yet
 
     void Now() {
       at = storm::Now().count();
@@ -86,7 +87,7 @@ class Recorder {
   std::vector<int64_t> ended_again_;
   Tally tally_;
 
-  // Stops to come, asked for by a thread of their own.
+  // Later stops, requested by a thread of their own.
   std::mutex stops_mutex_;
   std::condition_variable stops_changed_;
   std::multimap<Time, std::shared_ptr<GiveUp>> stops_;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kShownOfEachRule = 5;
 constexpr size_t kShownAround = 12;
-// So long before a call, faults are shown with it.
+// Faults of this time before a call are shown with it.
 constexpr Time kShownBefore = std::chrono::seconds(3);
 
 std::string ErrorCounts(const Tally& tally) {
@@ -79,8 +79,8 @@ void Report::Violations(const History& history, const std::vector<Violation>& vi
   std::fflush(stdout);
 }
 
-// What may have to do with the call, in the order of its beginning: its executions, faults of its
-// worker, and calls of that which did it harm or were given up.
+// Events that may explain the call, in order of their begin: its executions, faults of its worker,
+// and harmful or cancelled calls of that worker.
 std::vector<std::string> Report::LinesAround(const Call& call, const History& history) const {
   std::vector<std::pair<Time, std::string>> lines;
   const Time end = call.outcomes == 0 ? Now() : call.end;
@@ -95,7 +95,7 @@ std::vector<std::string> Report::LinesAround(const Call& call, const History& hi
   }
   for (const Call& other : history.calls) {
     if (&other == &call || other.pid != call.pid || call.pid == 0 || !is_near(other)) continue;
-    // A worker that goes on with what was given up is replaced.
+    // A worker that goes on with a cancelled call is replaced.
     const bool was_given_up = call.error && call.error->code == ErrorCode::kWorkerLost &&
                               other.error &&
                               (other.error->code == ErrorCode::kDeadlineExceeded ||
@@ -119,7 +119,7 @@ std::vector<std::string> Report::LinesAround(const Call& call, const History& hi
 
 void Report::Summarise(const Tally& tally, const Faults& faults,
                        const std::vector<std::string>& figures, std::string_view log) const {
-  std::printf("%s: %lld calls in %.1f s, %lld ok%s\n", TransportName(options_.transport),
+  std::printf("%s: %lld calls in %.1f s, %lld ok%s\n", TransportName(options_.transport).data(),
               static_cast<long long>(tally.calls), SecondsPassed(),
               static_cast<long long>(tally.succeeded), ErrorCounts(tally).c_str());
   std::printf("  faults: %s\n", FaultCounts(faults).c_str());

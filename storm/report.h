@@ -1,4 +1,4 @@
-// What a storm tells people.
+// Report: the output of a storm, for people.
 #ifndef SNAKEPIT_STORM_REPORT_H_
 #define SNAKEPIT_STORM_REPORT_H_
 
@@ -19,19 +19,19 @@ class Report {
  public:
   explicit Report(const StormOptions& options);
 
-  // A line on stderr.
+  // Prints a line of progress on stderr.
   void Progress(const Tally& tally, const Faults& faults, const PoolStats& stats) const;
 
-  // What must not be, and is in no history.
+  // Reports a fault that is in no history.
   void Fault(std::string_view what);
-  // The same by the check of a round, with the calls and the faults around them.
+  // Reports the violations of a round, with the calls and the faults around them.
   void Violations(const History& history, const std::vector<Violation>& violations);
 
-  // On stdout, at the end.
+  // Prints the end on stdout.
   void Summarise(const Tally& tally, const Faults& faults, const std::vector<std::string>& figures,
                  std::string_view log) const;
 
-  // What all times that it tells count from.
+  // Origin of all times in the report.
   Time begin() const { return begin_; }
   bool is_red() const { return faults_ > 0; }
 

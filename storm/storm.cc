@@ -23,9 +23,9 @@
 #include "storm/callers.h"
 #include "storm/check.h"
 #include "storm/faults.h"
-#include "storm/pool_under_test.h"
 #include "storm/recorder.h"
 #include "storm/report.h"
+#include "storm/storm_pool.h"
 
 namespace snakepit::storm {
 namespace {
@@ -33,33 +33,33 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// The first round is for what is loaded, or made, once and kept.
+// The first round covers memory and threads that are made once and kept.
 constexpr seconds kWarmUp{3};
-// The longest round: its history is held in memory.
+// Longest round, since its history is held in memory.
 constexpr seconds kLongestRound{10};
-// A shorter rest is no round of its own.
+// Shortest round. A shorter rest of the time is left out.
 constexpr seconds kShortestRound{2};
 constexpr seconds kProgressInterval{3};
-// From the last fault until all workers are ready and nothing is in flight, slow starts and
-// cancellations that are ignored included.
+// Longest time from the last fault until all workers are ready and nothing is in flight, with slow
+// starts and ignored cancellations.
 constexpr seconds kQuietLimit{20};
-// The last calls of a round last so long that each worker gets one.
+// Duration of the last calls of a round: long enough that each worker gets one.
 constexpr milliseconds kLastCall{50};
 constexpr int kLastAttempts = 3;
-// A pool closes and joins on threads of its own.
+// The pool closes descriptors and joins threads on threads of its own.
 constexpr seconds kFiguresLimit{10};
 constexpr milliseconds kPollInterval{10};
 
-// Between the end of the first round and that of a later one. gRPC's threads come and go with its
-// load.
+// Most growth from the end of the first round to that of a later one. gRPC's threads come and go
+// with the load.
 constexpr int kMoreGrpcThreads = 8;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int64_t kMoreRssBytes = INT64_MAX / 2;  // they keep what was freed
+constexpr int64_t kMoreRssBytes = INT64_MAX / 2;  // sanitizers keep freed memory
 #else
 constexpr int64_t kMoreRssBytes = 6 << 20;
 #endif
 
-// Polls until it is so; false when it is not by the time limit.
+// Polls until the condition is true. False after the time limit.
 template <typename Condition>
 bool Await(milliseconds limit, const Condition& condition) {
   const Time end = Now() + limit;
@@ -77,7 +77,7 @@ class Storm {
 
   Verdict Run() {
     if (Result<void> started = subject_.Start(); !started) {
-      std::printf("%s: the pool did not start: %s\n%s\n", TransportName(options_.transport),
+      std::printf("%s: the pool did not start: %s\n%s\n", TransportName(options_.transport).data(),
                   started.error().ToString().c_str(),
                   Printable(started.error().stderr_tail).c_str());
       return Verdict::kRed;
@@ -90,7 +90,7 @@ class Storm {
     for (int round = 0; round == 0 || Now() + kShortestRound < end; ++round) {
       const Time longest = round == 0 ? kWarmUp : kLongestRound;
       RunRound(round, std::min(Now() + longest, end));
-      // What a red round shows is not to be lost among later ones.
+      // Later rounds would bury the output of a red one.
       if (interrupted_ || report_.is_red()) break;
     }
     End();
@@ -106,12 +106,12 @@ class Storm {
     AwaitEndOfRound(end);
     faults_->Stop();
     callers_->Stop();
-    // From here on a call ends by its own deadline at the latest.
+    // From here on each call ends by its own deadline at the latest.
     if (!recorder_->AwaitOutcomes(kQuietLimit)) {
       report_.Fault("calls have no outcome");
       CheckHistory();
       Summarise();
-      std::_Exit(1);  // callers wait for ever
+      std::_Exit(1);  // the callers would wait for ever
     }
     callers_->Join();
     calls_ = recorder_->Take();
@@ -137,8 +137,8 @@ class Storm {
 
   void Interrupt() {
     interrupted_ = true;
-    std::fprintf(stderr, "storm: stopping; once more to end at once\n");
-    // The next one has its usual effect.
+    std::fprintf(stderr, "storm: stopping; interrupt again to end at once\n");
+    // The next signal has its default action.
     signalfd_siginfo signal;
     (void)!read(options_.interrupt_fd, &signal, sizeof signal);
     sigset_t all;
@@ -183,7 +183,7 @@ class Storm {
         plan.args["ms"] = static_cast<int64_t>(kLastCall.count());
         recorder_->Submit(std::move(plan));
       }
-      recorder_->AwaitOutcomes(2 * kQuietLimit);  // what has none then is seen by the check
+      recorder_->AwaitOutcomes(2 * kQuietLimit);  // the check finds calls without an outcome
       for (Call& call : recorder_->Take()) {
         if (call.error) report_.Fault("after the storm: " + call.error->ToString());
         if (call.outcomes == 1 && !call.error) served.insert(call.worker);
@@ -211,7 +211,7 @@ class Storm {
     report_.Violations(history, Check(history, limits));
   }
 
-  // Descriptors, threads and memory, at rest: those of the first round are what is right.
+  // Compares descriptors, threads and memory at rest with those after the first round.
   void CompareFigures(int round) {
     malloc_trim(0);
     std::optional<ProcFigures> now;
@@ -226,11 +226,11 @@ class Storm {
                                    now->open_fds, now->threads,
                                    static_cast<double>(now->rss_bytes) / (1 << 20)));
     if (!first_) first_ = now;
-    if (!flat) report_.Fault("it grows: " + figures_.front() + "; " + figures_.back());
+    if (!flat) report_.Fault("the pool grows: " + figures_.front() + "; " + figures_.back());
   }
 
   bool IsFlat(const ProcFigures& now) const {
-    const bool grpc = options_.transport == Transport::kGrpc;
+    const bool grpc = options_.transport == TransportKind::kGrpc;
     return now.open_fds <= first_->open_fds &&
            now.threads <= first_->threads + (grpc ? kMoreGrpcThreads : 0) &&
            now.rss_bytes <= first_->rss_bytes + kMoreRssBytes;
@@ -239,7 +239,7 @@ class Storm {
   void End() {
     const Tally tally = recorder_->tally();
     if (10 * tally.succeeded < tally.calls) {
-      report_.Fault("less than a tenth of the calls succeeded: that shows nothing");
+      report_.Fault("less than a tenth of the calls succeeded: such a storm proves nothing");
     }
     subject_.Shutdown();
     const Journal late = subject_.ReadJournal();
@@ -266,12 +266,12 @@ class Storm {
 
   const StormOptions& options_;
   Report report_;
-  PoolUnderTest subject_;
+  StormPool subject_;
   std::optional<Recorder> recorder_;
   std::optional<Callers> callers_;
   std::optional<Faults> faults_;
-  std::vector<Call> calls_;  // of the round
-  std::set<pid_t> pids_;     // of every process that was seen
+  std::vector<Call> calls_;  // this round's
+  std::set<pid_t> pids_;     // all processes that were seen
   size_t starts_ = 0;
   size_t executions_ = 0;
   std::optional<ProcFigures> first_;
@@ -280,10 +280,6 @@ class Storm {
 };
 
 }  // namespace
-
-const char* TransportName(Transport transport) {
-  return transport == Transport::kGrpc ? "gRPC" : "stdio";
-}
 
 Verdict RunStorm(const StormOptions& options) { return Storm(options).Run(); }
 

@@ -1,4 +1,4 @@
-#include "storm/pool_under_test.h"
+#include "storm/storm_pool.h"
 
 #include <fmt/format.h>
 
@@ -20,19 +20,19 @@ using bazel::tools::cpp::runfiles::Runfiles;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kCancelGrace{500};
-// Less than the longest that a worker is stopped for.
+// Less than the longest stop of a worker.
 constexpr milliseconds kHealthTimeout{2'000};
-// About a round's.
+// About the lines of a round.
 constexpr size_t kLogLines = 300;
-// A worker's line is one of a flood.
+// The end of a line of a flood.
 constexpr char kFloodLine[] = "xxxxxxxx";
 
-// Every mode has its seeds.
+// Each mode has a third of the seeds.
 Affinity AffinityOf(uint64_t seed) { return static_cast<Affinity>(seed % 3); }
 
-// The folder of the whole project, as far as this program needs it.
+// The folder of the project's files among the runfiles.
 Result<std::string> ProjectFolder() {
-  // A test says where its files are by the environment; a program has them beside itself.
+  // The environment of a test names its runfiles. A program has them beside itself.
   std::string error;
   std::error_code ignored;
   const std::string self = std::filesystem::read_symlink("/proc/self/exe", ignored);
@@ -47,16 +47,15 @@ Result<std::string> ProjectFolder() {
 
 }  // namespace
 
-PoolUnderTest::PoolUnderTest(const StormOptions& options, Time begin)
-    : options_(options), begin_(begin) {}
+StormPool::StormPool(const StormOptions& options, Time begin) : options_(options), begin_(begin) {}
 
-PoolUnderTest::~PoolUnderTest() {
+StormPool::~StormPool() {
   pool_.reset();
   std::error_code ignored;
   if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
 }
 
-Result<void> PoolUnderTest::Start() {
+Result<void> StormPool::Start() {
   const Result<std::string> project = ProjectFolder();
   if (!project) return Fail(project.error());
   folder_ = (std::filesystem::temp_directory_path() / "storm.XXXXXX").string();
@@ -72,21 +71,16 @@ Result<void> PoolUnderTest::Start() {
                                  {"STORM_JOURNAL", journal_file_},
                                  {"STORM_CONTROL", control_file_},
                                  {"STORM_PLANT", options_.plant}};
-  if (options_.transport == Transport::kGrpc) {
-    for (const char* argument : {"--transport", "grpc", "--socket", "{socket}"}) {
-      options.adapter.argv.push_back(argument);
-    }
-    options.adapter.transport = GrpcTransport{};
-  }
+  ServeOver(options_.transport, options.adapter);
   auto pool = Pool::Start(std::move(options));
   if (!pool) return Fail(std::move(pool.error()));
   pool_ = std::move(*pool);
   return {};
 }
 
-// All that the storm asks of a pool. Whatever it may then end a call with, or a worker for, is to
-// be allowed by MissingCause of check.cc.
-PoolOptions PoolUnderTest::Options() {
+// MissingCause in check.cc has to allow each error, and each end of a worker, that these options
+// can cause.
+PoolOptions StormPool::Options() {
   PoolOptions options;
   options.workers = options_.workers;
   options.queue.max_calls = MaxQueuedCalls();
@@ -107,10 +101,10 @@ PoolOptions PoolUnderTest::Options() {
   return options;
 }
 
-// Some callers submit many calls at once.
-size_t PoolUnderTest::MaxQueuedCalls() const { return static_cast<size_t>(2 * options_.callers); }
+// Enough for the callers that submit many calls at once.
+size_t StormPool::MaxQueuedCalls() const { return static_cast<size_t>(2 * options_.callers); }
 
-Limits PoolUnderTest::limits() const {
+Limits StormPool::limits() const {
   Limits limits;
   limits.cancel_grace = kCancelGrace;
   limits.health_timeout = kHealthTimeout;
@@ -119,7 +113,7 @@ Limits PoolUnderTest::limits() const {
   return limits;
 }
 
-void PoolUnderTest::Log(std::string_view line) {
+void StormPool::Log(std::string_view line) {
   if (line.ends_with(kFloodLine)) return;
   std::lock_guard lock(log_mutex_);
   const std::chrono::duration<double> time = Now() - begin_;
@@ -127,14 +121,14 @@ void PoolUnderTest::Log(std::string_view line) {
   if (log_.size() > kLogLines) log_.pop_front();
 }
 
-std::string PoolUnderTest::LogTail() const {
+std::string StormPool::LogTail() const {
   std::lock_guard lock(log_mutex_);
   std::string text;
   for (const std::string& line : log_) text += line + "\n";
   return text;
 }
 
-Journal PoolUnderTest::ReadJournal() {
+Journal StormPool::ReadJournal() {
   std::ifstream file(journal_file_);
   file.seekg(journal_read_);
   const std::string added{std::istreambuf_iterator<char>(file), {}};
@@ -142,10 +136,10 @@ Journal PoolUnderTest::ReadJournal() {
   return ParseJournal(added);
 }
 
-std::vector<pid_t> PoolUnderTest::Remaining(const std::set<pid_t>& pids) const {
+std::vector<pid_t> StormPool::Remaining(const std::set<pid_t>& pids) const {
   std::vector<pid_t> remaining;
   for (const pid_t pid : pids) {
-    // Another process may have got its number.
+    // Another process may have got the pid.
     const auto environment = ReadFile("/proc/" + std::to_string(pid) + "/environ");
     if (environment && environment->find(journal_file_) != std::string::npos) {
       remaining.push_back(pid);

@@ -1,6 +1,6 @@
-// The pool that the storm is about, with its workers' files.
-#ifndef SNAKEPIT_STORM_POOL_UNDER_TEST_H_
-#define SNAKEPIT_STORM_POOL_UNDER_TEST_H_
+// StormPool: the pool under test, with its workers' files.
+#ifndef SNAKEPIT_STORM_STORM_POOL_H_
+#define SNAKEPIT_STORM_STORM_POOL_H_
 
 #include <sys/types.h>
 
@@ -20,27 +20,27 @@
 
 namespace snakepit::storm {
 
-class PoolUnderTest {
+class StormPool {
  public:
-  // `begin`: what the times in the log count from.
-  PoolUnderTest(const StormOptions& options, Time begin);
-  ~PoolUnderTest();
-  PoolUnderTest(const PoolUnderTest&) = delete;
-  PoolUnderTest& operator=(const PoolUnderTest&) = delete;
+  // `begin`: the origin of the times in the log.
+  StormPool(const StormOptions& options, Time begin);
+  ~StormPool();
+  StormPool(const StormPool&) = delete;
+  StormPool& operator=(const StormPool&) = delete;
 
   Result<void> Start();
-  // Ends it.
+  // Ends the pool.
   void Shutdown() { pool_->Shutdown(); }
 
   Pool& pool() { return *pool_; }
   const std::string& control_file() const { return control_file_; }
-  // What follows from the pool's options.
+  // The limits that follow from the pool's options.
   Limits limits() const;
 
-  // What was added since the last time.
+  // The lines since the last call of this.
   Journal ReadJournal();
 
-  // Those of the processes that still are, and are workers of this storm.
+  // The processes among `pids` that are still there, and are workers of this storm.
   std::vector<pid_t> Remaining(const std::set<pid_t>& pids) const;
 
   // The last lines of the pool's log.
@@ -56,12 +56,12 @@ class PoolUnderTest {
   std::string folder_;
   std::string journal_file_;
   std::string control_file_;
-  std::streamoff journal_read_ = 0;  // bytes
+  std::streamoff journal_read_ = 0;  // in bytes
   mutable std::mutex log_mutex_;
   std::deque<std::string> log_;
-  std::optional<Pool> pool_;  // last: it logs until its end
+  std::optional<Pool> pool_;  // last member: it logs until its end
 };
 
 }  // namespace snakepit::storm
 
-#endif  // SNAKEPIT_STORM_POOL_UNDER_TEST_H_
+#endif  // SNAKEPIT_STORM_STORM_POOL_H_

@@ -1,9 +1,9 @@
-// A worker of the storm on the C++ SDK. What it does is in a journal that all workers share, one
-// write a line, each with the pid and the time of CLOCK_MONOTONIC in microseconds:
+// A worker of the storm on the C++ SDK. All workers share a journal. Each line is one write, with
+// the pid and the time of CLOCK_MONOTONIC in microseconds:
 //
 //   start 0 PID TIME     a process began
 //   begin ID PID TIME    the handler of call ID began; it may be killed after this
-//   end ID PID TIME      and it is through
+//   end ID PID TIME      the handler ended
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -34,7 +34,7 @@ using snakepit::Value;
 
 int journal = -1;
 
-// The variable, which the storm always sets.
+// The value of a variable that the storm always sets.
 const char* Variable(const char* name) {
   const char* const value = std::getenv(name);
   if (value == nullptr) {
@@ -78,7 +78,7 @@ void WriteAll(int fd, std::string_view bytes) {
   }
 }
 
-// To the pool, past the SDK: on stdio between two frames, on gRPC into the middle of HTTP/2.
+// Writes to the pool past the SDK: on stdio between two frames, on gRPC into the middle of HTTP/2.
 void WriteToEachSocket(std::string_view bytes) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", error)) {
@@ -133,7 +133,7 @@ void AddCommands(snakepit::Worker& worker) {
   });
 }
 
-// What the control file says: how long to take, and whether to end instead.
+// Obeys the control file: a delay of the start, or an exit instead.
 void StartAsTold() {
   std::ifstream control(Variable("STORM_CONTROL"));
   int delay_ms = 0, exit_code = 0;

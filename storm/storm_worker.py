@@ -5,7 +5,7 @@ import resource
 import signal
 import time
 
-# The SDK takes its time to load; the pid is to be known before.
+# The SDK takes time to load, and the pid has to be known before.
 _journal = os.open(
     os.environ["STORM_JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 )
@@ -13,7 +13,7 @@ _plant = os.environ.get("STORM_PLANT", "")
 
 
 def note(event, call_id):
-    """A line of the journal: one write, so that all workers can share it."""
+    """Adds a line to the journal: one write, since all workers share it."""
     line = f"{event} {call_id} {os.getpid()} {time.monotonic_ns() // 1000}\n"
     os.write(_journal, line.encode())
 
@@ -99,7 +99,7 @@ def crash(id, code=0, signal=0):
 
 
 def start_as_told():
-    """What the control file says: how long to take, and whether to end instead."""
+    """Obeys the control file: a delay of the start, or an exit instead."""
     with open(os.environ["STORM_CONTROL"], encoding="ascii") as file:
         delay_ms, exit_code = map(int, file.read().split())
     time.sleep(delay_ms / 1000)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# A worker of the storm, by what the pool calls it: those with an even number are on the C++ SDK,
-# the others on Python's. Of each four, two take three calls at a time.
+# A worker of the storm, chosen by its name from the pool: even numbers run the C++ SDK, odd ones the
+# Python SDK. Two of each four take three calls at a time.
 here=$(dirname "$0")
 number=${1##*[!0-9]}
 shift

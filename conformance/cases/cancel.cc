@@ -1,10 +1,13 @@
-// Groups can and dl: calls that are given up, by their caller or by their deadline.
+// Groups can and dl: calls that end by their caller's cancellation or by their deadline.
 #include <thread>
 
 #include "conformance/cases/cases.h"
 #include "conformance/cases/fixture.h"
 
 namespace snakepit::conformance {
+
+using enum Mutant::Kind;
+
 namespace {
 
 using std::chrono::milliseconds;
@@ -38,6 +41,17 @@ Verdict CancelUnary(Testbed& testbed) {
   return Verdict::Pass();
 }
 
+Case CancelUnaryCase() {
+  return {.id = "can/unary",
+          .title = "a call that its caller cancels ends, and its worker serves on",
+          .clause = "6.6.2",
+          .requirement = "the caller gets CANCELLED, the handler sees it, and the process stays",
+          .run = CancelUnary,
+          .mutants = {{kWorker, "tells-no-handler", "replaced by process"},
+                      {kPool, "kills-cancelled", "replaced by process"},
+                      {kPool, "cancelled-has-not-run", "said not to have run"}}};
+}
+
 Verdict CancelMidStream(Testbed& testbed) {
   if (auto lacks = NeedFixture(testbed, {"conf.stream", "conf.sent_count"})) return *lacks;
   if (auto lacks = NeedStreams(testbed)) return *lacks;
@@ -68,17 +82,28 @@ Verdict CancelMidStream(Testbed& testbed) {
       "it had made " + std::to_string(before) + ", and a call later " + std::to_string(after));
 }
 
-// The stop comes earlier or later than the end of a call; either way the call has one outcome, its
-// own, and the next one is none the worse. Every other call lasts, so that stops come while it
-// runs.
+Case CancelMidStreamCase() {
+  return {
+      .id = "can/mid-stream",
+      .title = "a stream that its caller cancels ends, and its worker serves on",
+      .clause = "6.6.3",
+      .requirement = "no chunk comes after the stop, the handler makes no more, the process stays",
+      .run = CancelMidStream,
+      .mutants = {{kWorker, "tells-no-handler", "replaced by process"},
+                  {kPool, "reads-on", "5 chunks"}}};
+}
+
+// The stop comes before or after the end of a call. Either way the call has one outcome, its own,
+// and the next call is not affected. Every other call lasts longer, so that some stops come while
+// it runs.
 Verdict OneTerminal(Testbed& testbed) {
   if (auto lacks = NeedFixture(testbed, {"conf.echo", "conf.sleep"})) return *lacks;
   const pid_t pid = testbed.Workers()[0].pid;
-  nanoseconds whole{0};  // what a conf.echo takes
+  nanoseconds whole{0};  // the time of a conf.echo
   for (int i = 0; i < kRaces; ++i) {
     const bool lasts = i % 2 == 1;
     std::stop_source stop;
-    // From 0 to twice what the call takes.
+    // From 0 to twice the time of the call.
     const auto when =
         steady_clock::now() + (whole + milliseconds(lasts ? kRacedMs : 0)) * (i % 20) / 10;
     std::jthread stopper([&stop, when] {
@@ -86,8 +111,8 @@ Verdict OneTerminal(Testbed& testbed) {
       stop.request_stop();
     });
     const Reply raced =
-        lasts ? testbed.Call("conf.sleep", Value::Map{{"ms", kRacedMs}}, {}, WithStop(stop))
-              : testbed.Call("conf.echo", Value::Map{{"value", i}}, {}, WithStop(stop));
+        lasts ? testbed.Call("conf.sleep", Value::Map{{"ms", kRacedMs}}, WithStop(stop))
+              : testbed.Call("conf.echo", Value::Map{{"value", i}}, WithStop(stop));
     const bool is_own = raced.result && (lasts ? raced.result->Find("left_ms") != nullptr
                                                : *raced.result == Value(i));
     if (!is_own && (raced.result || raced.result.error().code != ErrorCode::kCancelled)) {
@@ -113,6 +138,17 @@ Verdict OneTerminal(Testbed& testbed) {
   return Verdict::Pass();
 }
 
+Case OneTerminalCase() {
+  return {.id = "can/one-terminal",
+          .title = "a stop that races the end of a call leaves one outcome",
+          .clause = "6.6.5",
+          .requirement =
+              "each of 300 calls ends with its own result or with CANCELLED, and so does the next",
+          .run = OneTerminal,
+          .mutants = {{kWorker, "never-ends-cancelled", "replaced by process"},
+                      {kPool, "late-replies-reach-the-next", "the result"}}};
+}
+
 Verdict Ignored(Testbed& testbed) {
   if (auto lacks = NeedFixture(testbed, {"conf.sleep"})) return *lacks;
   const pid_t pid = testbed.Workers()[0].pid;
@@ -125,23 +161,44 @@ Verdict Ignored(Testbed& testbed) {
   return Verdict::Fail("the new process serves the next call", next.Describe());
 }
 
+Case IgnoredCase() {
+  return {.id = "can/ignored",
+          .title = "a worker that goes on with a cancelled call is replaced",
+          .clause = "6.6.5",
+          .requirement =
+              "the caller gets CANCELLED at once; after the pool's grace the worker is replaced",
+          .run = Ignored,
+          .mutants = {{kPool, "grace-without-end", "worker 0 ready"}}};
+}
+
 Verdict DeadlineUnary(Testbed& testbed) {
   if (auto lacks = NeedFixture(testbed, {"conf.sleep"})) return *lacks;
   const pid_t pid = testbed.Workers()[0].pid;
-  const Reply reply = testbed.Call("conf.sleep", Value::Map{{"ms", 600'000}}, {},
+  const Reply reply = testbed.Call("conf.sleep", Value::Map{{"ms", 600'000}},
                                    WithTimeout(testbed.Scaled(milliseconds(200))));
   if (auto wrong = ExpectError(reply, ErrorCode::kDeadlineExceeded)) return *wrong;
   if (auto wrong = ExpectSameProcess(testbed, pid)) return *wrong;
   return Verdict::Pass();
 }
 
+Case DeadlineUnaryCase() {
+  return {
+      .id = "dl/unary",
+      .title = "a call whose deadline passes ends, and its worker serves on",
+      .clause = "6.2.2",
+      .requirement = "the caller gets DEADLINE_EXCEEDED, the handler ends, and the process stays",
+      .run = DeadlineUnary,
+      .mutants = {{kWorker, "tells-no-handler", "replaced by process"},
+                  {kPool, "deadline-is-cancelled", "CANCELLED"}}};
+}
+
 Verdict DeadlineVisible(Testbed& testbed) {
   if (auto lacks = NeedFixture(testbed, {"conf.sleep"})) return *lacks;
   for (const milliseconds timeout : {testbed.Scaled(milliseconds(4'000)), milliseconds(60'000)}) {
-    const Reply reply = testbed.Call("conf.sleep", Value::Map{{"ms", 0}}, {}, WithTimeout(timeout));
+    const Reply reply = testbed.Call("conf.sleep", Value::Map{{"ms", 0}}, WithTimeout(timeout));
     const Value* left = reply.result ? reply.result->Find("left_ms") : nullptr;
     const int64_t* left_ms = left == nullptr ? nullptr : left->get_if<int64_t>();
-    // The greater of the two cannot be told from the smaller if less than half of it is left.
+    // If less than half of the longer limit is left, it looks like the shorter one.
     if (left_ms != nullptr && *left_ms > timeout.count() / 2 && *left_ms <= timeout.count()) {
       continue;
     }
@@ -152,61 +209,22 @@ Verdict DeadlineVisible(Testbed& testbed) {
   return Verdict::Pass();
 }
 
+Case DeadlineVisibleCase() {
+  return {.id = "dl/visible",
+          .title = "a handler sees the time left for its call",
+          .clause = "6.2.2",
+          .requirement = "the time left is the call's time limit less the time that has passed",
+          .run = DeadlineVisible,
+          .mutants = {{kWorker, "hides-deadline", "\"left_ms\":null"},
+                      {kWorker, "deadline-in-seconds", "\"left_ms\":"}}};
+}
+
 }  // namespace
 
 std::vector<Case> CancelCases() {
-  using enum Mutant::Kind;
-  return {
-      {.id = "can/unary",
-       .title = "a call that its caller gives up ends, and its worker serves on",
-       .clause = "6.6.2",
-       .requirement = "the caller gets CANCELLED, the handler is told, and the process stays",
-       .run = CancelUnary,
-       .mutants = {{kWorker, "tells-no-handler", "replaced by process"},
-                   {kPool, "kills-cancelled", "replaced by process"},
-                   {kPool, "cancelled-has-not-run", "said not to have run"}}},
-      {.id = "can/mid-stream",
-       .title = "a stream that its caller gives up ends, and its worker serves on",
-       .clause = "6.6.3",
-       .requirement = "no chunk comes after the stop, the handler makes no more, the process stays",
-       .run = CancelMidStream,
-       .mutants = {{kWorker, "tells-no-handler", "replaced by process"},
-                   {kPool, "reads-on", "5 chunks"}}},
-      {.id = "can/one-terminal",
-       .title = "a stop that races the end of a call leaves one outcome",
-       .clause = "6.6.5",
-       .requirement =
-           "each of 300 calls ends with its own result or with CANCELLED, and so does the next",
-       .run = OneTerminal,
-       .mutants = {{kWorker, "never-ends-cancelled", "replaced by process"},
-                   {kPool, "late-replies-reach-the-next", "the result"}}},
-      {.id = "can/ignored",
-       .title = "a worker that goes on with a call that was given up is replaced",
-       .clause = "6.6.5",
-       .requirement = "the caller gets CANCELLED at once; after the pool's grace the worker goes",
-       .run = Ignored,
-       .mutants = {{kPool, "grace-without-end", "worker 0 ready"}}},
-  };
+  return {CancelUnaryCase(), CancelMidStreamCase(), OneTerminalCase(), IgnoredCase()};
 }
 
-std::vector<Case> DeadlineCases() {
-  using enum Mutant::Kind;
-  return {
-      {.id = "dl/unary",
-       .title = "a call whose time limit passes ends, and its worker serves on",
-       .clause = "6.2.2",
-       .requirement = "the caller gets DEADLINE_EXCEEDED, the handler ends, and the process stays",
-       .run = DeadlineUnary,
-       .mutants = {{kWorker, "tells-no-handler", "replaced by process"},
-                   {kPool, "deadline-is-cancelled", "CANCELLED"}}},
-      {.id = "dl/visible",
-       .title = "a handler sees what is left of its time",
-       .clause = "6.2.2",
-       .requirement = "what is left is the call's time limit, less what has passed",
-       .run = DeadlineVisible,
-       .mutants = {{kWorker, "hides-deadline", "\"left_ms\":null"},
-                   {kWorker, "deadline-in-seconds", "\"left_ms\":"}}},
-  };
-}
+std::vector<Case> DeadlineCases() { return {DeadlineUnaryCase(), DeadlineVisibleCase()}; }
 
 }  // namespace snakepit::conformance

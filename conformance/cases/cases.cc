@@ -33,7 +33,7 @@ const std::vector<Case>& AllCases() {
 const Case& Canary() {
   static const Case* const canary = new Case{
       .id = "canary/must-fail",
-      .title = "a case that has to fail",
+      .title = "a case that must fail",
       .clause = "7.2.1",
       .requirement = "ping answers with the status 'canary', which no worker does",
       .workers = 1,

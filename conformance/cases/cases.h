@@ -1,4 +1,4 @@
-// The cases, a file per group.
+// The cases, in one file for each group.
 #ifndef SNAKEPIT_CONFORMANCE_CASES_CASES_H_
 #define SNAKEPIT_CONFORMANCE_CASES_CASES_H_
 
@@ -23,20 +23,20 @@ std::vector<Case> SessionCases();
 std::vector<Case> ConcurrencyCases();
 std::vector<Case> CrashCases();
 
-// The case that judges by --expect-version: it runs whenever that is given.
+// The case for --expect-version. It runs whenever that flag is given.
 inline constexpr char kExpectedVersionCase[] = "ver/expected";
 
-// All of them, in the order in which they run.
+// All cases, in the order of a run.
 const std::vector<Case>& AllCases();
 
-// The case that has to fail, whatever the worker: it asks for what no worker gives.
+// The case that fails for every worker, since it requires a result that none gives.
 const Case& Canary();
 
-// nullptr when there is none.
+// nullptr if there is no such case.
 const Case* FindCase(std::string_view id);
 
-// Those whose id matches one of the patterns, of which '*' stands for any characters, '/' included:
-// "str/**" is the group str. Without a pattern, all.
+// The cases whose id matches one of the patterns; all without a pattern. '*' stands for any
+// characters, also '/': "str/**" is the group str.
 std::vector<const Case*> SelectCases(const std::vector<std::string>& patterns);
 
 }  // namespace snakepit::conformance

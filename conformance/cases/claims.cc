@@ -1,4 +1,4 @@
-// Group ver, further: what a worker says of itself is so.
+// More of group ver: the worker's claims about itself are true.
 #include <algorithm>
 #include <variant>
 
@@ -10,6 +10,9 @@
 #include "conformance/harness/raw_stdio.h"
 
 namespace snakepit::conformance {
+
+using enum Mutant::Kind;
+
 namespace {
 
 using std::chrono::milliseconds;
@@ -24,8 +27,17 @@ Verdict ExpectedVersion(Testbed& testbed) {
                        "it agreed to protocol version " + std::to_string(version));
 }
 
-// The commands that the worker says it has: over gRPC by GetInfo, on stdio by the query `info` of
-// version 2 or else by the command `info`. Starts the pool.
+Case ExpectedVersionCase() {
+  return {.id = std::string_view(kExpectedVersionCase),
+          .title = "the worker agrees to the expected version",
+          .clause = "3.2.3",
+          .requirement = "the agreed version is that of --expect-version",
+          .run = ExpectedVersion,
+          .mutants = {{kWorker, "loses-version", "it agreed to protocol version 1"}}};
+}
+
+// The commands that the worker claims to have: over gRPC by GetInfo, on stdio by the query `info`
+// of version 2, or else by the command `info`. Starts the pool.
 std::variant<std::vector<std::string>, Verdict> ListedCommands(Testbed& testbed) {
   if (std::holds_alternative<GrpcTransport>(testbed.adapter().transport)) {
     const auto taken = StartAndTakeSecrets(testbed);
@@ -46,11 +58,11 @@ std::variant<std::vector<std::string>, Verdict> ListedCommands(Testbed& testbed)
   return TextsOf(info == nullptr ? nullptr : info->Find("supported_commands"));
 }
 
-// What is known of a command: README.md and PROTOCOL.md 7.
+// A command of README.md or PROTOCOL.md 7.
 struct KnownCommand {
   const char* name;
-  Value args;             // with which it ends soon
-  bool succeeds = false;  // with these, in any worker
+  Value args;             // let it end soon
+  bool succeeds = false;  // with these args, in every worker
   bool is_stream = false;
 };
 
@@ -85,7 +97,7 @@ Verdict ClaimedCommands(Testbed& testbed) {
     Result<void> outcome;
     std::string seen;
     if (command.is_stream) {
-      // One chunk says enough; some streams have no end.
+      // One chunk is enough, and some streams have no end.
       bool has_chunk = false;
       const auto take = [&has_chunk](const Chunk&) {
         has_chunk = true;
@@ -95,38 +107,31 @@ Verdict ClaimedCommands(Testbed& testbed) {
       seen = reply.Describe();
       if (!reply.count && !has_chunk) outcome = Fail(reply.count.error());
     } else {
-      const Reply reply = testbed.Call(command.name, command.args, {}, options);
+      const Reply reply = testbed.Call(command.name, command.args, options);
       seen = reply.Describe();
       if (!reply.result) outcome = Fail(reply.result.error());
     }
     if (outcome) continue;
     if (command.succeeds || outcome.error().code == ErrorCode::kUnimplemented) {
-      return Verdict::Fail("each command that the worker lists is there",
+      return Verdict::Fail("each command that the worker lists exists",
                            std::string(command.name) + ": " + seen);
     }
   }
   return Verdict::Pass();
 }
 
+Case ClaimedCommandsCase() {
+  return {.id = "ver/claimed-commands",
+          .title = "a command that the worker lists exists",
+          .clause = "4.8.3",
+          .requirement = "no command of PROTOCOL.md 7 that the worker lists is UNIMPLEMENTED",
+          .workers = 0,
+          .run = ClaimedCommands,
+          .mutants = {{kWorker, "lists-what-it-lacks", "ping_stream: "}}};
+}
+
 }  // namespace
 
-std::vector<Case> ClaimCases() {
-  using enum Mutant::Kind;
-  return {
-      {.id = std::string_view(kExpectedVersionCase),
-       .title = "the worker agrees to the version that is expected of it",
-       .clause = "3.2.3",
-       .requirement = "the version agreed is that of --expect-version",
-       .run = ExpectedVersion,
-       .mutants = {{kWorker, "loses-version", "it agreed to protocol version 1"}}},
-      {.id = "ver/claimed-commands",
-       .title = "a command that the worker lists is there",
-       .clause = "4.8.3",
-       .requirement = "no command of PROTOCOL.md 7 that the worker lists is UNIMPLEMENTED",
-       .workers = 0,
-       .run = ClaimedCommands,
-       .mutants = {{kWorker, "lists-what-it-lacks", "ping_stream: "}}},
-  };
-}
+std::vector<Case> ClaimCases() { return {ExpectedVersionCase(), ClaimedCommandsCase()}; }
 
 }  // namespace snakepit::conformance

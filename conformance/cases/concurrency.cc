@@ -1,4 +1,4 @@
-// Groups ver and con: what was agreed with the worker, and several calls in flight on it.
+// Groups ver and con: the agreement with the worker, and several calls in flight on it.
 #include <algorithm>
 #include <memory>
 #include <thread>
@@ -7,23 +7,26 @@
 #include "conformance/cases/fixture.h"
 
 namespace snakepit::conformance {
+
+using enum Mutant::Kind;
+
 namespace {
 
 using std::chrono::milliseconds;
 
 constexpr int kEchoes = 20;
-// More than two calls at a time show nothing more.
+// More than two calls at a time prove nothing more.
 constexpr int kMaxThreads = 4;
-// A case holds this many calls at most, each on a thread of its own.
+// Most calls that a case keeps in flight, each on a thread of its own.
 constexpr int kMaxHeld = 64;
 constexpr int kStalledChunks = 600;
 constexpr int kStalledBytes = 32 << 10;
-// Of a stream that nobody reads: 8 MiB, more than transports and pools hold, of 19 MiB.
+// Most chunks made of a stream that nobody reads: 8 MiB of 19 MiB. Transports and pools hold less.
 constexpr int64_t kMaxAhead = (8 << 20) / kStalledBytes;
 
 Verdict Agreed(Testbed& testbed) {
   if (auto lacks = NeedFixture(testbed, {})) return *lacks;
-  // On stdio the pool itself has made a call, the first ping. PROTOCOL.md 2.5.
+  // On stdio the pool itself has made the first call, a ping. PROTOCOL.md 2.5.
   int64_t calls = std::holds_alternative<StdioTransport>(testbed.adapter().transport) ? 1 : 0;
   for (const int64_t last = calls + 1; calls <= last; ++calls) {
     const auto health = AwaitCallsEnded(testbed, calls);
@@ -39,12 +42,23 @@ Verdict Agreed(Testbed& testbed) {
   return Verdict::Pass();
 }
 
-// Each value comes back to whom it is from. Nothing, or the failure.
+Case AgreedCase() {
+  return {
+      .id = "ver/agreed",
+      .title = "a worker that agrees to version 2 answers for its health",
+      .clause = "6.1.2",
+      .requirement = "a worker that agrees to version 2 has all of it but the optional features",
+      .run = Agreed,
+      .mutants = {{kWorker, "health-without-figures", "0 calls ended"},
+                  {kWorker, "counts-twice", "2 calls ended"}}};
+}
+
+// Each value comes back to its own caller: nothing, or the failure.
 std::optional<Verdict> ExpectEchoes(const Testbed& testbed, int from) {
   CallOptions options;
   options.timeout = testbed.Scaled(milliseconds(3'000));
   for (int i = from; i < from + kEchoes; ++i) {
-    const Reply reply = testbed.Call("conf.echo", Value::Map{{"value", i}}, {}, options);
+    const Reply reply = testbed.Call("conf.echo", Value::Map{{"value", i}}, options);
     if (reply.result && *reply.result == Value(i)) continue;
     return Verdict::Fail("conf.echo of " + std::to_string(i) + " ends with it", reply.Describe());
   }
@@ -75,9 +89,19 @@ Verdict OutOfOrder(Testbed& testbed) {
   return Verdict::Pass();
 }
 
+Case OutOfOrderCase() {
+  return {.id = "con/out-of-order",
+          .title = "a slow call does not hold up quick ones on the same worker",
+          .clause = "6.8.2",
+          .requirement = "replies come in any order, each to its own call",
+          .run = OutOfOrder,
+          .mutants = {{kWorker, "one-at-a-time", "DEADLINE_EXCEEDED"},
+                      {kWorker, "swaps-replies", "the result"}}};
+}
+
 using LongCalls = std::vector<std::unique_ptr<LongCall>>;
 
-// As many calls as the worker takes, all of which have begun; or why there are none.
+// Fills the worker's capacity with calls that have begun; or the reason why it could not.
 std::variant<LongCalls, Verdict> FillWorker(const Testbed& testbed) {
   const WorkerInfo worker = testbed.Workers()[0];
   if (worker.capacity > kMaxHeld) {
@@ -105,7 +129,7 @@ Verdict Capacity(Testbed& testbed) {
   if (auto trouble = testbed.AwaitAccepted(calls.size())) return *trouble;
   const PoolStats stats = testbed.Stats();
   if (stats.calls_queued != 1 || stats.calls_in_flight != worker.capacity) {
-    return Verdict::Fail("one call more than the worker takes waits in the pool",
+    return Verdict::Fail("one call more than the capacity waits in the pool",
                          std::to_string(stats.calls_queued) + " wait, and " +
                              std::to_string(stats.calls_in_flight) + " are in flight");
   }
@@ -117,6 +141,16 @@ Verdict Capacity(Testbed& testbed) {
   }
   if (auto wrong = ExpectSameProcess(testbed, worker.pid)) return *wrong;
   return Verdict::Pass();
+}
+
+Case CapacityCase() {
+  return {.id = "con/capacity",
+          .title = "a worker has as many calls in flight as its capacity, and no more",
+          .clause = "6.8.2",
+          .requirement = "the pool fills the capacity and does not exceed it",
+          .run = Capacity,
+          .mutants = {{kWorker, "one-at-a-time", "for call 2 of 4"},
+                      {kPool, "one-call-a-worker", "for call 2 of 4"}}};
 }
 
 Verdict HealthWhileBusy(Testbed& testbed) {
@@ -137,7 +171,17 @@ Verdict HealthWhileBusy(Testbed& testbed) {
   return Verdict::Pass();
 }
 
-// A stream's reader that stops at chunk 0, and goes on when it is told.
+Case HealthWhileBusyCase() {
+  return {
+      .id = "con/health-while-busy",
+      .title = "a worker answers for its health while all its handlers are busy",
+      .clause = "6.10.2",
+      .requirement = "a worker with a capacity over 1 answers `health` however many calls it has",
+      .run = HealthWhileBusy,
+      .mutants = {{kWorker, "silent-while-busy", "DEADLINE_EXCEEDED"}}};
+}
+
+// A reader of a stream that stops at chunk 0, until GoOn().
 class StalledReader {
  public:
   explicit StalledReader(const Testbed& testbed)
@@ -182,7 +226,7 @@ Verdict StalledStream(Testbed& testbed) {
   if (!reader.AwaitStalled(testbed.Patience())) {
     return Verdict::Fail("chunk 0 comes", reader.GoOn().Describe());
   }
-  // While nobody reads: other calls are served, and what has been made comes to a stop.
+  // While nobody reads, other calls are served, and the handler stops.
   const auto deadline = std::chrono::steady_clock::now() + testbed.Patience();
   int64_t made = -1;
   for (int same = 0; same < 3;) {
@@ -207,52 +251,23 @@ Verdict StalledStream(Testbed& testbed) {
   return Verdict::Pass();
 }
 
-}  // namespace
-
-std::vector<Case> VersionCases() {
-  using enum Mutant::Kind;
+Case StalledStreamCase() {
   return {
-      {.id = "ver/agreed",
-       .title = "a worker that agrees to version 2 answers for its health",
-       .clause = "6.1.2",
-       .requirement = "all of version 2 but its features is in every worker that agrees to it",
-       .run = Agreed,
-       .mutants = {{kWorker, "health-without-figures", "0 calls ended"},
-                   {kWorker, "counts-twice", "2 calls ended"}}},
-  };
+      .id = "con/stalled-stream",
+      .title = "a stream whose reader stops holds up no other call",
+      .clause = "6.7.5",
+      .requirement = "other calls on the worker are served, and the handler of the stream waits",
+      .run = StalledStream,
+      .mutants = {{kWorker, "one-at-a-time", "DEADLINE_EXCEEDED"},
+                  {kWorker, "runs-ahead", "it has made 600"}}};
 }
 
+}  // namespace
+
+std::vector<Case> VersionCases() { return {AgreedCase()}; }
+
 std::vector<Case> ConcurrencyCases() {
-  using enum Mutant::Kind;
-  return {
-      {.id = "con/out-of-order",
-       .title = "a slow call does not hold up quick ones on the same worker",
-       .clause = "6.8.2",
-       .requirement = "replies come in any order, and each to whom it is for",
-       .run = OutOfOrder,
-       .mutants = {{kWorker, "one-at-a-time", "DEADLINE_EXCEEDED"},
-                   {kWorker, "swaps-replies", "the result"}}},
-      {.id = "con/capacity",
-       .title = "a worker has as many calls in flight as it takes, and no more",
-       .clause = "6.8.2",
-       .requirement = "the pool does not exceed the capacity, and the worker serves it",
-       .run = Capacity,
-       .mutants = {{kWorker, "one-at-a-time", "for call 2 of 4"},
-                   {kPool, "one-call-a-worker", "for call 2 of 4"}}},
-      {.id = "con/health-while-busy",
-       .title = "a worker answers for its health while all its handlers are busy",
-       .clause = "6.10.2",
-       .requirement = "a worker with a capacity over 1 answers `health` however many calls it has",
-       .run = HealthWhileBusy,
-       .mutants = {{kWorker, "silent-while-busy", "DEADLINE_EXCEEDED"}}},
-      {.id = "con/stalled-stream",
-       .title = "a stream whose reader stops holds up no other call",
-       .clause = "6.7.5",
-       .requirement = "other calls on the worker are served, and the handler of the stream waits",
-       .run = StalledStream,
-       .mutants = {{kWorker, "one-at-a-time", "DEADLINE_EXCEEDED"},
-                   {kWorker, "runs-ahead", "it has made 600"}}},
-  };
+  return {OutOfOrderCase(), CapacityCase(), HealthWhileBusyCase(), StalledStreamCase()};
 }
 
 }  // namespace snakepit::conformance

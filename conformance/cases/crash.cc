@@ -1,4 +1,4 @@
-// Group cra: what the pool makes of a worker that ends.
+// Group cra: workers that crash or are killed.
 #include <signal.h>
 
 #include <algorithm>
@@ -10,11 +10,14 @@
 #include "conformance/harness/testbed.h"
 
 namespace snakepit::conformance {
+
+using enum Mutant::Kind;
+
 namespace {
 
 using std::chrono::milliseconds;
 
-constexpr int kKillRounds = 10;  // of two workers each
+constexpr int kKillRounds = 10;  // each kills two workers
 constexpr int kExitCode = 7;
 
 std::vector<pid_t> Pids(const std::vector<WorkerInfo>& workers) {
@@ -23,7 +26,7 @@ std::vector<pid_t> Pids(const std::vector<WorkerInfo>& workers) {
   return pids;
 }
 
-// The failure of a call that its worker took with it, told with what was seen instead.
+// The failure unless the call ended with WORKER_LOST and may have run. `seen`: the observation.
 std::optional<Verdict> ExpectLost(const Result<void>& outcome, const std::string& seen) {
   const std::string expected = "WORKER_LOST, which may have run";
   if (outcome) return Verdict::Fail(expected, seen);
@@ -38,7 +41,7 @@ Result<void> OutcomeOf(const Reply& reply) {
   return Fail(reply.result.error());
 }
 
-// Takes a worker's process away while it has a ping, by `end`, and returns how the ping ended.
+// Ends a worker's process with `end` while it has a ping. Returns the ping's reply.
 template <typename End>
 std::variant<Reply, Verdict> EndWithPing(Testbed& testbed, const WorkerInfo& worker, End end) {
   if (auto trouble = testbed.Stop(worker)) return *trouble;
@@ -53,7 +56,7 @@ std::variant<Reply, Verdict> EndWithPing(Testbed& testbed, const WorkerInfo& wor
 Verdict Kill9Idle(Testbed& testbed) {
   const WorkerInfo worker = testbed.Workers()[0];
   testbed.Kill(worker.pid);
-  // At once: a call that comes between the loss and the replacement is as good as any other.
+  // Made at once: a call between the loss and the replacement must succeed, too.
   if (auto wrong = testbed.AwaitGone(worker.pid)) return *wrong;
   const Reply reply = testbed.Call("ping");
   if (!reply.result || reply.info.worker_pid == worker.pid) {
@@ -62,6 +65,17 @@ Verdict Kill9Idle(Testbed& testbed) {
   }
   if (auto wrong = testbed.AwaitReplaced({worker.pid})) return *wrong;
   return Verdict::Pass();
+}
+
+Case Kill9IdleCase() {
+  return {
+      .id = "cra/kill9-idle",
+      .title = "an idle worker that is killed is replaced",
+      .clause = "1.4.7",
+      .requirement = "an end that the pool did not request is a loss, and the worker is replaced",
+      .run = Kill9Idle,
+      .mutants = {{kWorker, "starts-once", "did not start"},
+                  {kPool, "stale-figures", "worker 0 ready"}}};
 }
 
 Verdict Kill9MidRequest(Testbed& testbed) {
@@ -74,6 +88,17 @@ Verdict Kill9MidRequest(Testbed& testbed) {
   const Reply next = testbed.Call("ping");
   if (next.result) return Verdict::Pass();
   return Verdict::Fail("the new process serves the next call", next.Describe());
+}
+
+Case Kill9MidRequestCase() {
+  return {.id = "cra/kill9-mid-request",
+          .title = "a call whose worker is killed ends with WORKER_LOST",
+          .clause = "5.1.11",
+          .requirement = "the call ends at once with WORKER_LOST, and is not executed again",
+          .run = Kill9MidRequest,
+          .mutants = {{kPool, "repeats-lost-calls", "the result"},
+                      {kPool, "lost-is-internal", "INTERNAL"},
+                      {kPool, "lost-has-not-run", "said not to have run"}}};
 }
 
 Verdict Kill9MidStream(Testbed& testbed) {
@@ -97,11 +122,20 @@ Verdict Kill9MidStream(Testbed& testbed) {
   return Verdict::Pass();
 }
 
+Case Kill9MidStreamCase() {
+  return {.id = "cra/kill9-mid-stream",
+          .title = "a stream whose worker is killed ends with WORKER_LOST",
+          .clause = "5.1.15",
+          .requirement = "the chunks before the loss stay, and the stream ends with WORKER_LOST",
+          .run = Kill9MidStream,
+          .mutants = {{kPool, "lost-streams-succeed", "2 chunks"}}};
+}
+
 Verdict ExpectExit(const Reply& reply, const ExitStatus& status) {
   if (auto wrong = ExpectLost(OutcomeOf(reply), reply.Describe())) return *wrong;
   const auto& exit = reply.result.error().exit;
   if (exit && *exit == status) return Verdict::Pass();
-  return Verdict::Fail("the error tells of " + Describe(status),
+  return Verdict::Fail("the error reports " + Describe(status),
                        exit ? "it tells of " + Describe(*exit) : "it tells of no exit status");
 }
 
@@ -112,7 +146,7 @@ Verdict SignalAndCodeReported(Testbed& testbed) {
   const Verdict by_signal = ExpectExit(std::get<Reply>(ended), ExitStatus{.signal = SIGKILL});
   if (by_signal.status != Status::kPass) return by_signal;
 
-  // No worker can be made to exit with a code; a shell around it does when the worker is killed.
+  // A worker cannot be made to exit with a code, but a shell around it exits when it is killed.
   const std::string script = "\"$@\"; exit " + std::to_string(kExitCode);
   if (auto started = testbed.StartPool(1, {"/bin/sh", "-c", script, "sh"}); !started) {
     return Verdict::HarnessError("the worker did not start inside a shell: " +
@@ -129,7 +163,17 @@ Verdict SignalAndCodeReported(Testbed& testbed) {
   return ExpectExit(std::get<Reply>(ended), ExitStatus{.code = kExitCode});
 }
 
-// A call for each worker, so that all take part; each has to succeed, and on another process.
+Case SignalAndCodeReportedCase() {
+  return {.id = "cra/signal-and-code-reported",
+          .title = "the error reports the signal or the exit code",
+          .clause = "1.4.6",
+          .requirement = "the exit status of a lost worker is reported unchanged",
+          .run = SignalAndCodeReported,
+          .mutants = {{kPool, "hides-exit-status", "no exit status"},
+                      {kPool, "exit-code-is-a-signal", "exit code"}}};
+}
+
+// Makes a call for each worker. Each has to succeed, and on another process.
 std::optional<Verdict> ExpectAllServe(Testbed& testbed) {
   const size_t count = testbed.Workers().size();
   std::set<pid_t> pids;
@@ -139,7 +183,7 @@ std::optional<Verdict> ExpectAllServe(Testbed& testbed) {
     pids.insert(reply.info.worker_pid);
   }
   if (pids.size() == count) return std::nullopt;
-  return Verdict::Fail("every one of " + std::to_string(count) + " idle workers serves in its turn",
+  return Verdict::Fail("each of " + std::to_string(count) + " idle workers serves in turn",
                        std::to_string(pids.size()) + " processes served");
 }
 
@@ -167,7 +211,19 @@ Verdict PoolSizeInvariant(Testbed& testbed) {
   return Verdict::Pass();
 }
 
-// All workers have a call; one is killed; the calls of the others end as if nothing had happened.
+Case PoolSizeInvariantCase() {
+  return {
+      .id = "cra/pool-size-invariant",
+      .title = "after 20 kills the pool has as many workers as before",
+      .clause = "1.4.7",
+      .requirement = "live, starting and backing-off workers together are always as many as wanted",
+      .workers = 2,
+      .run = PoolSizeInvariant,
+      .mutants = {{kWorker, "starts-five-times", "did not start"},
+                  {kPool, "gives-up-workers", "gone"}}};
+}
+
+// All workers have a call, and one is killed. The calls of the others must not notice.
 Verdict NeighboursUntouched(Testbed& testbed) {
   const std::vector<WorkerInfo> workers = testbed.Workers();
   std::optional<Verdict> trouble;
@@ -208,55 +264,22 @@ Verdict NeighboursUntouched(Testbed& testbed) {
   return Verdict::Pass();
 }
 
+Case NeighboursUntouchedCase() {
+  return {.id = "cra/neighbours-untouched",
+          .title = "the loss of a worker does not affect the others",
+          .clause = "5.1.11",
+          .requirement = "only the calls that the lost worker had are lost",
+          .workers = 3,
+          .run = NeighboursUntouched,
+          .mutants = {{kPool, "kills-neighbours", "WORKER_LOST"}}};
+}
+
 }  // namespace
 
 std::vector<Case> CrashCases() {
-  using enum Mutant::Kind;
-  return {
-      {.id = "cra/kill9-idle",
-       .title = "an idle worker that is killed is replaced",
-       .clause = "1.4.7",
-       .requirement = "an end that the pool did not ask for is a loss, and the worker is replaced",
-       .run = Kill9Idle,
-       .mutants = {{kWorker, "starts-once", "did not start"},
-                   {kPool, "stale-figures", "worker 0 ready"}}},
-      {.id = "cra/kill9-mid-request",
-       .title = "a call whose worker is killed ends with WORKER_LOST",
-       .clause = "5.1.11",
-       .requirement = "the call ends at once with WORKER_LOST, and is not executed again",
-       .run = Kill9MidRequest,
-       .mutants = {{kPool, "repeats-lost-calls", "the result"},
-                   {kPool, "lost-is-internal", "INTERNAL"},
-                   {kPool, "lost-has-not-run", "said not to have run"}}},
-      {.id = "cra/kill9-mid-stream",
-       .title = "a stream whose worker is killed ends with WORKER_LOST",
-       .clause = "5.1.15",
-       .requirement = "the chunks before the loss stay, and the stream ends with WORKER_LOST",
-       .run = Kill9MidStream,
-       .mutants = {{kPool, "lost-streams-succeed", "2 chunks"}}},
-      {.id = "cra/signal-and-code-reported",
-       .title = "the error tells the signal or the exit code",
-       .clause = "1.4.6",
-       .requirement = "how a lost worker ended is reported as it is",
-       .run = SignalAndCodeReported,
-       .mutants = {{kPool, "hides-exit-status", "no exit status"},
-                   {kPool, "exit-code-is-a-signal", "exit code"}}},
-      {.id = "cra/neighbours-untouched",
-       .title = "the loss of a worker is none of the others' business",
-       .clause = "5.1.11",
-       .requirement = "only the calls that the lost worker had are lost",
-       .workers = 3,
-       .run = NeighboursUntouched,
-       .mutants = {{kPool, "kills-neighbours", "WORKER_LOST"}}},
-      {.id = "cra/pool-size-invariant",
-       .title = "after 20 kills the pool has as many workers as before",
-       .clause = "1.4.7",
-       .requirement = "live, starting and backing off workers are always as many as wanted",
-       .workers = 2,
-       .run = PoolSizeInvariant,
-       .mutants = {{kWorker, "starts-five-times", "did not start"},
-                   {kPool, "gives-up-workers", "gone"}}},
-  };
+  return {Kill9IdleCase(),           Kill9MidRequestCase(),
+          Kill9MidStreamCase(),      SignalAndCodeReportedCase(),
+          NeighboursUntouchedCase(), PoolSizeInvariantCase()};
 }
 
 }  // namespace snakepit::conformance

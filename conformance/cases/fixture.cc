@@ -9,7 +9,7 @@
 namespace snakepit::conformance {
 namespace {
 
-// Longer than a case may take.
+// Longer than any case.
 constexpr int kLongMs = 600'000;
 
 CallOptions Stoppable(std::stop_token stop) {
@@ -19,7 +19,7 @@ CallOptions Stoppable(std::stop_token stop) {
   return options;
 }
 
-// In the folder that goes with the run.
+// A path in the folder of the run.
 std::string UnusedPath() {
   static std::atomic<int> last = 0;
   const char* const folder = std::getenv("TMPDIR");
@@ -35,7 +35,7 @@ std::optional<Verdict> NeedFixture(const Testbed& testbed,
   if (version < 2) {
     return Verdict::NotApplicable("protocol version " + std::to_string(version));
   }
-  // Without arguments each of them ends at once; any command can be called as a stream.
+  // Without arguments each command ends at once. Any command can be called as a stream.
   for (const char* command : commands) {
     const StreamReply reply = testbed.Stream(command, {});
     if (!reply.count && reply.count.error().code == ErrorCode::kUnimplemented) {
@@ -47,7 +47,7 @@ std::optional<Verdict> NeedFixture(const Testbed& testbed,
 
 std::optional<Verdict> NeedSessions(const Testbed& testbed) {
   if (testbed.Workers()[0].sessions) return std::nullopt;
-  return Verdict::NotApplicable("the worker has not the feature `session`");
+  return Verdict::NotApplicable("the worker lacks the feature `session`");
 }
 
 std::optional<Verdict> NeedStreams(const Testbed& testbed) {
@@ -55,7 +55,7 @@ std::optional<Verdict> NeedStreams(const Testbed& testbed) {
   if (worker.streams) return std::nullopt;
   return Verdict::NotApplicable(worker.protocol_version < 2
                                     ? "protocol version 1, which on stdio has no streams"
-                                    : "the worker has not the feature `stream`");
+                                    : "the worker lacks the feature `stream`");
 }
 
 std::optional<Verdict> NeedCapacity(const Testbed& testbed) {
@@ -106,7 +106,7 @@ LongCall::LongCall(const Testbed& testbed, bool ignore)
     : patience_(testbed.Patience() / 2),
       begun_path_(UnusedPath()),
       reply_(testbed.StartCall(
-          "conf.sleep", Value::Map{{"ms", kLongMs}, {"ignore", ignore}, {"begun", begun_path_}}, {},
+          "conf.sleep", Value::Map{{"ms", kLongMs}, {"ignore", ignore}, {"begun", begun_path_}},
           Stoppable(stop_.get_token()))) {}
 
 LongCall::~LongCall() {

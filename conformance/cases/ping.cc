@@ -3,6 +3,9 @@
 #include "conformance/harness/testbed.h"
 
 namespace snakepit::conformance {
+
+using enum Mutant::Kind;
+
 namespace {
 
 constexpr int kManyPings = 1000;
@@ -21,6 +24,16 @@ Verdict Roundtrip(Testbed& testbed) {
   return Verdict::Pass();
 }
 
+Case RoundtripCase() {
+  return {
+      .id = "ping/roundtrip",
+      .title = "ping answers, and echoes its arguments",
+      .clause = "7.2.1",
+      .requirement = "the result of ping has `status` \"ok\", and its `echo`, if any, is the args",
+      .run = Roundtrip,
+      .mutants = {{kWorker, "wrong-echo", "`echo` is {"}, {kWorker, "no-status", "the result"}}};
+}
+
 Verdict Survives1000(Testbed& testbed) {
   const pid_t pid = testbed.Workers()[0].pid;
   for (int i = 1; i <= kManyPings; ++i) {
@@ -35,24 +48,17 @@ Verdict Survives1000(Testbed& testbed) {
   return Verdict::Pass();
 }
 
+Case Survives1000Case() {
+  return {.id = "ping/survives-1000",
+          .title = "1000 pings are served by one process",
+          .clause = "1.4.1",
+          .requirement = "a worker serves until it is asked to end",
+          .run = Survives1000,
+          .mutants = {{kWorker, "exits-after-100", "WORKER_LOST"}}};
+}
+
 }  // namespace
 
-std::vector<Case> PingCases() {
-  using enum Mutant::Kind;
-  return {
-      {.id = "ping/roundtrip",
-       .title = "ping answers, and what it echoes are its arguments",
-       .clause = "7.2.1",
-       .requirement = "the result of ping has `status` \"ok\", and its `echo`, if any, is the args",
-       .run = Roundtrip,
-       .mutants = {{kWorker, "wrong-echo", "`echo` is {"}, {kWorker, "no-status", "the result"}}},
-      {.id = "ping/survives-1000",
-       .title = "1000 pings are served by one process",
-       .clause = "1.4.1",
-       .requirement = "a worker that is not asked to end goes on to serve",
-       .run = Survives1000,
-       .mutants = {{kWorker, "exits-after-100", "WORKER_LOST"}}},
-  };
-}
+std::vector<Case> PingCases() { return {RoundtripCase(), Survives1000Case()}; }
 
 }  // namespace snakepit::conformance

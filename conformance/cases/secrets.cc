@@ -26,7 +26,7 @@ std::vector<std::string> SplitAtZeros(const std::string& text) {
   return parts;
 }
 
-// What stands in place of the placeholder; empty when the template has none.
+// The text in the place of the placeholder; empty if the template has none.
 std::string FilledIn(const std::string& pattern, const std::string& argument,
                      std::string_view placeholder) {
   const size_t at = pattern.find(placeholder);
@@ -36,10 +36,10 @@ std::string FilledIn(const std::string& pattern, const std::string& argument,
   return argument.substr(at, argument.size() - at - rest);
 }
 
-// More than a token and a command line.
+// Longer than a token and a command line.
 constexpr size_t kMostSecretBytes = size_t{1} << 20;
 
-// A new file that only this user can read. The shell writes to it by name, as it has no other
+// A new file that only this user can read. The shell writes to it by name, since it inherits no
 // descriptor of this process.
 struct SecretFile {
   SecretFile() : fd(mkostemp(path.data(), O_CLOEXEC)) {}
@@ -49,7 +49,7 @@ struct SecretFile {
   SecretFile(const SecretFile&) = delete;
   SecretFile& operator=(const SecretFile&) = delete;
 
-  // Not by name, which the worker could give to something else.
+  // Not by name, since the worker could replace the file.
   std::string Text() const {
     std::string text(kMostSecretBytes, '\0');
     text.resize(std::max<ssize_t>(0, pread(fd.get(), text.data(), text.size(), 0)));
@@ -91,7 +91,7 @@ std::variant<Secrets, Verdict> StartAndTakeSecrets(Testbed& testbed) {
     const std::string port = FilledIn(argv[i], given[i + 1], "{port}");
     if (!port.empty()) return Secrets{given[0], "127.0.0.1:" + port};
   }
-  return Verdict::NotApplicable("the command line says neither {socket} nor {port}");
+  return Verdict::NotApplicable("the command line has neither {socket} nor {port}");
 }
 
 }  // namespace snakepit::conformance

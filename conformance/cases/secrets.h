@@ -1,5 +1,5 @@
-// What a pool gives a gRPC worker of its own and nobody else, for the cases that call a worker past
-// the pool.
+// The secrets that a pool shares with its gRPC worker, for cases that call the worker past the
+// pool.
 #ifndef SNAKEPIT_CONFORMANCE_CASES_SECRETS_H_
 #define SNAKEPIT_CONFORMANCE_CASES_SECRETS_H_
 
@@ -12,15 +12,14 @@ namespace snakepit::conformance {
 
 struct Secrets {
   std::string token;
-  std::string target;  // where the worker listens, as gRPC names it
+  std::string target;  // the worker's address, in gRPC's form
 };
 
-// The file's bytes; none when it cannot be read.
+// The bytes of the file; none if it cannot be read.
 std::string ReadAll(const std::string& path);
 
-// Starts the pool, of one worker, with a shell around it that writes down what the worker is given,
-// and then becomes the worker. The verdict when that does not work, or when the command line has no
-// address.
+// Starts the pool with one worker. A shell around the worker writes down the secrets, and then
+// becomes the worker. A verdict if that fails, or if the command line has no address.
 std::variant<Secrets, Verdict> StartAndTakeSecrets(Testbed& testbed);
 
 }  // namespace snakepit::conformance

@@ -1,10 +1,12 @@
-// Group ses: which worker a session's calls go to, with the affinity `hint`, and what is kept
-// there.
+// Group ses: the worker of a session with the affinity `hint`, and the state that it keeps.
 #include "conformance/cases/cases.h"
 #include "conformance/cases/fixture.h"
 #include "conformance/harness/testbed.h"
 
 namespace snakepit::conformance {
+
+using enum Mutant::Kind;
+
 namespace {
 
 constexpr int kSequentialCalls = 10;
@@ -15,10 +17,10 @@ std::string Worker(const Reply& reply) {
 }
 
 Verdict HintPrefers(Testbed& testbed) {
-  const Reply first = testbed.Call("ping", {}, "conformance-s");
+  const Reply first = testbed.Call("ping", {}, {.session = "conformance-s"});
   for (int i = 0; i < kSequentialCalls; ++i) {
-    const Reply other = testbed.Call("ping");  // so that another worker's turn comes
-    const Reply next = testbed.Call("ping", {}, "conformance-s");
+    const Reply other = testbed.Call("ping");  // moves the turn to another worker
+    const Reply next = testbed.Call("ping", {}, {.session = "conformance-s"});
     if (first.result && other.result && next.result &&
         next.info.worker_id == first.info.worker_id) {
       continue;
@@ -30,7 +32,18 @@ Verdict HintPrefers(Testbed& testbed) {
   return Verdict::Pass();
 }
 
-// All are made before the first one ends: the workers are stopped meanwhile.
+Case HintPrefersCase() {
+  return {.id = "ses/hint-prefers",
+          .title = "a session stays on its worker",
+          .clause = "6.5.2",
+          .requirement = "a session's calls go to one worker while that worker is free",
+          .version_1_clause = "0.5",
+          .workers = 3,
+          .run = HintPrefers,
+          .mutants = {{kPool, "ignores-sessions", "call 0 by worker"}}};
+}
+
+// All calls are made before the first one ends, since the workers are stopped meanwhile.
 Verdict FirstCallsAgree(Testbed& testbed) {
   const std::vector<WorkerInfo> workers = testbed.Workers();
   std::optional<Verdict> trouble;
@@ -39,7 +52,7 @@ Verdict FirstCallsAgree(Testbed& testbed) {
   }
   std::vector<std::future<Reply>> calls;
   for (int i = 0; i < kConcurrentCalls && !trouble; ++i) {
-    calls.push_back(testbed.StartCall("ping", {}, "conformance-new"));
+    calls.push_back(testbed.StartCall("ping", {}, {.session = "conformance-new"}));
   }
   if (!trouble) trouble = testbed.AwaitAccepted(kConcurrentCalls);
   for (const WorkerInfo& worker : workers) testbed.Continue(worker.pid);
@@ -54,8 +67,20 @@ Verdict FirstCallsAgree(Testbed& testbed) {
   return Verdict::Pass();
 }
 
+Case FirstCallsAgreeCase() {
+  return {.id = "ses/first-calls-agree",
+          .title = "the concurrent first calls of a session go to one worker",
+          .clause = "6.5.2",
+          .requirement =
+              "the calls made before a new session's first one ends are served by one worker",
+          .version_1_clause = "0.5",
+          .workers = 3,
+          .run = FirstCallsAgree,
+          .mutants = {{kPool, "binds-sessions-late", "one by worker"}}};
+}
+
 Verdict HintFallsBack(Testbed& testbed) {
-  const Reply first = testbed.Call("ping", {}, "conformance-s");
+  const Reply first = testbed.Call("ping", {}, {.session = "conformance-s"});
   if (!first.result) return Verdict::Fail("a result", first.Describe());
   const int home = first.info.worker_id;
   const WorkerInfo worker = testbed.Workers()[home];
@@ -63,11 +88,11 @@ Verdict HintFallsBack(Testbed& testbed) {
   std::vector<std::future<Reply>> held;
   std::optional<Verdict> trouble;
   for (int calls = 1; calls <= worker.capacity && !trouble; ++calls) {
-    held.push_back(testbed.StartCall("ping", {}, "conformance-s"));
+    held.push_back(testbed.StartCall("ping", {}, {.session = "conformance-s"}));
     trouble = testbed.AwaitInFlight(home, calls);
   }
   std::optional<Reply> second;
-  if (!trouble) second = testbed.Call("ping", {}, "conformance-s");
+  if (!trouble) second = testbed.Call("ping", {}, {.session = "conformance-s"});
   testbed.Continue(first.info.worker_pid);
   std::vector<Reply> held_replies;
   for (auto& call : held) held_replies.push_back(call.get());
@@ -85,7 +110,25 @@ Verdict HintFallsBack(Testbed& testbed) {
   return Verdict::Pass();
 }
 
-// Calls of conf.incr, each with its session and with what it has to end with.
+Case HintFallsBackCase() {
+  return {.id = "ses/hint-falls-back",
+          .title = "a session's call goes elsewhere while its worker is busy",
+          .clause = "6.5.2",
+          .requirement = "affinity is a hint: a session's call does not wait for a busy worker",
+          .version_1_clause = "0.5",
+          .workers = 2,
+          .run = HintFallsBack,
+          .mutants = {{kPool, "waits-for-session-worker", "QUEUE_TIMEOUT"}}};
+}
+
+// An empty name is no session.
+CallOptions InSession(std::string_view session) {
+  CallOptions options;
+  if (!session.empty()) options.session = session;
+  return options;
+}
+
+// A call of conf.incr: its session and its expected result.
 struct Increment {
   std::string_view session;
   int result;
@@ -95,7 +138,7 @@ std::optional<Verdict> ExpectIncrements(const Testbed& testbed,
                                         std::initializer_list<Increment> increments) {
   int calls = 0;
   for (const Increment& increment : increments) {
-    const Reply reply = testbed.Call("conf.incr", {}, increment.session);
+    const Reply reply = testbed.Call("conf.incr", {}, InSession(increment.session));
     ++calls;
     if (reply.result && *reply.result == Value(increment.result)) continue;
     return Verdict::Fail("call " + std::to_string(calls) + ", of session '" +
@@ -113,12 +156,31 @@ Verdict StateKept(Testbed& testbed) {
   return Verdict::Pass();
 }
 
+Case StateKeptCase() {
+  return {.id = "ses/state-kept",
+          .title = "a worker keeps a session's state from call to call",
+          .clause = "6.5.1",
+          .requirement = "the state that a handler keeps for a session is there in its next call",
+          .run = StateKept,
+          .mutants = {{kWorker, "keeps-no-state", "the result 1"},
+                      {kPool, "ignores-sessions", "the result 1"}}};
+}
+
 Verdict Isolation(Testbed& testbed) {
   if (auto lacks = NeedFixture(testbed, {"conf.incr"})) return *lacks;
   if (auto lacks = NeedSessions(testbed)) return *lacks;
   const auto wrong =
       ExpectIncrements(testbed, {{"a", 1}, {"b", 1}, {"", 1}, {"a", 2}, {"", 1}, {"b", 2}});
   return wrong ? *wrong : Verdict::Pass();
+}
+
+Case IsolationCase() {
+  return {.id = "ses/isolation",
+          .title = "a session's state is its own",
+          .clause = "6.5.3",
+          .requirement = "only the calls of a session see its state",
+          .run = Isolation,
+          .mutants = {{kWorker, "shares-state", "the result 2"}}};
 }
 
 Verdict End(Testbed& testbed) {
@@ -130,57 +192,23 @@ Verdict End(Testbed& testbed) {
   return Verdict::Pass();
 }
 
+Case EndCase() {
+  return {
+      .id = "ses/end",
+      .title = "an ended session is forgotten",
+      .clause = "6.9.2",
+      .requirement =
+          "after its end a session of that name begins anew, and other sessions are not affected",
+      .run = End,
+      .mutants = {{kWorker, "never-forgets", "the result 3"},
+                  {kWorker, "forgets-all", "the result 1"}}};
+}
+
 }  // namespace
 
 std::vector<Case> SessionCases() {
-  using enum Mutant::Kind;
-  return {
-      {.id = "ses/hint-prefers",
-       .title = "a session stays on its worker",
-       .clause = "6.5.2",
-       .requirement = "a session's calls go to one worker as long as that is free",
-       .version_1_clause = "0.5",
-       .workers = 3,
-       .run = HintPrefers,
-       .mutants = {{kPool, "ignores-sessions", "call 0 by worker"}}},
-      {.id = "ses/first-calls-agree",
-       .title = "the concurrent first calls of a session go to one worker",
-       .clause = "6.5.2",
-       .requirement =
-           "the calls made before a new session's first one ends are served by one worker",
-       .version_1_clause = "0.5",
-       .workers = 3,
-       .run = FirstCallsAgree,
-       .mutants = {{kPool, "binds-sessions-late", "one by worker"}}},
-      {.id = "ses/hint-falls-back",
-       .title = "a session's call goes elsewhere while its worker is busy",
-       .clause = "6.5.2",
-       .requirement = "affinity is a hint: a session's call does not wait for a busy worker",
-       .version_1_clause = "0.5",
-       .workers = 2,
-       .run = HintFallsBack,
-       .mutants = {{kPool, "waits-for-session-worker", "QUEUE_TIMEOUT"}}},
-      {.id = "ses/state-kept",
-       .title = "a worker keeps a session's state from call to call",
-       .clause = "6.5.1",
-       .requirement = "what a handler keeps for a session is there in the session's next call",
-       .run = StateKept,
-       .mutants = {{kWorker, "keeps-no-state", "the result 1"},
-                   {kPool, "ignores-sessions", "the result 1"}}},
-      {.id = "ses/isolation",
-       .title = "a session's state is its own",
-       .clause = "6.5.3",
-       .requirement = "the state of a session is seen by the calls of that session alone",
-       .run = Isolation,
-       .mutants = {{kWorker, "shares-state", "the result 2"}}},
-      {.id = "ses/end",
-       .title = "a session that is ended is forgotten",
-       .clause = "6.9.2",
-       .requirement = "after its end a session of that name is a new one, and others are untouched",
-       .run = End,
-       .mutants = {{kWorker, "never-forgets", "the result 3"},
-                   {kWorker, "forgets-all", "the result 1"}}},
-  };
+  return {HintPrefersCase(), FirstCallsAgreeCase(), HintFallsBackCase(),
+          StateKeptCase(),   IsolationCase(),       EndCase()};
 }
 
 }  // namespace snakepit::conformance

@@ -8,6 +8,8 @@
 
 namespace snakepit::conformance {
 
+using enum Mutant::Kind;
+
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
@@ -17,7 +19,7 @@ Value PingStreamArgs(int count, milliseconds interval) {
 
 namespace {
 
-// Version 1 has a code for a command that is not there only where its text begins as 2.7.2 says.
+// In version 1 an unknown command has a code only if the text of the error begins as in 2.7.2.
 bool IsMissing(const Error& error, bool is_version_1) {
   return error.code == ErrorCode::kUnimplemented ||
          (is_version_1 && error.code == ErrorCode::kHandlerFailed);
@@ -43,7 +45,7 @@ constexpr int kTimedAttempts = 3;
 constexpr int kChunksBeforeError = 3;
 constexpr int kUnreadChunks = 1000;
 constexpr int kUnreadBytes = 32 << 10;
-// Of a stream that nobody reads: 8 MiB, more than transports and pools hold, of 31 MiB.
+// Most chunks made of a stream that nobody reads: 8 MiB of 31 MiB. Transports and pools hold less.
 constexpr int64_t kMaxAhead = (8 << 20) / kUnreadBytes;
 
 std::optional<Verdict> ExpectChunks(const StreamReply& reply, int count) {
@@ -70,11 +72,30 @@ Verdict Order(Testbed& testbed) {
   return Verdict::Pass();
 }
 
+Case OrderCase() {
+  return {.id = "str/order",
+          .title = "chunks come in order, without gaps",
+          .clause = "0.3",
+          .requirement = "a streaming call ends with its chunks, in order",
+          .run = Order,
+          .mutants = {{kWorker, "swaps-chunks", "is {\"message\""},
+                      {kWorker, "drops-a-chunk", "49 chunks"}}};
+}
+
 Verdict Empty(Testbed& testbed) {
   if (auto lacks = NeedPingStream(testbed)) return *lacks;
   const StreamReply reply = testbed.Stream("ping_stream", PingStreamArgs(0, milliseconds(0)));
   if (auto wrong = ExpectChunks(reply, 0)) return *wrong;
   return Verdict::Pass();
+}
+
+Case EmptyCase() {
+  return {.id = "str/empty",
+          .title = "an empty stream ends without a chunk",
+          .clause = "7.3.1",
+          .requirement = "ping_stream of `count` 0 has no chunk",
+          .run = Empty,
+          .mutants = {{kWorker, "empty-has-a-chunk", "1 chunks"}}};
 }
 
 Verdict FinalOnceLast(Testbed& testbed) {
@@ -90,8 +111,18 @@ Verdict FinalOnceLast(Testbed& testbed) {
   return Verdict::Pass();
 }
 
-// A worker that collects its chunks fails every attempt; one that does not can be held up once. One
-// that does not wait between its chunks shows nothing.
+Case FinalOnceLastCase() {
+  return {.id = "str/final-once-last",
+          .title = "only the last chunk is final",
+          .clause = "6.3.3",
+          .requirement = "`final` is true on the last message and on no other",
+          .version_1_clause = "4.5.2",
+          .run = FinalOnceLast,
+          .mutants = {{kWorker, "early-final", "2 chunks"}}};
+}
+
+// A worker that collects its chunks fails every attempt. A good worker may be held up once. A
+// worker that does not wait between its chunks proves nothing.
 Verdict FirstChunkEarly(Testbed& testbed) {
   if (auto lacks = NeedPingStream(testbed)) return *lacks;
   const milliseconds interval = testbed.Scaled(milliseconds(60));
@@ -121,6 +152,16 @@ Verdict FirstChunkEarly(Testbed& testbed) {
   return Verdict::Fail("the first of five chunks comes within a quarter of the whole", observed);
 }
 
+Case FirstChunkEarlyCase() {
+  return {.id = "str/first-chunk-early",
+          .title = "a chunk is sent as soon as it exists",
+          .clause = "6.3.7",
+          .requirement = "a worker does not hold chunks back",
+          .version_1_clause = "4.5.6",
+          .run = FirstChunkEarly,
+          .mutants = {{kWorker, "collects-chunks", "chunk 0 after"}}};
+}
+
 Verdict UnaryAsStream(Testbed& testbed) {
   const StreamReply reply = testbed.Stream("ping", Value::Map{{"number", 7}});
   // A worker of version 1 MAY keep commands and streams apart.
@@ -136,6 +177,18 @@ Verdict UnaryAsStream(Testbed& testbed) {
                        "chunk " + std::to_string(chunk.index) + " is " + chunk.value.ToJson());
 }
 
+Case UnaryAsStreamCase() {
+  return {
+      .id = "str/unary-as-stream",
+      .title = "a command that does not stream gives one chunk",
+      .clause = "6.3.6",
+      .requirement = "called as a stream, it gives its result as the one chunk, index 0 and final",
+      .version_1_clause = "4.5.5",
+      .run = UnaryAsStream,
+      .mutants = {{kWorker, "unary-gives-no-chunk", "0 chunks"},
+                  {kWorker, "streams-nothing", "UNIMPLEMENTED"}}};
+}
+
 Verdict ReusableAfter(Testbed& testbed) {
   if (auto lacks = NeedPingStream(testbed)) return *lacks;
   const pid_t pid = testbed.Workers()[0].pid;
@@ -145,7 +198,7 @@ Verdict ReusableAfter(Testbed& testbed) {
   if (!after_whole.result || after_whole.info.worker_pid != pid) {
     return Verdict::Fail("the same process serves a ping after a stream", after_whole.Describe());
   }
-  // The pool may have to replace the worker after a stream that was given up: any process will do.
+  // Any process will do, since the pool may replace the worker after a stream that was given up.
   const StreamReply given_up = testbed.Stream("ping_stream", PingStreamArgs(3, milliseconds(0)),
                                               [](const Chunk&) { return false; });
   if (given_up.count || given_up.count.error().code != ErrorCode::kCancelled) {
@@ -158,6 +211,16 @@ Verdict ReusableAfter(Testbed& testbed) {
                          after_given_up.Describe());
   }
   return Verdict::Pass();
+}
+
+Case ReusableAfterCase() {
+  return {.id = "str/reusable-after",
+          .title = "a worker serves on after a stream",
+          .clause = "6.3.8",
+          .requirement = "after a stream, whole or given up, the worker serves the next call",
+          .version_1_clause = "4.6.3",
+          .run = ReusableAfter,
+          .mutants = {{kWorker, "exits-after-stream", "WORKER_LOST"}}};
 }
 
 Verdict ErrorMid(Testbed& testbed) {
@@ -181,6 +244,16 @@ Verdict ErrorMid(Testbed& testbed) {
   return Verdict::Pass();
 }
 
+Case ErrorMidCase() {
+  return {.id = "str/error-mid",
+          .title = "an error after three chunks leaves the chunks",
+          .clause = "6.3.4",
+          .requirement = "the chunks before an error come, then the error, and the process stays",
+          .run = ErrorMid,
+          .mutants = {{kWorker, "swallows-stream-errors", "3 chunks"},
+                      {kWorker, "runs-ahead", "0 chunks, then HANDLER_FAILED"}}};
+}
+
 Verdict Backpressure(Testbed& testbed) {
   if (auto lacks = NeedFixture(testbed, {"conf.stream", "conf.sent_count"})) return *lacks;
   if (auto lacks = NeedStreams(testbed)) return *lacks;
@@ -188,8 +261,7 @@ Verdict Backpressure(Testbed& testbed) {
   const milliseconds stall = testbed.Scaled(milliseconds(200));
   const StreamReply reply =
       testbed.Stream("conf.stream", StreamArgs(kUnreadChunks, kUnreadBytes), [stall](const Chunk&) {
-        // Not to wait for something, but to give a handler that does not wait the time to run
-        // ahead.
+        // Gives a handler without backpressure the time to run ahead. This is no synchronisation.
         std::this_thread::sleep_for(stall);
         return false;
       });
@@ -201,72 +273,26 @@ Verdict Backpressure(Testbed& testbed) {
   if (auto* trouble = std::get_if<Verdict>(&count)) return *trouble;
   const int64_t made = std::get<int64_t>(count);
   if (made >= 1 && made <= kMaxAhead) return Verdict::Pass();
-  return Verdict::Fail("the handler stops when its reader does, at " + std::to_string(kMaxAhead) +
-                           " chunks at the latest",
+  return Verdict::Fail("the handler stops when its reader does, after " +
+                           std::to_string(kMaxAhead) + " chunks at the latest",
                        "it has made " + std::to_string(made));
+}
+
+Case BackpressureCase() {
+  return {.id = "str/backpressure",
+          .title = "a handler does not run ahead of the reader of its stream",
+          .clause = "6.7.3",
+          .requirement =
+              "without a reader the handler blocks, and the number of chunks made is bounded",
+          .run = Backpressure,
+          .mutants = {{kWorker, "runs-ahead", "it has made 1000"}}};
 }
 
 }  // namespace
 
 std::vector<Case> StreamCases() {
-  using enum Mutant::Kind;
-  return {
-      {.id = "str/order",
-       .title = "chunks come in order, without gaps",
-       .clause = "0.3",
-       .requirement = "a streaming call ends with its chunks, in order",
-       .run = Order,
-       .mutants = {{kWorker, "swaps-chunks", "is {\"message\""},
-                   {kWorker, "drops-a-chunk", "49 chunks"}}},
-      {.id = "str/empty",
-       .title = "a stream of nothing ends without a chunk",
-       .clause = "7.3.1",
-       .requirement = "ping_stream of `count` 0 has no chunk",
-       .run = Empty,
-       .mutants = {{kWorker, "empty-has-a-chunk", "1 chunks"}}},
-      {.id = "str/final-once-last",
-       .title = "only the last chunk is final",
-       .clause = "6.3.3",
-       .requirement = "`final` is true on the last message and on no other",
-       .version_1_clause = "4.5.2",
-       .run = FinalOnceLast,
-       .mutants = {{kWorker, "early-final", "2 chunks"}}},
-      {.id = "str/first-chunk-early",
-       .title = "a chunk is sent as soon as it exists",
-       .clause = "6.3.7",
-       .requirement = "a worker does not collect chunks",
-       .version_1_clause = "4.5.6",
-       .run = FirstChunkEarly,
-       .mutants = {{kWorker, "collects-chunks", "chunk 0 after"}}},
-      {.id = "str/unary-as-stream",
-       .title = "a command that does not stream gives one chunk",
-       .clause = "6.3.6",
-       .requirement = "called as a stream, its result is the one chunk, index 0 and final",
-       .version_1_clause = "4.5.5",
-       .run = UnaryAsStream,
-       .mutants = {{kWorker, "unary-gives-no-chunk", "0 chunks"},
-                   {kWorker, "streams-nothing", "UNIMPLEMENTED"}}},
-      {.id = "str/reusable-after",
-       .title = "a worker serves on after a stream",
-       .clause = "6.3.8",
-       .requirement = "a stream, whole or given up, leaves a worker that serves the next call",
-       .version_1_clause = "4.6.3",
-       .run = ReusableAfter,
-       .mutants = {{kWorker, "exits-after-stream", "WORKER_LOST"}}},
-      {.id = "str/error-mid",
-       .title = "an error after three chunks leaves the chunks",
-       .clause = "6.3.4",
-       .requirement = "the chunks before an error come, then the error, and the process stays",
-       .run = ErrorMid,
-       .mutants = {{kWorker, "swallows-stream-errors", "3 chunks"},
-                   {kWorker, "runs-ahead", "0 chunks, then HANDLER_FAILED"}}},
-      {.id = "str/backpressure",
-       .title = "a handler does not run ahead of the reader of its stream",
-       .clause = "6.7.3",
-       .requirement = "without a reader the handler waits, and what it has made is bounded",
-       .run = Backpressure,
-       .mutants = {{kWorker, "runs-ahead", "it has made 1000"}}},
-  };
+  return {OrderCase(),         EmptyCase(),         FinalOnceLastCase(), FirstChunkEarlyCase(),
+          UnaryAsStreamCase(), ReusableAfterCase(), ErrorMidCase(),      BackpressureCase()};
 }
 
 }  // namespace snakepit::conformance

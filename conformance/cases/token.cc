@@ -12,12 +12,15 @@
 #include "src/base/quote.h"
 
 namespace snakepit::conformance {
+
+using enum Mutant::Kind;
+
 namespace {
 
-// Of the six methods, four make a call.
+// Four of the six methods make a call.
 constexpr int kCallsOfEachMethod = 4;
 
-// Of all that came without the token or with a wrong one, nothing is done.
+// A call without the token, or with a wrong one, must have no effect.
 Verdict RefusesMissing(Testbed& testbed) {
   const auto taken = StartAndTakeSecrets(testbed);
   if (auto* verdict = std::get_if<Verdict>(&taken)) return *verdict;
@@ -48,7 +51,7 @@ Verdict RefusesMissing(Testbed& testbed) {
                                rpc.status + " " + rpc.text;
       if (rpc.status != "UNAUTHENTICATED") return Verdict::Fail("UNAUTHENTICATED", seen);
       if (rpc.text.find(secrets.token) != std::string::npos) {
-        return Verdict::Fail("the refusal does not tell the token", seen);
+        return Verdict::Fail("the refusal does not reveal the token", seen);
       }
       if (!text) text = rpc.text;
       if (*text != rpc.text) {
@@ -59,13 +62,28 @@ Verdict RefusesMissing(Testbed& testbed) {
   const auto after = testbed.CheckHealth(0, testbed.Patience());
   if (!after) return Verdict::Fail("the worker answers for its health", Describe(after));
   if (after->total_requests != calls) {
-    return Verdict::Fail("none of the calls that were refused has run",
+    return Verdict::Fail("none of the refused calls has run",
                          std::to_string(after->total_requests - calls) + " ran");
   }
   return Verdict::Pass();
 }
 
-// The pool hides the token in a text that has come through it.
+Case RefusesMissingCase() {
+  return {.id = "auth/refuses-missing",
+          .title = "a call without the token is refused and does not run",
+          .clause = "6.13.3",
+          .requirement = "every method answers UNAUTHENTICATED, with one text, and nothing runs",
+          .workers = 0,
+          .transport = TransportKind::kGrpc,
+          .run = RefusesMissing,
+          .mutants = {{kWorker, "asks-no-token", "Execute without a token: OK"},
+                      {kWorker, "health-asks-no-token", "Health without a token: OK"},
+                      {kWorker, "takes-part-of-token", "with a wrong token: OK"},
+                      {kWorker, "runs-and-then-refuses", " ran"},
+                      {kWorker, "refusal-tells-token", "it is [the worker's token]"}}};
+}
+
+// The pool itself hides the token in texts that pass through it.
 bool Tells(std::string_view text, const std::string& token) {
   return text.find(token) != std::string_view::npos ||
          text.find(kHiddenSecret) != std::string_view::npos;
@@ -78,49 +96,37 @@ Verdict NotVisible(Testbed& testbed) {
   if (auto lacks = NeedFixture(testbed, {})) return *lacks;
   const Reply failed = testbed.Call("conformance.no_such_command");
   if (Tells(failed.Describe(), token)) {
-    return Verdict::Fail("no error tells the token", failed.Describe());
+    return Verdict::Fail("no error reveals the token", failed.Describe());
   }
   for (const Process& process : ListProcesses()) {
     const std::string file = "/proc/" + std::to_string(process.pid) + "/cmdline";
     if (ReadAll(file).find(token) != std::string::npos) {
-      return Verdict::Fail("no command line tells the token", Describe(process) + " does");
+      return Verdict::Fail("no command line reveals the token", Describe(process) + " does");
     }
   }
   testbed.StopPool();
   for (const std::string& line : testbed.LogLines()) {
     if (Tells(line, token)) {
-      return Verdict::Fail("no line of the log, or of stderr, tells the token", line);
+      return Verdict::Fail("no line of the log or of stderr reveals the token", line);
     }
   }
   return Verdict::Pass();
 }
 
+Case NotVisibleCase() {
+  return {
+      .id = "auth/token-not-visible",
+      .title = "no command line and no log reveals the token",
+      .clause = "6.13.4",
+      .requirement = "neither pool nor worker writes the token anywhere",
+      .workers = 0,
+      .transport = TransportKind::kGrpc,
+      .run = NotVisible,
+      .mutants = {{kWorker, "logs-token", "token"}, {kWorker, "token-in-command-line", "does"}}};
+}
+
 }  // namespace
 
-std::vector<Case> TokenCases() {
-  using enum Mutant::Kind;
-  return {
-      {.id = "auth/refuses-missing",
-       .title = "what comes without the token is refused, and nothing is done",
-       .clause = "6.13.3",
-       .requirement = "every method answers UNAUTHENTICATED, with one text, and nothing runs",
-       .workers = 0,
-       .transport = "grpc",
-       .run = RefusesMissing,
-       .mutants = {{kWorker, "asks-no-token", "Execute without a token: OK"},
-                   {kWorker, "health-asks-no-token", "Health without a token: OK"},
-                   {kWorker, "takes-part-of-token", "with a wrong token: OK"},
-                   {kWorker, "runs-and-then-refuses", " ran"},
-                   {kWorker, "refusal-tells-token", "it is [the worker's token]"}}},
-      {.id = "auth/token-not-visible",
-       .title = "the token is in no command line and in no log",
-       .clause = "6.13.4",
-       .requirement = "neither pool nor worker writes the token anywhere",
-       .workers = 0,
-       .transport = "grpc",
-       .run = NotVisible,
-       .mutants = {{kWorker, "logs-token", "token"}, {kWorker, "token-in-command-line", "does"}}},
-  };
-}
+std::vector<Case> TokenCases() { return {RefusesMissingCase(), NotVisibleCase()}; }
 
 }  // namespace snakepit::conformance

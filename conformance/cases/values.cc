@@ -1,4 +1,4 @@
-// Group fid: values come back as they went.
+// Group fid: values come back unchanged.
 #include <bit>
 #include <cinttypes>
 #include <cmath>
@@ -9,6 +9,9 @@
 #include "conformance/cases/fixture.h"
 
 namespace snakepit::conformance {
+
+using enum Mutant::Kind;
+
 namespace {
 
 constexpr int kMaxNesting = 64;  // PROTOCOL.md 0.6
@@ -21,7 +24,7 @@ struct Sample {
 
 double FromBits(uint64_t bits) { return std::bit_cast<double>(bits); }
 
-// So many arrays, one in the other.
+// Nested arrays, `depth` of them.
 Value Nested(int depth) {
   Value value = Value::Array{};
   for (int i = 1; i < depth; ++i) value = Value::Array{std::move(value)};
@@ -86,13 +89,13 @@ std::vector<Sample> Samples() {
       {"map with the key $$bytes", Value::Map{{"$$bytes", Bytes{"a"}}}},
       {"map with the keys $bytes and a", Value::Map{{"$bytes", "AA=="}, {"a", 1}}},
       {"bytes in a map with the key $a", Value::Map{{"$a", Value::Array{Bytes{"\xff"}, -0.0}}}},
-      // Within the map that the args are.
+      // The args are a map around it.
       {"arrays 63 deep", Nested(kMaxNesting - 1)},
   };
   std::string all_bytes;
   for (int byte = 0; byte < 256; ++byte) all_bytes += static_cast<char>(byte);
   samples.push_back({"all 256 bytes", Bytes{std::move(all_bytes)}});
-  // And all at once: values must not depend on their neighbours.
+  // All at once, too: values must not depend on their neighbours.
   Value::Map together;
   for (const Sample& sample : samples) {
     if (sample.name != "arrays 63 deep") together.emplace(sample.name, sample.value);
@@ -101,7 +104,7 @@ std::vector<Sample> Samples() {
   return samples;
 }
 
-// As ==, but that a NaN equals only the NaN of the same bits.
+// operator==, except that a NaN equals only a NaN of the same bits.
 bool SameBits(const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return false;
   if (const double* number = a.get_if<double>()) {
@@ -121,7 +124,7 @@ bool SameBits(const Value& a, const Value& b) {
   return a == b;
 }
 
-// With what JSON does not show.
+// JSON with additions for the differences that it hides.
 std::string Show(const Value& value) {
   constexpr const char* kKinds[] = {"null", "bool",  "int64", "uint64", "double",
                                     "text", "bytes", "array", "map"};
@@ -141,10 +144,23 @@ Verdict Values(Testbed& testbed) {
   for (const Sample& sample : Samples()) {
     const Reply reply = testbed.Call("conf.echo", Value::Map{{"value", sample.value}});
     if (reply.result && SameBits(*reply.result, sample.value)) continue;
-    return Verdict::Fail(sample.name + " comes back as it went, " + Show(sample.value),
+    return Verdict::Fail(sample.name + " comes back unchanged, " + Show(sample.value),
                          reply.result ? Show(*reply.result) : reply.Describe());
   }
   return Verdict::Pass();
+}
+
+Case ValuesCase() {
+  return {.id = "fid/values",
+          .title = "values come back equal, type for type and bit for bit",
+          .clause = "6.12.1",
+          .requirement =
+              "each kind of value, its edge cases included, is carried without loss both ways",
+          .run = Values,
+          .mutants = {{kWorker, "bytes-become-text", "text \""},
+                      {kWorker, "text-becomes-json", "int64 123"},
+                      {kWorker, "integers-become-doubles", "double "},
+                      {kWorker, "forgets-nan-payload", "double 7ff8000000000000"}}};
 }
 
 Verdict OverLimit(Testbed& testbed) {
@@ -152,33 +168,23 @@ Verdict OverLimit(Testbed& testbed) {
   const Reply reply = testbed.Call("ping", Value::Map{{"value", Nested(kMaxNesting)}});
   if (reply.result || reply.result.error().code != ErrorCode::kInvalidArgument ||
       reply.result.error().may_have_run) {
-    return Verdict::Fail("INVALID_ARGUMENT, which has not run", reply.Describe());
+    return Verdict::Fail("INVALID_ARGUMENT for a call that has not run", reply.Describe());
   }
   if (auto wrong = ExpectSameProcess(testbed, pid)) return *wrong;
   return Verdict::Pass();
 }
 
+Case OverLimitCase() {
+  return {.id = "fid/over-limit",
+          .title = "args nested 65 deep are refused unsent",
+          .clause = "0.7",
+          .requirement = "a value that cannot be carried is INVALID_ARGUMENT in the pool",
+          .run = OverLimit,
+          .mutants = {{kPool, "cuts-deep-values", "the result"}}};
+}
+
 }  // namespace
 
-std::vector<Case> ValueCases() {
-  using enum Mutant::Kind;
-  return {
-      {.id = "fid/values",
-       .title = "values come back equal, type for type and bit for bit",
-       .clause = "6.12.1",
-       .requirement = "each kind of value, with its edges, is carried without loss, both ways",
-       .run = Values,
-       .mutants = {{kWorker, "bytes-become-text", "text \""},
-                   {kWorker, "text-becomes-json", "int64 123"},
-                   {kWorker, "integers-become-doubles", "double "},
-                   {kWorker, "forgets-nan-payload", "double 7ff8000000000000"}}},
-      {.id = "fid/over-limit",
-       .title = "args nested 65 deep are refused unsent",
-       .clause = "0.7",
-       .requirement = "a value that cannot be carried is INVALID_ARGUMENT in the pool",
-       .run = OverLimit,
-       .mutants = {{kPool, "cuts-deep-values", "the result"}}},
-  };
-}
+std::vector<Case> ValueCases() { return {ValuesCase(), OverLimitCase()}; }
 
 }  // namespace snakepit::conformance

@@ -2,10 +2,13 @@
 #ifndef SNAKEPIT_CONFORMANCE_HARNESS_CASE_H_
 #define SNAKEPIT_CONFORMANCE_HARNESS_CASE_H_
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "src/adapters/transport_kind.h"
 
 namespace snakepit::conformance {
 
@@ -14,15 +17,15 @@ class Testbed;
 enum class Status {
   kPass,
   kFail,           // red
-  kNotApplicable,  // the worker lacks what the case needs; never a pass
-  kNotRun,         // red: the case was asked for, and could not be begun
+  kNotApplicable,  // the worker lacks something that the case needs; never a pass
+  kNotRun,         // red: the case was selected but could not begin
   kHarnessError,   // the judge itself failed
 };
 
 // "pass", "fail", "not-applicable", "not-run" or "harness-error".
 std::string_view StatusName(Status status);
 
-// What a case found. `expected` and `observed` are one line each; `expected` is for failures alone.
+// The result of a case. `expected` and `observed` are one line each; only failures have `expected`.
 struct Verdict {
   Status status = Status::kPass;
   std::string expected;
@@ -40,26 +43,26 @@ struct Verdict {
   }
 };
 
-// A worker or a pool with one bug, which must fail the case for the stated reason. The name is that
-// of mutants/mutant_worker.py's --bug, or of mutants/mutant_pool.h.
+// A worker or a pool with one bug, which must fail the case for the stated reason. The name is a
+// value of --bug of mutants/mutant_worker.py, or one of PoolBugs() of mutants/mutant_pool.h.
 struct Mutant {
   enum class Kind { kWorker, kPool };
   Kind kind;
   std::string_view name;
-  std::string_view reason;  // what the case's `observed` has to contain
+  std::string_view reason;  // a part of the case's `observed`
 };
 
 struct Case {
   std::string_view id;           // group/name; never reused
   std::string_view title;        // one line
-  std::string_view clause;       // of PROTOCOL.md
-  std::string_view requirement;  // what has to hold
-  // The clause by which a worker of version 1 is judged, where `clause` is one of version 2 alone.
+  std::string_view clause;       // its number in PROTOCOL.md
+  std::string_view requirement;  // one sentence
+  // The clause for a worker of version 1, if `clause` is of version 2 only.
   std::string_view version_1_clause = {};
-  int workers = 1;                  // of the pool that the case finds in its Testbed; 0: no pool
-  std::string_view transport = {};  // the one where it applies; empty: both
+  int workers = 1;                              // in the pool of the Testbed; 0: no pool
+  std::optional<TransportKind> transport = {};  // the only one that it applies to; absent: both
   Verdict (*run)(Testbed& testbed) = nullptr;
-  std::vector<Mutant> mutants;  // a case without one is not finished
+  std::vector<Mutant> mutants;  // at least one
 };
 
 }  // namespace snakepit::conformance

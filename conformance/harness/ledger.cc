@@ -26,8 +26,8 @@ std::set<pid_t> ListChildren() {
   return children;
 }
 
-// What a descriptor leads to, without the number that makes each pipe and socket another:
-// "socket", "pipe", "anon_inode:[eventpoll]", "/etc/hosts".
+// The target of a descriptor, without the number of a pipe or socket: "socket", "pipe",
+// "anon_inode:[eventpoll]", "/etc/hosts".
 std::string KindOfFd(const std::string& link) {
   const size_t colon = link.find(":[");
   if (colon == std::string::npos || link.starts_with("anon_inode")) return link;
@@ -48,7 +48,7 @@ std::map<std::string, int> CountFds() {
   return fds;
 }
 
-// Sockets, and folders that a pool made. A worker's other temporary files are its own affair.
+// Sockets, and folders of the pool. Other temporary files of a worker are its own business.
 std::vector<std::string> LeftFiles(const std::string& folder) {
   std::vector<std::string> left;
   std::error_code error;
@@ -64,7 +64,7 @@ std::vector<std::string> LeftFiles(const std::string& folder) {
 }  // namespace
 
 Result<void> ScratchFolder::Create() {
-  // Short: a socket's path has 107 bytes.
+  // Short, since a socket's path has at most 107 bytes.
   std::string path = "/tmp/snakepit-judge-XXXXXX";
   if (mkdtemp(path.data()) == nullptr) return Fail(ErrnoError("mkdtemp " + path, errno));
   path_ = std::move(path);

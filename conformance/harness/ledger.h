@@ -1,4 +1,4 @@
-// Ledger: what there is before a case and what is left after it. A leak turns a green case red.
+// Ledger: compares the resources before and after a case. A leak turns a green case red.
 #ifndef SNAKEPIT_CONFORMANCE_HARNESS_LEDGER_H_
 #define SNAKEPIT_CONFORMANCE_HARNESS_LEDGER_H_
 
@@ -15,11 +15,11 @@
 
 namespace snakepit::conformance {
 
-// The name of the variable that marks all processes of a case.
+// The environment variable that marks all processes of a case.
 inline constexpr char kMarkVariable[] = "SNAKEPIT_CONFORMANCE_CASE";
 
-// A private folder that is this process's TMPDIR while it exists, so that what a pool leaves in it
-// is known to be this pool's. One at a time, made before the first thread.
+// A private folder that is this process's TMPDIR while it exists, so that files left in it are
+// known to be the pool's. One at a time, made before the first thread.
 class ScratchFolder {
  public:
   ScratchFolder() = default;
@@ -27,7 +27,7 @@ class ScratchFolder {
   ScratchFolder(const ScratchFolder&) = delete;
   ScratchFolder& operator=(const ScratchFolder&) = delete;
 
-  // Also makes this process the one that orphans of its descendants fall to. INTERNAL.
+  // Also makes this process the reaper of its descendants' orphans. INTERNAL.
   Result<void> Create();
   const std::string& path() const { return path_; }
 
@@ -37,17 +37,17 @@ class ScratchFolder {
 
 class Ledger {
  public:
-  // Takes stock. `mark` is the value of kMarkVariable in the processes of the case.
+  // Takes stock. `mark`: the value of kMarkVariable in the processes of the case.
   Ledger(std::string scratch_folder, std::string mark);
 
-  // What the case has left behind, a line each; empty when nothing. Waits up to `grace` for it to
-  // go away by itself: the kernel and gRPC's threads take a moment.
+  // The leaks of the case, a line each. Waits up to `grace` for them to go away, since the kernel
+  // and gRPC's threads take a moment.
   std::vector<std::string> AwaitNoLeaks(std::chrono::milliseconds grace) const;
 
-  // Sends SIGKILL to the marked processes, so that the calls that wait for them end. Those.
+  // Sends SIGKILL to the marked processes, so that the calls that wait for them end. Returns them.
   std::vector<Process> KillWorkers() const;
 
-  // Ends and removes what is left, so that the next case starts clean.
+  // Ends and removes the leaks, so that the next case starts clean.
   void CleanUp() const;
 
  private:
@@ -57,7 +57,7 @@ class Ledger {
   const std::string scratch_folder_;
   const std::string mark_;  // NAME=value
   const std::set<pid_t> children_;
-  const std::map<std::string, int> fds_;  // how many lead to what
+  const std::map<std::string, int> fds_;  // number of descriptors for each target
 };
 
 }  // namespace snakepit::conformance

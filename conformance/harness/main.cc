@@ -23,14 +23,27 @@
 #include "src/base/quote.h"
 #include "src/cli/worker_variables.h"
 #include "src/cli/writer.h"
+#include "src/wire/codec.h"
 
 namespace snakepit::conformance {
 namespace {
 
 constexpr int kUsage = static_cast<int>(Outcome::kHarnessFault);
 
+const char kRunExamples[] = R"(Examples:
+  conformance run --transport stdio -- python3 my_worker.py --mode pool-worker
+  conformance run --transport grpc -- python3 my_worker.py --port {port}
+  conformance run --transport grpc -- ./worker --socket {socket}
+  conformance run --transport stdio --codec msgpack --case 'str/**' --out /tmp/report -- ./worker
+
+)";
+
 struct RunFlags {
   Subject subject;
+  std::string transport = "stdio";
+  std::string codec = "auto";
+  bool no_handshake = false;
+  std::vector<std::string> variables;
   std::vector<std::string> patterns;
   std::string out;
 };
@@ -40,8 +53,8 @@ int Fault(std::string_view message) {
   return kUsage;
 }
 
-// What a run prints. That nobody reads it keeps neither the run nor a signal from going on; at the
-// end it is waited for, until a signal comes.
+// The output of a run. A missing reader delays neither the run nor a signal. The end waits for the
+// reader until a signal comes.
 class Printer {
  public:
   explicit Printer(int interrupt_fd) : interrupt_fd_(interrupt_fd) {}
@@ -56,7 +69,7 @@ class Printer {
   }
 
  private:
-  // How often it looks for a signal.
+  // Interval of the checks for a signal.
   static constexpr std::chrono::milliseconds kLook{100};
 
   bool WasInterrupted() const {
@@ -68,7 +81,7 @@ class Printer {
   Writer out_{STDOUT_FILENO};
 };
 
-// Ctrl-C and SIGTERM end the run in order; the threads that are started later leave them to it.
+// Ctrl-C and SIGTERM end the run in order. Later threads inherit the blocked signals.
 Result<UniqueFd> TakeInterrupts() {
   sigset_t set;
   sigemptyset(&set);
@@ -100,7 +113,7 @@ int DoRun(const RunFlags& flags, const std::string& program) {
     cases.insert(cases.begin(), version_case);
   }
   if (cases.empty()) {
-    Fault("no case matches; `conformance list` names them all");
+    Fault("no case matches; see `conformance list`");
     return static_cast<int>(Outcome::kNothingRan);
   }
   if (auto usable = CheckExecutable(flags.subject); !usable) return Fault(usable.error().message);
@@ -123,7 +136,7 @@ int DoRun(const RunFlags& flags, const std::string& program) {
   const bool is_colourful = is_terminal && std::getenv("NO_COLOR") == nullptr;
   char head[128];
   std::snprintf(head, sizeof head, "%zu cases over %s, time limits x %.1f\n", cases.size(),
-                flags.subject.transport.c_str(), options.slowdown);
+                flags.transport.c_str(), options.slowdown);
   Printer printer(options.interrupt_fd);
   printer.Print(head);
 
@@ -138,7 +151,7 @@ int DoRun(const RunFlags& flags, const std::string& program) {
   printer.Finish();
   const int code = written ? static_cast<int>(run.outcome) : Fault(written.error().message);
   if (hung) {
-    // The thread of a case still runs: nothing it uses may be destroyed.
+    // The thread of a case still runs, so nothing that it uses may be destroyed.
     std::error_code ignored;
     std::filesystem::remove_all(scratch.path(), ignored);
     std::_Exit(code);
@@ -156,7 +169,7 @@ int DoList() {
 
 int DoExplain(const std::string& id) {
   const Case* const subject = FindCase(id);
-  if (subject == nullptr) return Fault("there is no case " + id + "; `conformance list` has them");
+  if (subject == nullptr) return Fault("there is no case " + id + "; see `conformance list`");
   const auto print = [](const char* name, std::string_view text) {
     std::printf("%-12s %.*s\n", name, static_cast<int>(text.size()), text.data());
   };
@@ -188,75 +201,75 @@ int DoSelfTest() {
   return failed == 0 ? 0 : kUsage;
 }
 
+void AddRunFlags(CLI::App& run, RunFlags& flags) {
+  run.add_option("--transport", flags.transport, "transport to the worker")
+      ->check(CLI::IsMember({"stdio", "grpc"}))
+      ->capture_default_str();
+  run.add_option("--codec", flags.codec, "stdio: the codecs to offer")
+      ->check(CLI::IsMember({"auto", "json", "msgpack"}))
+      ->capture_default_str();
+  run.add_flag("--no-handshake", flags.no_handshake,
+               "stdio, with --codec: speak that codec from the first frame on, to a worker that "
+               "expects no handshake");
+  run.add_option("--expect-version", flags.subject.expected_version,
+                 "red unless the worker agrees to this protocol version, 1 or 2; without it, a "
+                 "worker that fails to agree to 2 is judged by version 1")
+      ->check(CLI::Range(1, 2).description(""));
+  run.add_option("--env", flags.variables,
+                 "adds a variable for the worker: NAME passes the judge's on, NAME* all that begin "
+                 "so, NAME=VALUE sets one; repeatable")
+      ->type_name("NAME[=VALUE]")
+      ->allow_extra_args(false);
+  run.add_option("--case", flags.patterns, "only the matching cases, such as 'str/**'; repeatable")
+      ->allow_extra_args(false);
+  run.add_option("--out", flags.out, "a folder for junit.xml and report.json");
+  run.add_option("worker", flags.subject.argv,
+                 "after `--`, the worker's command line; {port}, {socket} and {worker_id} are "
+                 "filled in")
+      ->required()
+      ->type_name("-- WORKER ARGV...");
+  run.footer(
+      kRunExamples +
+      InheritedVariablesText("Environment: a worker inherits these variables of the judge, if set:",
+                             "and those of --env."));
+}
+
+// Checks flags that depend on each other, and completes the subject.
+void CompleteSubject(const CLI::App& run, RunFlags& flags) {
+  if (run.count("--codec") > 0 && flags.transport != "stdio") {
+    throw CLI::ValidationError("--codec", "is for --transport stdio");
+  }
+  if (flags.no_handshake && flags.codec == "auto") {
+    throw CLI::ValidationError("--no-handshake", "needs --codec json or --codec msgpack");
+  }
+  flags.subject.transport = TransportFromFlag(flags.transport);
+  flags.subject.codec = CodecFromName(flags.codec);
+  flags.subject.handshake = !flags.no_handshake;
+  auto variables = ParseWorkerVariables(flags.variables);
+  if (!variables) throw CLI::ValidationError(variables.error().message);
+  flags.subject.variables = std::move(*variables);
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("Judges a worker executable by PROTOCOL.md.");
   app.name("conformance");
   app.require_subcommand(1);
   app.footer(
-      "Exit code: 0 green; 1 red: a case failed or could not be run; 2 the judge itself failed, "
-      "or\n"
-      "was used wrongly; 3 nothing ran: no case matched, or none was applicable; 130 interrupted.");
+      "Exit code: 0 green; 1 red: a case failed or could not be run; 2 usage, or the judge itself\n"
+      "failed; 3 nothing ran: no case matched, or none applied; 130 interrupted.");
 
   RunFlags flags;
   CLI::App* const run = app.add_subcommand("run", "judge a worker");
-  run->add_option("--transport", flags.subject.transport, "how the worker is spoken to")
-      ->check(CLI::IsMember({"stdio", "grpc"}))
-      ->capture_default_str();
-  CLI::Option* const codec =
-      run->add_option("--codec", flags.subject.codec, "stdio: the codecs that are offered")
-          ->check(CLI::IsMember({"auto", "json", "msgpack"}))
-          ->capture_default_str();
-  bool no_handshake = false;
-  run->add_flag(
-      "--no-handshake", no_handshake,
-      "stdio, with --codec: that codec from the first frame on, for a worker that expects "
-      "no handshake");
-  run->add_option("--expect-version", flags.subject.expected_version,
-                  "red unless the worker agrees to this version of the protocol, 1 or 2; a worker "
-                  "that loses it is else judged by version 1")
-      ->check(CLI::Range(1, 2).description(""));
-  std::vector<std::string> variables;
-  run->add_option("--env", variables,
-                  "a variable for the worker: NAME passes the judge's on, NAME* all that begin so, "
-                  "NAME=VALUE sets it; repeatable")
-      ->type_name("NAME[=VALUE]")
-      ->allow_extra_args(false);
-  run->add_option("--case", flags.patterns, "only the cases that match, as 'str/**'; repeatable")
-      ->allow_extra_args(false);
-  run->add_option("--out", flags.out, "a folder for junit.xml and report.json");
-  run->add_option("worker", flags.subject.argv,
-                  "after `--`, the worker's command line; {port}, {socket} and {worker_id} are "
-                  "filled in")
-      ->required()
-      ->type_name("-- WORKER ARGV...");
-  run->footer(
-      std::string("Examples:\n"
-                  "  conformance run --transport stdio -- python3 my_worker.py --mode pool-worker\n"
-                  "  conformance run --transport grpc -- python3 my_worker.py --port {port}\n"
-                  "  conformance run --transport grpc -- ./worker --socket {socket}\n"
-                  "  conformance run --transport stdio --codec msgpack --case 'str/**' --out "
-                  "/tmp/report \\\n"
-                  "      -- ./worker\n\n") +
-      InheritedVariablesText("Environment: of the judge's a worker has, where they are set,",
-                             "and what --env adds."));
-  app.add_subcommand("list", "name the cases");
+  AddRunFlags(*run, flags);
+  app.add_subcommand("list", "list the cases");
   std::string id;
-  CLI::App* const explain = app.add_subcommand("explain", "what a case requires, and why");
-  explain->add_option("id", id, "as in `conformance list`")->required();
+  CLI::App* const explain =
+      app.add_subcommand("explain", "the requirement of a case, its clause and its mutants");
+  explain->add_option("id", id, "an id of `conformance list`")->required();
   app.add_subcommand("self-test", "prove, without a worker, that the judge can say no");
-
   try {
     app.parse(argc, argv);
-    if (codec->count() > 0 && flags.subject.transport != "stdio") {
-      throw CLI::ValidationError("--codec", "is for --transport stdio");
-    }
-    if (no_handshake && flags.subject.codec == "auto") {
-      throw CLI::ValidationError("--no-handshake", "needs --codec json or --codec msgpack");
-    }
-    flags.subject.handshake = !no_handshake;
-    auto parsed = ParseWorkerVariables(variables);
-    if (!parsed) throw CLI::ValidationError(parsed.error().message);
-    flags.subject.variables = std::move(*parsed);
+    CompleteSubject(*run, flags);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
   }
@@ -269,8 +282,8 @@ int Main(int argc, char** argv) {
 }  // namespace snakepit::conformance
 
 int main(int argc, char** argv) {
-  // `bazel run` starts a program in a folder of its own and says where the user is: relative paths
-  // are meant from there.
+  // `bazel run` starts a program in a folder of its own, and this variable names the user's, from
+  // which relative paths are meant.
   if (const char* directory = std::getenv("BUILD_WORKING_DIRECTORY")) (void)!chdir(directory);
   return snakepit::conformance::Main(argc, argv);
 }

@@ -9,18 +9,16 @@ class RealPool : public PoolUnderTest {
  public:
   explicit RealPool(Pool pool) : pool_(std::move(pool)) {}
 
-  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
+  Result<Value> Execute(std::string_view command, const Value& args,
                         const CallOptions& options) override {
-    return pool_.Execute(command, args, InSession(session_id, options));
+    return pool_.Execute(command, args, options);
   }
-
-  Result<int64_t> ExecuteStream(std::string_view session_id, std::string_view command,
-                                const Value& args, const ChunkCallback& on_chunk,
+  Result<int64_t> ExecuteStream(std::string_view command, const Value& args,
+                                const ChunkCallback& on_chunk,
                                 const CallOptions& options) override {
-    return pool_.ExecuteStream(command, args, on_chunk, InSession(session_id, options));
+    return pool_.ExecuteStream(command, args, on_chunk, options);
   }
-
-  void EndSession(std::string_view session_id) override { pool_.EndSession(session_id); }
+  void EndSession(std::string_view session) override { pool_.EndSession(session); }
   Result<WorkerHealth> CheckHealth(int worker, std::chrono::milliseconds timeout) override {
     return pool_.CheckHealth(worker, timeout);
   }
@@ -28,12 +26,7 @@ class RealPool : public PoolUnderTest {
   std::vector<WorkerInfo> Workers() const override { return pool_.Workers(); }
 
  private:
-  static CallOptions InSession(std::string_view session_id, CallOptions options) {
-    if (!session_id.empty()) options.session = session_id;
-    return options;
-  }
-
-  mutable Pool pool_;
+  Pool pool_;
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What /proc says of the processes of a case.
+// The processes of a case, from /proc.
 #ifndef SNAKEPIT_CONFORMANCE_HARNESS_PROCESSES_H_
 #define SNAKEPIT_CONFORMANCE_HARNESS_PROCESSES_H_
 
@@ -19,13 +19,13 @@ struct Process {
   std::string name;
 };
 
-// Every process that there is.
+// All processes of the machine.
 std::vector<Process> ListProcesses();
 
-// Those of the process group, zombies left out.
+// The processes of the group, without zombies.
 std::vector<Process> ListGroup(pid_t group);
 
-// Whether the process was started with this variable, `NAME=value`, as its descendants are.
+// True if the process was started with this variable, `NAME=value`. Its descendants inherit it.
 bool HasVariable(pid_t pid, std::string_view variable);
 
 // "77 (python3)".

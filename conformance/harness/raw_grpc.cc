@@ -52,13 +52,13 @@ SessionRequest WithSession() {
 std::unique_ptr<SnakepitBridge::Stub> NewStub(const std::string& target) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  // Else the channel could go on with a connection of the pool's.
+  // Else the channel could reuse a connection of the pool.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   return SnakepitBridge::NewStub(
       grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments));
 }
 
-// Of one call.
+// One call.
 void Prepare(grpc::ClientContext& context, const std::optional<std::string>& token,
              std::chrono::milliseconds limit) {
   context.set_deadline(std::chrono::system_clock::now() + limit);

@@ -1,4 +1,4 @@
-// A gRPC client of one's own, for what the pool does not do: to call a worker without its token.
+// A gRPC client that can call a worker without its token, which the pool never does.
 #ifndef SNAKEPIT_CONFORMANCE_HARNESS_RAW_GRPC_H_
 #define SNAKEPIT_CONFORMANCE_HARNESS_RAW_GRPC_H_
 
@@ -9,21 +9,21 @@
 
 namespace snakepit::conformance {
 
-// How one RPC ended.
+// The end of one RPC.
 struct RpcOutcome {
   std::string method;  // "Execute"
   std::string status;  // the name of the gRPC status: "OK", "UNAUTHENTICATED", …
-  std::string text;    // of the status
+  std::string text;    // the message of the status
 };
 
 // Calls each of the six methods once: the command `ping`, in a session and without, as a stream and
-// not, Health and GetInfo. target: as gRPC names it, "unix:/path" or "127.0.0.1:5000". Without a
-// token no metadata is sent. Each RPC ends within the limit. From any thread.
+// not, Health and GetInfo. `target`: "unix:/path" or "127.0.0.1:5000". Without a token no metadata
+// is sent. Each RPC ends within the limit. Thread-safe.
 std::vector<RpcOutcome> CallEachMethod(const std::string& target,
                                        const std::optional<std::string>& token,
                                        std::chrono::milliseconds limit);
 
-// GetInfo.supported_commands; none when GetInfo fails.
+// GetInfo.supported_commands; none if GetInfo fails.
 std::vector<std::string> GetSupportedCommands(const std::string& target, const std::string& token,
                                               std::chrono::milliseconds limit);
 

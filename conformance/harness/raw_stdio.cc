@@ -35,7 +35,7 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
   return pointers;
 }
 
-// A worker, in a process group of its own, which ends with this.
+// A worker in a process group of its own, which the destructor ends.
 class RawWorker {
  public:
   RawWorker(const Adapter& adapter, steady_clock::time_point deadline)
@@ -92,7 +92,7 @@ class RawWorker {
     return DecodeOfferReply(*payload, offer);
   }
 
-  // Sends the message of version 2, and returns the result that the reply of its id has.
+  // Sends a message of version 2, and returns the result in the reply of its id.
   Result<Value> Ask(const Agreement& agreement, int id, const Value& message) {
     std::string frame;
     const size_t start = BeginFrame(&frame);
@@ -116,13 +116,13 @@ class RawWorker {
 
  private:
   Result<void> Send(const std::string& frame) {
-    // Small enough for the socket's buffer.
+    // Fits into the socket's buffer.
     const ssize_t sent = send(socket_.get(), frame.data(), frame.size(), MSG_NOSIGNAL);
     if (sent == static_cast<ssize_t>(frame.size())) return {};
     return Fail(ErrorCode::kWorkerLost, "the worker closed its stdin");
   }
 
-  // Valid until the next one.
+  // Valid until the next call of this.
   Result<std::string_view> Receive() {
     while (true) {
       auto payload = reader_.Next();

@@ -1,4 +1,4 @@
-// What a stdio worker says of itself, asked past the pool, which has no use for it.
+// The claims of a stdio worker about itself, asked past the pool, which does not use them.
 #ifndef SNAKEPIT_CONFORMANCE_HARNESS_RAW_STDIO_H_
 #define SNAKEPIT_CONFORMANCE_HARNESS_RAW_STDIO_H_
 
@@ -18,7 +18,7 @@ namespace snakepit::conformance {
 Result<std::vector<std::string>> QuerySupportedCommands(const Adapter& adapter,
                                                         std::chrono::milliseconds limit);
 
-// The texts of an array, those that are none left out; none when there is no array.
+// The texts of an array, without its other elements; none without an array.
 std::vector<std::string> TextsOf(const Value* value);
 
 }  // namespace snakepit::conformance

@@ -54,7 +54,7 @@ int Count(const RunResult& run, Status status) {
   return count;
 }
 
-// In UTF-8 and without the characters that XML 1.0 has no form for.
+// Valid UTF-8, without the characters that XML 1.0 cannot hold.
 std::string Xml(std::string_view text) {
   const std::string line = Printable(text);
   std::string out;
@@ -79,7 +79,7 @@ std::string Xml(std::string_view text) {
   return out;
 }
 
-// By which the worker is judged.
+// The clause by which the worker is judged.
 std::string_view Clause(const CaseResult& result) {
   const Case& subject = *result.subject;
   const bool is_version_1 = result.protocol_version == 1 && !subject.version_1_clause.empty();
@@ -158,8 +158,9 @@ std::string SummaryLine(const RunResult& run) {
 }
 
 std::string JUnitXml(const RunResult& run, const ReportContext& context) {
-  std::string suite = "conformance." + context.subject.transport;
-  if (context.subject.transport == "stdio") suite += "." + context.subject.codec;
+  const Subject& subject = context.subject;
+  std::string suite = "conformance." + std::string(TransportFlag(subject.transport));
+  if (subject.transport == TransportKind::kStdio) suite += "." + CodecFlag(subject);
   const int errors = Count(run, Status::kNotRun) + Count(run, Status::kHarnessError);
   std::chrono::milliseconds time{0};
   std::string cases;
@@ -199,8 +200,8 @@ std::string JsonReport(const RunResult& run, const ReportContext& context) {
   }
   const Value report = Value::Map{
       {"schema_version", kReportSchemaVersion},
-      {"subject", Value::Map{{"transport", context.subject.transport},
-                             {"codec", context.subject.codec},
+      {"subject", Value::Map{{"transport", TransportFlag(context.subject.transport)},
+                             {"codec", CodecFlag(context.subject)},
                              {"argv", Texts(context.subject.argv)}}},
       {"slowdown", context.slowdown},
       {"outcome", OutcomeName(run.outcome)},

@@ -90,7 +90,7 @@ TEST(ReportTest, JUnitIsFreeOfWhatXmlCannotHold) {
   EXPECT_EQ(xml.find("\xef\xbf\xbf"), std::string::npos);
 }
 
-// A terminal, and whatever reads the reports, shows the texts of a worker.
+// The texts of a worker are shown on terminals, and by readers of the reports.
 TEST(ReportTest, NothingThatAWorkerSaysIsObeyedByATerminal) {
   const std::string evil = "a\x1b[2K\n\u009b1A\u202e\u2028";
   RunResult run = RunOf(Verdict::Fail(evil, evil));

@@ -19,9 +19,9 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// For what the kernel and gRPC's threads are late to give back; on the calibration machine.
+// Time that the kernel and gRPC's threads take to release resources, on the calibration machine.
 constexpr milliseconds kLeakGrace{2'000};
-// For a case to end once its workers are killed.
+// Time that a case gets to end after its workers are killed.
 constexpr milliseconds kKillGrace{10'000};
 
 milliseconds Since(steady_clock::time_point start) {
@@ -81,11 +81,11 @@ Outcome Judge(const std::vector<CaseResult>& results) {
   return red ? Outcome::kRed : passed ? Outcome::kGreen : Outcome::kNothingRan;
 }
 
-// What the thread of a case shares with the runner; it outlives both.
+// State that the thread of a case shares with the runner. It outlives both.
 struct Runner::Job {
   explicit Job(Testbed::Options options) : testbed(std::move(options)) {}
 
-  // What would help a worker that does not start; may be empty.
+  // A hint for a worker that does not start; may be empty.
   std::string StartHint(const Error& error) const {
     const auto* stdio = std::get_if<StdioTransport>(&testbed.adapter().transport);
     if (stdio == nullptr || stdio->codecs.size() != 1) return {};
@@ -96,7 +96,7 @@ struct Runner::Job {
   Verdict verdict;
   UniqueFd done{eventfd(0, EFD_CLOEXEC)};
 
-  // On the thread of the case.
+  // Runs on the thread of the case.
   void Work(const Case& subject) {
     Result<void> started;
     if (subject.workers > 0) started = testbed.StartPool(subject.workers);
@@ -114,7 +114,7 @@ struct Runner::Job {
   }
 };
 
-// False when the limit passed first, or the run was interrupted.
+// False if the limit passed first, or the run was interrupted.
 bool Runner::AwaitEnd(const Job& job, milliseconds limit, bool* interrupted) const {
   const auto deadline = steady_clock::now() + limit;
   while (true) {
@@ -134,14 +134,16 @@ bool Runner::AwaitEnd(const Job& job, milliseconds limit, bool* interrupted) con
 CaseResult Runner::RunOne(const Case& subject) {
   CaseResult result;
   result.subject = &subject;
-  if (!subject.transport.empty() && subject.transport != options_.subject.transport) {
-    result.verdict = Verdict::NotApplicable("over " + std::string(subject.transport) + " alone");
+  if (subject.transport && subject.transport != options_.subject.transport) {
+    result.verdict =
+        Verdict::NotApplicable("over " + std::string(TransportFlag(*subject.transport)) + " alone");
     return result;
   }
   const auto scaled = [this](milliseconds time) {
     return milliseconds(static_cast<int64_t>(time.count() * options_.slowdown));
   };
-  static std::atomic<int> runs = 0;  // of all Runners: a mark names one case of one process
+  static std::atomic<int> runs =
+      0;  // all Runners count together: a mark names one case of one process
   const std::string mark = std::to_string(getpid()) + "." + std::to_string(++runs);
   Testbed::Options bench_options{.adapter = MakeAdapter(options_.subject),
                                  .start_pool = options_.start_pool,
@@ -158,7 +160,7 @@ CaseResult Runner::RunOne(const Case& subject) {
   if (!ended) {
     const std::string why = result.interrupted ? "the run was interrupted"
                                                : "the case did not end within its time limit";
-    // Before, as the pool may tell of their end at once; and after, with what they were.
+    // Noted before, since the pool may log their end at once, and after, with their names.
     job->testbed.Note("kills all processes of the case, as " + why);
     for (const Process& process : ledger.KillWorkers()) {
       job->testbed.Note("killed process " + Describe(process) + ", as " + why);
@@ -214,7 +216,7 @@ RunResult Runner::RunAll(const Case& canary, const std::vector<const Case*>& cas
         "the canary, a case that has to fail, passed: nothing that this run "
         "says can be trusted");
   }
-  // A failed canary is as it should be; any other is told of, for what it says of the run.
+  // A failed canary is expected. Any other result is reported, since it explains the run.
   if (canary_result.verdict.status == Status::kHarnessError) {
     run.results.push_back(canary_result);
     report(canary_result);

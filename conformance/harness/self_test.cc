@@ -29,7 +29,7 @@ Verdict LeaksAProcess(Testbed&) {
   return Verdict::Pass();
 }
 
-// A child that has left for a session of its own: an orphan by the time the case ends.
+// A child in a session of its own, which is an orphan by the end of the case.
 Verdict LeaksAnOrphan(Testbed&) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return Verdict::HarnessError("pipe");
@@ -43,7 +43,7 @@ Verdict LeaksAnOrphan(Testbed&) {
   }
   close(ends[1]);
   char byte;
-  while (read(ends[0], &byte, 1) > 0) continue;  // until the child and its child have closed it
+  while (read(ends[0], &byte, 1) > 0) continue;  // until child and grandchild have closed it
   close(ends[0]);
   return Verdict::Pass();
 }
@@ -64,7 +64,7 @@ Verdict LeaksASocketFile(Testbed&) {
   return bound ? Verdict::Pass() : Verdict::HarnessError("bind");
 }
 
-// Longer than its deadline; not for ever, so that its thread can be joined.
+// Takes longer than its deadline, but not for ever, so that its thread can be joined.
 Verdict TakesTooLong(Testbed&) {
   poll(nullptr, 0, 300);
   return Verdict::Pass();
@@ -84,11 +84,11 @@ class Tester {
  public:
   explicit Tester(const ScratchFolder& scratch) : scratch_(scratch) {}
 
-  // The case has to end with the status, and with the text in what was observed.
+  // The case must end with the status, and with the text in `observed`.
   void Expect(std::string what, const Case& subject, Status status, std::string_view text) {
     RunOptions options;
     options.subject.argv = {"/bin/false"};  // a worker that ends at once
-    options.slowdown = 0.1;                 // nothing that is left here goes away
+    options.slowdown = 0.1;                 // leaks here do not go away, so no long wait
     options.case_deadline = milliseconds(100'000);
     if (subject.run == TakesTooLong) options.case_deadline = milliseconds(1'000);
     const CaseResult result = Runner(options, scratch_).RunOne(subject);
@@ -100,7 +100,7 @@ class Tester {
     last_log_ = result.log;
   }
 
-  // The log of the last case has a line that begins so.
+  // The log of the last case must have a line that begins so.
   void ExpectLogged(std::string what, std::string_view text) {
     const bool passed = std::any_of(last_log_.begin(), last_log_.end(),
                                     [text](const auto& line) { return line.starts_with(text); });
@@ -134,12 +134,12 @@ std::vector<SelfTestResult> SelfTest(const ScratchFolder& scratch) {
   const Case needs_worker = Make("self/worker", Passes, 1);
   Tester tester(scratch);
   tester.Expect("a case that passes is a pass", passes, Status::kPass, "");
-  tester.Expect("the canary, a case that has to fail, fails", fails, Status::kFail, "2");
+  tester.Expect("the canary, a case that must fail, fails", fails, Status::kFail, "2");
   tester.Expect("a worker that ends at once is no pass", needs_worker, Status::kNotRun,
                 "START_FAILED");
   tester.Expect("a case over its deadline fails", Make("self/slow", TakesTooLong), Status::kFail,
                 "it did not");
-  tester.ExpectLogged("what the judge kills is told in the log, with the reason",
+  tester.ExpectLogged("each kill by the judge is in the log, with the reason",
                       "the judge kills all processes of the case, as the case did not end");
   tester.Expect("a leaked process turns a green case red", Make("self/process", LeaksAProcess),
                 Status::kFail, "process ");

@@ -1,4 +1,4 @@
-// What the judge can prove of itself, without a worker: that it can say no, and for which reason.
+// The judge's proof, without a worker, that it can say no, and for the right reason.
 #ifndef SNAKEPIT_CONFORMANCE_HARNESS_SELF_TEST_H_
 #define SNAKEPIT_CONFORMANCE_HARNESS_SELF_TEST_H_
 
@@ -15,7 +15,7 @@ struct SelfTestResult {
   std::string observed;
 };
 
-// Cases that leak, hang, fail and need a worker that ends at once; each has to end as it should.
+// Runs cases that leak, hang, fail, or need a worker that ends at once.
 std::vector<SelfTestResult> SelfTest(const ScratchFolder& scratch);
 
 }  // namespace snakepit::conformance

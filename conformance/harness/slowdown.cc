@@ -7,14 +7,14 @@
 namespace snakepit::conformance {
 namespace {
 
-// What the work below takes on an idle processor of the machine of the calibration. Frozen.
+// Time of the work below on an idle processor of the calibration machine. Frozen.
 constexpr double kNominalSeconds = 0.030;
 constexpr int kSteps = 12'000'000;
 
 }  // namespace
 
 double MeasureSlowdown() {
-  // Wall time: a processor that is shared with others counts as a slower one.
+  // Wall time, since a shared processor counts as a slower one.
   const auto start = std::chrono::steady_clock::now();
   uint64_t state = 88172645463325252;
   for (int i = 0; i < kSteps; ++i) {
@@ -22,7 +22,7 @@ double MeasureSlowdown() {
     state ^= state >> 7;
     state ^= state << 17;
   }
-  volatile uint64_t sink = state;  // so that the work is done
+  volatile uint64_t sink = state;  // keeps the work from being optimised away
   (void)sink;
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
   return std::clamp(time.count() / kNominalSeconds, 1.0, 20.0);

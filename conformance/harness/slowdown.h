@@ -1,10 +1,10 @@
-// How much slower this machine is, here and now, than the one that the time limits were set on.
+// Slowdown: the speed of this machine, here and now, beside that of the calibration machine.
 #ifndef SNAKEPIT_CONFORMANCE_HARNESS_SLOWDOWN_H_
 #define SNAKEPIT_CONFORMANCE_HARNESS_SLOWDOWN_H_
 
 namespace snakepit::conformance {
 
-// 1 to 20; takes some 30 ms, and longer where it is slow.
+// Measures the factor, 1 to 20. Takes about 30 ms times the factor.
 double MeasureSlowdown();
 
 }  // namespace snakepit::conformance

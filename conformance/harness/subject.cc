@@ -27,15 +27,18 @@ Adapter MakeAdapter(const Subject& subject) {
   Adapter adapter;
   adapter.argv = subject.argv;
   subject.variables.AddTo(adapter);
-  if (subject.transport == "grpc") {
+  if (subject.transport == TransportKind::kGrpc) {
     adapter.transport = GrpcTransport{};
   } else {
     StdioTransport stdio{.negotiate = subject.handshake};
-    if (subject.codec == "json") stdio.codecs = {Codec::kJson};
-    if (subject.codec == "msgpack") stdio.codecs = {Codec::kMessagePack};
+    if (subject.codec) stdio.codecs = {*subject.codec};
     adapter.transport = std::move(stdio);
   }
   return adapter;
+}
+
+std::string CodecFlag(const Subject& subject) {
+  return subject.codec ? std::string(CodecName(*subject.codec)) : "auto";
 }
 
 Result<void> CheckExecutable(const Subject& subject) {
@@ -59,9 +62,9 @@ Result<void> CheckExecutable(const Subject& subject) {
 }
 
 std::string RepeatCommand(std::string_view program, const Subject& subject, std::string_view id) {
-  std::string command = ShellQuote(program) + " run --transport " + subject.transport;
-  if (subject.transport == "stdio" && subject.codec != "auto")
-    command += " --codec " + subject.codec;
+  std::string command = ShellQuote(program) + " run --transport ";
+  command += TransportFlag(subject.transport);
+  if (subject.codec) command += " --codec " + CodecFlag(subject);
   if (!subject.handshake) command += " --no-handshake";
   if (subject.expected_version > 0) {
     command += " --expect-version " + std::to_string(subject.expected_version);

@@ -15,7 +15,7 @@ using std::chrono::steady_clock;
 
 constexpr size_t kLogLines = 50;
 
-// The states of processes and of workers have no event to wait for.
+// Polls, since the states of processes and of workers have no event to wait for.
 template <typename Condition>
 bool Await(std::chrono::milliseconds limit, Condition condition) {
   const auto deadline = steady_clock::now() + limit;
@@ -62,7 +62,7 @@ Result<void> Testbed::StartPool(int workers, const std::vector<std::string>& wra
   options.call_timeout = Patience();
   options.stream_timeout = Patience();
   options.cancel_grace = Scaled(options.cancel_grace);
-  // An idle worker that is killed counts as one that failed; the judge kills many.
+  // Short, since the judge kills many idle workers, which the pool counts as failed.
   options.restart.initial_backoff = std::chrono::milliseconds(10);
   options.restart.max_backoff = std::chrono::milliseconds(100);
   options.log = [log = log_](LogLevel, std::string_view line) { log->Add(std::string(line)); };
@@ -91,11 +91,10 @@ std::vector<std::string> Testbed::LogLines() const {
   return log_->lines;
 }
 
-Reply Testbed::Call(std::string_view command, const Value& args, std::string_view session,
-                    CallOptions options) const {
+Reply Testbed::Call(std::string_view command, const Value& args, CallOptions options) const {
   Reply reply;
   options.info = &reply.info;
-  reply.result = pool_->Execute(session, command, args, options);
+  reply.result = pool_->Execute(command, args, options);
   return reply;
 }
 
@@ -107,12 +106,12 @@ StreamReply Testbed::Stream(std::string_view command, const Value& args, const S
     reply.chunks.push_back(chunk);
     return !reader || reader(chunk);
   };
-  reply.count = pool_->ExecuteStream({}, command, args, on_chunk, options);
+  reply.count = pool_->ExecuteStream(command, args, on_chunk, options);
   return reply;
 }
 
 std::optional<Verdict> Testbed::Stop(const WorkerInfo& worker) const {
-  // The group: a worker may be a shell script whose child does the work. PROTOCOL.md 1.1.3.
+  // The whole group, since a worker may be a script whose child does the work. PROTOCOL.md 1.1.3.
   if (kill(-worker.pid, SIGSTOP) != 0) {
     return Verdict::Fail("the worker leads a process group of its own (PROTOCOL.md 1.1.3)",
                          "there is no process group " + std::to_string(worker.pid));
@@ -128,7 +127,7 @@ std::optional<Verdict> Testbed::Stop(const WorkerInfo& worker) const {
 
 void Testbed::Continue(pid_t pid) const { kill(-pid, SIGCONT); }
 
-// Told first: what it brings about comes after it in the log.
+// Noted first, so that its effects come after it in the log.
 void Testbed::Kill(pid_t pid) const {
   Note("sends SIGKILL to process group " + std::to_string(pid) + ", as the case requires");
   kill(-pid, SIGKILL);
@@ -139,12 +138,10 @@ void Testbed::KillProcess(pid_t pid) const {
   kill(pid, SIGKILL);
 }
 
-std::future<Reply> Testbed::StartCall(std::string command, Value args, std::string session,
-                                      CallOptions options) const {
-  return std::async(
-      std::launch::async,
-      [this, command = std::move(command), args = std::move(args), session = std::move(session),
-       options = std::move(options)] { return Call(command, args, session, options); });
+std::future<Reply> Testbed::StartCall(std::string command, Value args, CallOptions options) const {
+  return std::async(std::launch::async,
+                    [this, command = std::move(command), args = std::move(args),
+                     options = std::move(options)] { return Call(command, args, options); });
 }
 
 std::optional<Verdict> Testbed::AwaitInFlight(int worker, int calls) const {

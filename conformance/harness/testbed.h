@@ -1,5 +1,5 @@
-// Testbed: what a case has to work with: a pool of the worker that is judged, time limits, and the
-// means to stop and kill the pool's workers.
+// Testbed: the tools of a case: a pool of the judged worker, time limits, and the means to stop and
+// kill the pool's workers.
 #ifndef SNAKEPIT_CONFORMANCE_HARNESS_TESTBED_H_
 #define SNAKEPIT_CONFORMANCE_HARNESS_TESTBED_H_
 
@@ -19,7 +19,7 @@
 
 namespace snakepit::conformance {
 
-// One call, and which worker served it.
+// The end of one call, and the worker that served it.
 struct Reply {
   Result<Value> result;
   CallInfo info;
@@ -28,7 +28,7 @@ struct Reply {
   std::string Describe() const;
 };
 
-// One stream.
+// The same of a stream.
 struct StreamReply {
   Result<int64_t> count;
   std::vector<Chunk> chunks;
@@ -38,32 +38,32 @@ struct StreamReply {
   std::string Describe() const;
 };
 
-using StreamReader = std::function<bool(const Chunk& chunk)>;  // false gives the stream up
+// False gives the stream up.
+using StreamReader = std::function<bool(const Chunk& chunk)>;
 
 class Testbed {
  public:
   struct Options {
-    Adapter adapter;  // of the worker, marked for the ledger
+    Adapter adapter;  // the worker's, marked for the ledger
     PoolStarter start_pool;
     double slowdown = 1;
-    int expected_version = 0;  // of the protocol; 0: whatever the worker agrees to
+    int expected_version = 0;  // protocol version; 0: any
   };
 
   explicit Testbed(Options options) : options_(std::move(options)) {}
 
-  // Starts the pool that the calls below use; the former one, if any, is shut down. With a
-  // `wrapper`, that command line is put before the worker's.
+  // Starts the pool for the calls below, after the shutdown of the former one. `wrapper`: a command
+  // line that is put before the worker's.
   Result<void> StartPool(int workers, const std::vector<std::string>& wrapper = {});
   void StopPool() { pool_.reset(); }
 
-  // From any thread while the pool is there. Each call ends within Patience(), unless the options
-  // have a timeout of their own; CallOptions::info is the testbed's.
-  Reply Call(std::string_view command, const Value& args = {}, std::string_view session = {},
-             CallOptions options = {}) const;
+  // Thread-safe while the pool exists. Each call ends within Patience(), unless the options have a
+  // timeout. CallOptions::info is the testbed's.
+  Reply Call(std::string_view command, const Value& args = {}, CallOptions options = {}) const;
   StreamReply Stream(std::string_view command, const Value& args, const StreamReader& reader = {},
                      CallOptions options = {}) const;
   // Starts a call on a thread of its own and returns at once.
-  std::future<Reply> StartCall(std::string command, Value args = {}, std::string session = {},
+  std::future<Reply> StartCall(std::string command, Value args = {},
                                CallOptions options = {}) const;
   Result<WorkerHealth> CheckHealth(int worker, std::chrono::milliseconds timeout) const {
     return pool_->CheckHealth(worker, timeout);
@@ -73,25 +73,25 @@ class Testbed {
   PoolStats Stats() const { return pool_->Stats(); }
 
   int expected_version() const { return options_.expected_version; }
-  // The protocol version that the first worker of a pool agreed to last; 0 before.
+  // The protocol version agreed with the first worker of the latest pool; 0 without a pool.
   int agreed_version() const { return agreed_version_; }
 
-  // How the worker is started, its placeholders not filled in.
+  // The worker's adapter, with its placeholders.
   const Adapter& adapter() const { return options_.adapter; }
 
-  // How long to wait for what has to happen.
+  // Longest wait for an event that must come.
   std::chrono::milliseconds Patience() const { return Scaled(std::chrono::seconds(6)); }
-  // A time limit of the calibration machine, on this one.
+  // The equivalent on this machine of a time on the calibration machine.
   std::chrono::milliseconds Scaled(std::chrono::milliseconds time) const;
 
-  // Waits until the worker has so many calls: nothing, or the failure.
+  // Waits until the worker has so many calls in flight: nothing, or the failure.
   std::optional<Verdict> AwaitInFlight(int worker, int calls = 1) const;
 
-  // Signals to the worker's whole process group. The log tells of a kill.
+  // Signals the worker's whole process group. Kills are logged.
   std::optional<Verdict> Stop(const WorkerInfo& worker) const;
   void Continue(pid_t pid) const;
   void Kill(pid_t pid) const;
-  // A signal to one process.
+  // Kills one process.
   void KillProcess(pid_t pid) const;
 
   // Waits until the pool has so many calls, queued and in flight: nothing, or the failure.
@@ -101,19 +101,19 @@ class Testbed {
   std::optional<Verdict> AwaitGone(pid_t pid) const;
 
   // Waits until all workers are ready and none has one of the `former` processes: nothing, or the
-  // failure, with what was seen instead.
+  // failure with the observation.
   std::optional<Verdict> AwaitReplaced(const std::vector<pid_t>& former) const;
 
-  // A line of the judge itself in the log: what it did to the worker, and why. From any thread.
+  // Logs an action of the judge itself, with its reason. Thread-safe.
   void Note(std::string_view text) const;
 
-  // A text that is to be in nothing that the judge writes: from now on Fit hides it.
+  // A text that the judge must never write. Fit hides it from now on.
   void KeepSecret(std::string secret) { secrets_.push_back(std::move(secret)); }
-  // A text as it may be written: without the secrets, and not too long.
+  // The text without the secrets, and cut if it is too long.
   std::string Fit(std::string text) const;
 
-  // What the pool had to tell, and the workers' stderr: the last lines. All of it is there once the
-  // pool is stopped.
+  // The last lines of the pool's log and of the workers' stderr. Complete once the pool is
+  // stopped.
   std::vector<std::string> LogLines() const;
 
  private:

@@ -17,16 +17,16 @@ namespace snakepit::conformance {
 namespace {
 
 struct Row {
-  std::string transport;
+  TransportKind transport;
   const Case* subject;
   const Mutant* mutant;  // null: the control row
 };
 
 std::vector<Row> Rows() {
   std::vector<Row> rows;
-  for (const char* transport : {"stdio", "grpc"}) {
+  for (const TransportKind transport : {TransportKind::kStdio, TransportKind::kGrpc}) {
     for (const Case& subject : AllCases()) {
-      if (!subject.transport.empty() && subject.transport != transport) continue;
+      if (subject.transport && subject.transport != transport) continue;
       rows.push_back({transport, &subject, nullptr});
       for (const Mutant& mutant : subject.mutants) rows.push_back({transport, &subject, &mutant});
     }
@@ -35,8 +35,10 @@ std::vector<Row> Rows() {
 }
 
 std::string RowName(const testing::TestParamInfo<Row>& info) {
-  std::string name = info.param.transport + "_" + std::string(info.param.subject->id) + "_" +
-                     (info.param.mutant ? std::string(info.param.mutant->name) : "control");
+  const Row& row = info.param;
+  std::string name = std::string(TransportFlag(row.transport)) + "_" +
+                     std::string(row.subject->id) + "_" +
+                     (row.mutant ? std::string(row.mutant->name) : "control");
   for (char& c : name) {
     if (c == '/' || c == '-') c = '_';
   }
@@ -66,8 +68,8 @@ class KillMatrixTest : public testing::TestWithParam<Row> {
                             "--bug",
                             in_worker ? std::string(row.mutant->name) : "none",
                             "--transport",
-                            row.transport};
-    if (row.transport == "grpc") {
+                            std::string(TransportFlag(row.transport))};
+    if (row.transport == TransportKind::kGrpc) {
       options.subject.argv.insert(options.subject.argv.end(), {"--socket", "{socket}"});
     }
     if (row.mutant && !in_worker) options.start_pool = MutantPoolStarter(row.mutant->name);
@@ -75,7 +77,7 @@ class KillMatrixTest : public testing::TestWithParam<Row> {
     return options;
   }
 
-  // Where a red case tells of a worker that SIGKILL ended, it tells who sent that, too.
+  // A red case that reports a worker ended by SIGKILL also reports the sender.
   static void ExpectSignalsExplained(const CaseResult& result) {
     if (result.verdict.observed.find("signal 9") == std::string::npos) return;
     const bool is_explained =
@@ -97,7 +99,7 @@ double KillMatrixTest::slowdown_ = 1;
 TEST_P(KillMatrixTest, HasTheStatedOutcome) {
   const Row& row = GetParam();
   Runner runner(Options(row), *scratch_);
-  // gRPC opens descriptors of its own with its first channel: they are no leak of the first row.
+  // gRPC opens descriptors of its own with its first channel. They are no leak of the first row.
   Runner(Options({row.transport, row.subject, nullptr}), *scratch_).RunOne(Canary());
   const CaseResult result = runner.RunOne(*row.subject);
   const Verdict& verdict = result.verdict;

@@ -1,6 +1,6 @@
-// What PROTOCOL.md leaves to a worker, or to version 1, no case holds against it: with each liberty
-// of mutant_worker.py all that it touches is green, and the cases that say nothing of such a worker
-// are not-applicable, with the reason.
+// No case fails a worker for a liberty that PROTOCOL.md or version 1 allows. With each liberty of
+// mutant_worker.py, the cases that it touches are green, and the cases that say nothing about such
+// a worker are not-applicable, with the reason.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -15,10 +15,10 @@
 namespace snakepit::conformance {
 namespace {
 
-// A worker with the liberty passes the cases, but those that are not-applicable for the reason.
+// A worker with the liberty passes `cases`; `not_applicable` do not apply, for the reason.
 struct Row {
   const char* liberty;
-  const char* transport;
+  TransportKind transport;
   std::vector<std::string> cases;  // patterns
   std::vector<std::string> not_applicable;
   const char* reason;
@@ -26,7 +26,7 @@ struct Row {
 
 const Row kRows[] = {
     {"version-1",
-     "stdio",
+     TransportKind::kStdio,
      {"ver/claimed-commands", "ping/*", "err/unknown-command", "ses/hint-prefers",
       "str/unary-as-stream"},
      {"str/order", "str/empty", "str/final-once-last", "str/first-chunk-early",
@@ -34,44 +34,56 @@ const Row kRows[] = {
       "ver/agreed"},
      "protocol version 1"},
     {"version-1",
-     "grpc",
+     TransportKind::kGrpc,
      {"ver/claimed-commands", "ping/*", "err/unknown-command", "ses/hint-prefers", "str/order",
       "str/empty", "str/final-once-last", "str/first-chunk-early", "str/reusable-after",
       "str/unary-as-stream", "cra/kill9-mid-stream"},
      {"str/error-mid", "ses/state-kept", "ver/agreed", "auth/refuses-missing"},
      "protocol version 1"},
-    {"tells-streams-apart", "grpc", {"str/order"}, {"str/unary-as-stream"}, "ping is no stream"},
+    {"tells-streams-apart",
+     TransportKind::kGrpc,
+     {"str/order"},
+     {"str/unary-as-stream"},
+     "ping is no stream"},
     {"no-sessions",
-     "stdio",
+     TransportKind::kStdio,
      {"ver/agreed", "ses/hint-*", "ses/first-calls-agree"},
      {"ses/state-kept", "ses/isolation", "ses/end"},
      "feature `session`"},
     {"no-sessions",
-     "grpc",
+     TransportKind::kGrpc,
      {"ver/agreed", "ses/hint-*", "auth/refuses-missing"},
      {"ses/state-kept", "ses/isolation", "ses/end"},
      "feature `session`"},
     {"no-streams",
-     "stdio",
+     TransportKind::kStdio,
      {"ver/claimed-commands", "str/unary-as-stream", "ses/state-kept"},
      {"str/order", "str/error-mid", "str/backpressure", "can/mid-stream", "con/stalled-stream",
       "cra/kill9-mid-stream"},
      "feature `stream`"},
     {"no-streams",
-     "grpc",
+     TransportKind::kGrpc,
      {"ver/claimed-commands", "str/unary-as-stream", "ses/state-kept"},
      {"str/order", "str/error-mid", "str/backpressure", "can/mid-stream", "con/stalled-stream",
       "cra/kill9-mid-stream"},
      "feature `stream`"},
-    {"ping-without-echo", "stdio", {"ping/*", "str/unary-as-stream", "ver/agreed"}, {}, ""},
-    {"ping-without-echo", "grpc", {"ping/*", "str/unary-as-stream", "ver/agreed"}, {}, ""},
+    {"ping-without-echo",
+     TransportKind::kStdio,
+     {"ping/*", "str/unary-as-stream", "ver/agreed"},
+     {},
+     ""},
+    {"ping-without-echo",
+     TransportKind::kGrpc,
+     {"ping/*", "str/unary-as-stream", "ver/agreed"},
+     {},
+     ""},
     {"ignores-interval",
-     "stdio",
+     TransportKind::kStdio,
      {"str/order", "str/reusable-after"},
      {"str/first-chunk-early"},
      "does not keep its `interval`"},
     {"ignores-interval",
-     "grpc",
+     TransportKind::kGrpc,
      {"str/order", "str/reusable-after"},
      {"str/first-chunk-early"},
      "does not keep its `interval`"},
@@ -80,10 +92,14 @@ const Row kRows[] = {
 RunOptions Options(const Row& row) {
   RunOptions options;
   options.subject.transport = row.transport;
-  options.subject.argv = {
-      "/usr/bin/python3", "-B",         std::getenv("MUTANT_WORKER"), "--bug", row.liberty,
-      "--transport",      row.transport};
-  if (options.subject.transport == "grpc") {
+  options.subject.argv = {"/usr/bin/python3",
+                          "-B",
+                          std::getenv("MUTANT_WORKER"),
+                          "--bug",
+                          row.liberty,
+                          "--transport",
+                          std::string(TransportFlag(row.transport))};
+  if (row.transport == TransportKind::kGrpc) {
     options.subject.argv.insert(options.subject.argv.end(), {"--socket", "{socket}"});
   }
   static const double slowdown = MeasureSlowdown();
@@ -127,7 +143,8 @@ TEST_P(LibertiesTest, AreNotHeldAgainstTheWorker) {
 }
 
 std::string RowName(const testing::TestParamInfo<Row>& info) {
-  std::string name = std::string(info.param.liberty) + "_" + info.param.transport;
+  std::string name =
+      std::string(info.param.liberty) + "_" + std::string(TransportFlag(info.param.transport));
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }

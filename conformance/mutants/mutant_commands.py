@@ -1,11 +1,11 @@
-"""What the mutant worker does, whatever the transport. PROTOCOL.md 6."""
+"""The commands of the mutant worker, over any transport. PROTOCOL.md 6."""
 
 import json
 import os
 import threading
 import time
 
-# Calls that it takes at a time.
+# Number of calls that it takes at a time.
 CAPACITY = 4
 
 
@@ -19,12 +19,12 @@ VERSION_1 = ("version-1", "tells-streams-apart", "loses-version")
 
 
 def version(bug):
-    """Of the protocol, that the worker agrees to."""
+    """The protocol version that the worker agrees to."""
     return 1 if bug in VERSION_1 else 2
 
 
 def agreed_features(bug, offered):
-    """Those of the features offered that the worker has."""
+    """The offered features that the worker has."""
     missing = {"no-sessions": "session", "no-streams": "stream"}.get(bug)
     return [f for f in offered if f in ("stream", "session") and f != missing]
 
@@ -40,11 +40,11 @@ class Failure(Exception):
 
 
 class Unencodable:
-    """What no encoding holds."""
+    """A value that no encoding holds."""
 
 
 class Call:
-    """One call: what is asked for, and whether it was given up."""
+    """One call: the request, and its cancellation."""
 
     def __init__(self, bug, command, args, session_id, timeout_ms):
         self.command = command
@@ -57,23 +57,23 @@ class Call:
         self.credit = None  # bytes; None: no limit
 
     def left_s(self):
-        """Seconds; None without a time limit."""
+        """The seconds left; None without a time limit."""
         return None if self.deadline is None else self.deadline - time.monotonic()
 
     def cancel(self, *_):
-        """Its caller has given it up."""
+        """Notes that the caller has given the call up."""
         with self.changed:
             self.is_cancelled = self.tells_handler
             self.changed.notify_all()
 
     def grant(self, credit):
-        """More bytes of chunks may be sent."""
+        """Adds credit: bytes of chunks that may be sent."""
         with self.changed:
             self.credit += credit
             self.changed.notify_all()
 
     def check(self, did_not_run=False):
-        """Raises Failure when the call was given up."""
+        """Raises Failure if the call was given up."""
         if self.is_cancelled:
             raise Failure("CANCELLED", "the caller gave it up", did_not_run)
         left = self.left_s()
@@ -81,7 +81,7 @@ class Call:
             raise Failure("DEADLINE_EXCEEDED", "its time limit passed", did_not_run)
 
     def wait(self, is_over, seconds=None):
-        """Until is_over(), or for so many seconds. Raises Failure when it is given up."""
+        """Waits until is_over(), or for so many seconds. Raises Failure if the call is given up."""
         end = None if seconds is None else time.monotonic() + seconds
         with self.changed:
             while not is_over() and (end is None or time.monotonic() < end):
@@ -94,12 +94,12 @@ class Call:
 
 
 class Commands:
-    """The commands, with the bug."""
+    """The commands with the bug."""
 
     def __init__(self, bug):
         self.bug = bug
         self.lock = threading.Condition()
-        self.handlers = 0  # that run
+        self.handlers = 0  # running ones
         self.begun = 0
         self.ended = 0
         self.failed = 0
@@ -109,10 +109,10 @@ class Commands:
         self.last_echo = None
         self.turn = threading.Lock()
 
-    # The life of a call, whatever the transport.
+    # The life of a call, over any transport.
 
     def begin(self, call):
-        """Raises Failure when the handler is not to be called."""
+        """Raises Failure if the handler must not be called."""
         with self.lock:
             self.begun += 1
             if self.bug == "exits-after-100" and self.begun > 100:
@@ -126,7 +126,7 @@ class Commands:
             self.handlers += 1
 
     def end(self):
-        """The handler is through."""
+        """Notes that the handler has ended."""
         with self.lock:
             self.handlers -= 1
             self.lock.notify_all()
@@ -134,7 +134,7 @@ class Commands:
             self.turn.release()
 
     def count(self, succeeded):
-        """A call has ended."""
+        """Counts a call that has ended."""
         with self.lock:
             self.ended += 2 if self.bug == "counts-twice" else 1
             self.failed += 0 if succeeded else 1
@@ -157,14 +157,14 @@ class Commands:
             }
 
     def end_session(self, session_id):
-        """The pool will send no more calls of it."""
+        """Ends a session: the pool sends no more calls of it."""
         with self.lock:
             if self.bug == "forgets-all":
                 self.sessions.clear()
             elif self.bug != "never-forgets":
                 self.sessions.pop(session_id, None)
 
-    # What the calls do.
+    # The commands.
 
     def run(self, call):
         """The result of a call for one result. Raises Failure."""
@@ -178,7 +178,7 @@ class Commands:
             self.end()
 
     def stream(self, call):
-        """The chunks of a streaming call, each with whether it is final. Raises Failure.
+        """The chunks of a streaming call, each with its `final`. Raises Failure.
 
         The chunk None is no chunk, but the end of the stream.
         """
@@ -255,7 +255,7 @@ class Commands:
         return self.changed(value)
 
     def changed(self, value):
-        """What the bug makes of a value."""
+        """The value as the bug distorts it."""
         kind = type(value)
         if kind is list:
             return [self.changed(item) for item in value]

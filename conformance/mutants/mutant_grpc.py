@@ -19,7 +19,7 @@ from mutant_commands import (
     version,
 )
 
-# In the source tree, and in Bazel's, where the generated file is a runfile.
+# The generated file is elsewhere in Bazel's runfiles than in the source tree.
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path[1:1] = [
     os.path.join(ROOT, "proto"),
@@ -40,7 +40,7 @@ class Service:
         self.active = {}  # request_id -> Call
 
     def is_known(self, context, method):
-        """Whether the caller has the token, or need not have it."""
+        """True if the caller has the token, or needs none."""
         bug = self.commands.bug
         if bug == "asks-no-token":
             return True
@@ -78,7 +78,7 @@ class Service:
         return msgpack.unpackb(request.typed_args or b"\x80", raw=False)
 
     def packed(self, value, members):
-        """A result or chunk as the bytes of version 2; that of version 1 is put into `members`."""
+        """The bytes of a result or chunk in version 2. For version 1 it goes into `members`."""
         if version(self.commands.bug) == 2:
             return msgpack.packb(value)
         for name, member in value.items():
@@ -125,7 +125,7 @@ class Service:
                 reply = self.reply(request, index, final)
                 if chunk is not None:
                     reply.typed_chunk = self.packed(chunk, reply.chunk)
-                # Where the handler is not told, gRPC asks for no more of its chunks.
+                # The handler sees no cancellation then, but gRPC asks for no more of its chunks.
                 told = call.tells_handler
                 yield reply
                 told = True
@@ -173,7 +173,7 @@ def fill_in(reply, failure):
 
 
 def serve(commands, socket):
-    """Until SIGTERM."""
+    """Serves until SIGTERM."""
 
     def unary(function, request):
         return grpc.unary_unary_rpc_method_handler(
@@ -196,7 +196,7 @@ def serve(commands, socket):
         "Health": unary(service.health, pb2.HealthRequest),
         "GetInfo": unary(service.get_info, pb2.InfoRequest),
     }
-    # Health is answered however many calls there are.
+    # Threads for Health, beside those of the calls.
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4 * CAPACITY))
     server.add_generic_rpc_handlers(
         [grpc.method_handlers_generic_handler(SERVICE, methods)]

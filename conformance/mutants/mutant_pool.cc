@@ -5,7 +5,9 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -15,314 +17,327 @@
 namespace snakepit::conformance {
 namespace {
 
-constexpr std::string_view kGraceWithoutEnd = "grace-without-end";
+// The arguments of PoolUnderTest::Execute.
+struct Call {
+  std::string_view command;
+  const Value& args;
+  const CallOptions& options;
 
-// The real pool, handed on. Each mutant changes one thing.
-class Wrapper : public PoolUnderTest {
+  std::string_view session() const {
+    return options.session ? std::string_view(*options.session) : std::string_view();
+  }
+  Result<Value> On(PoolUnderTest& pool) const { return pool.Execute(command, args, options); }
+  Result<Value> WithoutSessionOn(PoolUnderTest& pool) const {
+    CallOptions changed = options;
+    changed.session.reset();
+    return pool.Execute(command, args, changed);
+  }
+};
+
+// The arguments of PoolUnderTest::ExecuteStream.
+struct Stream {
+  std::string_view command;
+  const Value& args;
+  const ChunkCallback& on_chunk;
+  const CallOptions& options;
+};
+
+// A bug: each hook that is set replaces a method of the real pool, which it gets.
+struct Bug {
+  std::function<void(PoolOptions& options)> change_options;
+  std::function<Result<Value>(PoolUnderTest& pool, const Call& call)> execute;
+  std::function<Result<int64_t>(PoolUnderTest& pool, const Stream& stream)> stream;
+  std::function<std::vector<WorkerInfo>(PoolUnderTest& pool)> workers;
+};
+
+class BuggyPool : public PoolUnderTest {
  public:
-  explicit Wrapper(std::unique_ptr<PoolUnderTest> pool) : pool_(std::move(pool)) {}
+  BuggyPool(std::unique_ptr<PoolUnderTest> pool, Bug bug)
+      : pool_(std::move(pool)), bug_(std::move(bug)) {}
 
-  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
+  Result<Value> Execute(std::string_view command, const Value& args,
                         const CallOptions& options) override {
-    return pool_->Execute(session_id, command, args, options);
+    const Call call{command, args, options};
+    return bug_.execute ? bug_.execute(*pool_, call) : call.On(*pool_);
   }
-  Result<int64_t> ExecuteStream(std::string_view session_id, std::string_view command,
-                                const Value& args, const ChunkCallback& on_chunk,
+  Result<int64_t> ExecuteStream(std::string_view command, const Value& args,
+                                const ChunkCallback& on_chunk,
                                 const CallOptions& options) override {
-    return pool_->ExecuteStream(session_id, command, args, on_chunk, options);
+    if (bug_.stream) return bug_.stream(*pool_, {command, args, on_chunk, options});
+    return pool_->ExecuteStream(command, args, on_chunk, options);
   }
-  void EndSession(std::string_view session_id) override { pool_->EndSession(session_id); }
+  void EndSession(std::string_view session) override { pool_->EndSession(session); }
   Result<WorkerHealth> CheckHealth(int worker, std::chrono::milliseconds timeout) override {
     return pool_->CheckHealth(worker, timeout);
   }
   PoolStats Stats() const override { return pool_->Stats(); }
-  std::vector<WorkerInfo> Workers() const override { return pool_->Workers(); }
-
- protected:
-  const std::unique_ptr<PoolUnderTest> pool_;
-};
-
-class IgnoresSessions : public Wrapper {
- public:
-  using Wrapper::Wrapper;
-  Result<Value> Execute(std::string_view, std::string_view command, const Value& args,
-                        const CallOptions& options) override {
-    return pool_->Execute({}, command, args, options);
-  }
-};
-
-// Binds a session to a worker when its first call has ended, so that concurrent first calls part.
-class BindsSessionsLate : public Wrapper {
- public:
-  using Wrapper::Wrapper;
-  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
-                        const CallOptions& options) override {
-    std::unique_lock lock(mutex_);
-    const bool is_bound = bound_.contains(std::string(session_id));
-    lock.unlock();
-    auto result = pool_->Execute(is_bound ? session_id : "", command, args, options);
-    lock.lock();
-    // Not at the first: concurrent calls may well end one after the other.
-    if (++ended_ >= 4) bound_.emplace(session_id);
-    return result;
+  std::vector<WorkerInfo> Workers() const override {
+    return bug_.workers ? bug_.workers(*pool_) : pool_->Workers();
   }
 
  private:
-  std::mutex mutex_;
-  int ended_ = 0;
-  std::set<std::string> bound_;
+  const std::unique_ptr<PoolUnderTest> pool_;
+  const Bug bug_;
 };
 
-// Strict where it should be a hint: a session's call waits for its worker, and not for long.
-class WaitsForSessionWorker : public Wrapper {
- public:
-  using Wrapper::Wrapper;
-  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
-                        const CallOptions& options) override {
-    std::unique_lock lock(mutex_);
-    const auto home = homes_.find(session_id);
-    if (home != homes_.end()) {
-      const WorkerInfo worker = pool_->Workers()[home->second];
+Bug IgnoresSessions() {
+  return {
+      .execute = [](PoolUnderTest& pool, const Call& call) { return call.WithoutSessionOn(pool); }};
+}
+
+// Binds a session to a worker only when calls of it have ended, so that concurrent first calls
+// part.
+Bug BindsSessionsLate() {
+  struct State {
+    std::mutex mutex;
+    int ended = 0;
+    std::set<std::string, std::less<>> bound;
+  };
+  return {.execute = [state = std::make_shared<State>()](PoolUnderTest& pool, const Call& call) {
+    std::unique_lock lock(state->mutex);
+    const bool is_bound = state->bound.contains(call.session());
+    lock.unlock();
+    auto result = is_bound ? call.On(pool) : call.WithoutSessionOn(pool);
+    lock.lock();
+    // Not after the first call: concurrent calls may well end one after the other.
+    if (++state->ended >= 4) state->bound.emplace(call.session());
+    return result;
+  }};
+}
+
+// Strict although affinity is a hint: a session's call waits for its worker, and times out.
+Bug WaitsForSessionWorker() {
+  struct State {
+    std::mutex mutex;
+    std::map<std::string, int, std::less<>> homes;
+  };
+  return {.execute = [state = std::make_shared<State>()](PoolUnderTest& pool,
+                                                         const Call& call) -> Result<Value> {
+    std::unique_lock lock(state->mutex);
+    const auto home = state->homes.find(call.session());
+    if (home != state->homes.end()) {
+      const WorkerInfo worker = pool.Workers()[home->second];
       if (worker.calls_in_flight >= worker.capacity) {
         return Fail(ErrorCode::kQueueTimeout, "the session's worker is busy");
       }
     }
     lock.unlock();
-    auto result = pool_->Execute(session_id, command, args, options);
+    auto result = call.On(pool);
     lock.lock();
-    if (!session_id.empty()) homes_.emplace(session_id, options.info->worker_id);
+    if (call.options.session) state->homes.emplace(call.session(), call.options.info->worker_id);
     return result;
-  }
+  }};
+}
 
- private:
-  std::mutex mutex_;
-  std::map<std::string, int, std::less<>> homes_;
-};
-
-// Shows the workers as they were at the start, whatever becomes of them.
-class StaleFigures : public Wrapper {
- public:
-  explicit StaleFigures(std::unique_ptr<PoolUnderTest> pool)
-      : Wrapper(std::move(pool)), workers_(pool_->Workers()) {}
-  std::vector<WorkerInfo> Workers() const override { return workers_; }
-
- private:
-  const std::vector<WorkerInfo> workers_;
-};
+// Shows the workers as they were at the start, when the testbed first asks for them.
+Bug StaleFigures() {
+  struct State {
+    std::once_flag once;
+    std::vector<WorkerInfo> workers;
+  };
+  return {.workers = [state = std::make_shared<State>()](PoolUnderTest& pool) {
+    std::call_once(state->once, [&] { state->workers = pool.Workers(); });
+    return state->workers;
+  }};
+}
 
 // Gives a worker up that has been replaced three times.
-class GivesUpWorkers : public Wrapper {
- public:
-  using Wrapper::Wrapper;
-  std::vector<WorkerInfo> Workers() const override {
-    std::vector<WorkerInfo> workers = pool_->Workers();
+Bug GivesUpWorkers() {
+  return {.workers = [](PoolUnderTest& pool) {
+    std::vector<WorkerInfo> workers = pool.Workers();
     for (WorkerInfo& worker : workers) {
       if (worker.restarts >= 3) worker.state = WorkerState::kGone;
     }
     return workers;
-  }
-};
+  }};
+}
 
-class RepeatsLostCalls : public Wrapper {
- public:
-  using Wrapper::Wrapper;
-  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
-                        const CallOptions& options) override {
-    auto result = pool_->Execute(session_id, command, args, options);
-    if (result || result.error().code != ErrorCode::kWorkerLost) return result;
-    return pool_->Execute(session_id, command, args, options);
-  }
-};
+Bug RepeatsLostCalls() {
+  return {.execute = [](PoolUnderTest& pool, const Call& call) {
+    auto result = call.On(pool);
+    const bool is_lost = !result && result.error().code == ErrorCode::kWorkerLost;
+    return is_lost ? call.On(pool) : result;
+  }};
+}
 
-class KillsNeighbours : public Wrapper {
- public:
-  using Wrapper::Wrapper;
-  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
-                        const CallOptions& options) override {
-    auto result = pool_->Execute(session_id, command, args, options);
+Bug KillsNeighbours() {
+  return {.execute = [](PoolUnderTest& pool, const Call& call) {
+    auto result = call.On(pool);
     if (!result && result.error().code == ErrorCode::kWorkerLost) {
-      for (const WorkerInfo& worker : pool_->Workers()) {
+      for (const WorkerInfo& worker : pool.Workers()) {
         if (worker.pid > 0 && worker.calls_in_flight > 0) kill(-worker.pid, SIGKILL);
       }
     }
     return result;
-  }
-};
+  }};
+}
 
-class LostStreamsSucceed : public Wrapper {
- public:
-  using Wrapper::Wrapper;
-  Result<int64_t> ExecuteStream(std::string_view session_id, std::string_view command,
-                                const Value& args, const ChunkCallback& on_chunk,
-                                const CallOptions& options) override {
+Bug LostStreamsSucceed() {
+  return {.stream = [](PoolUnderTest& pool, const Stream& stream) -> Result<int64_t> {
     int64_t count = 0;
     const ChunkCallback counting = [&](const Chunk& chunk) {
       ++count;
-      return on_chunk(chunk);
+      return stream.on_chunk(chunk);
     };
-    auto result = pool_->ExecuteStream(session_id, command, args, counting, options);
+    auto result = pool.ExecuteStream(stream.command, stream.args, counting, stream.options);
     if (!result && result.error().code == ErrorCode::kWorkerLost) return count;
     return result;
-  }
-};
+  }};
+}
 
-class KillsCancelled : public Wrapper {
- public:
-  using Wrapper::Wrapper;
-  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
-                        const CallOptions& options) override {
-    auto result = pool_->Execute(session_id, command, args, options);
-    if (!result && result.error().code == ErrorCode::kCancelled && options.info->worker_pid > 0) {
-      const pid_t pid = options.info->worker_pid;
+Bug KillsCancelled() {
+  return {.execute = [](PoolUnderTest& pool, const Call& call) {
+    auto result = call.On(pool);
+    const CallInfo& info = *call.options.info;
+    if (!result && result.error().code == ErrorCode::kCancelled && info.worker_pid > 0) {
+      const pid_t pid = info.worker_pid;
       kill(-pid, SIGKILL);
-      // Else the next call could still go to it, and be lost.
-      while (pool_->Workers()[options.info->worker_id].pid == pid) std::this_thread::yield();
+      // Waits, since the next call could still go to that worker and be lost.
+      while (pool.Workers()[info.worker_id].pid == pid) std::this_thread::yield();
     }
     return result;
-  }
-};
+  }};
+}
 
-// Hands two chunks on that come after the stop.
-class ReadsOn : public Wrapper {
- public:
-  using Wrapper::Wrapper;
-  Result<int64_t> ExecuteStream(std::string_view session_id, std::string_view command,
-                                const Value& args, const ChunkCallback& on_chunk,
-                                const CallOptions& options) override {
-    CallOptions unstoppable = options;
+// Hands on two chunks that come after the stop.
+Bug ReadsOn() {
+  return {.stream = [](PoolUnderTest& pool, const Stream& stream) {
+    CallOptions unstoppable = stream.options;
     unstoppable.stop = {};
     int late = 0;
     const ChunkCallback reading_on = [&](const Chunk& chunk) {
-      if (options.stop.stop_requested() && late++ == 2) return false;
-      return on_chunk(chunk);
+      if (stream.options.stop.stop_requested() && late++ == 2) return false;
+      return stream.on_chunk(chunk);
     };
-    return pool_->ExecuteStream(session_id, command, args, reading_on, unstoppable);
-  }
-};
+    return pool.ExecuteStream(stream.command, stream.args, reading_on, unstoppable);
+  }};
+}
 
-// Gives the next call what a call that was given up would have ended with.
-class LateRepliesReachTheNext : public Wrapper {
- public:
-  using Wrapper::Wrapper;
-  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
-                        const CallOptions& options) override {
-    auto result = pool_->Execute(session_id, command, args, options);
-    if (command != "conf.echo") return result;
-    if (late_ && result) return *std::exchange(late_, std::nullopt);
-    if (!result && args.Find("value") != nullptr) late_ = *args.Find("value");
+// Gives the result of a call that was given up to the next call.
+Bug LateRepliesReachTheNext() {
+  return {.execute = [late = std::make_shared<std::optional<Value>>()](
+                         PoolUnderTest& pool, const Call& call) -> Result<Value> {
+    auto result = call.On(pool);
+    if (call.command != "conf.echo") return result;
+    if (*late && result) return *std::exchange(*late, std::nullopt);
+    if (!result && call.args.Find("value") != nullptr) *late = *call.args.Find("value");
     return result;
-  }
-
- private:
-  std::optional<Value> late_;
-};
+  }};
+}
 
 // One call at a time, whatever the capacity.
-class OneCallAWorker : public Wrapper {
- public:
-  using Wrapper::Wrapper;
-  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
-                        const CallOptions& options) override {
-    std::unique_lock lock(turn_, std::defer_lock);
+Bug OneCallAWorker() {
+  return {.execute = [turn = std::make_shared<std::timed_mutex>()](
+                         PoolUnderTest& pool, const Call& call) -> Result<Value> {
+    std::unique_lock lock(*turn, std::defer_lock);
     while (!lock.try_lock_for(std::chrono::milliseconds(5))) {
-      if (options.stop.stop_requested()) return Fail(ErrorCode::kCancelled, "it was given up");
+      if (call.options.stop.stop_requested()) return Fail(ErrorCode::kCancelled, "cancelled");
     }
-    return pool_->Execute(session_id, command, args, options);
-  }
+    return call.On(pool);
+  }};
+}
 
- private:
-  std::timed_mutex turn_;
-};
-
-// Sends no args in place of such as cannot be sent.
-class CutsDeepValues : public Wrapper {
- public:
-  using Wrapper::Wrapper;
-  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
-                        const CallOptions& options) override {
-    auto result = pool_->Execute(session_id, command, args, options);
+// Sends no args if the given ones cannot be sent.
+Bug CutsDeepValues() {
+  return {.execute = [](PoolUnderTest& pool, const Call& call) {
+    auto result = call.On(pool);
     if (result || result.error().code != ErrorCode::kInvalidArgument) return result;
-    return pool_->Execute(session_id, command, Value(), options);
-  }
-};
+    return pool.Execute(call.command, Value(), call.options);
+  }};
+}
 
 // Changes the errors of one code.
-template <ErrorCode code, void (*change)(Error& error)>
-class ChangesErrors : public Wrapper {
- public:
-  using Wrapper::Wrapper;
-  Result<Value> Execute(std::string_view session_id, std::string_view command, const Value& args,
-                        const CallOptions& options) override {
-    auto result = pool_->Execute(session_id, command, args, options);
+Bug ChangesErrors(ErrorCode code, void (*change)(Error& error)) {
+  return {.execute = [code, change](PoolUnderTest& pool, const Call& call) {
+    auto result = call.On(pool);
     if (!result && result.error().code == code) change(result.error());
     return result;
-  }
-};
-
-void MakeCancelled(Error& error) { error.code = ErrorCode::kCancelled; }
-void MakeInternal(Error& error) { error.code = ErrorCode::kInternal; }
-void HideRun(Error& error) { error.may_have_run = false; }
-void HideExit(Error& error) { error.exit.reset(); }
-void SwapExit(Error& error) {
-  if (error.exit) error.exit = ExitStatus{.code = error.exit->signal, .signal = error.exit->code};
+  }};
 }
 
-using Wrap = std::unique_ptr<PoolUnderTest> (*)(std::unique_ptr<PoolUnderTest> pool);
-
-template <typename T>
-std::unique_ptr<PoolUnderTest> WrapIn(std::unique_ptr<PoolUnderTest> pool) {
-  return std::make_unique<T>(std::move(pool));
+Bug LostIsInternal() {
+  return ChangesErrors(ErrorCode::kWorkerLost,
+                       [](Error& error) { error.code = ErrorCode::kInternal; });
 }
 
-const std::map<std::string_view, Wrap>& Wraps() {
-  static const auto* const wraps = new std::map<std::string_view, Wrap>{
-      {"ignores-sessions", WrapIn<IgnoresSessions>},
-      {"binds-sessions-late", WrapIn<BindsSessionsLate>},
-      {"waits-for-session-worker", WrapIn<WaitsForSessionWorker>},
-      {"stale-figures", WrapIn<StaleFigures>},
-      {"gives-up-workers", WrapIn<GivesUpWorkers>},
-      {"repeats-lost-calls", WrapIn<RepeatsLostCalls>},
-      {"kills-neighbours", WrapIn<KillsNeighbours>},
-      {"lost-streams-succeed", WrapIn<LostStreamsSucceed>},
-      {"lost-is-internal", WrapIn<ChangesErrors<ErrorCode::kWorkerLost, MakeInternal>>},
-      {"lost-has-not-run", WrapIn<ChangesErrors<ErrorCode::kWorkerLost, HideRun>>},
-      {"hides-exit-status", WrapIn<ChangesErrors<ErrorCode::kWorkerLost, HideExit>>},
-      {"exit-code-is-a-signal", WrapIn<ChangesErrors<ErrorCode::kWorkerLost, SwapExit>>},
-      {"kills-cancelled", WrapIn<KillsCancelled>},
-      {"cancelled-has-not-run", WrapIn<ChangesErrors<ErrorCode::kCancelled, HideRun>>},
-      {"deadline-is-cancelled", WrapIn<ChangesErrors<ErrorCode::kDeadlineExceeded, MakeCancelled>>},
-      {"reads-on", WrapIn<ReadsOn>},
-      {"late-replies-reach-the-next", WrapIn<LateRepliesReachTheNext>},
-      {"one-call-a-worker", WrapIn<OneCallAWorker>},
-      {"cuts-deep-values", WrapIn<CutsDeepValues>},
-      // Nothing but its options: see MutantPoolStarter.
-      {kGraceWithoutEnd, WrapIn<Wrapper>},
+Bug LostHasNotRun() {
+  return ChangesErrors(ErrorCode::kWorkerLost, [](Error& error) { error.may_have_run = false; });
+}
+
+Bug HidesExitStatus() {
+  return ChangesErrors(ErrorCode::kWorkerLost, [](Error& error) { error.exit.reset(); });
+}
+
+Bug ExitCodeIsASignal() {
+  return ChangesErrors(ErrorCode::kWorkerLost, [](Error& error) {
+    if (error.exit) std::swap(error.exit->code, error.exit->signal);
+  });
+}
+
+Bug CancelledHasNotRun() {
+  return ChangesErrors(ErrorCode::kCancelled, [](Error& error) { error.may_have_run = false; });
+}
+
+Bug DeadlineIsCancelled() {
+  return ChangesErrors(ErrorCode::kDeadlineExceeded,
+                       [](Error& error) { error.code = ErrorCode::kCancelled; });
+}
+
+Bug GraceWithoutEnd() {
+  return {
+      .change_options = [](PoolOptions& options) { options.cancel_grace = std::chrono::hours(1); }};
+}
+
+// Made anew for each pool, since some have state.
+using MakeBug = Bug (*)();
+
+const std::map<std::string_view, MakeBug>& Bugs() {
+  static const auto* const bugs = new std::map<std::string_view, MakeBug>{
+      {"ignores-sessions", IgnoresSessions},
+      {"binds-sessions-late", BindsSessionsLate},
+      {"waits-for-session-worker", WaitsForSessionWorker},
+      {"stale-figures", StaleFigures},
+      {"gives-up-workers", GivesUpWorkers},
+      {"repeats-lost-calls", RepeatsLostCalls},
+      {"kills-neighbours", KillsNeighbours},
+      {"lost-streams-succeed", LostStreamsSucceed},
+      {"lost-is-internal", LostIsInternal},
+      {"lost-has-not-run", LostHasNotRun},
+      {"hides-exit-status", HidesExitStatus},
+      {"exit-code-is-a-signal", ExitCodeIsASignal},
+      {"kills-cancelled", KillsCancelled},
+      {"cancelled-has-not-run", CancelledHasNotRun},
+      {"deadline-is-cancelled", DeadlineIsCancelled},
+      {"reads-on", ReadsOn},
+      {"late-replies-reach-the-next", LateRepliesReachTheNext},
+      {"one-call-a-worker", OneCallAWorker},
+      {"cuts-deep-values", CutsDeepValues},
+      {"grace-without-end", GraceWithoutEnd},
   };
-  return *wraps;
+  return *bugs;
 }
 
 }  // namespace
 
 std::vector<std::string_view> PoolBugs() {
-  std::vector<std::string_view> bugs;
-  for (const auto& [bug, wrap] : Wraps()) bugs.push_back(bug);
-  return bugs;
+  std::vector<std::string_view> names;
+  for (const auto& [name, make] : Bugs()) names.push_back(name);
+  return names;
 }
 
-PoolStarter MutantPoolStarter(std::string_view bug) {
-  const auto wrap = Wraps().find(bug);
-  if (wrap == Wraps().end()) {
-    std::fprintf(stderr, "there is no mutant pool %.*s\n", static_cast<int>(bug.size()),
-                 bug.data());
+PoolStarter MutantPoolStarter(std::string_view name) {
+  const auto found = Bugs().find(name);
+  if (found == Bugs().end()) {
+    std::fprintf(stderr, "there is no mutant pool %.*s\n", static_cast<int>(name.size()),
+                 name.data());
     std::abort();
   }
-  const bool is_patient = bug == kGraceWithoutEnd;
-  return [wrap = wrap->second,
-          is_patient](PoolOptions options) -> Result<std::unique_ptr<PoolUnderTest>> {
-    if (is_patient) options.cancel_grace = std::chrono::hours(1);
+  return [make = found->second](PoolOptions options) -> Result<std::unique_ptr<PoolUnderTest>> {
+    Bug bug = make();
+    if (bug.change_options) bug.change_options(options);
     auto pool = StartRealPool(std::move(options));
     if (!pool) return pool;
-    return wrap(std::move(*pool));
+    return std::make_unique<BuggyPool>(std::move(*pool), std::move(bug));
   };
 }
 

@@ -1,4 +1,5 @@
-// Pools with one bug each, which the judge has to find: the real pool, misused or misreported.
+// Pools with one bug each, which the judge has to find. Each is the real pool, misused or
+// misreported.
 #ifndef SNAKEPIT_CONFORMANCE_MUTANTS_MUTANT_POOL_H_
 #define SNAKEPIT_CONFORMANCE_MUTANTS_MUTANT_POOL_H_
 
@@ -10,7 +11,7 @@
 namespace snakepit::conformance {
 
 // Starts real pools that have the bug. The name must be one of PoolBugs().
-PoolStarter MutantPoolStarter(std::string_view bug);
+PoolStarter MutantPoolStarter(std::string_view name);
 
 // "ignores-sessions", and so on.
 std::vector<std::string_view> PoolBugs();

@@ -20,7 +20,7 @@ from mutant_commands import (
 
 
 def tagged(value):
-    """What JSON has no form for, as tags. PROTOCOL.md 6.12.2."""
+    """The value with tags for the kinds that JSON lacks. PROTOCOL.md 6.12.2."""
     if isinstance(value, float) and not isfinite(value):
         return {"$double": struct.pack(">d", value).hex()}
     if isinstance(value, bytes):
@@ -34,7 +34,7 @@ def tagged(value):
 
 
 def untagged(value):
-    """The value that tagged() was given."""
+    """The inverse of tagged()."""
     if isinstance(value, list):
         return [untagged(item) for item in value]
     if not isinstance(value, dict):
@@ -51,7 +51,7 @@ def untagged(value):
 
 
 def read_exactly(size):
-    """None at the end of the input."""
+    """Reads a message; None at the end of the input."""
     data = b""
     while len(data) < size:
         part = os.read(0, size - len(data))
@@ -84,7 +84,7 @@ class Connection:
         self.threads = set()
 
     def write(self, message):
-        """Returns how long the payload was. Raises TypeError for what has no encoding."""
+        """Sends a message and returns the length of its payload. TypeError if it has no encoding."""
         payload = json.dumps(message).encode()
         data = struct.pack(">I", len(payload)) + payload
         with self.lock:
@@ -157,7 +157,7 @@ class Connection:
         self.start(answer, request["id"], call)
 
     def end(self, request_id, call, succeeded, message):
-        """The last message of a call."""
+        """Sends the last message of a call."""
         self.commands.count(succeeded)
         if self.commands.bug == "never-ends-cancelled" and call.is_cancelled:
             return
@@ -200,7 +200,7 @@ class Connection:
 
 
 def serve(commands):
-    """Until the end of the input."""
+    """Serves until the end of the input."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     Connection(commands).serve()
     os._exit(0)

@@ -67,11 +67,11 @@ BUGS = {
     "streams-nothing": "all streams are UNIMPLEMENTED, despite the feature",
 }
 
-# What a worker may do: no case may hold it against it.
+# Liberties that a worker may take: no case may fail it for one.
 LIBERTIES = {
     "version-1": "the worker speaks version 1",
-    "no-sessions": "the worker has not the feature `session`",
-    "no-streams": "the worker has not the feature `stream`",
+    "no-sessions": "the worker lacks the feature `session`",
+    "no-streams": "the worker lacks the feature `stream`",
     "ping-without-echo": "ping has a status, and no more",
     "ignores-interval": "ping_stream sends its chunks at once",
     "tells-streams-apart": "version 1, and ping is no stream",
@@ -79,7 +79,7 @@ LIBERTIES = {
 
 
 def refuse_start_after(starts):
-    """Ends a process that is one too many of its worker, in this case of the judge."""
+    """Ends this process if it is one too many of its worker in this case of the judge."""
     name = "mutant-%s-%s" % (
         os.environ.get("SNAKEPIT_CONFORMANCE_CASE", "case"),
         os.environ.get("SNAKEPIT_WORKER_ID", "0"),
@@ -93,7 +93,7 @@ def refuse_start_after(starts):
 
 
 def show_token(bug):
-    """Tells everybody the token, when that is the bug."""
+    """Reveals the token, if that is the bug."""
     token = os.environ.get("SNAKEPIT_TOKEN", "")
     if bug == "logs-token":
         print(f"the token is {token}", file=sys.stderr, flush=True)

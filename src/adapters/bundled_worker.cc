@@ -1,4 +1,4 @@
-#include "src/cli/bundled_worker.h"
+#include "src/adapters/bundled_worker.h"
 
 #include <cstdlib>
 #include <filesystem>
@@ -18,15 +18,14 @@ constexpr char kMainFile[] = "/snakepit_bridge/__main__.py";
 
 // The folder that holds the package snakepit_bridge.
 Result<std::string> PythonFolder() {
-  // A test says where its files are by the environment; a program has them beside itself.
+  // The environment of a test names its runfiles. A program has them beside itself.
   std::string error;
   std::error_code unreadable;
   const std::string self = std::filesystem::read_symlink("/proc/self/exe", unreadable);
   const bool is_test = std::getenv("TEST_SRCDIR") != nullptr;
   if (!is_test && unreadable) {
     return Fail(ErrorCode::kInternal,
-                "the bundled worker was not found, as /proc/self/exe cannot be "
-                "read: " +
+                "the bundled worker was not found: /proc/self/exe cannot be read: " +
                     unreadable.message() + "; mount /proc, or name a worker after --");
   }
   std::unique_ptr<Runfiles> runfiles(is_test ? Runfiles::CreateForTest(&error)
@@ -44,31 +43,18 @@ Result<std::string> PythonFolder() {
   return main;
 }
 
-Result<Adapter> BundledWorker(std::vector<std::string> arguments) {
+}  // namespace
+
+Result<Adapter> BundledWorker(TransportKind transport, std::vector<Codec> codecs) {
   Result<std::string> folder = PythonFolder();
   if (!folder) return Fail(std::move(folder.error()));
   Adapter adapter;
-  // Debian's interpreter: its packages are those that the project installs. -m alone would look for
-  // modules in the working folder first, and run what lies there by the name of one; -P keeps that
-  // folder out, for the worker and for what multiprocessing starts.
+  // Debian's interpreter has the packages that the project installs. Without -P, -m would look for
+  // modules in the working folder first, and so would the processes of multiprocessing.
   adapter.argv = {"/usr/bin/python3", "-P", "-m", "snakepit_bridge"};
-  adapter.argv.insert(adapter.argv.end(), arguments.begin(), arguments.end());
   adapter.environment.emplace("PYTHONPATH", *folder);
   adapter.environment.emplace("PYTHONDONTWRITEBYTECODE", "1");
-  return adapter;
-}
-
-}  // namespace
-
-Result<Adapter> BundledStdioWorker(std::vector<Codec> codecs) {
-  Result<Adapter> adapter = BundledWorker({"--transport", "stdio"});
-  if (adapter) adapter->transport = StdioTransport{.codecs = std::move(codecs)};
-  return adapter;
-}
-
-Result<Adapter> BundledGrpcWorker() {
-  Result<Adapter> adapter = BundledWorker({"--transport", "grpc", "--socket", "{socket}"});
-  if (adapter) adapter->transport = GrpcTransport{};
+  ServeOver(transport, adapter, std::move(codecs));
   return adapter;
 }
 

@@ -1,19 +1,19 @@
-// The Python worker that comes with the project, as an adapter.
-#ifndef SNAKEPIT_CLI_BUNDLED_WORKER_H_
-#define SNAKEPIT_CLI_BUNDLED_WORKER_H_
+// The bundled worker, python/snakepit_bridge, as an adapter.
+#ifndef SNAKEPIT_ADAPTERS_BUNDLED_WORKER_H_
+#define SNAKEPIT_ADAPTERS_BUNDLED_WORKER_H_
 
 #include <vector>
 
 #include "snakepit/adapter.h"
+#include "src/adapters/transport_kind.h"
 
 namespace snakepit {
 
-// The bundled worker on stdio, with a handshake that offers these codecs.
-Result<Adapter> BundledStdioWorker(std::vector<Codec> codecs = {Codec::kMessagePack, Codec::kJson});
-
-// The bundled worker serving gRPC on a Unix socket.
-Result<Adapter> BundledGrpcWorker();
+// INTERNAL if the runfiles of this program do not have the worker. `codecs`: those that the
+// handshake on stdio offers.
+Result<Adapter> BundledWorker(TransportKind transport,
+                              std::vector<Codec> codecs = {Codec::kMessagePack, Codec::kJson});
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_CLI_BUNDLED_WORKER_H_
+#endif  // SNAKEPIT_ADAPTERS_BUNDLED_WORKER_H_

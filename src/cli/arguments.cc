@@ -20,7 +20,7 @@ using std::chrono::milliseconds;
 constexpr int kMaxParallel = 1'000;
 constexpr int64_t kMaxRepeat = 1'000'000'000;
 
-// The flags as they were given, before they are judged together.
+// The flags as given, before they are checked together.
 struct RawCall {
   std::string command;
   std::string args_json;
@@ -39,7 +39,7 @@ struct RawCall {
   std::vector<std::string> worker;
 };
 
-// What is wrong with the command line.
+// A command line that cannot be right.
 struct UsageError {
   std::string message;
 };
@@ -50,7 +50,7 @@ int UsableProcessors() {
   return std::max(1, CPU_COUNT(&set));
 }
 
-// CLI11's help, with a usage line that names the parts as users write them.
+// CLI11's help with a usage line of our own.
 class HelpFormatter : public CLI::Formatter {
  public:
   explicit HelpFormatter(std::string usage) : usage_(std::move(usage)) { column_width(27); }
@@ -71,7 +71,7 @@ PrintAndExit Usage(std::string_view command, std::string message) {
           .exit_code = kUsageExitCode};
 }
 
-// CLI11 says "INI was not able to parse NAME", and of a section "SECTION.++".
+// Rewrites CLI11's "INI was not able to parse NAME", which for a section is "SECTION.++".
 std::string ConfigErrorMessage(const CLI::ConfigError& error) {
   std::string message = error.what();
   constexpr std::string_view kUnknown = "INI was not able to parse ";
@@ -98,51 +98,49 @@ void AddCallFlags(CLI::App& app, RawCall& raw) {
   app.add_option("ARGS_JSON", raw.args_json, "Its arguments: a JSON object")
       ->type_name("")
       ->configurable(false);
-  app.add_option("--transport", raw.transport, "How to talk to the workers; stdio by default")
+  app.add_option("--transport", raw.transport, "Transport to the workers; stdio by default")
       ->check(CLI::IsMember({"stdio", "grpc"}).description(""))
       ->type_name("stdio|grpc");
   app.add_option("--codec", raw.codec,
-                 "The encodings that are offered on stdio; auto, the default, is both,\n"
-                 "MessagePack first")
+                 "Encodings offered on stdio; auto (the default) is both, MessagePack first")
       ->check(CLI::IsMember({"auto", "json", "msgpack"}).description(""))
       ->type_name("auto|json|msgpack");
   app.add_flag("--no-handshake", raw.no_handshake,
-               "With --codec: speak it from the first frame on, to a worker that expects\n"
-               "no handshake");
+               "With --codec: speak that codec from the first frame on, to a worker that\n"
+               "expects no handshake");
   app.add_option("--workers", raw.workers,
-                 "Worker processes, 1 to 1000; by default as many as --parallel, but at\n"
-                 "most two a processor")
+                 "Number of worker processes, 1 to 1000; by default that of --parallel, but\n"
+                 "at most two for each processor")
       ->check(CLI::Range(1, 1'000).description(""))
       ->type_name("N");
   app.add_option("--session", raw.session, "Run the calls in this session")->type_name("ID");
   app.add_option("--timeout", raw.timeout,
-                 "The limit of each call, and of the start of the workers: 500ms, 30s, 2m;\n"
-                 "a plain number is seconds. By default a call has 30s, a stream 5m and the\n"
-                 "start 20s")
+                 "Time limit of each call, and of the start of the workers: 500ms, 30s, 2m;\n"
+                 "a plain number is seconds. Defaults: 30s for a call, 5m for a stream, 20s\n"
+                 "for the start")
       ->type_name("TIME");
   app.add_option("--start-timeout", raw.start_timeout,
-                 "The limit of the start, where it is not to be that of --timeout")
+                 "Time limit of the start, if it is not that of --timeout")
       ->type_name("TIME");
   app.add_option("--repeat", raw.repeat,
-                 "Run the command N times, and end with a summary; by default as many times\n"
-                 "as --parallel")
+                 "Run the command N times, and end with a summary; by default the number of\n"
+                 "--parallel")
       ->check(CLI::Range(int64_t{1}, kMaxRepeat).description(""))
       ->type_name("N");
-  app.add_option("--parallel", raw.parallel, "Calls in flight at once, 1 (the default) to 1000")
+  app.add_option("--parallel", raw.parallel, "Number of calls in flight, 1 (the default) to 1000")
       ->check(CLI::Range(1, kMaxParallel).description(""))
       ->type_name("N");
   app.add_option("--env", raw.variables,
-                 "A variable for the workers, beside those named below: NAME passes yours\n"
-                 "on, NAME* all that begin so, NAME=VALUE sets it; repeatable")
+                 "Adds a variable to those of the workers, named below: NAME passes yours\n"
+                 "on, NAME* all that begin so, NAME=VALUE sets one; repeatable")
       ->type_name("NAME[=VALUE]")
       ->allow_extra_args(false);
-  app.add_flag("--verbose", raw.verbose, "Tell on stderr what the pool does");
+  app.add_flag("--verbose", raw.verbose, "Log the pool's events on stderr");
   app.add_flag("--raw", raw.raw,
-               "Print what workers write and return as it is, with the characters that a\n"
-               "terminal obeys: see Output below");
+               "Do not escape the characters that a terminal obeys: see Output below");
   app.set_config("--config", "", "Read flags from a file; see below")->type_name("FILE");
   app.allow_config_extras(CLI::config_extras_mode::error);
-  // Only for the config file: on the command line the worker stands after "--".
+  // This key is for the config file only. On the command line the worker stands after "--".
   app.add_option("--worker", raw.worker)->expected(1, 10'000)->group("");
 }
 
@@ -159,18 +157,18 @@ Value ArgsOf(const std::string& json) {
 CallArguments Judge(bool stream, RawCall raw) {
   CallArguments call{.stream = stream, .command = std::move(raw.command)};
   call.args = ArgsOf(raw.args_json);
-  call.transport = raw.transport == "grpc" ? TransportKind::kGrpc : TransportKind::kStdio;
+  call.transport = TransportFromFlag(raw.transport);
   if (raw.codec != "auto") {
     if (call.transport == TransportKind::kGrpc) {
-      throw UsageError{"--codec is for stdio; gRPC has an encoding of its own"};
+      throw UsageError{"--codec is for stdio: gRPC has an encoding of its own"};
     }
     call.codec = raw.codec == "json" ? Codec::kJson : Codec::kMessagePack;
   }
   if (raw.no_handshake) {
     if (!call.codec) {
       throw UsageError{
-          "--no-handshake needs --codec json or --codec msgpack: there is nobody to "
-          "agree with"};
+          "--no-handshake needs --codec json or --codec msgpack: without a handshake the two sides "
+          "cannot agree on one"};
     }
     call.handshake = false;
   }
@@ -201,7 +199,7 @@ CallArguments Judge(bool stream, RawCall raw) {
   return call;
 }
 
-// CLI11 wants them last first.
+// CLI11 expects the last argument first.
 std::vector<std::string> Reversed(std::vector<std::string> arguments) {
   std::reverse(arguments.begin(), arguments.end());
   return arguments;
@@ -209,7 +207,7 @@ std::vector<std::string> Reversed(std::vector<std::string> arguments) {
 
 ParsedArguments ParseCall(bool stream, std::vector<std::string> arguments) {
   const std::string name = stream ? "stream" : "exec";
-  // The worker's own command line is not CLI11's to look at.
+  // CLI11 must not see the worker's command line.
   std::vector<std::string> worker;
   const auto dashes = std::find(arguments.begin(), arguments.end(), "--");
   const bool has_worker = dashes != arguments.end();
@@ -269,10 +267,6 @@ ParsedArguments ParseDemo(std::vector<std::string> arguments) {
 }
 
 }  // namespace
-
-const char* TransportName(TransportKind transport) {
-  return transport == TransportKind::kGrpc ? "gRPC" : "stdio";
-}
 
 ParsedArguments ParseArguments(const std::vector<std::string>& arguments) {
   if (arguments.empty()) {

@@ -1,6 +1,6 @@
-// The command line of `snakepit`, from text to what is to be done.
-#ifndef SNAKEPIT_SRC_CLI_ARGUMENTS_H_
-#define SNAKEPIT_SRC_CLI_ARGUMENTS_H_
+// The command line of `snakepit`, parsed.
+#ifndef SNAKEPIT_CLI_ARGUMENTS_H_
+#define SNAKEPIT_CLI_ARGUMENTS_H_
 
 #include <chrono>
 #include <cstdint>
@@ -11,14 +11,10 @@
 
 #include "snakepit/adapter.h"
 #include "snakepit/value.h"
+#include "src/adapters/transport_kind.h"
 #include "src/cli/worker_variables.h"
 
 namespace snakepit {
-
-enum class TransportKind { kStdio, kGrpc };
-
-// "stdio" or "gRPC", for people.
-const char* TransportName(TransportKind transport);
 
 // `snakepit exec` and `snakepit stream`.
 struct CallArguments {
@@ -35,7 +31,7 @@ struct CallArguments {
   int64_t repeat = 1;
   int parallel = 1;
   bool verbose = false;
-  bool raw = false;  // what workers write and return is printed as it is
+  bool raw = false;  // no escaping of results and of workers' lines
   WorkerVariables variables;
   std::vector<std::string> worker;  // empty: the bundled one
 };
@@ -45,7 +41,7 @@ struct DemoArguments {
   int workers = 3;
 };
 
-// --help and --version (exit code 0), or a command line that cannot be right (2).
+// --help and --version (exit code 0), or a usage error (2).
 struct PrintAndExit {
   std::string text;  // whole lines; to stdout when the exit code is 0, else to stderr
   int exit_code = 0;
@@ -55,9 +51,9 @@ using ParsedArguments = std::variant<CallArguments, DemoArguments, PrintAndExit>
 
 inline constexpr int kUsageExitCode = 2;
 
-// `arguments` are those of main without the program's name. Reads the file of --config, if any.
+// `arguments`: those of main without the program's name. Reads the file of --config, if any.
 ParsedArguments ParseArguments(const std::vector<std::string>& arguments);
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_CLI_ARGUMENTS_H_
+#endif  // SNAKEPIT_CLI_ARGUMENTS_H_

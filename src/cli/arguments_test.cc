@@ -21,7 +21,7 @@ CallArguments Call(const Strings& arguments) {
   return {};
 }
 
-// What is printed for a command line that cannot be right.
+// The text printed for a usage error.
 std::string UsageOf(const Strings& arguments) {
   const ParsedArguments parsed = ParseArguments(arguments);
   const auto* print = std::get_if<PrintAndExit>(&parsed);
@@ -80,7 +80,7 @@ TEST(Arguments, AllFlagsAreTaken) {
   EXPECT_EQ(call.worker, (Strings{"python3", "w.py", "--port", "{port}", "--help", "--"}));
 }
 
-TEST(Arguments, TheHandshakeIsLeftOutWhereAskedFor) {
+TEST(Arguments, TheHandshakeCanBeLeftOut) {
   EXPECT_TRUE(Call({"exec", "ping", "--codec", "msgpack"}).handshake);
   const CallArguments call = Call({"exec", "ping", "--codec", "msgpack", "--no-handshake"});
   EXPECT_FALSE(call.handshake);
@@ -115,13 +115,13 @@ TEST(Arguments, ParallelCallsGetWorkersAndRepetitions) {
   EXPECT_EQ(Call({"exec", "ping", "--parallel", "2", "--repeat", "1"}).repeat, 1);
 }
 
-TEST(Arguments, InvalidJsonIsToldWithItsPosition) {
+TEST(Arguments, InvalidJsonIsReportedWithItsPosition) {
   ExpectUsage({"exec", "ping", R"({"a": tru})"}, "at byte 6");
   ExpectUsage({"exec", "ping", "[1]"}, "must be an object");
   ExpectUsage({"exec", "ping", "5"}, "must be an object");
 }
 
-TEST(Arguments, WhatCannotBeRightIsUsage) {
+TEST(Arguments, AWrongCommandLineIsAUsageError) {
   ExpectUsage({}, "Usage: snakepit");
   ExpectUsage({"run"}, "unknown command 'run'");
   ExpectUsage({"--verbose"}, "unknown flag '--verbose'");
@@ -169,7 +169,7 @@ TEST(Arguments, TheConfigFileGivesFlagsAndTheWorker) {
   EXPECT_EQ(call.worker, (Strings{"python3", "a b.py", "--port", "{port}"}));
 }
 
-TEST(Arguments, AFlagGoesBeforeTheConfigFile) {
+TEST(Arguments, AFlagOverridesTheConfigFile) {
   const std::string path =
       ConfigFile("two.toml", "workers = 4\nworker = [\"python3\", \"a.py\"]\n");
   const CallArguments call =
@@ -178,7 +178,7 @@ TEST(Arguments, AFlagGoesBeforeTheConfigFile) {
   EXPECT_EQ(call.worker, (Strings{"python3", "b.py"}));
 }
 
-TEST(Arguments, AConfigFileThatCannotBeRightIsUsage) {
+TEST(Arguments, AWrongConfigFileIsAUsageError) {
   ExpectUsage({"exec", "ping", "--config", "/nowhere.toml"}, "/nowhere.toml");
   ExpectUsage({"exec", "ping", "--config", ConfigFile("unknown.toml", "wrkers = 4\n")}, "wrkers");
   ExpectUsage({"exec", "ping", "--config", ConfigFile("section.toml", "[pool]\nworkers = 4\n")},

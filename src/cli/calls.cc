@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "src/adapters/bundled_worker.h"
 #include "src/base/fd.h"
-#include "src/cli/bundled_worker.h"
 #include "src/cli/hints.h"
 #include "src/cli/summary.h"
 
@@ -22,17 +22,17 @@ namespace {
 
 using std::chrono::steady_clock;
 
-// Somebody waits at a terminal: a worker that is asked to end gets less time than by default.
+// Shorter than the default, since somebody waits at a terminal.
 constexpr std::chrono::milliseconds kStopGrace{1'000};
 
 Result<Adapter> MakeAdapter(const CallArguments& arguments) {
-  const bool is_bundled = arguments.worker.empty();
-  if (arguments.transport == TransportKind::kGrpc) {
-    if (is_bundled) return BundledGrpcWorker();
-    return Adapter{.argv = arguments.worker, .transport = GrpcTransport{}};
-  }
-  Result<Adapter> adapter = is_bundled ? BundledStdioWorker() : Adapter{.argv = arguments.worker};
+  Result<Adapter> adapter = arguments.worker.empty() ? BundledWorker(arguments.transport)
+                                                     : Adapter{.argv = arguments.worker};
   if (!adapter) return adapter;
+  if (arguments.transport == TransportKind::kGrpc) {
+    adapter->transport = GrpcTransport{};
+    return adapter;
+  }
   StdioTransport stdio{.negotiate = arguments.handshake};
   if (arguments.codec) stdio.codecs = {*arguments.codec};
   adapter->transport = std::move(stdio);
@@ -72,7 +72,7 @@ class CallRun {
         for (Summary& summary : summaries) {
           callers.emplace_back([this, &summary] { CallRepeatedly(summary); });
         }
-      } catch (...) {  // no thread: those that are there make no more calls
+      } catch (...) {  // no more threads: those that run make no more calls
         begun_ = arguments_.repeat;
         throw;
       }
@@ -125,8 +125,8 @@ class CallRun {
     return {};
   }
 
-  // A stream goes on while its chunks are printed, and so does its time: false when that is over. A
-  // result waits for its reader as long as that takes, or until a stop is asked for.
+  // False if the deadline passed: the time of a stream goes on while its chunks are printed. A
+  // result, without a deadline, waits for its reader until a stop is requested.
   bool Print(const Value& value, std::optional<steady_clock::time_point> deadline = {}) {
     const int error = output_.Result(value, deadline);
     if (error == ETIMEDOUT) return false;
@@ -144,7 +144,7 @@ class CallRun {
   std::atomic<int64_t> begun_ = 0;
 };
 
-// After all that the workers had to say.
+// Runs after the pool's shutdown, so that all lines of the workers stand above.
 void PrintEnd(const Summary& summary, std::chrono::nanoseconds elapsed,
               const CallArguments& arguments, Output& output) {
   for (const auto& [code, error] : summary.failures) {

@@ -1,11 +1,11 @@
-"""The command `snakepit`: exec and stream, what they print, and how they exit."""
+"""The command `snakepit`: the output and the exit codes of exec and stream."""
 
 import json
 import os
 import stat
 import unittest
 
-from cli_testing import PYTHON, CliTestCase, Timer, legacy, misbehaving
+from cli_fixture import PYTHON, CliTestCase, Timer, legacy, misbehaving
 
 
 class ExecTest(CliTestCase):
@@ -34,14 +34,14 @@ class ExecTest(CliTestCase):
         self.assertRegex(lines[0], r"^error: WORKER_LOST: worker 0 .*exit code 7")
         self.assertRegex(lines[1], r"^  hint: .*may have run")
 
-    def test_an_unknown_command_tells_what_there_is(self):
+    def test_an_unknown_command_lists_the_commands(self):
         for transport in ("stdio", "grpc"):
             code, out, err = self.run_cli("exec", "nope", "--transport", transport)
             self.assertEqual((code, out), (1, ""))
             self.assertRegex(err, "^error: UNIMPLEMENTED: .*nope")
             self.assertIn("ping_stream", err)
 
-    def test_a_handler_that_fails_is_told_with_what_it_wrote(self):
+    def test_a_failed_handler_is_reported_with_its_stderr(self):
         code, out, err = self.run_cli(
             "exec", "compute", '{"operation": "divide", "a": 1, "b": 0}'
         )
@@ -50,7 +50,7 @@ class ExecTest(CliTestCase):
         self.assertIn("\nerror: HANDLER_FAILED: ", err)
         self.assertEqual(err.count("Traceback"), 1)
 
-    def test_a_call_over_its_deadline_is_told_how_to_get_more_time(self):
+    def test_a_call_over_its_deadline_gets_a_hint_for_more_time(self):
         with Timer() as timer:
             code, _, err = self.run_cli(
                 *("exec", "fault", "--timeout", "300ms", "--start-timeout", "20s"),
@@ -61,11 +61,11 @@ class ExecTest(CliTestCase):
         self.assertIn("--timeout 600ms", err)
         self.assertLess(timer.seconds, 10)
 
-    # A worker's texts: an error, what it writes, and a result.
+    # A worker's texts: an error, its stderr, and a result.
     EVIL = "a\x1b[2K\u009b1A\u202eb\u2028\x7f"
     SHOWN = "a\\x1b[2K\\u009b1A\\u202eb\\u2028\\x7f"
 
-    def test_nothing_that_a_worker_says_is_obeyed_by_a_terminal(self):
+    def test_no_text_of_a_worker_is_obeyed_by_a_terminal(self):
         for transport in ("stdio", "grpc"):
             with self.subTest(transport):
                 args = json.dumps({"t": self.EVIL})
@@ -78,7 +78,7 @@ class ExecTest(CliTestCase):
                 self.assertTrue(all(c.isprintable() or c == "\n" for c in err), err)
                 self.assertNotIn("\nerror: forged", err)
 
-    def test_what_a_worker_writes_to_stderr_is_safe_to_show_unless_raw(self):
+    def test_stderr_of_a_worker_is_safe_to_show_unless_raw(self):
         script = f"import sys; sys.stderr.write({self.EVIL!r} + chr(10)); sys.exit(3)"
         worker = ("--", PYTHON, "-c", script)
         _, _, err = self.run_cli("exec", "ping", *worker)
@@ -87,7 +87,7 @@ class ExecTest(CliTestCase):
         _, _, err = self.run_cli("exec", "ping", "--raw", *worker)
         self.assertIn(f"worker 0: {self.EVIL}\n", err)
 
-    def test_raw_results_are_as_they_are(self):
+    def test_raw_results_are_not_escaped(self):
         args = json.dumps({"t": "\u202e\u009b\x1b"})
         _, out, _ = self.run_cli("exec", "echo", args, "--raw")
         self.assertIn('"\u202e\u009b\\u001b"', out)
@@ -99,7 +99,7 @@ class ExecTest(CliTestCase):
             )
             self.assertEqual((code, err), (0, ""))
 
-    def test_verbose_tells_what_the_pool_does(self):
+    def test_verbose_logs_the_events_of_the_pool(self):
         code, out, err = self.run_cli("exec", "ping", "--verbose")
         self.assertEqual(code, 0)
         self.assertEqual(out.count("\n"), 1)
@@ -117,7 +117,7 @@ class ExecTest(CliTestCase):
         self.assertNotIn("CUDA_VISIBLE_DEVICES", err)
         self.assertNotIn("HIDDEN", err)
 
-    def test_verbose_names_once_what_is_not_passed_on(self):
+    def test_verbose_names_once_the_variables_that_are_not_passed_on(self):
         self.environment.update(CUDA_VISIBLE_DEVICES="3", HF_HOME="/models", HIDDEN="hush")
         code, _, err = self.run_cli(
             *("exec", "ping", "--env", "HF_HOME", "--verbose", "--workers", "2")
@@ -130,11 +130,11 @@ class ExecTest(CliTestCase):
         self.assertNotIn("HF_HOME", lines[0])
         self.assertNotIn("hush", err)
 
-    def test_help_names_what_a_worker_inherits(self):
+    def test_help_names_the_inherited_variables(self):
         code, out, _ = self.run_cli("exec", "--help")
         self.assertEqual(code, 0)
         self.assertIn("--env NAME[=VALUE]", out)
-        self.assertIn("a worker has, where they are set, PATH, HOME, USER,", out)
+        self.assertIn("a worker inherits these variables of yours, if set: PATH, HOME,", out)
         self.assertLess(max(map(len, out.splitlines())), 101)
 
     def test_stdout_that_cannot_be_written_is_a_failure(self):
@@ -181,7 +181,7 @@ class RepeatTest(CliTestCase):
             err, r"^summary: 50 ok, 0 failed; p50 .* ms, p99 .* ms; \d+ calls/s\n$"
         )
 
-    def test_the_rest_go_on_after_a_failure(self):
+    def test_other_calls_go_on_after_a_failure(self):
         code, out, err = self.run_cli(
             *("exec", "fault", "--repeat", "3"), *misbehaving("exits-mid-request")
         )
@@ -199,7 +199,7 @@ class RepeatTest(CliTestCase):
 
 
 class WorkerTest(CliTestCase):
-    """Workers of one's own: those in the field, and those that cannot work."""
+    """Workers of the user: those in the field, and those that cannot work."""
 
     def ping(self, *arguments):
         code, out, err = self.run_cli("exec", "ping", *arguments)
@@ -227,7 +227,7 @@ class WorkerTest(CliTestCase):
             )
             self.ping("--codec", codec, "--no-handshake", *worker)
             self.ping("--codec", codec, "--no-handshake")
-        # One that does takes the first ping for the handshake, and does not answer it.
+        # A worker that does takes the first ping for the handshake, and does not answer it.
         err = self.failure(
             *("ping", "--codec", "json", "--no-handshake", "--timeout", "1s"),
             *legacy("v2_bridge.py", "--mode", "pool-worker", "--protocol", "auto"),
@@ -244,7 +244,7 @@ class WorkerTest(CliTestCase):
         )
         self.assertEqual((code, out.count("\n")), (0, 2))
 
-    def test_a_worker_that_is_not_there(self):
+    def test_a_missing_worker(self):
         err = self.failure("ping", "--", "./nowhere")
         self.assertRegex(err, r'^error: START_FAILED: .*"\./nowhere".*\(ENOENT\)')
 
@@ -260,13 +260,13 @@ class WorkerTest(CliTestCase):
             self.assertRegex(err, rf"^error: START_FAILED: .*\({errno}\)")
 
     def run_with_file(self, path, *arguments):
-        """As run_cli, with a file in the folder that is to be empty else."""
+        """run_cli(), with a file in the folder that must otherwise stay empty."""
         process = self.start(*arguments)
         out, err = process.communicate(timeout=60)
         self.assertEqual(os.listdir(self.folder), [os.path.basename(path)])
         return process.returncode, out, err
 
-    def test_a_worker_with_another_codec_is_told_by_its_flag(self):
+    def test_a_worker_with_another_codec_gets_a_hint_with_the_flag(self):
         msgpack = ("v2_bridge.py", "--protocol", "msgpack")
         for flags, worker, other in (
             (["--codec", "json"], msgpack, "msgpack"),
@@ -279,7 +279,7 @@ class WorkerTest(CliTestCase):
                 self.assertEqual(code, 1)
                 self.assertRegex(err, f"\n  hint: .*--codec {other}")
 
-    def test_a_worker_that_serves_another_service_is_told_so(self):
+    def test_a_worker_with_another_service_is_an_error(self):
         script = (
             "import grpc, sys\n"
             "from concurrent import futures\n"
@@ -300,7 +300,7 @@ class WorkerTest(CliTestCase):
             )
             self.assertRegex(err, r"(?m)^error: START_FAILED: .*exit code 3")
             self.assertIn("fatal: no such model", err)
-            self.assertRegex(err, r"\n  hint: run it by itself")
+            self.assertRegex(err, r"\n  hint: .*run it by itself")
 
     def test_a_worker_that_hangs_in_its_start(self):
         for transport in ("stdio", "grpc"):
@@ -337,7 +337,7 @@ class WorkerTest(CliTestCase):
         err = self.failure("ping", *misbehaving("prints-before-ready"))
         self.assertRegex(err, "^error: PROTOCOL_ERROR: .*hello")
 
-    def test_what_a_worker_leaves_behind_is_ended(self):
+    def test_orphans_of_a_worker_are_killed(self):
         code, _, err = self.run_cli("exec", "fault", *misbehaving("grandchild"))
         self.assertEqual(code, 1)
         pid = int(err.split("worker 0: grandchild ")[1].split()[0])
@@ -350,7 +350,7 @@ class UsageTest(CliTestCase):
         self.assertEqual((code, out), (2, ""), err)
         return err
 
-    def test_what_cannot_be_right_exits_with_2(self):
+    def test_a_usage_error_exits_with_2(self):
         self.assertIn("--colour", self.usage("exec", "ping", "--colour"))
         self.assertIn("at byte 5", self.usage("exec", "ping", '{"a":'))
         self.assertIn("object", self.usage("exec", "ping", "[1]"))

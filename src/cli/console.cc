@@ -18,7 +18,7 @@ constexpr char kGreen[] = "32";
 constexpr char kBoldRed[] = "1;31";
 constexpr size_t kNameWidth = 9;
 constexpr size_t kLineWidth = 92;
-// More often than this nobody can read it.
+// Nobody can read progress that changes more often than this.
 constexpr std::chrono::milliseconds kProgressInterval{80};
 
 std::string Indent() { return std::string(2 + kNameWidth + 1, ' '); }

@@ -1,7 +1,7 @@
-// What `snakepit demo` shows: steps with explanations, and a table. On a terminal with colours and
-// a line of progress; elsewhere plain lines.
-#ifndef SNAKEPIT_SRC_CLI_CONSOLE_H_
-#define SNAKEPIT_SRC_CLI_CONSOLE_H_
+// The output of `snakepit demo`: steps with explanations, and a table. A terminal gets colours and
+// a line of progress, anything else plain lines.
+#ifndef SNAKEPIT_CLI_CONSOLE_H_
+#define SNAKEPIT_CLI_CONSOLE_H_
 
 #include <chrono>
 #include <functional>
@@ -15,14 +15,14 @@ struct ConsoleStyle {
   bool terminal = false;  // progress may be shown and erased
   bool colour = false;
 
-  // By what `fd` is and the environment (NO_COLOR, TERM).
+  // The style for `fd` in this environment (NO_COLOR, TERM).
   static ConsoleStyle Of(int fd);
 };
 
-// One thread at a time.
+// Not synchronised.
 class Console {
  public:
-  // Each piece of output goes to `write`, at once.
+  // `write` gets each piece of output at once.
   Console(ConsoleStyle style, std::function<void(std::string_view)> write)
       : style_(style), write_(std::move(write)) {}
 
@@ -33,12 +33,12 @@ class Console {
   void Section(std::string_view name, std::string_view text);
   // "  start     text", the beginning of a step.
   void Step(std::string_view name, std::string_view text);
-  // "            text", what was seen in the step.
+  // "            text", an observation of the step.
   void Detail(std::string_view text);
-  // The end of a step: that it held, and what was measured.
+  // The end of a step whose promise held, with the figures.
   void Held(std::string_view text);
   void DidNotHold(std::string_view text);
-  // Replaces the last progress; erased by whatever comes next. Only on a terminal.
+  // Replaces the last progress, and is erased by the next output. Only on a terminal.
   void Progress(std::string_view text);
   // The first row is the head. The first column is left aligned, the others right aligned.
   void Table(const std::vector<std::vector<std::string>>& rows);
@@ -56,4 +56,4 @@ class Console {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_CLI_CONSOLE_H_
+#endif  // SNAKEPIT_CLI_CONSOLE_H_

@@ -27,7 +27,7 @@ void ShowEverything(Console& console) {
   console.Table({{"", "a", "bb"}, {"row", "100", "2"}});
 }
 
-TEST(Console, ElsewhereThanOnATerminalLinesArePlain) {
+TEST(Console, LinesArePlainWithoutATerminal) {
   const std::string text = Shown({}, ShowEverything);
   EXPECT_EQ(text.find('\033'), std::string::npos) << text;
   EXPECT_EQ(text.find('\r'), std::string::npos) << text;
@@ -45,7 +45,7 @@ TEST(Console, ProgressIsErasedByTheNextLine) {
   EXPECT_EQ(text, "\r\033[K            1 of 2\r\033[K            seen\n");
 }
 
-TEST(Console, ColoursAreOnlyUsedWhenAskedFor) {
+TEST(Console, ColoursAreUsedOnlyOnRequest) {
   const auto show = [](Console& console) { console.Held("fast"); };
   EXPECT_EQ(Shown({.terminal = true}, show).find('\033'), std::string::npos);
   EXPECT_NE(Shown({.terminal = true, .colour = true}, show).find("\033[32mok\033[0m"),

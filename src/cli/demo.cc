@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "src/cli/bundled_worker.h"
+#include "src/adapters/bundled_worker.h"
 #include "src/cli/console.h"
 #include "src/cli/demo_steps.h"
 #include "src/cli/duration.h"
@@ -80,8 +80,7 @@ class Demo {
   std::optional<Pool> Start(TransportKind transport, DemoFigures& figures) {
     console_.Step("start", "All workers are started at once; the pool waits until they are ready.");
     console_.Progress(fmt::format("starting {} workers", arguments_.workers));
-    Result<Adapter> adapter =
-        transport == TransportKind::kGrpc ? BundledGrpcWorker() : BundledStdioWorker();
+    Result<Adapter> adapter = BundledWorker(transport);
     if (!adapter) {
       console_.DidNotHold(adapter.error().ToString());
       return std::nullopt;
@@ -111,7 +110,7 @@ class Demo {
   void ShowTable(const std::vector<DemoFigures>& figures) {
     console_.Section("side by side", "the same commands, the same worker, two transports");
     std::vector<std::vector<std::string>> rows(1, {""});
-    for (const Part& part : kParts) rows[0].push_back(TransportName(part.transport));
+    for (const Part& part : kParts) rows[0].emplace_back(TransportName(part.transport));
     const auto add = [&](std::string name, auto text) {
       rows.push_back({std::move(name)});
       for (const DemoFigures& of : figures) rows.back().push_back(text(of));

@@ -1,6 +1,6 @@
-// `snakepit demo`: what a pool does, shown and measured over stdio and over gRPC.
-#ifndef SNAKEPIT_SRC_CLI_DEMO_H_
-#define SNAKEPIT_SRC_CLI_DEMO_H_
+// `snakepit demo`: the work of a pool, shown and measured over stdio and over gRPC.
+#ifndef SNAKEPIT_CLI_DEMO_H_
+#define SNAKEPIT_CLI_DEMO_H_
 
 #include "src/cli/arguments.h"
 #include "src/cli/interrupts.h"
@@ -8,9 +8,9 @@
 
 namespace snakepit {
 
-// The exit code: 0 when everything held, 1 when a step did not, or that of the interrupt.
+// Returns the exit code: 0 if everything held, 1 if a step did not, or that of the interrupt.
 int RunDemo(const DemoArguments& arguments, Interrupts& interrupts, Output& output);
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_CLI_DEMO_H_
+#endif  // SNAKEPIT_CLI_DEMO_H_

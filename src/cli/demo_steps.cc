@@ -49,7 +49,7 @@ double Milliseconds(nanoseconds time) {
 }  // namespace
 
 bool DemoSteps::DidNotHold(std::string_view text) {
-  // What fails because the user wants to stop is no failure of the pool.
+  // A failure because the user wants to stop is not a failure of the pool.
   if (!interrupts_.requested()) console_.DidNotHold(text);
   return false;
 }
@@ -119,7 +119,7 @@ bool DemoSteps::Stream() {
   });
   if (!chunks) return DidNotHold(chunks.error().ToString());
   if (*chunks != kShownChunks) return DidNotHold(Count(*chunks, "chunk") + " came");
-  // Held back and sent all at once, they would arrive together.
+  // Chunks that were held back and sent all at once would arrive together.
   if (arrivals.back() - arrivals.front() < (kShownChunks - 1) * kChunkInterval / 2) {
     return DidNotHold("the chunks arrived together, not as they were made");
   }
@@ -149,7 +149,7 @@ bool DemoSteps::MeasureFirstChunk() {
 bool DemoSteps::Session() {
   console_.Step("session",
                 "Calls with a session id go to one worker, which may keep state for them.");
-  // In each round every session makes a call, and two calls are made without one.
+  // Each round makes a call in every session, and two calls without one.
   const std::vector<std::string> callers = {"alice", "bob", "", ""};
   std::map<std::string, std::vector<CallInfo>> served;
   for (int round = 0; round < kSessionRounds && !interrupts_.requested(); ++round) {
@@ -197,7 +197,7 @@ bool DemoSteps::Kill() {
     return DidNotHold("the calls do not go on");
   }
 
-  // One that has a call, so that there is something to lose.
+  // The victim has a call, so that there is something to lose.
   WorkerInfo victim = before.front();
   for (const WorkerInfo& worker : pool_.Workers()) {
     if (worker.calls_in_flight > 0) victim = worker;

@@ -1,6 +1,6 @@
 // The steps of `snakepit demo`, each on a pool that runs.
-#ifndef SNAKEPIT_SRC_CLI_DEMO_STEPS_H_
-#define SNAKEPIT_SRC_CLI_DEMO_STEPS_H_
+#ifndef SNAKEPIT_CLI_DEMO_STEPS_H_
+#define SNAKEPIT_CLI_DEMO_STEPS_H_
 
 #include <chrono>
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace snakepit {
 
-// What is measured of one transport.
+// The figures of one transport.
 struct DemoFigures {
   std::chrono::nanoseconds start{0};
   std::chrono::nanoseconds round_trip_p50{0};
@@ -20,11 +20,11 @@ struct DemoFigures {
   std::chrono::nanoseconds first_chunk{0};  // p50
   std::chrono::nanoseconds replacement{0};
   int64_t worker_rss_bytes = 0;  // mean
-  int64_t pool_rss_bytes = 0;    // of this process
+  int64_t pool_rss_bytes = 0;    // this process
 };
 
-// One thread at a time. Each step shows what it does and sees, and returns whether what the pool
-// promises held.
+// Not synchronised. Each step shows its work and its observations, and returns true if the pool
+// kept its promise.
 class DemoSteps {
  public:
   DemoSteps(Pool& pool, Console& console, Interrupts& interrupts, DemoFigures& figures)
@@ -50,4 +50,4 @@ class DemoSteps {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_CLI_DEMO_STEPS_H_
+#endif  // SNAKEPIT_CLI_DEMO_STEPS_H_

@@ -4,7 +4,7 @@ import re
 import signal
 import unittest
 
-from cli_testing import CliTestCase, Timer
+from cli_fixture import CliTestCase, Timer
 
 
 class DemoTest(CliTestCase):
@@ -25,7 +25,7 @@ class DemoTest(CliTestCase):
         self.assertNotIn("FAILED", out)
         self.assertIn("Everything held", out)
 
-    def test_the_table_holds_what_was_measured(self):
+    def test_the_table_has_the_measured_figures(self):
         code, out, _ = self.run_cli("demo", "--workers", "2")
         self.assertEqual(code, 0, out)
         table = out.split("side by side")[1]
@@ -41,7 +41,7 @@ class DemoTest(CliTestCase):
         ):
             self.assertRegex(table, rf"(?m)^  {row}{value}{value}$")
 
-    def test_elsewhere_than_on_a_terminal_it_is_plain_lines(self):
+    def test_output_is_plain_lines_without_a_terminal(self):
         process = self.start("demo")
         text = process.stdout.readline()
         while "answered" not in text:

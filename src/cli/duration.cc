@@ -23,7 +23,7 @@ std::optional<double> MillisecondsOf(std::string_view unit) {
 }  // namespace
 
 std::optional<milliseconds> ParseDuration(std::string_view text) {
-  // No sign, no exponent, no "inf": from_chars takes some of them.
+  // from_chars would also take a sign, an exponent or "inf".
   const size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
   double number = 0;
   const auto [end, error] =

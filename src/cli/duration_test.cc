@@ -27,7 +27,7 @@ TEST(ParseDuration, RefusesNonsense) {
   }
 }
 
-TEST(ParseDuration, RefusesWhatIsUnderAMillisecondOrOverADay) {
+TEST(ParseDuration, RefusesLessThanAMillisecondOrMoreThanADay) {
   EXPECT_EQ(ParseDuration("0"), std::nullopt);
   EXPECT_EQ(ParseDuration("0.1ms"), std::nullopt);
   EXPECT_EQ(ParseDuration("1440.01m"), std::nullopt);
@@ -41,7 +41,7 @@ TEST(FormatDuration, KeepsAboutThreeDigits) {
   EXPECT_EQ(FormatDuration(milliseconds(4'200)), "4.20 s");
 }
 
-TEST(DurationFlag, IsWhatParseDurationTakes) {
+TEST(DurationFlag, CanBeParsed) {
   for (int64_t ms : {1, 250, 1'000, 30'000, 61'000, 120'000}) {
     EXPECT_EQ(ParseDuration(DurationFlag(milliseconds(ms))), milliseconds(ms)) << ms;
   }

@@ -22,22 +22,22 @@ constexpr char kStreamExamples[] = R"(Examples:
 )";
 
 constexpr char kCallNotes[] = R"(
-Worker: what follows -- is its command line, run verbatim and without a shell. {port} in it becomes
+Worker: its command line follows --, and is run verbatim and without a shell. {port} in it becomes
   a free TCP port, {socket} the path of a Unix socket, {worker_id} the worker's name, {instance} a
-  name that no other process of a worker has. A gRPC worker with neither {port} nor {socket} says
-  itself where it serves. Without -- the bundled worker runs.
+  name that no other worker process has. A gRPC worker with neither {port} nor {socket} announces
+  its own address. Without -- the bundled worker runs.
 
 )";
 
 constexpr char kMoreCallNotes[] = R"(
 
-Output: one line of JSON a result or chunk on stdout; errors, the workers' stderr and all else on
-  stderr. Control characters, and others that change how text looks, are escaped (\x1b, \u202e): in
-  JSON as JSON does it, which stays equal. With --raw they are not.
-  Exit code: 0 all went well, 1 a call (or the start of a worker) failed, 2 usage, 130 interrupted
-  by Ctrl-C, 141 nobody reads stdout any more.
+Output: one line of JSON for each result or chunk on stdout; errors, the workers' stderr and all
+  else on stderr. Control characters, and others that change how text looks, are escaped (\x1b,
+  \u202e). JSON is escaped by its own rules, so its value stays equal. --raw escapes nothing.
+  Exit code: 0 success, 1 a call or the start of a worker failed, 2 usage, 130 interrupted by
+  Ctrl-C, 141 nobody reads stdout any more.
 
-Config file: TOML, keys named as the flags are; a flag goes before the file.
+Config file: TOML, with the names of the flags as keys. Flags override the file.
   transport = "grpc"
   workers = 4
   timeout = "10s"
@@ -54,7 +54,7 @@ Usage: snakepit COMMAND ...
 Commands:
   exec      run a command of a worker and print its result
   stream    run a command that answers in chunks, and print each as it arrives
-  demo      see what a pool does, over stdio and over gRPC side by side
+  demo      watch a pool at work, over stdio and over gRPC side by side
 
 Flags:
   -h,--help     print this, or the help of a command: snakepit exec --help
@@ -68,8 +68,8 @@ Examples:
 )";
 
 const char kDemoHelpFooter[] =
-    R"(It takes some ten seconds. Exit code: 0 everything held, 1 a step did not.
-Colours are used on a terminal only, and not when NO_COLOR is set.
+    R"(The demo takes about ten seconds. Exit code: 0 everything held, 1 a step did not.
+Colours are used on a terminal only, and not if NO_COLOR is set.
 
 Examples:
   snakepit demo
@@ -78,8 +78,8 @@ Examples:
 
 std::string CallHelpFooter(bool stream) {
   return std::string(stream ? kStreamExamples : kExecExamples) + kCallNotes +
-         InheritedVariablesText("Environment: of yours a worker has, where they are set,",
-                                "and what --env adds. --verbose names the others.") +
+         InheritedVariablesText("Environment: a worker inherits these variables of yours, if set:",
+                                "and those of --env. --verbose names the others.") +
          kMoreCallNotes;
 }
 

@@ -1,6 +1,6 @@
 // The texts of `snakepit --help` and of the help of its commands.
-#ifndef SNAKEPIT_SRC_CLI_HELP_H_
-#define SNAKEPIT_SRC_CLI_HELP_H_
+#ifndef SNAKEPIT_CLI_HELP_H_
+#define SNAKEPIT_CLI_HELP_H_
 
 #include <string>
 
@@ -8,15 +8,15 @@ namespace snakepit {
 
 inline constexpr char kVersionText[] = "snakepit 0.1.0\n";
 
-// Of `snakepit` itself.
+// The help of `snakepit` itself.
 extern const char kMainHelp[];
 
-// What stands under the flags of `snakepit exec` and `snakepit stream`.
+// The text below the flags of `snakepit exec` and `snakepit stream`.
 std::string CallHelpFooter(bool stream);
 
-// What stands under the flags of `snakepit demo`.
+// The text below the flags of `snakepit demo`.
 extern const char kDemoHelpFooter[];
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_CLI_HELP_H_
+#endif  // SNAKEPIT_CLI_HELP_H_

@@ -23,7 +23,7 @@ bool HasAddress(const CallArguments& call) {
   });
 }
 
-// As --codec has them.
+// Values of --codec.
 std::string CodecFlag(Codec codec) { return codec == Codec::kJson ? "json" : "msgpack"; }
 std::string OtherCodec(Codec codec) { return codec == Codec::kJson ? "msgpack" : "json"; }
 
@@ -33,58 +33,57 @@ bool Says(const Error& error, std::string_view part) {
 
 std::string AfterStartFailed(const Error& error, const CallArguments& call) {
   if (const auto hint = CodecHint(error, call.codec, call.handshake); !hint.empty()) return hint;
-  if (!error.exit) return {};  // the program did not run, and the message says what would help
-  if (IsBundled(call)) return "see what it wrote to stderr";
+  if (!error.exit) return {};  // the program did not run, and the message is a hint itself
+  if (IsBundled(call)) return "see its stderr";
+  const std::string command = ShellCommand(call.worker);
   if (call.transport == TransportKind::kGrpc && *error.exit == ExitStatus{}) {
-    return "does it serve gRPC? a worker of the Python SDK does with --transport grpc; else run it "
-           "by "
-           "itself and see why it ends: " +
-           ShellCommand(call.worker);
+    return "does it serve gRPC? a worker of the Python SDK needs --transport grpc; else run it by "
+           "itself to see why it ends: " +
+           command;
   }
   if (call.transport == TransportKind::kGrpc && HasAddress(call)) {
-    return "run it by itself, with a port of your choice, and see why it ends: " +
-           ShellCommand(call.worker);
+    return "run it by itself, with a port of your choice, to see why it ends: " + command;
   }
-  return "run it by itself (with all of your variables, of which a worker has few: --env) and see "
-         "why it ends: " +
-         ShellCommand(call.worker);
+  return "a worker inherits few of your variables (see --env); run it by itself to see why it "
+         "ends: " +
+         command;
 }
 
 std::string AfterStartTimeout(const CallArguments& call) {
   const std::string more_time = "give it more time: --start-timeout " + Twice(call.start_timeout);
   if (IsBundled(call)) return more_time;
   if (call.transport == TransportKind::kGrpc) {
-    return (HasAddress(call) ? "does it listen where {port} or {socket} says? else "
-                             : "tell it where to listen, by {port} or {socket}; or ") +
+    return (HasAddress(call) ? "does it listen on {port} or {socket}? else "
+                             : "tell it where to listen, with {port} or {socket}; or ") +
            more_time;
   }
   if (!call.handshake) {
-    return "does it wait for a handshake? then leave --no-handshake out; does it speak another "
-           "codec? then --codec " +
+    return "if it waits for a handshake, leave --no-handshake out; if it speaks another codec, use "
+           "--codec " +
            OtherCodec(*call.codec) + "; else " + more_time;
   }
-  return "does it expect no handshake? then --no-handshake, with its --codec; does it speak gRPC? "
-         "then --transport grpc; else " +
+  return "if it expects no handshake, use --no-handshake with its --codec; if it speaks gRPC, use "
+         "--transport grpc; else " +
          more_time;
 }
 
 std::string AfterProtocolError(const Error& error, const CallArguments& call) {
   if (call.transport == TransportKind::kGrpc) {
-    return "see how the worker makes its replies: they are to be as proto/snakepit.proto says";
+    return "check the worker's replies against proto/snakepit.proto";
   }
   if (const auto hint = CodecHint(error, call.codec, call.handshake); !hint.empty()) return hint;
-  return "on stdio a worker's stdout carries nothing but frames: have it print to stderr";
+  return "a stdio worker's stdout carries frames only: let it print to stderr";
 }
 
 std::string AfterUnimplemented(const Error& error, const CallArguments& call) {
-  // Many workers answer with what they can do.
+  // Many workers answer with the list of their commands.
   if (error.message.find("supported commands") != std::string::npos) {
-    return "one of the supported commands may be meant";
+    return "check the name against the supported commands";
   }
   std::string ask = "snakepit exec info";
   if (call.transport == TransportKind::kGrpc) ask += " --transport grpc";
   if (!IsBundled(call)) ask += " -- " + ShellCommand(call.worker);
-  return "most workers tell what they can do: " + ask;
+  return "most workers list their commands: " + ask;
 }
 
 std::string AfterDeadline(const CallArguments& call) {
@@ -103,23 +102,23 @@ std::string HintFor(const Error& error, const CallArguments& call) {
     case ErrorCode::kUnimplemented:
       return AfterUnimplemented(error, call);
     case ErrorCode::kInvalidArgument:
-      return "check ARGS_JSON: the worker's command does not take it";
+      return "check ARGS_JSON: the command does not accept it";
     case ErrorCode::kHandlerFailed:
-      return "the command itself failed: see its arguments, and what the worker wrote to stderr";
+      return "the command itself failed: check its arguments and the worker's stderr";
     case ErrorCode::kDeadlineExceeded:
       return AfterDeadline(call);
     case ErrorCode::kQueueFull:
     case ErrorCode::kQueueTimeout:
-      return "have more workers, --workers " + std::to_string(std::min(1'000, 2 * call.workers)) +
-             ", or fewer calls at once, --parallel";
+      return "use more workers (--workers " + std::to_string(std::min(1'000, 2 * call.workers)) +
+             ") or fewer calls at once (--parallel)";
     case ErrorCode::kWorkerLost:
       return error.may_have_run
-                 ? "the command may have run, wholly or in part: repeat it only if that is safe"
-                 : "the command did not run: it is safe to repeat it";
+                 ? "the command may have run, wholly or in part: retry it only if that is safe"
+                 : "the command did not run: it is safe to retry";
     case ErrorCode::kProtocolError:
       return AfterProtocolError(error, call);
     case ErrorCode::kMessageTooLarge:
-      return "send or return less at once, or in chunks: snakepit stream";
+      return "send or return less at once, or return chunks: snakepit stream";
     case ErrorCode::kCancelled:
     case ErrorCode::kUnavailable:
     case ErrorCode::kSessionBusy:
@@ -137,12 +136,11 @@ std::string CodecHint(const Error& error, std::optional<Codec> codec, bool hands
   // The words of the handshake (src/wire/handshake.h).
   if (Says(error, "was offered") || Says(error, "refused the handshake")) {
     return "the worker does not speak " + CodecFlag(*codec) +
-           ", which is all that --codec offers: leave --codec out, or --codec " +
-           OtherCodec(*codec);
+           ", the only codec offered: leave --codec out, or use --codec " + OtherCodec(*codec);
   }
   if (handshake || !Says(error, "did not start")) return {};
-  return "does the worker speak another codec? then --codec " + OtherCodec(*codec) +
-         "; else, a worker's stdout carries nothing but frames: have it print to stderr";
+  return "if the worker speaks another codec, use --codec " + OtherCodec(*codec) +
+         "; else check its stdout, which carries frames only: let it print to stderr";
 }
 
 std::string ShellCommand(const std::vector<std::string>& argv) {

@@ -19,7 +19,7 @@ void ExpectHas(const std::string& text, const std::string& part) {
 
 CallArguments OwnWorker() { return {.command = "x", .worker = {"python3", "my worker.py"}}; }
 
-TEST(Hints, ADeadlineIsToldHowToBeRaised) {
+TEST(Hints, ADeadlineCanBeRaised) {
   CallArguments call{.command = "x", .timeout = milliseconds(1'500)};
   EXPECT_EQ(Hint(ErrorCode::kDeadlineExceeded, call), "allow more time: --timeout 3s");
   call.timeout.reset();
@@ -35,7 +35,7 @@ TEST(Hints, AFullQueueNeedsWorkers) {
   ExpectHas(Hint(ErrorCode::kQueueFull, {.command = "x", .workers = 2}), "--parallel");
 }
 
-TEST(Hints, AnUnknownCommandIsAskedFor) {
+TEST(Hints, AnUnknownCommandSuggestsInfo) {
   ExpectHas(Hint(ErrorCode::kUnimplemented, {.command = "x"}), "snakepit exec info");
   ExpectHas(Hint(ErrorCode::kUnimplemented, OwnWorker()),
             "snakepit exec info -- python3 'my worker.py'");
@@ -48,7 +48,7 @@ TEST(Hints, AWorkerThatEndsAtOnceOverGrpcMayServeOnlyStdio) {
   ExpectHas(HintFor(error, call), "does it serve gRPC?");
 }
 
-TEST(Hints, AWorkerThatRanAndEndedIsToBeRunByHand) {
+TEST(Hints, AWorkerThatEndedIsToBeRunByHand) {
   Error error{.code = ErrorCode::kStartFailed, .exit = ExitStatus{.code = 3}};
   ExpectHas(HintFor(error, OwnWorker()), "why it ends: python3 'my worker.py'");
   ExpectHas(HintFor(error, OwnWorker()), "--env");
@@ -59,7 +59,7 @@ TEST(Hints, AWorkerThatRanAndEndedIsToBeRunByHand) {
 TEST(Hints, AStartThatHangsMayBeTheWrongProtocol) {
   CallArguments call = OwnWorker();
   call.start_timeout = milliseconds(2'000);
-  ExpectHas(Hint(ErrorCode::kStartTimeout, call), "--no-handshake, with its --codec");
+  ExpectHas(Hint(ErrorCode::kStartTimeout, call), "--no-handshake with its --codec");
   ExpectHas(Hint(ErrorCode::kStartTimeout, call), "--start-timeout 4s");
   call.codec = Codec::kJson;
   call.handshake = false;
@@ -71,21 +71,21 @@ TEST(Hints, AStartThatHangsMayBeTheWrongProtocol) {
   ExpectHas(Hint(ErrorCode::kStartTimeout, {.command = "x"}), "more time");
 }
 
-TEST(Hints, PollutedStdoutIsTheWorkersToKeepClean) {
+TEST(Hints, AWorkerMustNotPrintToStdout) {
   ExpectHas(Hint(ErrorCode::kProtocolError, OwnWorker()), "stderr");
 }
 
-TEST(Hints, AnotherCodecIsToldByItsFlag) {
+TEST(Hints, AnotherCodecSuggestsItsFlag) {
   CallArguments call = OwnWorker();
   call.codec = Codec::kMessagePack;
   Error error{.code = ErrorCode::kProtocolError,
               .message =
                   "worker 0 did not start: handshake: the worker knows no handshake and "
                   "speaks json, but only msgpack was offered, in \"{}\""};
-  ExpectHas(HintFor(error, call), "leave --codec out, or --codec json");
+  ExpectHas(HintFor(error, call), "leave --codec out, or use --codec json");
   error = {.code = ErrorCode::kStartFailed,
            .message = "worker 0 did not start: the worker refused the handshake: json alone"};
-  ExpectHas(HintFor(error, call), "leave --codec out, or --codec json");
+  ExpectHas(HintFor(error, call), "leave --codec out, or use --codec json");
   call.codec = Codec::kJson;
   call.handshake = false;
   error = {.code = ErrorCode::kProtocolError, .message = "worker 0 did not start: no JSON"};
@@ -93,20 +93,20 @@ TEST(Hints, AnotherCodecIsToldByItsFlag) {
   ExpectHas(Hint(ErrorCode::kStartTimeout, call), "--codec msgpack");
 }
 
-TEST(Hints, AReplyOverGrpcIsAsTheServiceHasIt) {
+TEST(Hints, AWrongReplyOverGrpcNamesTheProtoFile) {
   CallArguments call = OwnWorker();
   call.transport = TransportKind::kGrpc;
   ExpectHas(Hint(ErrorCode::kProtocolError, call), "proto/snakepit.proto");
 }
 
-TEST(Hints, AfterALossItIsToldWhetherToRepeat) {
+TEST(Hints, ALostCallSaysIfARetryIsSafe) {
   Error error{.code = ErrorCode::kWorkerLost, .may_have_run = true};
   ExpectHas(HintFor(error, OwnWorker()), "only if that is safe");
   error.may_have_run = false;
   ExpectHas(HintFor(error, OwnWorker()), "did not run");
 }
 
-TEST(ShellCommand, QuotesWhatAShellWouldTouch) {
+TEST(ShellCommand, QuotesForAShell) {
   EXPECT_EQ(ShellCommand({"python3", "w.py", "--port", "{port}", "it's", ""}),
             R"(python3 w.py --port '{port}' 'it'\''s' '')");
 }

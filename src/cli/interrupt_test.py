@@ -1,4 +1,4 @@
-"""The command `snakepit` when it is to stop early: nothing is left running."""
+"""An early stop of the command `snakepit` leaves nothing running."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import subprocess
 import time
 import unittest
 
-from cli_testing import LIMIT_S, CliTestCase, Timer, misbehaving
+from cli_fixture import LIMIT_S, CliTestCase, Timer, misbehaving
 
 WRITE = 1  # the number of write(2) on x86-64
 
@@ -16,11 +16,11 @@ SLOW_STREAM = ("stream", "ping_stream", '{"count": 2, "interval": 3600}')
 
 class InterruptTest(CliTestCase):
     def start_silent_call(self, *arguments):
-        """A command whose call the worker has, and does not answer."""
+        """Starts a command whose call the worker has, and does not answer."""
         path = os.path.join(os.environ["TEST_TMPDIR"], f"{self.id()}.fifo")
         os.mkfifo(path)
         self.addCleanup(os.unlink, path)
-        # Opened for both, so that it has no end when the worker closes it.
+        # Opened for reading and writing, so that it has no end when the worker closes it.
         fifo = os.open(path, os.O_RDWR)
         self.addCleanup(os.close, fifo)
         process = self.start(
@@ -29,7 +29,7 @@ class InterruptTest(CliTestCase):
         seen = b""
         while b" fault " not in seen:
             seen += os.read(fifo, 4096)
-        # The worker and the guardian: what is left afterwards would be seen.
+        # The worker and the guardian: the check for processes that are left finds them.
         self.assertEqual(len(self.left(process.pid)), 2)
         return process
 
@@ -84,7 +84,7 @@ class InterruptTest(CliTestCase):
         self.assert_nothing_stays(process.pid)
 
     def test_a_pipe_that_nobody_reads_any_more_ends_it(self):
-        """As `snakepit … | head -1`: even when there is nothing to write yet."""
+        """Like `snakepit … | head -1`, but before there is anything to write."""
         cases = {
             "nothing to write": SLOW_STREAM,
             "much to write": ("exec", "ping", "--repeat", "1000000000"),
@@ -110,7 +110,7 @@ class InterruptTest(CliTestCase):
         self.assert_nothing_left(process.pid)
 
     def full_pipe(self):
-        """The write end of a pipe that takes nothing more. Nobody reads it."""
+        """The write end of a full pipe that nobody reads."""
         reader, writer = os.pipe()
         self.addCleanup(os.close, reader)
         self.addCleanup(os.close, writer)
@@ -193,7 +193,7 @@ class InterruptTest(CliTestCase):
         self.assertEqual(self.wait_for_exit(process), 0)
 
     def wait_until_blocked(self, process):
-        """A thread of the command waits to write to a pipe."""
+        """Waits until a thread of the command waits to write to a pipe."""
         folder = f"/proc/{process.pid}/task"
         end = time.monotonic() + LIMIT_S
         while time.monotonic() < end:

@@ -25,7 +25,7 @@ sigset_t StopSignals() {
   return set;
 }
 
-// Without what a normal exit does: threads are in the middle of calls.
+// Skips the work of a normal exit, since threads are in the middle of calls.
 [[noreturn]] void ExitNow(int exit_code) { _exit(exit_code); }
 
 }  // namespace
@@ -56,7 +56,7 @@ Interrupts::~Interrupts() {
 void Interrupts::Request(int exit_code) {
   std::lock_guard lock(mutex_);
   if (exit_code_ == 0) exit_code_ = exit_code;
-  output_.StopWaiting();  // who is woken finds that a stop was requested
+  output_.StopWaiting();  // the threads that it wakes see the request
   if (exits_at_once_) {
     output_.Finish();
     ExitNow(exit_code);
@@ -70,7 +70,7 @@ void Interrupts::SetExitsAtOnce(bool exits_at_once) {
 }
 
 void Interrupts::Listen(int out_fd) {
-  // Of the output, an error is all that is of interest.
+  // The output is watched for an error only.
   pollfd fds[] = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
                   {.fd = wake_.get(), .events = POLLIN, .revents = 0},
                   {.fd = out_fd, .events = 0, .revents = 0}};

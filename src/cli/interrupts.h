@@ -1,6 +1,6 @@
-// What ends the command early: a signal, or that nobody reads its output any more.
-#ifndef SNAKEPIT_SRC_CLI_INTERRUPTS_H_
-#define SNAKEPIT_SRC_CLI_INTERRUPTS_H_
+// An early end of the command: by a signal, or because nobody reads its output any more.
+#ifndef SNAKEPIT_CLI_INTERRUPTS_H_
+#define SNAKEPIT_CLI_INTERRUPTS_H_
 
 #include <atomic>
 #include <condition_variable>
@@ -13,33 +13,32 @@
 
 namespace snakepit {
 
-inline constexpr int kOutputGoneExitCode = 141;  // what a shell says of an end by SIGPIPE
+inline constexpr int kOutputGoneExitCode = 141;  // a shell's code for an end by SIGPIPE
 
-// SIGINT, SIGTERM and SIGHUP ask to stop, with exit code 128 + signal; a second one exits at once,
-// and so does a stop that takes over ten seconds. A process that ends so takes its workers with it:
-// the pool's guardian kills them. A stop also ends the waiting for somebody to read stdout. All
-// methods may be called from any thread.
+// SIGINT, SIGTERM and SIGHUP request a stop, with exit code 128 + signal. A second one exits at
+// once, and so does a stop that takes over ten seconds. The pool's guardian then kills the workers.
+// A stop also ends a wait for somebody to read stdout. Thread-safe.
 class Interrupts {
  public:
-  // Keeps the signals from the default, deadly action. To be called before any thread is started,
-  // so that all have it.
+  // Blocks the default, deadly action of the signals. Must be called before any thread starts, so
+  // that all inherit it.
   static void BlockSignals();
 
-  // `out_fd` is watched: when it is a pipe that nobody reads any more, that asks to stop, too.
-  // `output` must live longer than this.
+  // Watches `out_fd`: a pipe that nobody reads any more is a request to stop, too. `output` must
+  // outlive this.
   Interrupts(int out_fd, Output& output);
   ~Interrupts();
   Interrupts(const Interrupts&) = delete;
   Interrupts& operator=(const Interrupts&) = delete;
 
-  // 0 until a stop is asked for; then how the command is to exit.
+  // The command's exit code; 0 until a stop is requested.
   int exit_code() const { return exit_code_; }
   bool requested() const { return exit_code_ != 0; }
 
-  // Asks to stop; only the first counts.
+  // Requests a stop. Only the first request counts.
   void Request(int exit_code);
 
-  // Whether there is nothing that could be stopped in order, so that a request exits at once.
+  // True: a request exits at once, since nothing can be stopped in order.
   void SetExitsAtOnce(bool exits_at_once);
 
  private:
@@ -58,7 +57,7 @@ class Interrupts {
   std::thread listener_;
 };
 
-// Shuts the pool down when a stop is asked for, as long as this lives. Must end before the pool.
+// Shuts the pool down when a stop is requested in its lifetime. Must end before the pool.
 class PoolStopper {
  public:
   PoolStopper(Interrupts& interrupts, Pool& pool);
@@ -74,4 +73,4 @@ class PoolStopper {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_CLI_INTERRUPTS_H_
+#endif  // SNAKEPIT_CLI_INTERRUPTS_H_

@@ -28,7 +28,7 @@ std::chrono::nanoseconds Latencies::Percentile(double percent) const {
   int64_t seen = 0;
   for (int i = 0; i < kBuckets; ++i) {
     seen += buckets_[i];
-    // The middle of the bucket.
+    // middle of the bucket
     if (seen > 0 && seen >= rank) {
       return std::chrono::nanoseconds(std::llround(kLeastNs * std::pow(kWidth, i + 0.5)));
     }

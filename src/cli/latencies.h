@@ -1,6 +1,6 @@
-// How long calls took: their percentiles, in constant memory however many there are.
-#ifndef SNAKEPIT_SRC_CLI_LATENCIES_H_
-#define SNAKEPIT_SRC_CLI_LATENCIES_H_
+// Latencies of calls: their percentiles, in constant memory.
+#ifndef SNAKEPIT_CLI_LATENCIES_H_
+#define SNAKEPIT_CLI_LATENCIES_H_
 
 #include <array>
 #include <chrono>
@@ -15,8 +15,8 @@ class Latencies {
   void Merge(const Latencies& other);
 
   int64_t count() const { return count_; }
-  // The latency that `percent` of the calls (over 0, to 100) do not exceed, within 1%; 0 when there
-  // is none.
+  // The latency that `percent` of the calls (above 0, up to 100) do not exceed, within 1%; 0
+  // without calls.
   std::chrono::nanoseconds Percentile(double percent) const;
 
  private:
@@ -28,4 +28,4 @@ class Latencies {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_CLI_LATENCIES_H_
+#endif  // SNAKEPIT_CLI_LATENCIES_H_

@@ -5,9 +5,9 @@ import resource
 import shutil
 import unittest
 
-from cli_testing import SNAKEPIT, CliTestCase
+from cli_fixture import SNAKEPIT, CliTestCase
 
-# A bare worker of version 1 with fixed JSON, in one thread and one file.
+# A bare worker of version 1 that speaks JSON without a handshake, in one thread and one file.
 WORKER = """
 import json, struct, sys
 while head := sys.stdin.buffer.read(4):
@@ -18,9 +18,9 @@ while head := sys.stdin.buffer.read(4):
     sys.stdout.buffer.flush()
 """
 WORKER_ARGV = ("--no-handshake", "--codec", "json", "--", "/usr/bin/python3", "-c", WORKER)
-USER_OF_NOBODY = 1_000_000 + os.getpid()  # and of no process
+USER_OF_NOBODY = 1_000_000 + os.getpid()  # and no process
 
-# Takes each connection, and says nothing.
+# Accepts each connection, and sends nothing.
 LISTENER = """
 import socket, sys
 listener = socket.socket(socket.AF_UNIX)
@@ -33,7 +33,7 @@ while True:
 
 
 def become_limited(threads):
-    if os.getuid() == 0:  # who is not limited
+    if os.getuid() == 0:  # limits do not bind root
         os.setgroups([])
         os.setgid(USER_OF_NOBODY)
         os.setuid(USER_OF_NOBODY)
@@ -42,7 +42,7 @@ def become_limited(threads):
 
 class LimitsTest(CliTestCase):
     def as_another_user(self):
-        """A copy of the command that each user may execute, and the folder for its sockets."""
+        """Copies the command for other users: the program, and the folder for its sockets."""
         program = shutil.copy(SNAKEPIT, self.folder)
         self.addCleanup(os.unlink, program)
         folder = os.path.join(self.folder, "t")
@@ -111,7 +111,7 @@ class LimitsTest(CliTestCase):
     def test_too_few_descriptors_leave_no_folder(self):
         for descriptors in range(5, 40):
             with self.subTest(descriptors):
-                code, _, stderr = self.run_cli(  # sees that nothing is left
+                code, _, stderr = self.run_cli(  # which checks that nothing is left
                     *("exec", "ping", "--transport", "grpc", "--", "/bin/false"),
                     preexec_fn=lambda: resource.setrlimit(
                         resource.RLIMIT_NOFILE, (descriptors, descriptors)
@@ -129,7 +129,7 @@ class LimitsTest(CliTestCase):
         self.assertIn("an address space of 150 MiB (RLIMIT_AS, ulimit -v)", stderr)
 
     def listen(self, *arguments, **options):
-        """What the command says of a worker that accepts connections, and no more."""
+        """The command's stderr about a worker that only accepts connections."""
         program, folder = self.as_another_user()
         process = self.start(
             *("exec", "ping", "--transport", "grpc", "--start-timeout", "3s", *arguments),
@@ -147,7 +147,7 @@ class LimitsTest(CliTestCase):
         stderr = self.listen(preexec_fn=lambda: become_limited(8))
         self.assertIn("did not start: gRPC cannot be used: this process can start ", stderr)
 
-    def test_a_umask_that_takes_all_rights_keeps_no_socket_from_being_used(self):
+    def test_a_umask_of_0777_does_not_make_sockets_unusable(self):
         def set_umask():
             become_limited(1_000)
             os.umask(0o777)

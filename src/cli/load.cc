@@ -10,7 +10,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr milliseconds kProgressInterval{100};
-// A pool that only fails would fail quickly, and for ever.
+// A pool that only fails would do so quickly and for ever.
 constexpr size_t kMostFailures = 100;
 
 }  // namespace

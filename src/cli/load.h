@@ -1,6 +1,6 @@
 // The load of `snakepit demo` under which a worker is killed.
-#ifndef SNAKEPIT_SRC_CLI_LOAD_H_
-#define SNAKEPIT_SRC_CLI_LOAD_H_
+#ifndef SNAKEPIT_CLI_LOAD_H_
+#define SNAKEPIT_CLI_LOAD_H_
 
 #include <sys/types.h>
 
@@ -19,38 +19,37 @@
 
 namespace snakepit {
 
-// Calls that go on, from as many threads as there are workers, and what becomes of them.
+// Calls without pause from several threads, and their outcomes.
 class Load {
  public:
   using SteadyTime = std::chrono::steady_clock::time_point;
 
   struct FailedCall {
     Error error;
-    pid_t pid = 0;  // of the worker that had it
+    pid_t pid = 0;  // its worker
   };
   struct Outcome {
     int64_t ok = 0;
     std::vector<FailedCall> failed;
-    // The first answer of a process that was not there in the beginning.
+    // The first answer of a process that was not there at the start.
     pid_t new_pid = 0;
     std::optional<SteadyTime> new_answered_at;
   };
 
-  // The calls begin. `old_pids` are those of the workers now.
+  // Begins the calls. `old_pids`: the workers' present processes.
   Load(Pool& pool, Interrupts& interrupts, int threads, std::vector<pid_t> old_pids);
   ~Load();
   Load(const Load&) = delete;
   Load& operator=(const Load&) = delete;
 
-  // Waits until so many calls more have gone well: true, or false after `limit`, when next to all
-  // calls fail, or when a stop was asked for. `on_progress` is called
-  // with the number of calls so far, from time to time.
+  // Waits until `calls` more have succeeded. False after `limit`, when nearly all calls fail, or
+  // when a stop is requested. `on_progress` gets the number of calls so far, from time to time.
   bool AwaitCalls(int64_t calls, std::chrono::milliseconds limit,
                   const std::function<void(int64_t)>& on_progress);
-  // Waits for the first answer of a new process, likewise.
+  // Waits for the first answer of a new process, with the same limits.
   bool AwaitNewWorker(std::chrono::milliseconds limit,
                       const std::function<void(int64_t)>& on_progress);
-  // Ends the calls, and gives what became of them.
+  // Ends the calls and returns their outcomes.
   Outcome Stop();
 
  private:
@@ -70,4 +69,4 @@ class Load {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_CLI_LOAD_H_
+#endif  // SNAKEPIT_CLI_LOAD_H_

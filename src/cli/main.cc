@@ -21,8 +21,8 @@
 namespace snakepit {
 namespace {
 
-// Else the next file that is opened would be taken for a standard stream that is closed. A closed
-// stdout is replaced by one that cannot be written, so that the results are not lost silently.
+// Replaces closed standard streams, since the next file that is opened would be taken for one. The
+// replacement of stdout cannot be written, so that results are not lost silently.
 void FillStandardStreams() {
   while (true) {
     const int fd = open("/dev/null", O_RDONLY);
@@ -34,7 +34,7 @@ void FillStandardStreams() {
 int Run(const std::vector<std::string>& arguments) {
   const ParsedArguments parsed = ParseArguments(arguments);
   if (const auto* print = std::get_if<PrintAndExit>(&parsed)) {
-    // There is nothing to stop in order: a signal, if it comes, does what it does by default.
+    // Nothing has to be stopped in order, so signals keep their default action.
     const int error = WriteAll(print->exit_code == 0 ? STDOUT_FILENO : STDERR_FILENO, print->text);
     return error == 0 || print->exit_code != 0 ? print->exit_code : 1;
   }
@@ -54,18 +54,18 @@ int Run(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   snakepit::FillStandardStreams();
-  // `bazel run` starts a program in a folder of its own and says where the user is: relative paths
-  // are meant from there.
+  // `bazel run` starts a program in a folder of its own, and this variable names the user's, from
+  // which relative paths are meant.
   if (const char* directory = std::getenv("BUILD_WORKING_DIRECTORY")) (void)!chdir(directory);
   try {
     return snakepit::Run({argv + 1, argv + argc});
-  } catch (const std::bad_alloc&) {  // so that the text must need no memory
+  } catch (const std::bad_alloc&) {  // the text is constant, since there is no memory
     snakepit::WriteAll(STDERR_FILENO,
                        "error: INTERNAL: out of memory; is this process limited to too little "
                        "(RLIMIT_AS, ulimit -v)?\n");
   } catch (const std::system_error& error) {
     const int number = error.code().value();
-    // The library says of a thread no more than the errno.
+    // The library reports only the errno of a thread that cannot start.
     const std::string what = number == EAGAIN ? "cannot start a thread: " : "";
     snakepit::WriteAll(STDERR_FILENO, "error: INTERNAL: " + what + error.what() +
                                           snakepit::ProcessLimitAdvice(number) + "\n");

@@ -10,11 +10,11 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// What Finish() waits for: so long without progress, and after a stop for so long in all.
+// Limits of Finish(): time without progress, and total time after a stop.
 constexpr milliseconds kPatience{1'000};
 constexpr milliseconds kPatienceAfterStop{300};
 
-// Of the end of a worker's stderr, so many lines are shown: the last say what went wrong.
+// Most lines shown of a worker's stderr. The last ones tell the cause.
 constexpr size_t kTailLines = 12;
 
 std::vector<std::string_view> LastLines(std::string_view text) {
@@ -33,7 +33,7 @@ std::vector<std::string_view> LastLines(std::string_view text) {
 }  // namespace
 
 int Output::Result(const Value& value, std::optional<Writer::SteadyTime> deadline) {
-  // Not only on a terminal: a file, or what comes down a pipe, is shown on one later.
+  // Escaped for files and pipes too, since these are shown on a terminal later.
   std::string json = raw_ ? value.ToJson() : PrintableJson(value.ToJson());
   return out_.Write(std::move(json) + "\n", deadline);
 }
@@ -71,12 +71,12 @@ bool Output::PostLocked(std::string_view line) {
 }
 
 void Output::Log(LogLevel level, std::string_view text, bool verbose) {
-  // The pool's own warnings and errors come as the errors of calls, too.
+  // The errors of calls repeat the pool's own warnings and errors.
   if (level == LogLevel::kInfo) return Line(text);
   if (verbose) Line("pool: " + std::string(text));
 }
 
-// With a single worker its lines have just been passed on; twice would be noise.
+// The lines of a single worker have just been passed on; twice would be noise.
 bool Output::StandsAbove(int worker, const std::vector<std::string>& lines) const {
   if (last_lines_.size() < lines.size()) return false;
   const std::string prefix = "worker " + std::to_string(worker) + ": ";

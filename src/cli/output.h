@@ -1,7 +1,7 @@
-// What the command writes: results to stdout, all else to stderr. That nobody reads either holds up
-// no more than the results themselves.
-#ifndef SNAKEPIT_SRC_CLI_OUTPUT_H_
-#define SNAKEPIT_SRC_CLI_OUTPUT_H_
+// The output of the command: results on stdout, all else on stderr. An unread stdout holds up only
+// the results; an unread stderr holds up nothing.
+#ifndef SNAKEPIT_CLI_OUTPUT_H_
+#define SNAKEPIT_CLI_OUTPUT_H_
 
 #include <chrono>
 #include <cstdint>
@@ -18,31 +18,30 @@
 
 namespace snakepit {
 
-// Safe to use from any thread; lines are never mixed. What goes to stderr is not waited for: where
-// too much of it is unread (Writer::kMostPostedBytes), lines are dropped, and a later one says how
-// many.
+// Thread-safe; lines are never mixed. No call waits for stderr: while too much of it is unread
+// (Writer::kMostPostedBytes), lines are dropped, and a later line says how many.
 class Output {
  public:
-  // Unless `raw`, all that it writes is safe to show: src/base/quote.h.
+  // All output is safe to show on a terminal (src/base/quote.h), unless `raw`.
   Output(int out_fd, int err_fd, bool raw = false) : raw_(raw), out_(out_fd), err_(err_fd) {}
 
-  // The value as one line of JSON on stdout, written when this returns: 0, or the errno of the
-  // failure, after which nothing more is written. ETIMEDOUT: it was not read before the deadline.
-  // ECANCELED: StopWaiting().
+  // Writes the value to stdout as one line of JSON, and returns when it is written: 0, or the errno
+  // of the failure, after which nothing more is written. ETIMEDOUT: it was not read before the
+  // deadline. ECANCELED: StopWaiting().
   int Result(const Value& value, std::optional<Writer::SteadyTime> deadline = {});
 
-  // The text on stdout, likewise, as it is: it is not for what workers say.
+  // The same with a text, which is not escaped: it must not be a worker's.
   int Text(std::string_view text) { return out_.Write(std::string(text)); }
 
-  // A line on stderr.
+  // Writes a line to stderr.
   void Line(std::string_view text);
 
-  // For PoolOptions::log: a line that a worker wrote is passed on; what the pool itself has to tell
-  // only when `verbose`.
+  // Sink for PoolOptions::log: passes on the lines of workers, and those of the pool itself only if
+  // `verbose`.
   void Log(LogLevel level, std::string_view text, bool verbose);
 
-  // "error: CODE: message" and, on lines of their own, the end of the worker's stderr (where it
-  // does not stand directly above already) and the hint, if any.
+  // "error: CODE: message" and, on lines of their own, the end of the worker's stderr (unless it
+  // stands directly above) and the hint, if any.
   void Failure(const Error& error, std::string_view hint);
 
   // "error: CODE: message" alone.
@@ -51,15 +50,16 @@ class Output {
   // "  hint: …".
   void Hint(std::string_view hint);
 
-  // Nobody waits any more for what goes to stdout to be read.
+  // Ends each wait for stdout to be read; later ones return at once.
   void StopWaiting();
 
-  // Gives what is not written yet the time that somebody who reads needs; less after StopWaiting().
+  // Waits for the rest to be written, as long as a reader makes progress; shorter after
+  // StopWaiting().
   void Finish();
 
  private:
   void LineLocked(std::string_view text);
-  // False: there is no room for that either.
+  // False if there is no room for that line either.
   bool TellOfDroppedLocked();
   bool PostLocked(std::string_view line);
   bool StandsAbove(int worker, const std::vector<std::string>& lines) const;
@@ -69,10 +69,10 @@ class Output {
   Writer out_;
   Writer err_;
   std::mutex mutex_;
-  int64_t dropped_lines_ = 0;            // on stderr, not told of yet
+  int64_t dropped_lines_ = 0;            // on stderr, not reported yet
   std::vector<std::string> last_lines_;  // the latest lines on stderr, the oldest first
 };
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_CLI_OUTPUT_H_
+#endif  // SNAKEPIT_CLI_OUTPUT_H_

@@ -15,7 +15,7 @@
 namespace snakepit {
 namespace {
 
-// Reads and writes of it return EAGAIN rather than wait.
+// Makes reads and writes return EAGAIN instead of waiting.
 bool SetNonBlocking(int fd) { return fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == 0; }
 
 class OutputTest : public testing::Test {
@@ -48,7 +48,7 @@ TEST_F(OutputTest, AResultIsOneLineOfJsonOnStdout) {
   EXPECT_EQ(Err(), "");
 }
 
-TEST_F(OutputTest, WhatIsWrittenIsSafeToShow) {
+TEST_F(OutputTest, OutputIsSafeToShow) {
   const Value value = Value::Map{{"k\u202e", "\x1b[2J \u009b \x7f \U000e0041 é"}};
   EXPECT_EQ(output_->Result(value), 0);
   const std::string json = Out();
@@ -63,7 +63,7 @@ TEST_F(OutputTest, WhatIsWrittenIsSafeToShow) {
             "  hint: try \\x1b[1m\nworker 1: \\x1b]0;t\\x07\n");
 }
 
-TEST_F(OutputTest, RawIsAsItIs) {
+TEST_F(OutputTest, RawOutputIsNotEscaped) {
   output_.emplace(out_.second.get(), err_.second.get(), /*raw=*/true);
   EXPECT_EQ(output_->Result(Value("\u202e")), 0);
   EXPECT_EQ(Out(), "\"\u202e\"\n");
@@ -76,8 +76,8 @@ TEST_F(OutputTest, RawIsAsItIs) {
             "  | y\x1b[0m\n");
 }
 
-TEST_F(OutputTest, ATailThatStandsAboveIsKnownByWhatIsShown) {
-  output_->Log(LogLevel::kInfo, "worker 1: \\x1b[31m", false);  // as the pool gives it
+TEST_F(OutputTest, ARawTailThatStandsAboveIsRecognised) {
+  output_->Log(LogLevel::kInfo, "worker 1: \\x1b[31m", false);  // escaped by the pool
   output_->Failure(
       {.code = ErrorCode::kInternal, .message = "m", .worker_id = 1, .stderr_tail = "\x1b[31m"},
       "");
@@ -126,7 +126,7 @@ TEST_F(OutputTest, OnlyTheLastLinesOfALongTailAreShown) {
   EXPECT_NE(text.find("| line 100\n"), std::string::npos);
 }
 
-TEST_F(OutputTest, ThePoolsOwnLogIsForVerbose) {
+TEST_F(OutputTest, OnlyVerboseShowsThePoolsOwnLog) {
   output_->Log(LogLevel::kDebug, "worker 0 started", false);
   output_->Log(LogLevel::kWarning, "worker 0 ended", false);
   EXPECT_EQ(Err(), "");

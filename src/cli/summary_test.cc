@@ -31,7 +31,7 @@ TEST(Summary, WithoutSuccessesThereAreNoPercentiles) {
             "summary: 0 ok, 1 failed (1 HANDLER_FAILED); 10 calls/s");
 }
 
-TEST(Summary, CallsCutShortAreToldApart) {
+TEST(Summary, CallsCutShortAreCountedApart) {
   Summary summary;
   summary.cut_short = 2;
   EXPECT_EQ(summary.ToText(milliseconds(100)), "summary: 0 ok, 0 failed, 2 cut short");

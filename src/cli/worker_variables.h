@@ -1,6 +1,6 @@
-// The flag --env of the commands that start workers: which variables a worker has.
-#ifndef SNAKEPIT_SRC_CLI_WORKER_VARIABLES_H_
-#define SNAKEPIT_SRC_CLI_WORKER_VARIABLES_H_
+// The flag --env of commands that start workers: the variables of a worker.
+#ifndef SNAKEPIT_CLI_WORKER_VARIABLES_H_
+#define SNAKEPIT_CLI_WORKER_VARIABLES_H_
 
 #include <map>
 #include <string>
@@ -11,27 +11,28 @@
 
 namespace snakepit {
 
-// As the fields of Adapter of these names.
+// The fields of Adapter with these names.
 struct WorkerVariables {
   std::map<std::string, std::string> environment;
   std::vector<std::string> inherit;
 
-  // Adds them to those of the adapter, over which they go.
+  // Adds them to the adapter; they replace its own.
   void AddTo(Adapter& adapter) const;
 };
 
-// Of the values of --env: each is NAME, passed on with the value that it has here, NAME*, all whose
-// names begin so, or NAME=VALUE. INVALID_ARGUMENT for anything else, and for what the pool sets.
+// Reads the values of --env. NAME passes a variable of this process on, NAME* all that begin so,
+// and NAME=VALUE sets one. INVALID_ARGUMENT for anything else, and for a variable that the pool
+// sets.
 Result<WorkerVariables> ParseWorkerVariables(const std::vector<std::string>& flags);
 
-// The values of --env that give these.
+// The values of --env that give these variables.
 std::vector<std::string> ToFlags(const WorkerVariables& variables);
 
-// A paragraph for a command's help, without a line break at its end: `begin`, kInheritedVariables,
-// `end`. The lines are broken at blanks, at 96 characters or before; all but the first are
-// indented.
+// A paragraph for a command's help: `begin`, kInheritedVariables, `end`. Lines are broken at
+// blanks, at 96 characters at the latest; all but the first are indented; the last has no line
+// break.
 std::string InheritedVariablesText(const std::string& begin, const std::string& end);
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_CLI_WORKER_VARIABLES_H_
+#endif  // SNAKEPIT_CLI_WORKER_VARIABLES_H_

@@ -24,7 +24,7 @@ TEST(WorkerVariables, ANameIsInheritedAndOneWithAValueIsSet) {
   EXPECT_EQ(ToFlags(*variables), (Strings{"HF_HOME", "SLURM_*", "*", "A=b=c", "EMPTY="}));
 }
 
-TEST(WorkerVariables, GoOverThoseOfTheAdapter) {
+TEST(WorkerVariables, ReplaceThoseOfTheAdapter) {
   Adapter adapter;
   adapter.environment = {{"A", "0"}, {"B", "0"}};
   ParseWorkerVariables({"A=1", "C"})->AddTo(adapter);
@@ -33,7 +33,7 @@ TEST(WorkerVariables, GoOverThoseOfTheAdapter) {
   EXPECT_TRUE(adapter.argv.empty());
 }
 
-TEST(WorkerVariables, WhatCannotBeRightIsRefused) {
+TEST(WorkerVariables, WrongFlagsAreRefused) {
   for (const char* flag : {"", "=1", "A*B", "**", "*=1", "A*=1"}) {
     EXPECT_TRUE(ErrorOf(flag).starts_with("--env: ")) << flag << ": " << ErrorOf(flag);
   }
@@ -41,7 +41,7 @@ TEST(WorkerVariables, WhatCannotBeRightIsRefused) {
   EXPECT_EQ(ErrorOf("SNAKEPIT_TOKEN=x"), "--env: SNAKEPIT_TOKEN is the pool's to set");
 }
 
-TEST(WorkerVariables, TheHelpNamesAllThatIsInherited) {
+TEST(WorkerVariables, TheHelpNamesAllInheritedVariables) {
   const std::string text = InheritedVariablesText("Environment: they have", "and no more.");
   EXPECT_TRUE(text.starts_with("Environment: they have PATH, HOME, "));
   EXPECT_TRUE(text.ends_with(" and no more."));

@@ -6,14 +6,14 @@ import sys
 import tempfile
 import unittest
 
-import cli_testing
-from cli_testing import PYTHON
+import cli_fixture
+from cli_fixture import PYTHON
 
 ROOT = os.getcwd()
 PYTHON_FOLDER = os.path.join(ROOT, "python")
 GREETER = os.path.join(ROOT, "examples", "greeter.py")
 
-# Says that it was imported, and by which program.
+# Notes that it was imported, and by which program.
 TRAP = """
 import sys
 with open({path!r}, "a") as file:
@@ -46,7 +46,7 @@ if __name__ == "__main__":
 """
 
 
-class WorkingFolderTest(cli_testing.CliTestCase):
+class WorkingFolderTest(cli_fixture.CliTestCase):
     def setUp(self):
         super().setUp()
         other = tempfile.TemporaryDirectory()
@@ -59,12 +59,12 @@ class WorkingFolderTest(cli_testing.CliTestCase):
         for name in {*sys.stdlib_module_names, *OTHERS, *CUSTOM}:
             with open(os.path.join(self.working_folder, name + ".py"), "w") as file:
                 file.write(TRAP.format(path=self.imported, name=name))
-        # A working folder that is the project's own has these, too.
+        # The project's own folder has these, too.
         os.symlink(PYTHON_FOLDER, os.path.join(self.working_folder, "python"))
         os.symlink(os.path.dirname(GREETER), os.path.join(self.working_folder, "examples"))
 
     def run_here(self, *argv, **environment):
-        """What the program prints."""
+        """Runs a program in the folder: its output."""
         done = subprocess.run(
             argv,
             cwd=self.working_folder,
@@ -72,7 +72,7 @@ class WorkingFolderTest(cli_testing.CliTestCase):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=cli_testing.LIMIT_S,
+            timeout=cli_fixture.LIMIT_S,
         )
         self.assertEqual(0, done.returncode, done.stdout + done.stderr)
         return done.stdout
@@ -84,28 +84,28 @@ class WorkingFolderTest(cli_testing.CliTestCase):
 
     def test_the_bundled_worker(self):
         for transport in ("stdio", "grpc"):
-            exec_ping = (cli_testing.SNAKEPIT, "exec", "ping", "--transport", transport)
+            exec_ping = (cli_fixture.SNAKEPIT, "exec", "ping", "--transport", transport)
             self.assertIn('"status":"ok"', self.run_here(*exec_ping))
-        chunks = self.run_here(cli_testing.SNAKEPIT, "stream", "tail_and_analyze")
+        chunks = self.run_here(cli_fixture.SNAKEPIT, "stream", "tail_and_analyze")
         self.assertIn("severity", chunks)
         self.assert_nothing_ran()
 
     def test_the_judge(self):
         judge = os.path.join(ROOT, "conformance", "conformance")
-        worker = os.path.join(ROOT, "conformance", "bundled_worker.sh")
+        worker = (os.path.join(ROOT, "conformance", "python_worker.sh"), "-P", "-m", "snakepit_bridge")
         for transport, arguments in (
             ("stdio", ()),
             ("grpc", ("--transport", "grpc", "--socket", "{socket}")),
         ):
             verdict = self.run_here(
                 judge, "run", "--transport", transport, "--case", "ping/roundtrip",
-                "--", worker, *arguments,
+                "--", *worker, *arguments,
             )
             self.assertIn("1 passed, 0 failed", verdict)
         self.assert_nothing_ran()
 
     def test_the_commands_of_the_documents(self):
-        greet = (cli_testing.SNAKEPIT, "exec", "greet", "--")
+        greet = (cli_fixture.SNAKEPIT, "exec", "greet", "--")
         worker = (PYTHON, "examples/greeter.py")
         self.assertIn("Hello", self.run_here(*greet, *worker, PYTHONPATH="python"))
         greet = (*greet[:-1], "--transport", "grpc", "--")
@@ -115,10 +115,10 @@ class WorkingFolderTest(cli_testing.CliTestCase):
         self.assertIn("snakepit_bridge", self.run_here(*by_hand, PYTHONPATH=PYTHON_FOLDER))
         self.assert_nothing_ran()
 
-    def test_what_multiprocessing_starts_for_a_worker_with_the_flag(self):
+    def test_processes_of_multiprocessing_keep_the_flag(self):
         with open(self.script, "w") as file:
             file.write(SPAWNING_WORKER)
-        spawn = (cli_testing.SNAKEPIT, "exec", "spawn", "--", PYTHON, "-P", self.script)
+        spawn = (cli_fixture.SNAKEPIT, "exec", "spawn", "--", PYTHON, "-P", self.script)
         self.assertIn("done", self.run_here(*spawn, PYTHONPATH=PYTHON_FOLDER))
         self.assert_nothing_ran()
 

@@ -18,7 +18,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// A pipe takes so much at once, not mixed with what others write (PIPE_BUF).
+// PIPE_BUF: a pipe takes so many bytes at once, not mixed with those of other writers.
 constexpr size_t kPieceBytes = 4096;
 
 }  // namespace
@@ -34,12 +34,12 @@ struct Writer::State {
   std::deque<std::string> texts;  // the first is the one that is being written
   size_t queued_bytes = 0;
   uint64_t begun = 0;    // texts that were ever queued
-  uint64_t written = 0;  // of these, from the first on, without a failure
-  uint64_t pieces = 0;   // written
+  uint64_t written = 0;  // the first of these, until a failure
+  uint64_t pieces = 0;   // pieces written
   int error = 0;
   bool stopped_waiting = false;
   bool ending = false;
-  bool idle = false;  // the thread waits for a text, and not for a reader
+  bool idle = false;  // the thread waits for a text, not for a reader
 };
 
 Writer::Writer(int fd)
@@ -65,7 +65,7 @@ void Writer::Run(State& state) {
     state.changed.wait(lock, [&state] { return !state.IsAllWrittenLocked() || state.ending; });
     if (state.IsAllWrittenLocked()) return;
     state.idle = false;
-    // The text stays where it is: only this thread takes texts out.
+    // The text stays in place, since only this thread removes texts.
     const std::string_view text = state.texts.front();
     int error = 0;
     for (size_t at = 0; at < text.size() && error == 0; at += kPieceBytes) {
@@ -146,7 +146,7 @@ int WriteAll(int fd, std::string_view text) {
     const ssize_t written = write(fd, text.data(), text.size());
     if (written >= 0) {
       text.remove_prefix(static_cast<size_t>(written));
-    } else if (errno == EAGAIN) {  // somebody else made it non-blocking
+    } else if (errno == EAGAIN) {  // another process made it non-blocking
       pollfd ready{.fd = fd, .events = POLLOUT, .revents = 0};
       poll(&ready, 1, -1);
     } else if (errno != EINTR) {

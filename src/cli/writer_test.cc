@@ -21,7 +21,7 @@ using std::chrono::steady_clock;
 constexpr milliseconds kLong{60'000};
 constexpr size_t kMoreThanAPipeHolds = 1 << 18;
 
-// Reads so many bytes, waiting for them.
+// Waits for so many bytes and reads them.
 std::string Read(int fd, size_t size) {
   std::string text(size, '\0');
   size_t got = 0;
@@ -41,21 +41,21 @@ class WriterTest : public testing::Test {
     pipe_ = std::move(*OpenPipe());
     writer_.emplace(pipe_.second.get());
   }
-  // A thread that still writes then has an end.
+  // Ends a thread that still writes.
   void TearDown() override {
     pipe_.first.Reset();
     if (writer_) writer_->Flush(kLong, kLong);
   }
 
   int fd() const { return pipe_.first.get(); }
-  // More than the pipe takes; what comes after it waits.
+  // More than the pipe takes, so later text waits.
   void Fill() { ASSERT_TRUE(writer_->Post(std::string(kMoreThanAPipeHolds, 'x'))); }
 
   FdPair pipe_;
   std::optional<Writer> writer_;
 };
 
-TEST_F(WriterTest, WhatWriteReturnsAfterCanBeRead) {
+TEST_F(WriterTest, WrittenTextCanBeReadAtOnce) {
   ASSERT_EQ(writer_->Write("one\n"), 0);
   ASSERT_EQ(fcntl(fd(), F_SETFL, O_NONBLOCK), 0);
   EXPECT_EQ(Read(fd(), 4), "one\n");
@@ -78,7 +78,7 @@ TEST_F(WriterTest, TextsComeWholeAndInTheirOrder) {
 TEST_F(WriterTest, ADeadlineEndsTheWaitForAReader) {
   Fill();
   EXPECT_EQ(writer_->Write("late", steady_clock::now() + milliseconds(20)), ETIMEDOUT);
-  // It was begun, so it comes when somebody reads after all.
+  // The text was begun, so it comes as soon as somebody reads.
   Read(fd(), kMoreThanAPipeHolds);
   EXPECT_EQ(Read(fd(), 4), "late");
 }
@@ -110,7 +110,7 @@ TEST_F(WriterTest, ASlowReaderHoldsWriteUpAndLosesNothing) {
   reader.join();
 }
 
-TEST_F(WriterTest, PostNeverWaitsAndDropsWhatIsTooMuch) {
+TEST_F(WriterTest, PostNeverWaitsAndDropsTheExcess) {
   const std::string text(Writer::kMostPostedBytes / 4, 'x');
   int posted = 0;
   while (posted < 1'000 && writer_->Post(text)) ++posted;
@@ -136,7 +136,7 @@ TEST_F(WriterTest, AStopShortensAFlush) {
   stopper.join();
 }
 
-TEST_F(WriterTest, AFailureIsToldFromThenOn) {
+TEST_F(WriterTest, AFailureIsReturnedFromThenOn) {
   EXPECT_EQ(writer_->Write("good"), 0);
   pipe_.first.Reset();
   EXPECT_EQ(writer_->Write("lost"), EPIPE);
@@ -145,7 +145,7 @@ TEST_F(WriterTest, AFailureIsToldFromThenOn) {
   EXPECT_TRUE(writer_->Flush(kLong, kLong));
 }
 
-TEST_F(WriterTest, ItsEndWaitsForNobody) {
+TEST_F(WriterTest, ItsEndDoesNotWait) {
   Fill();
   const auto start = steady_clock::now();
   writer_.reset();

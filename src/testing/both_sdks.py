@@ -1,8 +1,8 @@
-"""The fixture worker on each of the SDKs, for tests that look at a worker from outside."""
+"""The fixture workers of both SDKs, for tests that look at a worker from outside."""
 
 import os
 
-# As Bazel runs a test: in the folder that its files are below.
+# Bazel runs a test in the folder above its files.
 PYTHON = [os.path.abspath("src/testing/fixture_worker.py")]
 CPP = [os.path.abspath("src/worker/testing/fixture_worker")]
 BOTH = (PYTHON, CPP)

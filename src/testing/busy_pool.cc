@@ -1,5 +1,5 @@
 // A pool whose workers are all busy, for pool_faults_test to kill: busy_pool stdio|grpc. Writes a
-// line "busy PID" for each worker that has a call, and goes on until it is killed.
+// line "busy PID" for each worker that has a call, and runs until it is killed.
 #include <cstdio>
 #include <string_view>
 #include <thread>

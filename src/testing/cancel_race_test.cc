@@ -1,4 +1,4 @@
-// A cancellation that races the end of its call: one outcome each, and the worker lives on.
+// A cancellation that races the end of its call: one outcome, and the worker lives on.
 // PROTOCOL.md 6.6.
 #include <gtest/gtest.h>
 
@@ -25,7 +25,7 @@ using testing::FixtureKind;
 constexpr int kCalls = 10'000;
 constexpr int kCapacity = 4;
 
-// Asks for a stop at a given time, from a thread of its own.
+// Requests a stop at a given time, from a thread of its own.
 class Stopper {
  public:
   Stopper() : thread_([this] { Loop(); }) {}
@@ -88,7 +88,7 @@ TEST_P(CancelRaceTest, GivesEachCallOneOutcomeAndKeepsTheWorker) {
     threads.emplace_back([&, t] {
       std::mt19937 random(t);
       Stopper stopper;
-      // Follows the time that a call takes, so that the stops keep falling around its end.
+      // Follows the duration of a call, so that stops keep falling around its end.
       std::chrono::duration<double, std::micro> delay(50);
       for (int i = 0; i < kCalls / 2; ++i) {
         std::stop_source source;
@@ -138,7 +138,7 @@ TEST_P(CancelRaceTest, GivesEachCallOneOutcomeAndKeepsTheWorker) {
   EXPECT_EQ(wrong, 0);
   EXPECT_GT(results, kCalls / 10);
   EXPECT_GT(cancelled, kCalls / 10);
-  // Each call was counted once, and the same process serves on, with all its room.
+  // Each call was counted once, and the same process serves on at full capacity.
   const Result<Value> last = pool.Execute("pid", {});
   ASSERT_TRUE(last) << last.error().ToString();
   EXPECT_EQ(*last, Value(pid));

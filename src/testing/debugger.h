@@ -1,5 +1,4 @@
-// A debugger, for tests: it holds a process so that this does not go on, or that its exit is not
-// told to its parent.
+// A debugger for tests: it holds a process, or hides the exit of a process from its parent.
 #ifndef SNAKEPIT_TESTING_DEBUGGER_H_
 #define SNAKEPIT_TESTING_DEBUGGER_H_
 
@@ -10,13 +9,13 @@
 
 namespace snakepit::testing {
 
-// A process of its own, which ends with this. ptrace(2)
+// The debugger is a process of its own, which the destructor ends. ptrace(2)
 class Debugger {
  public:
   enum class Holds {
-    kItsExit,  // the process goes on until a signal comes; its exit is told to the debugger alone,
-               // which does not ask
-    kAll,      // the process is stopped, and SIGCONT does not change that
+    kItsExit,  // the process runs until a signal comes; only the debugger could reap it, and does
+               // not
+    kAll,      // the process is stopped, and SIGCONT does not continue it
   };
 
   Debugger(pid_t pid, Holds what) : child_(fork()) {
@@ -27,7 +26,7 @@ class Debugger {
                 waitpid(pid, nullptr, __WALL) == pid;
       }
       if (!holds) _exit(1);
-      raise(SIGSTOP);  // tells the parent
+      raise(SIGSTOP);  // the parent waits for this
       for (;;) pause();
     }
     int status = 0;
@@ -39,7 +38,7 @@ class Debugger {
   Debugger(const Debugger&) = delete;
   Debugger& operator=(const Debugger&) = delete;
 
-  // False when the system does not allow it.
+  // False if the system does not allow it.
   bool holds() const { return holds_; }
 
   void LetGo() {

@@ -1,4 +1,4 @@
-"""What a handler forks is no worker. PROTOCOL.md 1.3.6."""
+"""A child that a handler forks is not a worker. PROTOCOL.md 1.3.6."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from harness import LIMIT_S, NEGOTIATION, WorkerTestCase
 
 class ForkedTest(WorkerTestCase):
     def workers(self):
-        """(a function that calls it, the worker), of each way to serve."""
+        """(a function that calls it, the worker), for each way to serve."""
         for path in BOTH:
             for capacity in ("1", "4"):
                 for negotiation in (None, NEGOTIATION):
@@ -26,7 +26,7 @@ class ForkedTest(WorkerTestCase):
             self.assertEqual(1, call("fork_child", how="return"))
             self.assertEqual(1, call("fork_child", how="raise"))
             self.assertEqual(7, call("fork_child", how="exit"))
-            # Nothing comes but the replies to what is asked.
+            # Only the replies to the requests come.
             self.assertEqual(1, call("fork_child", how="return"))
             worker.process.terminate()
             status, errors = worker.wait()
@@ -34,7 +34,7 @@ class ForkedTest(WorkerTestCase):
             self.assertIn("has returned from the handler that forked it", errors)
             self.assertIn("raised in the child", errors)
 
-    def test_all_that_has_to_do_with_the_pool_refuses_by_name(self):
+    def test_everything_about_the_pool_refuses_by_name(self):
         for call, _ in self.workers():
             self.assertEqual(0, call("fork_child", how="use"))
 

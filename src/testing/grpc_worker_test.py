@@ -1,4 +1,4 @@
-"""What PROTOCOL.md asks of a worker over gRPC, shown on both SDKs."""
+"""The demands of PROTOCOL.md on a worker over gRPC, checked on both SDKs."""
 
 import os
 import subprocess
@@ -17,14 +17,14 @@ MAX_INT32 = (1 << 31) - 1
 
 class GrpcWorkerTest(WorkerTestCase):
     def workers(self, **env):
-        """A worker on each of the SDKs, of which the last is ended first."""
+        """A worker of each SDK; the last one is ended before the next starts."""
         for path in BOTH:
             worker = self.grpc(path, **env)
             yield worker
             worker.kill()
 
     def execute(self, worker, command, session_id=None, request_id="r", **fields):
-        """The reply in version 2, and likewise the last message of a stream."""
+        """The reply in version 2; of a stream, its last message."""
         request = {"command": command, "request_id": request_id, "typed_args": b"\x80", **fields}
         if session_id is None:
             request = pb.ExecuteRequest(**request)
@@ -36,7 +36,7 @@ class GrpcWorkerTest(WorkerTestCase):
         return methods[0](request, timeout=LIMIT_S), last
 
     def count_up(self, worker):
-        """How many calls the session has had."""
+        """Number of calls that the session has had."""
         request = pb.SessionRequest(command="session_incr", session_id="s", typed_args=b"\x80")
         return msgpack.unpackb(worker.execute_in_session(request, timeout=LIMIT_S).typed_result)
 
@@ -45,7 +45,7 @@ class GrpcWorkerTest(WorkerTestCase):
         self.assertTrue(reply.error)
 
     def hold(self, worker, request_id="held"):
-        """Begins a call; its future, and what lets it end."""
+        """Begins a call: its future, and a function that lets it end."""
         started, release = self.fifo("started"), self.fifo("release")
         args = msgpack.packb({"started": started, "release": release})
         request = pb.ExecuteRequest(command="hold", typed_args=args, request_id=request_id)
@@ -69,7 +69,7 @@ class GrpcWorkerTest(WorkerTestCase):
                 subprocess.PIPE,
                 SNAKEPIT_READY_FILE=ready_file,
             )
-            # At once, since pools look at what they read in one piece.
+            # Both in one write, since pools look at the text of one read.
             announced = os.read(process.stdout.fileno(), 4096).decode()
             with open(ready_file, encoding="ascii") as file:
                 port = file.read()
@@ -141,14 +141,14 @@ class GrpcWorkerTest(WorkerTestCase):
                 end()
                 self.assertTrue(future.result().success)
 
-    def test_a_limit_that_cannot_be_is_refused(self):
+    def test_a_wrong_limit_is_refused(self):
         for worker in self.workers():
             for bad in (-1, 1, 1023, 1 << 31):
                 request = pb.InfoRequest(protocol_version=2, max_message_bytes=bad)
                 with self.assertRaises(grpc.RpcError) as raised:
                     worker.get_info(request, timeout=LIMIT_S)
                 self.assertEqual(grpc.StatusCode.INVALID_ARGUMENT, raised.exception.code())
-                # Of version 1, that means nothing.
+                # Version 1 ignores it.
                 info = worker.get_info(pb.InfoRequest(max_message_bytes=bad), timeout=LIMIT_S)
                 self.assertEqual(0, info.protocol_version)
 
@@ -186,7 +186,7 @@ class GrpcWorkerTest(WorkerTestCase):
         for worker in self.workers(SNAKEPIT_TOKEN=""):
             self.assertTrue(worker.health(pb.HealthRequest(), timeout=LIMIT_S).healthy)
 
-    def test_a_token_that_can_be_none_is_not_served(self):
+    def test_a_malformed_token_is_not_served(self):
         for bad in ("short", "x" * 129, "-" * 40):
             for worker in self.workers(SNAKEPIT_TOKEN=bad):
                 status, errors = worker.wait()

@@ -18,7 +18,7 @@ constexpr int kCalls = 1'000;
 
 class InFlightTest : public ::testing::TestWithParam<FixtureKind> {};
 
-// The handlers return when all of them run: less than all in flight would end by the deadline.
+// The handlers return when all of them run. With fewer in flight, all would miss the deadline.
 TEST_P(InFlightTest, AThousandCallsAreMatched) {
   auto pool = Pool::Start({.adapter = testing::FixtureOfKind(GetParam(), kCalls), .workers = 1});
   ASSERT_TRUE(pool) << pool.error().ToString() << "\n" << pool.error().stderr_tail;

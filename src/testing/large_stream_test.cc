@@ -50,7 +50,7 @@ TEST_P(LargeStreamTest, GrowsNeitherSide) {
         },
         {.timeout = std::chrono::minutes(5)});
   };
-  // What a first stream makes both sides load and keep is no growth.
+  // The first stream makes both sides load code and keep buffers, which is no growth.
   ASSERT_TRUE(stream(4 * kChunkBytes));
   worker_start = worker_peak = RssOf(worker);
   pool_start = pool_peak = RssOf(getpid());

@@ -1,5 +1,5 @@
-// Nothing is left behind, whoever is killed and whatever the workers were doing, on either
-// transport; and the program that has the pool needs nothing beside itself.
+// Nothing is left behind on either transport, whichever process is killed and whatever its workers
+// were doing. The program that has the pool needs no other file.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <limits.h>
@@ -20,6 +20,7 @@
 #include "snakepit/pool.h"
 #include "src/base/fd.h"
 #include "src/process/testing/fixture.h"
+#include "src/testing/temp_folder.h"
 #include "src/testing/workers.h"
 
 namespace snakepit {
@@ -29,7 +30,7 @@ namespace fs = std::filesystem;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-// What is promised.
+// The promised limit.
 constexpr seconds kAllIsGoneAfter{2};
 
 std::string Program() {
@@ -37,22 +38,7 @@ std::string Program() {
   return path;
 }
 
-// A folder that goes away with the test, short enough for the path of a socket.
-class TempFolder {
- public:
-  TempFolder()
-      : path_([] {
-          char name[] = "/tmp/leftovers test-XXXXXX";
-          return fs::path(mkdtemp(name) == nullptr ? "" : name);
-        }()) {}
-  ~TempFolder() { fs::remove_all(path_); }
-  const fs::path& path() const { return path_; }
-
- private:
-  const fs::path path_;
-};
-
-// A process of its own with a pool.
+// A separate process with a pool.
 class PoolProcess {
  public:
   PoolProcess(const std::string& behaviour, const std::string& transport,
@@ -106,6 +92,8 @@ class PoolProcess {
   UniqueFd out_;
 };
 
+void Destroy(Pool& pool) { const Pool destroyed = std::move(pool); }
+
 template <typename Condition>
 bool Within(steady_clock::time_point deadline, Condition condition) {
   while (!condition()) {
@@ -118,8 +106,8 @@ bool Within(steady_clock::time_point deadline, Condition condition) {
 struct Scene {
   const char* behaviour;
   const char* transport;
-  const char* line;  // that each worker makes the pool log when it is as far as it is to be
-  int processes;     // of each worker
+  const char* line;  // the pool logs it once a worker is at the point of the scene
+  int processes;     // number for each worker
 };
 
 class KilledPoolTest : public ::testing::TestWithParam<Scene> {};
@@ -137,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(Scenes, KilledPoolTest,
 
 TEST_P(KilledPoolTest, NothingIsLeftAfterTwoSeconds) {
   const Scene& scene = GetParam();
-  const TempFolder runtime;
+  const testing::TempFolder runtime("leftovers test");
   const std::string mark = NewMark();
   PoolProcess pool(scene.behaviour, scene.transport,
                    {mark, "XDG_RUNTIME_DIR=" + runtime.path().string()});
@@ -160,9 +148,9 @@ class TransportTest : public ::testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Transports, TransportTest, ::testing::Values("stdio", "grpc"),
                          [](const auto& info) { return std::string(info.param); });
 
-// Nobody is left to act but the kernel, and then the next pool.
-TEST_P(TransportTest, WhatAPoolLeftThatWasKilledWithItsGuardianIsSweptByTheNext) {
-  const TempFolder runtime;
+// Only the kernel is left to act, and then the next pool.
+TEST_P(TransportTest, ThePoolSweepsTheRemainsOfAKilledPool) {
+  const testing::TempFolder runtime("leftovers test");
   const std::string mark = NewMark();
   const std::vector<std::string> variables = {mark, "XDG_RUNTIME_DIR=" + runtime.path().string()};
   PoolProcess pool("serves", GetParam(), variables);
@@ -209,7 +197,7 @@ std::vector<pid_t> ZombieChildren() {
   return zombies;
 }
 
-TEST_P(TransportTest, AKilledGuardianIsReportedAndReplacedAndEverythingOfItsEnds) {
+TEST_P(TransportTest, AKilledGuardianIsReplacedAndItsWorkersEnd) {
   const std::string mark = NewMark();
   testing::LogWatcher log;
   PoolOptions options;
@@ -232,16 +220,16 @@ TEST_P(TransportTest, AKilledGuardianIsReportedAndReplacedAndEverythingOfItsEnds
   EXPECT_TRUE(log.WaitFor("is ready", 4)) << log.Text();
   EXPECT_TRUE(pool->Execute("echo", {}));
   EXPECT_EQ(ZombieChildren(), std::vector<pid_t>());
-  pool->reset();
+  Destroy(*pool);
   EXPECT_EQ(ListMarked(mark), std::vector<pid_t>());
   EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);
   EXPECT_EQ(errno, ECHILD);
 }
 
-// As a cleaner of /tmp does, or the end of a login session in XDG_RUNTIME_DIR.
+// A cleaner of /tmp does this, and the end of a login session in XDG_RUNTIME_DIR.
 TEST(RuntimeDirectoryTest, AFolderThatIsRemovedUnderThePoolIsMadeAnew) {
-  const TempFolder first;
-  const TempFolder second;
+  const testing::TempFolder first("leftovers test");
+  const testing::TempFolder second("leftovers test");
   setenv("XDG_RUNTIME_DIR", first.path().c_str(), 1);
   setenv("TMPDIR", second.path().c_str(), 1);
   testing::LogWatcher log;
@@ -266,15 +254,15 @@ TEST(RuntimeDirectoryTest, AFolderThatIsRemovedUnderThePoolIsMadeAnew) {
   ASSERT_TRUE(log.WaitFor("is ready", 4)) << log.Text();
   EXPECT_TRUE(pool->Execute("echo", {}));
   EXPECT_EQ(Entries(second.path()).size(), 1u);
-  pool->reset();
+  Destroy(*pool);
   EXPECT_TRUE(fs::is_empty(second.path()));
   unsetenv("XDG_RUNTIME_DIR");
   unsetenv("TMPDIR");
 }
 
 TEST(RuntimeDirectoryTest, AnUnsafePlaceIsPassedOverAndTheLogSaysWhy) {
-  const TempFolder open;
-  const TempFolder second;
+  const testing::TempFolder open("leftovers test");
+  const testing::TempFolder second("leftovers test");
   fs::permissions(open.path(), fs::perms::all);
   setenv("XDG_RUNTIME_DIR", open.path().c_str(), 1);
   setenv("TMPDIR", second.path().c_str(), 1);
@@ -292,7 +280,7 @@ TEST(RuntimeDirectoryTest, AnUnsafePlaceIsPassedOverAndTheLogSaysWhy) {
                           second.path().string()));
   EXPECT_EQ(Entries(second.path()).size(), 1u);
   EXPECT_TRUE(fs::is_empty(open.path()));
-  pool->reset();
+  Destroy(*pool);
   unsetenv("XDG_RUNTIME_DIR");
   unsetenv("TMPDIR");
 }
@@ -302,7 +290,7 @@ TEST_P(TransportTest, WorkersInheritNoDescriptorOfTheProgram) {
   const UniqueFd high(fcntl(low.get(), F_DUPFD, 300));
   testing::LogWatcher log;
   PoolOptions options;
-  options.workers = 4;  // each while the others have theirs
+  options.workers = 4;  // each starts while the others hold their descriptors
   options.log = log.sink();
   options.adapter = WholeProgramWorker("serves", GetParam());
   auto pool = Pool::Start(options);
@@ -333,12 +321,12 @@ TEST_P(TransportTest, WorkersDieManyAtATimeAndNoZombieIsLeft) {
       return ParentOf(pid) == guardian && !testing::IsAlive(pid);
     });
   };
-  // Orphans of a worker are reaped when they die, which is a moment after it.
+  // Orphans of a worker die, and are reaped, a moment after it.
   EXPECT_TRUE(Within(steady_clock::now() + seconds(10), [&] { return zombies() == 0; }));
   EXPECT_EQ(ZombieChildren(), std::vector<pid_t>());
 }
 
-TEST_P(TransportTest, WhatIsSetForTheProcessReachesTheWorker) {
+TEST_P(TransportTest, ProcessSettingsReachTheWorker) {
   testing::LogWatcher log;
   PoolOptions options;
   options.workers = 1;
@@ -356,9 +344,9 @@ TEST_P(TransportTest, WhatIsSetForTheProcessReachesTheWorker) {
   EXPECT_EQ(files.rlim_max, 456u);
 }
 
-// The launcher of a worker ends together with the worker; the name leads to what it launched.
-TEST_P(TransportTest, TheEndCommandHasTheNameThatTheWorkerHad) {
-  const TempFolder folder;
+// The launcher of a worker ends together with the worker. The name identifies the launched task.
+TEST_P(TransportTest, TheEndCommandGetsTheWorkersName) {
+  const testing::TempFolder folder("leftovers test");
   testing::LogWatcher log;
   PoolOptions options;
   options.workers = 2;
@@ -385,11 +373,11 @@ TEST_P(TransportTest, TheEndCommandHasTheNameThatTheWorkerHad) {
   ASSERT_TRUE(log.WaitFor("is ready", 3)) << log.Text();
   EXPECT_EQ(Entries(folder.path()).size(), 2u);
   EXPECT_NE(Entries(folder.path()), names);
-  pool->reset();
+  Destroy(*pool);
   EXPECT_TRUE(fs::is_empty(folder.path()));
 }
 
-TEST_P(TransportTest, WhatCannotBeSetForTheProcessIsNamed) {
+TEST_P(TransportTest, AnImpossibleProcessSettingIsNamed) {
   PoolOptions options;
   options.adapter = WholeProgramWorker("serves", GetParam());
   options.adapter.process.nice = 99;
@@ -414,7 +402,7 @@ TEST_P(TransportTest, WhatCannotBeSetForTheProcessIsNamed) {
   EXPECT_EQ(pool.error().ToString(), "INVALID_ARGUMENT: adapter.cgroup.pids_max must be over 0");
 }
 
-// Either the machine has them, or it is said that it has not, at once.
+// Machines without such cgroups must refuse at once, and say so.
 TEST_P(TransportTest, CgroupLimitsHoldOrAreSaidNotToBeAvailable) {
   PoolOptions options;
   options.workers = 1;
@@ -435,9 +423,9 @@ TEST_P(TransportTest, CgroupLimitsHoldOrAreSaidNotToBeAvailable) {
             std::string::npos);
 }
 
-// Without a variable, and without a file of the build or of the project.
+// Runs without any variable, and without a file of the build or of the project.
 TEST_P(TransportTest, AProgramThatLinksTheLibraryRunsAloneAnywhere) {
-  const TempFolder folder;
+  const testing::TempFolder folder("leftovers test");
   const fs::path program = folder.path() / "a program";
   fs::copy_file(Program(), program);
   auto pipe = OpenPipe();

@@ -1,6 +1,6 @@
-// PeakMemory: how much more memory this process has had at a time, since a moment.
-#ifndef SNAKEPIT_SRC_TESTING_PEAK_MEMORY_H_
-#define SNAKEPIT_SRC_TESTING_PEAK_MEMORY_H_
+// PeakMemory: the peak growth of this process's memory since a moment.
+#ifndef SNAKEPIT_TESTING_PEAK_MEMORY_H_
+#define SNAKEPIT_TESTING_PEAK_MEMORY_H_
 
 #include <gtest/gtest.h>
 #include <malloc.h>
@@ -14,7 +14,7 @@ namespace snakepit {
 class PeakMemory {
  public:
   PeakMemory() {
-    malloc_trim(0);  // else what was freed before could be had again unseen
+    malloc_trim(0);  // else memory that was freed before could be reused unseen
     std::ofstream clear("/proc/self/clear_refs");
     EXPECT_TRUE(clear << "5" << std::flush) << "the peak cannot be set back";
     before_ = PeakBytes();
@@ -38,4 +38,4 @@ class PeakMemory {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_TESTING_PEAK_MEMORY_H_
+#endif  // SNAKEPIT_TESTING_PEAK_MEMORY_H_

@@ -11,10 +11,10 @@ from both_sdks import BOTH
 from grpc_client import Client, encode, pb
 from harness import ENVIRONMENT, LIMIT_S, WorkerTestCase, command, start
 
-# Long enough for a worker that ends by mistake.
+# Long enough to see a worker that ends by mistake.
 A_WHILE_S = 0.3
 
-# A pool: starts the worker of its arguments, tells its process id and address, and waits.
+# A pool: starts the worker of its arguments, prints its pid and address, and waits.
 POOL = '''
 import subprocess, sys
 worker = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
@@ -28,7 +28,7 @@ class PoolWatchTest(WorkerTestCase):
         return command([*path, "--transport", "grpc", "--socket", self.path("s")])
 
     def worker(self, path, stdin, prefix=(), close_stdin=False, **env):
-        """A process that serves in the test's folder, once it does."""
+        """Starts a process that serves in the test's folder, and waits until it serves."""
         process = subprocess.Popen(
             [*prefix, *self.arguments(path)],
             stdin=stdin,
@@ -83,7 +83,7 @@ class PoolWatchTest(WorkerTestCase):
             process.stdin.close()
             self.assertEqual(5, process.wait(LIMIT_S))
 
-    def test_a_handler_that_goes_on_holds_it_up_for_a_limited_time(self):
+    def test_a_busy_handler_delays_the_end_for_a_limited_time(self):
         for path in BOTH:
             process = self.worker(path, subprocess.PIPE)
             client = Client("unix:" + self.path("s"))
@@ -99,7 +99,7 @@ class PoolWatchTest(WorkerTestCase):
             os.unlink(started)
             os.unlink(release)
 
-    def test_it_serves_without_a_stdin_that_can_tell(self):
+    def test_it_serves_if_its_stdin_cannot_show_the_end(self):
         at_its_end, writer = os.pipe()
         self.addCleanup(os.close, at_its_end)
         os.close(writer)
@@ -115,14 +115,14 @@ class PoolWatchTest(WorkerTestCase):
                 self.end(process)
 
     def test_a_pool_that_names_its_worker_gives_it_no_stdin(self):
-        # Wrappers that pass on what they read make a pipe of /dev/null.
+        # Wrappers that pass their input on make a pipe of /dev/null.
         for path in BOTH:
             process = self.worker(path, subprocess.PIPE, SNAKEPIT_WORKER_ID="w7")
             process.stdin.close()
             self.assert_serves(process)
             self.end(process)
 
-    def test_whoever_reads_the_announcement_alone_is_no_pool(self):
+    def test_a_reader_of_the_announcement_alone_is_no_pool(self):
         for path in BOTH:
             process = self.worker(path, subprocess.DEVNULL)
             process.stdout.close()

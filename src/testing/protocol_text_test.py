@@ -1,4 +1,4 @@
-"""PROTOCOL.md: its examples are what they say, and its references lead somewhere."""
+"""The examples of PROTOCOL.md are right, and its references lead somewhere."""
 
 import base64
 import json
@@ -112,7 +112,7 @@ class ProtocolText(unittest.TestCase):
         blocks = re.findall(HEX_BLOCK, TEXT, re.M)
         self.assertEqual(0x84, bytes.fromhex(blocks[4])[4])
 
-    def test_the_tags_of_the_example_are_what_the_text_says(self):
+    def test_the_tags_of_the_example_match_the_text(self):
         args = TAGGED["args"]
         self.assertEqual(base64.b64decode(args["b"]["$bytes"]), b"\xff\x00")
         (double,) = struct.unpack(">d", bytes.fromhex(args["x"]["$double"]))
@@ -125,7 +125,7 @@ class ProtocolText(unittest.TestCase):
         for block in blocks:
             self.assertIsInstance(json.loads(block), dict, block)
 
-    def test_every_clause_that_is_referred_to_is_there_once(self):
+    def test_every_referenced_clause_exists_once(self):
         clauses = re.findall(r"\*\*(\d+(?:\.\d+)+)[ *]", TEXT)
         clauses += re.findall(r"^### (\d+\.\d+) ", TEXT, re.M)
         self.assertEqual(len(clauses), len(set(clauses)))

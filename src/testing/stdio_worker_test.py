@@ -1,4 +1,4 @@
-"""What PROTOCOL.md asks of a worker over stdio, shown on both SDKs."""
+"""The demands of PROTOCOL.md on a worker over stdio, checked on both SDKs."""
 
 import json
 import os
@@ -17,12 +17,12 @@ MAX_INT64 = (1 << 63) - 1
 
 class StdioTestCase(WorkerTestCase):
     def workers(self, negotiation=None, **env):
-        """A worker on each of the SDKs."""
+        """A worker of each SDK."""
         for path in BOTH:
             yield self.stdio(path, negotiation=negotiation, **env)
 
     def hold(self, worker, request_id=1):
-        """Begins a call; what it returns lets that end."""
+        """Begins a call, and returns a function that lets it end."""
         started, release = self.fifo("started"), self.fifo("release")
         worker.begin("hold", request_id, started=started, release=release)
         with open(started, "rb"):
@@ -42,7 +42,7 @@ class StdioTestCase(WorkerTestCase):
 
 class LegacyTest(StdioTestCase):
     def exchange(self, worker, message):
-        """The payload that answers one in MessagePack, and what it says."""
+        """The reply to a payload in MessagePack: its bytes and its value."""
         worker.send_bytes(frame(message if type(message) is bytes else msgpack.packb(message)))
         payload = worker.receive_bytes()
         return payload, msgpack.unpackb(payload)
@@ -107,7 +107,7 @@ class LegacyTest(StdioTestCase):
         for negotiation in (None, NEGOTIATION):
             for worker in self.workers(negotiation, SNAKEPIT_MAX_FRAME_BYTES="2048"):
                 for text in ("x", "é", "\x01", "𝄞"):
-                    # Which the text says again, with all commands that there are.
+                    # The text repeats it, with all known commands.
                     worker.begin(text * (1960 // (len(json.dumps(text)) - 2)))
                     payload = worker.receive_bytes()
                     self.assertLessEqual(len(payload), 2048)
@@ -127,7 +127,7 @@ class LegacyTest(StdioTestCase):
 
 
 class HandshakeTest(StdioTestCase):
-    def test_what_is_neither_negotiation_nor_request_settles_nothing(self):
+    def test_a_payload_that_is_no_first_frame_settles_nothing(self):
         for first in (b"", b"{", b"[1]", b"5", b"{}", b'{"id":4}', b'{"type":"cancel","id":4}'):
             for worker in self.workers():
                 worker.send_bytes(frame(first))
@@ -160,7 +160,7 @@ class HandshakeTest(StdioTestCase):
                     self.assertTrue(answer["error"])
                     self.assertEqual(1, worker.wait()[0])
 
-    def test_the_rest_of_an_offer_is_taken_as_far_as_it_is_known(self):
+    def test_unknown_parts_of_an_offer_are_ignored(self):
         for member, value in (
             ("supported", ["cbor", 5, "json"]),
             ("preferred", "cbor"),
@@ -180,7 +180,7 @@ class HandshakeTest(StdioTestCase):
             self.assertEqual("json", answer["protocol"])
             self.assertNotIn("version", answer)
 
-    def test_variables_that_are_empty_are_not_there(self):
+    def test_empty_variables_count_as_absent(self):
         for worker in self.workers(
             NEGOTIATION, SNAKEPIT_MAX_FRAME_BYTES="", SNAKEPIT_TOKEN="", SNAKEPIT_WORKER_ID=""
         ):
@@ -200,7 +200,7 @@ class RequestTest(StdioTestCase):
             for bad in (1 << 63, 1.0, "1", None, True):
                 self.assert_refused(worker.call("echo", bad), None)
 
-    def test_null_says_nothing_for_args_alone(self):
+    def test_null_counts_as_absent_only_for_args(self):
         for worker in self.workers(NEGOTIATION):
             worker.send({"id": 1, "command": "echo", "args": None})
             self.assertEqual({}, worker.receive()["result"])
@@ -237,7 +237,7 @@ class RequestTest(StdioTestCase):
                 worker.send({"type": kind, "id": 1, "command": "echo"})
             self.assertEqual(2, worker.call("echo", 2)["id"])
 
-    def test_what_could_end_a_call_in_flight_is_answered_without_an_id(self):
+    def test_a_refusal_that_could_end_a_call_has_no_id(self):
         for worker in self.workers(NEGOTIATION, FIXTURE_CAPACITY="2"):
             end = self.hold(worker)
             for message in (
@@ -263,7 +263,7 @@ class RequestTest(StdioTestCase):
             end()
             self.assertEqual("held", worker.receive()["result"])
 
-    def test_more_than_a_worker_holds_is_refused(self):
+    def test_requests_over_the_limit_are_refused(self):
         for worker in self.workers(NEGOTIATION, socketpair=True):
             end = self.hold(worker)
             worker.send(*({"id": i, "command": "echo"} for i in range(2, 1100)))
@@ -374,11 +374,11 @@ class EndTest(StdioTestCase):
                     self.assertIsNone(worker.receive())
                     self.assertEqual(1, worker.wait()[0])
 
-    def test_in_version_2_what_comes_after_sigterm_is_refused(self):
+    def test_version_2_refuses_requests_after_sigterm(self):
         for worker in self.workers(NEGOTIATION, FIXTURE_CAPACITY="2"):
             end = self.hold(worker)
             reply = {"success": True}
-            while reply["success"]:  # it may not have got to know of the signal
+            while reply["success"]:  # the signal may come later
                 worker.process.send_signal(signal.SIGTERM)
                 reply = worker.call("echo", 2)
             self.assert_refused(reply, 2, "CANCELLED")

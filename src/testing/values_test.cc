@@ -1,5 +1,5 @@
-// A value that goes to a worker and back is the same value, type for type and bit for bit, over
-// each transport and encoding, on both SDKs. PROTOCOL.md 6.12.
+// A value comes back from a worker unchanged, type for type and bit for bit, over each transport
+// and encoding, on both SDKs. PROTOCOL.md 6.12.
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
@@ -42,7 +42,7 @@ class Pools : public ::testing::Environment {
 
 [[maybe_unused]] const auto* const kPools = ::testing::AddGlobalTestEnvironment(new Pools);
 
-// What came back instead of the same value, and from where; empty when nothing did.
+// The different value that came back, and its worker; empty if there is none.
 std::string Changed(const Value& value) {
   const Value args = Value::Map{{"v", value}};
   for (const auto& [name, pool] : Pools::All()) {
@@ -68,7 +68,7 @@ Value Nested(int depth) {
   return value;
 }
 
-TEST(Values, TheHardOnesComeBackAsTheyWere) {
+TEST(Values, EdgeCasesComeBackUnchanged) {
   const auto bits = [](uint64_t number) { return Value(std::bit_cast<double>(number)); };
   const std::vector<Value> values = {
       Value(),
@@ -106,12 +106,12 @@ TEST(Values, TheHardOnesComeBackAsTheyWere) {
       Value::Map{{"$", 1}},
       Value::Map{{"$bytes", "x"}, {"and", 2}},
       std::string(1 << 20, 'x'),
-      Nested(kMaxNesting - 1),  // the args are one more
+      Nested(kMaxNesting - 1),  // the args add one level
   };
   for (const Value& value : values) EXPECT_EQ(Changed(value), "") << value.ToJson();
 }
 
-TEST(Values, WhatNoEncodingCarriesIsRefusedAtTheSender) {
+TEST(Values, UnencodableValuesAreRefusedAtTheSender) {
   for (const Value& value : {Value("\xff"), Value(Value::Map{{"\xc0\x80", 1}}), Nested(kMaxNesting),
                              Value("\xed\xa0\x80")}) {
     for (const auto& [name, pool] : Pools::All()) {

@@ -1,12 +1,12 @@
 // A program that is a pool and its workers at once, and needs no other file:
 //
-//   whole_program pool BEHAVIOUR TRANSPORT   a pool of two, that goes on until it is killed
+//   whole_program pool BEHAVIOUR TRANSPORT   a pool of two workers, until it is killed
 //   whole_program call BEHAVIOUR TRANSPORT   one call, and the end of the pool
-//   whole_program worker BEHAVIOUR …         what the pools start
+//   whole_program worker BEHAVIOUR …         a worker of these pools
 //
-// BEHAVIOUR is that of the workers: `serves`; `starts`, and never gets through with it; or
-// `lingers`, with children that have left it. TRANSPORT is stdio or grpc. stdout has what the pool
-// logs, among it what each worker says on stderr: its descriptors, and how far it has come.
+// BEHAVIOUR of the workers: `serves`; `starts`, which is never ready; or `lingers`, with children
+// that have left it. TRANSPORT is stdio or grpc. stdout has the pool's log, and with it each
+// worker's stderr: its descriptors and its progress.
 #include <dirent.h>
 #include <limits.h>
 #include <sys/wait.h>
@@ -52,7 +52,7 @@ void SayDescriptors() {
   Say(text);
 }
 
-// Returns when the child has left.
+// Returns when the child has left its group.
 void StartLingerer(const std::function<void()>& leave) {
   int ready[2];
   if (pipe(ready) != 0) std::abort();

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <utility>
 
+#include "src/adapters/bundled_worker.h"
 #include "src/base/fd.h"
 #include "src/base/proc.h"
 
@@ -16,18 +17,10 @@ namespace {
 
 constexpr char kPython[] = "/usr/bin/python3";
 
-// Bazel runs a test in the folder that holds its files by the names that they have in the project.
+// The project's folder among the files of a test: Bazel runs the test there.
 std::string Here() {
   std::string path(4096, '\0');
   return getcwd(path.data(), path.size()) == nullptr ? "." : std::string(path.c_str());
-}
-
-Adapter BundledWorker(std::vector<std::string> arguments) {
-  Adapter adapter;
-  adapter.argv = {kPython, "-B", "-P", "-m", "snakepit_bridge"};
-  adapter.argv.insert(adapter.argv.end(), arguments.begin(), arguments.end());
-  adapter.environment["PYTHONPATH"] = Here() + "/python";
-  return adapter;
 }
 
 Adapter Script(std::string script, std::vector<std::string> arguments) {
@@ -37,15 +30,13 @@ Adapter Script(std::string script, std::vector<std::string> arguments) {
   return adapter;
 }
 
-// What the end of the name says: Json, Msgpack or Grpc.
-void ServeOver(std::string_view name, Adapter* adapter) {
-  if (name.ends_with("Grpc")) {
-    adapter->argv.insert(adapter->argv.end(), {"--transport", "grpc", "--socket", "{socket}"});
-    adapter->transport = GrpcTransport{};
-  } else {
-    const Codec codec = name.ends_with("Json") ? Codec::kJson : Codec::kMessagePack;
-    adapter->transport = StdioTransport{.codecs = {codec}};
-  }
+// The end of the name of a kind: Grpc, Json or Msgpack.
+TransportKind TransportIn(std::string_view name) {
+  return name.ends_with("Grpc") ? TransportKind::kGrpc : TransportKind::kStdio;
+}
+
+std::vector<Codec> CodecsIn(std::string_view name) {
+  return {name.ends_with("Json") ? Codec::kJson : Codec::kMessagePack};
 }
 
 }  // namespace
@@ -66,15 +57,8 @@ std::string_view WorkerKindName(WorkerKind kind) {
 
 Adapter WorkerOfKind(WorkerKind kind) {
   if (kind == WorkerKind::kLegacyGrpc) return LegacyGrpcWorker({});
-  if (kind == WorkerKind::kBundledGrpc) {
-    Adapter adapter = BundledWorker({"--transport", "grpc", "--socket", "{socket}"});
-    adapter.transport = GrpcTransport{};
-    return adapter;
-  }
-  Adapter adapter = BundledWorker({"--transport", "stdio"});
-  const Codec codec = kind == WorkerKind::kBundledStdioJson ? Codec::kJson : Codec::kMessagePack;
-  adapter.transport = StdioTransport{.codecs = {codec}};
-  return adapter;
+  const std::string_view name = WorkerKindName(kind);
+  return BundledWorker(TransportIn(name), CodecsIn(name)).value();
 }
 
 std::string_view FixtureKindName(FixtureKind kind) {
@@ -93,7 +77,7 @@ Adapter FixtureOfKind(FixtureKind kind, int capacity) {
     adapter.argv = {Here() + "/src/worker/testing/fixture_worker"};
   }
   adapter.environment["FIXTURE_CAPACITY"] = std::to_string(capacity);
-  ServeOver(name, &adapter);
+  ServeOver(TransportIn(name), adapter, CodecsIn(name));
   return adapter;
 }
 
@@ -101,7 +85,7 @@ Adapter PythonWorker(std::string program, std::string_view transport) {
   Adapter adapter;
   adapter.argv = {kPython, "-B", "-P", "-c", std::move(program)};
   adapter.environment["PYTHONPATH"] = Here() + "/python";
-  ServeOver(transport, &adapter);
+  ServeOver(TransportIn(transport), adapter, CodecsIn(transport));
   return adapter;
 }
 

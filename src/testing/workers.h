@@ -1,4 +1,4 @@
-// Workers for tests of the pool, as adapters, and what a test needs to watch them.
+// Adapters of workers for tests of the pool, and helpers to watch them.
 #ifndef SNAKEPIT_TESTING_WORKERS_H_
 #define SNAKEPIT_TESTING_WORKERS_H_
 
@@ -15,14 +15,14 @@
 
 namespace snakepit::testing {
 
-// The kinds of worker that every scenario runs against.
+// The workers that every scenario runs against.
 enum class WorkerKind { kBundledStdioJson, kBundledStdioMsgpack, kBundledGrpc, kLegacyGrpc };
 
 std::string_view WorkerKindName(WorkerKind kind);
 Adapter WorkerOfKind(WorkerKind kind);
 
-// The same commands on both SDKs, over each transport and encoding: echo (the args), pid, sleep
-// (ms), stream_bytes (total_bytes, chunk_bytes).
+// Workers with the same commands on both SDKs, over each transport and encoding: echo (the args),
+// pid, sleep (ms), stream_bytes (total_bytes, chunk_bytes).
 enum class FixtureKind {
   kPythonJson,
   kPythonMsgpack,
@@ -39,7 +39,7 @@ inline constexpr FixtureKind kFixtureKinds[] = {
 std::string_view FixtureKindName(FixtureKind kind);
 Adapter FixtureOfKind(FixtureKind kind, int capacity = 1);
 
-// A worker of the Python SDK whose program is given. `transport`: "StdioJson", "StdioMsgpack" or
+// A worker of the Python SDK that runs `program`. `transport`: "StdioJson", "StdioMsgpack" or
 // "Grpc".
 Adapter PythonWorker(std::string program, std::string_view transport);
 
@@ -54,11 +54,10 @@ Adapter MisbehavingWorker(std::string fault, std::vector<std::string> arguments 
 // A sink for PoolOptions::log that a test can wait on.
 class LogWatcher {
  public:
-  // To be put into the options; the watcher must outlive the pool.
+  // The value for PoolOptions::log. The watcher must outlive the pool.
   std::function<void(LogLevel, std::string_view)> sink();
 
-  // Returns when `count` lines that contain the text have come since the start; false after a
-  // minute.
+  // Waits until `count` lines with the text have come since the start. False after a minute.
   bool WaitFor(std::string_view text, int count = 1);
 
   std::string Text() const;
@@ -71,13 +70,13 @@ class LogWatcher {
   std::vector<std::string> lines_;
 };
 
-// Returns when the process has ended (it need not be this one's child); false after 10 s.
+// Waits for the end of a process, which need not be a child of this one. False after 10 s.
 bool WaitUntilGone(pid_t pid);
 
-// 0: there is no such process.
+// The parent's pid; 0 if there is no such process.
 pid_t ParentOf(pid_t pid);
 
-// Whether there is such a process, a zombie not counted.
+// True if there is such a process, and it is no zombie.
 bool IsAlive(pid_t pid);
 
 }  // namespace snakepit::testing

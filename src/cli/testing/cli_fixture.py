@@ -1,4 +1,4 @@
-"""Runs the command `snakepit` as a user would, and sees that nothing of it is left."""
+"""Runs the command `snakepit` like a user, and checks that nothing of it is left."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ import unittest
 SNAKEPIT = os.path.abspath("src/cli/snakepit")
 PYTHON = "/usr/bin/python3"
 LEGACY = os.path.abspath("src/testing/legacy")
-# Far longer than anything takes: what is over it hangs.
+# Far longer than anything takes, so a run that is over it hangs.
 LIMIT_S = 60
 
 
@@ -41,7 +41,7 @@ def _processes_with(marker, guardian_of):
 
 class CliTestCase(unittest.TestCase):
     def setUp(self):
-        # A variable that workers inherit, so that they can be found; sockets go there.
+        # The value of TMPDIR marks the workers, which inherit it. Sockets go there.
         self.folder = tempfile.mkdtemp(prefix="m", dir="/tmp")
         self.addCleanup(self._remove_folder)
         self.environment = {
@@ -55,7 +55,7 @@ class CliTestCase(unittest.TestCase):
         subprocess.run(["rm", "-rf", self.folder], check=True)
 
     def start(self, *arguments, **options):
-        """The command as a Popen, killed at the end of the test if need be."""
+        """Starts the command: a Popen, which the end of the test kills if it still runs."""
         process = subprocess.Popen(
             [SNAKEPIT, *arguments],
             env=self.environment,
@@ -79,7 +79,7 @@ class CliTestCase(unittest.TestCase):
         return process
 
     def run_cli(self, *arguments, **options):
-        """(exit code, stdout, stderr); nothing may be left."""
+        """Runs the command: (exit code, stdout, stderr). Nothing may be left."""
         process = self.start(*arguments, **options)
         stdout, stderr = process.communicate(timeout=LIMIT_S)
         self.assert_nothing_left(process.pid)
@@ -89,13 +89,13 @@ class CliTestCase(unittest.TestCase):
         return process.wait(timeout=LIMIT_S)
 
     def assert_nothing_left(self, pid):
-        """An orderly end leaves no process and no file behind at that moment."""
+        """Checks that no process and no file is left at once, as after an orderly end."""
         left = self.left(pid)
         self.assertEqual(left, [], f"of {pid} are left: {left}")
         self.assertEqual(os.listdir(self.folder), [])
 
     def assert_nothing_stays(self, pid):
-        """After an exit at once, the guardian ends what is left."""
+        """Waits for the guardian to end the rest, as after an exit at once."""
         poller = select.poll()
         for left in self.left(pid):
             with contextlib.suppress(ProcessLookupError):
@@ -107,7 +107,7 @@ class CliTestCase(unittest.TestCase):
         self.assertEqual(self.left(pid), [])
 
     def left(self, pid):
-        """The pids of what the command with that pid has started, and is there."""
+        """The pids of the processes that the command with that pid has started."""
         found = _processes_with(self.folder.encode(), pid)
         return [p for p in found if p != pid]
 

@@ -17,7 +17,7 @@ from concurrent import futures
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(_HERE)))
 sys.path.insert(0, _HERE)
-# snakepit_pb2: what Bazel generates, or, in a source tree, the Python worker's copy.
+# snakepit_pb2: Bazel's generated file or, in a source tree, the copy of the Python SDK.
 sys.path.append(os.path.join(_ROOT, "proto"))
 sys.path.append(os.path.join(_ROOT, "python", "snakepit_bridge"))
 
@@ -53,7 +53,7 @@ def encode_map(result):
     return {key: encode_value(value) for key, value in result.items()}
 
 
-# Each stream says with each item whether it is the last.
+# Each stream yields (item, True if it is the last).
 
 
 def ping_stream(args):
@@ -197,7 +197,7 @@ class Service:
 
 
 def start_server(address):
-    """The server, serving, and its port."""
+    """Starts the server: it, and its port."""
     import grpc
     import snakepit_pb2 as pb2
 
@@ -235,7 +235,7 @@ def announce(how, port):
     elif how == "old-line":
         print(f"GRPC_SERVER_READY_ON_PORT={port}", flush=True)
     elif how == "file":
-        # Opening it makes it empty first, so a reader can find it without the port.
+        # open() makes the file empty first, so a reader may find it without the port.
         with open(os.environ["SNAKEPIT_READY_FILE"], "w") as file:
             file.write(str(port))
 
@@ -250,15 +250,15 @@ def main():
         default="none",
     )
     options = parser.parse_args()
-    # Blocked in all threads, and waited for: a handler would not run when the signal
-    # comes to one of gRPC's threads while this one waits.
+    # Blocked in all threads, and waited for: a handler would not run if the signal came to one of
+    # gRPC's threads while this one waits.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     if options.ready == "early-line":  # Long before the server serves.
         announce("line", options.port)
     server, port = start_server(f"{options.host}:{options.port}")
     announce(options.ready, port)
     signal.sigwait({signal.SIGTERM})
-    # Handlers that are busy after the drain are waited for by the interpreter's exit.
+    # The interpreter's exit waits for handlers that are busy after the drain.
     server.stop(DRAIN_SECONDS).wait()
     return 0
 

@@ -74,7 +74,7 @@ class GrpcWorker(unittest.TestCase):
         self.assertTrue(self.client.execute("info").success)
 
     def test_values_into_the_worker(self):
-        # What echo sends back as one JSON text shows what the worker made of each.
+        # The JSON text that echo returns shows the worker's view of each value.
         reply = self.client.execute(
             "echo", i=b"1", quoted=b'"abc"', text=b"abc", null=b"null"
         )

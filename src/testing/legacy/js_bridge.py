@@ -1,4 +1,4 @@
-"""Speaks exactly as the legacy worker written in JavaScript does, without needing node.
+"""Speaks exactly like the legacy worker written in JavaScript, without node.
 
 Start: python3 js_bridge.py --mode pool-worker
 """
@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import legacy_stdio  # noqa: E402
 
-# An argument that was not given; JSON.stringify leaves such a member out.
+# A missing argument, whose member JSON.stringify leaves out.
 UNDEFINED = object()
 
 
@@ -26,7 +26,7 @@ def js_number(text):
 
 
 def to_json(value):
-    """What JSON.stringify makes of a value: 2.0 is 2, and Infinity and NaN are null."""
+    """The value as JSON.stringify writes it: 2.0 is 2, and Infinity and NaN are null."""
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
@@ -45,7 +45,7 @@ def member(value, key):
 
 
 class JsCommands(legacy_stdio.Commands):
-    """As those of v1, with `random`, and with `power` and `sqrt` in `compute`."""
+    """The commands of v1, with `random`, and with `power` and `sqrt` in `compute`."""
 
     bridge_type = "javascript"
 
@@ -93,7 +93,7 @@ class JsCommands(legacy_stdio.Commands):
 
 
 def respond(commands, request):
-    """The reply, without an `id` when the request had none."""
+    """The reply, without an `id` if the request had none."""
     reply = {"id": member(request, "id")}
     args = member(request, "args")
     try:
@@ -121,12 +121,12 @@ def main():
         try:
             request = json.loads(payload.decode("utf-8"), parse_int=js_number)
         except ValueError as error:
-            # The reading stops for ever, the process stays.
+            # It stops reading for ever, but the process stays.
             print(f"SyntaxError: {error}", file=sys.stderr, flush=True)
             while True:
                 signal.pause()
         text = json.dumps(to_json(respond(commands, request)), ensure_ascii=False)
-        # backslashreplace writes half of a surrogate pair as JSON.stringify does.
+        # backslashreplace writes half of a surrogate pair like JSON.stringify.
         legacy_stdio.write_frame(text.encode("utf-8", "backslashreplace"))
 
 

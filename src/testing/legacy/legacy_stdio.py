@@ -1,4 +1,4 @@
-"""What the legacy stdio workers have in common: frames, commands, the Python main loop.
+"""The common part of the legacy stdio workers: frames, commands, the Python main loop.
 
 These workers stand for those in the field, bugs included. PROTOCOL.md 2 tells how a
 pool copes with each; nothing here may be "mended".
@@ -21,11 +21,11 @@ class EndOfInput(Exception):
 
 
 class UnencodableResult(Exception):
-    """A result that the codec has no form for."""
+    """A result that the codec cannot carry."""
 
 
 def read_exactly(size):
-    """The next bytes of stdin. A huge length allocates nothing until they come."""
+    """Reads bytes of stdin. A huge length allocates nothing until they come."""
     parts = []
     while size > 0:
         part = os.read(0, min(size, READ_BYTES))
@@ -57,12 +57,12 @@ def iso_time():
 
 
 def end_at_once_on_sigterm():
-    """Exit 0, even in the middle of a reply; whatever children there are live on."""
+    """Exits with 0, even in the middle of a reply. Children live on."""
     signal.signal(signal.SIGTERM, lambda signum, frame: os._exit(0))
 
 
 class JsonCodec:
-    """Python's json: ASCII escapes, and Infinity and NaN, which are no JSON."""
+    """Python's json: ASCII escapes, and Infinity and NaN, which are not JSON."""
 
     name = "json"
 
@@ -77,7 +77,7 @@ class JsonCodec:
 
 
 class Commands:
-    """ping, echo, compute and info, as the v1 and v2 workers have them."""
+    """The ping, echo, compute and info of the v1 and v2 workers."""
 
     bridge_type = "generic"
 
@@ -163,7 +163,7 @@ class Commands:
 
 
 def answer(commands, request):
-    """The reply to a decoded request; AttributeError when the request is no map."""
+    """The reply to a decoded request. AttributeError if the request is no map."""
     result = commands.run(request.get("command"), request.get("args", {}))
     return {
         "id": request.get("id"),
@@ -174,7 +174,7 @@ def answer(commands, request):
 
 
 def serve(codec, respond):
-    """The main loop of a Python worker, with what it does wrong."""
+    """The main loop of a Python worker, with its faults."""
     while True:
         try:
             payload = read_frame()
@@ -186,7 +186,7 @@ def serve(codec, respond):
             # No reply: the caller waits until its deadline.
             print(f"undecodable request: {error}", file=sys.stderr, flush=True)
             continue
-        if not request:  # An empty map is taken for the end of input.
+        if not request:  # An empty map counts as the end of input.
             return 0
         try:
             reply = respond(request)

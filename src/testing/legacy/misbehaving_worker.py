@@ -1,4 +1,4 @@
-"""A v1 worker with one fault, for tests of what the pool makes of it.
+"""A v1 worker with one fault, for tests of the pool.
 
 Start: python3 misbehaving_worker.py --fault NAME [--until FIFO] [--record FILE]
 
@@ -62,7 +62,7 @@ def prints_before_ready():
 
 
 def ignores_sigterm():
-    """And the end of its input; only SIGKILL ends it."""
+    """Ignores the end of its input, too. Only SIGKILL ends it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
@@ -82,7 +82,7 @@ def prints_in_handler(request, options):
 
 
 def garbage(request, options):
-    """256 random bytes, always the same; as a length they claim almost 4 GiB."""
+    """Sends 256 random bytes, always the same. As a length they claim almost 4 GiB."""
     legacy_stdio.write_bytes(random.Random(1).randbytes(256))
 
 
@@ -146,7 +146,7 @@ def silent(request, options):
 
 
 def late_reply(request, options):
-    """The reply comes when somebody has opened the FIFO for writing and closed it."""
+    """Replies after the FIFO was opened for writing and closed."""
     with open(options.until, "rb") as fifo:
         fifo.read()
     send(good_reply(request))
@@ -162,7 +162,7 @@ def stderr_flood(request, options):
 
 
 def grandchild(request, options):
-    """The child's pid is a line on stderr; the child holds stdout and outlives this."""
+    """Starts a child that holds stdout and outlives this process. Its pid is a line on stderr."""
     child = subprocess.Popen(["/bin/sleep", str(GRANDCHILD_SECONDS)])
     print(f"grandchild {child.pid}", file=sys.stderr, flush=True)
     os._exit(EXIT_MID_REQUEST_CODE)

@@ -1,4 +1,4 @@
-"""Each fault does what it says, at its time, and no other."""
+"""Each fault shows at its time, and no other fault does."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def worker_with(fault, *argv):
 
 
 def call_fault(worker, id=2):
-    """The ping that must work first, then the call that does not."""
+    """Makes a ping, which must work, and then the failing call."""
     assert worker.call(1, "ping")["result"]["status"] == "ok"
     worker.send(request(id, "fault"))
 
@@ -58,7 +58,7 @@ class CallFault(unittest.TestCase):
             self.assertIsNone(worker.process.poll())
 
     def expect_reply(self, fault, check):
-        """A frame that `check` holds of; the worker serves the next call."""
+        """Checks a frame with `check`; the worker must serve the next call."""
         with worker_with(fault) as worker:
             call_fault(worker)
             check(worker.read_payload())

@@ -1,4 +1,4 @@
-"""Drives a worker as bare bytes: what these tests need, and nothing that interprets."""
+"""Drives a worker with bare bytes, without any interpretation."""
 
 import contextlib
 import json
@@ -69,7 +69,7 @@ class Worker:
         return self.read()
 
     def rest(self):
-        """All that comes until the end of stdout."""
+        """All bytes until the end of stdout."""
         return self.process.stdout.read()
 
     def stderr_line(self):

@@ -25,7 +25,7 @@ JS = ("js_bridge.py", "--mode", "pool-worker")
 
 
 class WorkerFacts:
-    """For a TestCase of one kind of worker, whose command line is `argv`."""
+    """Base of the TestCase of one kind of worker. `argv`: its command line."""
 
     def start(self):
         worker = Worker(*self.argv)
@@ -34,7 +34,7 @@ class WorkerFacts:
 
 
 class EveryJsonWorker(WorkerFacts):
-    """What holds of each that speaks JSON from the first frame on."""
+    """The facts about each worker that speaks JSON from the first frame on."""
 
     def test_the_first_ping_is_answered_with_status_ok(self):
         worker = self.start()
@@ -95,7 +95,7 @@ class EveryJsonWorker(WorkerFacts):
 
 
 class PythonWorker(EveryJsonWorker):
-    """What holds of those written in Python."""
+    """The facts about the workers written in Python."""
 
     def test_a_negotiation_is_an_unknown_command(self):
         worker = self.start()
@@ -124,7 +124,7 @@ class PythonWorker(EveryJsonWorker):
         self.assertEqual(reply["result"]["status"], "error")
         self.assertEqual(reply["result"]["error"], "division by zero")
 
-    def test_what_cannot_be_decoded_gets_no_reply(self):
+    def test_an_undecodable_request_gets_no_reply(self):
         worker = self.start()
         worker.send(b'{"id":', b'{"id": "\xff"}', b"")
         self.assertEqual(worker.call(4, "ping")["id"], 4)
@@ -190,7 +190,7 @@ class V2MsgpackWorker(WorkerFacts, unittest.TestCase):
         self.assertIsNone(reply["id"])
         self.assertEqual(reply["result"]["error"], "Unknown command: None")
 
-    def test_what_cannot_be_decoded_gets_no_reply(self):
+    def test_an_undecodable_request_gets_no_reply(self):
         worker = self.start()
         worker.send(b"\xc1", b"", b'{"id"')
         self.assertEqual(self.ask(worker, 4, "ping", {})["id"], 4)
@@ -245,7 +245,7 @@ class JsWorker(EveryJsonWorker, unittest.TestCase):
         self.assertEqual(reply["error"], "Unknown command: undefined")
         self.assertTrue(reply["timestamp"].endswith("Z"))
 
-    def test_what_is_no_request_gets_an_error_without_an_id(self):
+    def test_a_payload_that_is_no_request_gets_an_error_without_an_id(self):
         worker = self.start()
         for payload in [b"{}", b"[1,2]", b"5"]:
             worker.send(payload)
@@ -261,7 +261,7 @@ class JsWorker(EveryJsonWorker, unittest.TestCase):
         reply = worker.call(2, "compute", {"operation": "divide", "a": 1, "b": 0})
         self.assertEqual((reply["id"], reply["success"]), (2, False))
 
-    def test_what_cannot_be_decoded_stops_its_reading_for_ever(self):
+    def test_an_undecodable_request_stops_its_reading_for_ever(self):
         for payload in [b'{"id":', b'{"id": "\xff"}', b""]:
             worker = self.start()
             worker.send(payload, request(1, "ping"))

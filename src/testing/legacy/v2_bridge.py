@@ -52,7 +52,7 @@ CODECS = {"json": legacy_stdio.JsonCodec, "msgpack": MsgpackCodec}
 
 
 def negotiate():
-    """The codec after the first frame, which is swallowed when it is no negotiation."""
+    """The codec after the first frame, which is swallowed if it is no negotiation."""
     payload = legacy_stdio.read_frame()
     try:
         message = json.loads(payload.decode("utf-8"))
