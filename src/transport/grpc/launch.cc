@@ -19,12 +19,12 @@
 #include "src/base/home_process.h"
 #include "src/base/threads.h"
 #include "src/transport/grpc/address.h"
-#include "src/transport/grpc/connection.h"
+#include "src/transport/grpc/handshake.h"
 #include "src/transport/grpc/peer_check.h"
 #include "src/transport/grpc/probe.h"
+#include "src/transport/grpc/worker_files.h"
 #include "src/transport/launch_spec.h"
 #include "src/transport/output_reader.h"
-#include "src/transport/grpc/worker_files.h"
 #include "src/value/decode_budget.h"
 
 namespace snakepit {
