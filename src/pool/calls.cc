@@ -9,6 +9,7 @@
 #include "src/base/quote.h"
 #include "src/pool/options.h"
 #include "src/pool/pool_impl.h"
+#include "src/transport/outcome.h"
 #include "src/value/json.h"
 #include "src/value/memory.h"
 #include "src/wire/limits.h"
@@ -122,31 +123,6 @@ void Pool::Impl::AwaitWorker(std::unique_lock<std::mutex>& lock, PendingCall& ca
   lock.lock();
 }
 
-// Returns when the worker has been told of the end of an earlier session of that name, or the call
-// is not to be made any more.
-void Pool::Impl::AwaitEndOfSession(std::unique_lock<std::mutex>& lock, const CallRequest& request) {
-  const auto is_over = [&] {
-    return request.stop.stop_requested() || !ending_sessions_.contains(request.session_id);
-  };
-  if (is_over()) return;
-  lock.unlock();
-  {
-    const StopCallback on_stop(request.stop, [this] {
-      std::lock_guard guard(mutex_);
-      changed_.notify_all();
-    });
-    lock.lock();
-    try {
-      changed_.wait_until(lock, request.deadline, is_over);
-    } catch (...) {  // the end of the thread
-      lock.unlock();
-      throw;
-    }
-    lock.unlock();
-  }
-  lock.lock();
-}
-
 // On the thread that asks for the stop.
 void Pool::Impl::CancelQueued(const PendingCall& call) {
   std::lock_guard lock(mutex_);
@@ -249,7 +225,6 @@ Result<T> Pool::Impl::RunSubmitted(std::unique_lock<std::mutex>& lock, PendingCa
   AwaitWorker(lock, call, options.stop);
   Result<T> result = T();
   if (!call.ended) {
-    if (!request.session_id.empty()) AwaitEndOfSession(lock, request);
     request.released = [this, id = call.id](AfterCall after) { OnReleased(id, after); };
     lock.unlock();
     CallOutcome<T> outcome{Fail(ErrorCode::kInternal, ""), AfterCall::kUnusable};

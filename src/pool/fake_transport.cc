@@ -35,10 +35,7 @@ class FakeConnection : public Connection {
   void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) override {
     fake_.check_health(deadline, std::move(done));
   }
-  void EndSession(const std::string& session_id, std::function<void()> told) override {
-    fake_.end_session(session_id);
-    told();
-  }
+  void EndSession(const std::string& session_id) override { fake_.end_session(session_id); }
   void AskToEnd() override {}
   void Abort() override { fake_.abort(); }
 

@@ -460,17 +460,7 @@ void Pool::Impl::Apply(const MeasureWorker& effect) {
 }
 
 void Pool::Impl::Apply(const EndWorkerSession& effect) {
-  std::shared_ptr<Connection> connection = processes_.at(effect.process)->connection;
-  if (!connection->agreement().session) return;
-  // Until the worker has been told, no call of a new session of that name may overtake (Run).
-  auto ending = ending_sessions_.insert(effect.session_id);
-  asio::post(io_, [this, connection = std::move(connection), ending] {
-    connection->EndSession(*ending, [this, ending] {
-      std::lock_guard lock(mutex_);
-      ending_sessions_.erase(ending);
-      changed_.notify_all();
-    });
-  });
+  processes_.at(effect.process)->connection->EndSession(effect.session_id);
 }
 
 void Pool::Impl::UpdateWakeLocked() {

@@ -152,7 +152,6 @@ class Pool::Impl {
   void AwaitCore(std::unique_lock<std::mutex>& lock, PendingCall& call, SteadyTime limit,
                  Predicate is_over);
   void AwaitWorker(std::unique_lock<std::mutex>& lock, PendingCall& call, std::stop_token stop);
-  void AwaitEndOfSession(std::unique_lock<std::mutex>& lock, const CallRequest& request);
   void CancelQueued(const PendingCall& call);
   // `error`, if not null: the outcome of the call.
   void ReportLocked(CallId id, AfterCall after, const Error* error);
@@ -208,7 +207,6 @@ class Pool::Impl {
   void GiveUpGuardian(std::string_view why);
   void AskToEnd(Process& process);
   void ReportStartFailure(Process& process, Error error);
-  bool KnowsHealth(const Agreement& agreement) const;
   void Check(std::shared_ptr<Process> process);
   void OnChecked(Process& process, const Result<WorkerHealth>& health);
   void Measure(Process& process);
@@ -251,8 +249,7 @@ class Pool::Impl {
   std::shared_ptr<Guardian> guardian_;
   std::unordered_map<ProcessNumber, std::shared_ptr<Process>> processes_;  // that have not ended
   std::unordered_map<CallId, PendingCall*> calls_;
-  std::multiset<std::string, std::less<>> ending_sessions_;  // of which workers are yet to be told
-  std::vector<std::shared_ptr<Process>> held_starts_;        // until a lost guardian's end is known
+  std::vector<std::shared_ptr<Process>> held_starts_;  // until a lost guardian's end is known
   std::vector<Effect> effects_;
   bool has_effects_left_ = false;  // in effects_, as one of them threw
   std::optional<Core::Time> armed_;

@@ -189,13 +189,9 @@ void Pool::Impl::OnConnected(Process& process, Result<std::shared_ptr<Connection
       process.connection = std::move(*connection);
       process.start_time = std::chrono::duration_cast<std::chrono::microseconds>(time);
       process.protocol_version = agreement.version;
-      const bool is_grpc = std::holds_alternative<GrpcTransport>(options_.adapter.transport);
-      process.streams = agreement.version >= 2 ? agreement.stream : is_grpc;
+      process.streams = agreement.stream;
       process.sessions = agreement.session;
-      // One of version 1 may not be able to answer while it has a call, though it is well: on stdio
-      // it never is (PROTOCOL.md 2.3.2), and its gRPC server may have the one thread. The call's
-      // own deadline tells whether it hangs.
-      core_.Ready(process.number, agreement.capacity, /*checks_while_busy=*/agreement.version >= 2,
+      core_.Ready(process.number, agreement.capacity, process.connection->checks_while_busy(),
                   steady_clock::now());
       ApplyLocked();
       changed_.notify_all();
@@ -381,36 +377,14 @@ void Pool::Impl::ReportStartFailure(Process& process, Error error) {
 
 // --- Health ------------------------------------------------------------------------------------
 
-// All but a legacy worker on stdio.
-bool Pool::Impl::KnowsHealth(const Agreement& agreement) const {
-  return agreement.version >= 2 ||
-         std::holds_alternative<GrpcTransport>(options_.adapter.transport);
-}
-
 void Pool::Impl::Check(std::shared_ptr<Process> process) {
   const SteadyTime deadline = steady_clock::now() + options_.health.timeout;
   Connection& connection = *process->connection;
-  if (KnowsHealth(connection.agreement())) {
-    return connection.CheckHealth(deadline, [this, process](const Result<WorkerHealth>& health) {
-      OnChecked(*process, health);
-    });
-  }
-  // PROTOCOL.md 2.5.4: the ping with which it became ready. The core has kept calls away from it.
-  struct Ping {
-    Value args = Value::Map{{"health_check", true}};
-    CallRequest request;
+  const auto checked = [this, process](const Result<WorkerHealth>& health) {
+    OnChecked(*process, health);
   };
-  auto ping = std::make_shared<Ping>();
-  ping->request = {
-      .command = "ping", .args = &ping->args, .deadline = deadline, .released = [](AfterCall) {}};
-  connection.CallAsync(ping->request, [this, process, ping](CallOutcome<Value> outcome) {
-    if (outcome.result || outcome.result.error().code == ErrorCode::kHandlerFailed ||
-        outcome.result.error().code == ErrorCode::kUnimplemented) {
-      return OnChecked(*process, WorkerHealth{.healthy = true});  // it answers
-    }
-    if (outcome.after == AfterCall::kLost) outcome.result.error().code = ErrorCode::kWorkerLost;
-    OnChecked(*process, Fail(std::move(outcome.result.error())));
-  });
+  if (connection.checks_while_busy()) return connection.CheckHealth(deadline, checked);
+  connection.CheckIdle(deadline, checked);  // the core has kept calls away from it
 }
 
 void Pool::Impl::OnChecked(Process& process, const Result<WorkerHealth>& health) {

@@ -26,7 +26,7 @@ void RunApart(asio::io_context& io, std::function<void()> work, std::function<vo
     if (job->thread.joinable()) job->thread.join();
     job->done();
   };
-  // What it has of the job it gives away: the thread is not to destroy what that holds.
+  // It gives its share of the job away: the thread must not destroy what the job holds.
   auto run = [job = job.get(), &io, end, guard = asio::make_work_guard(io)]() mutable {
     job->work();
     asio::post(io, std::move(end));

@@ -9,6 +9,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "snakepit/call.h"
 #include "snakepit/error.h"
@@ -20,16 +21,16 @@ namespace snakepit {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 
-// What the connection is good for after a call.
+// The state of the connection after a call.
 enum class AfterCall {
   kUsable,
-  kUnsent,     // likewise; the worker has seen nothing of the call
+  kUnsent,     // usable; the worker has seen nothing of the call
   kUnusable,   // the worker is out of step: give it up
-  kEnding,     // the worker refused the call, which it did not execute, as it is ending
+  kEnding,     // the worker is ending: it refused the call and did not execute it
   kOverran,    // it ignored a cancellation for longer than the cancel grace; its other calls go on
-  kLost,       // the connection closed: the worker is ending, or has
-  kAbandoned,  // the caller has its outcome, and the worker was told, but may still be busy with
-               // the call: `released` follows, within the cancel grace
+  kLost,       // the connection closed: the worker is ending, or has ended
+  kAbandoned,  // the caller has its outcome and the worker was told, but may still be busy with the
+               // call: `released` follows, within the cancel grace
 };
 
 struct CallRequest {
@@ -38,11 +39,10 @@ struct CallRequest {
   std::string_view session_id;  // empty: no session
   SteadyTime deadline;
   std::stop_token stop;  // a stop asked for ends the call with CANCELLED, at once
-  // Runs once, on the io_context's thread, after the call has ended with kAbandoned (and only
-  // then): kUsable when the worker is through with the call, kOverran when it is not within the
-  // grace, kUnusable and kLost at once when the connection is so meanwhile. It may run before
-  // Call or Stream has returned. It is kept by copy: the request and what it points to end with the
-  // call.
+  // Runs once, on the io_context's thread, after a call that ended with kAbandoned, and only then.
+  // kUsable: the worker has ended the call. kOverran: it has not within the grace. kUnusable and
+  // kLost: the connection became so meanwhile. It may run before Call or Stream has returned. It is
+  // copied: the request and what it points to end with the call.
   std::function<void(AfterCall)> released;
 };
 
@@ -52,26 +52,26 @@ struct CallOutcome {
   AfterCall after = AfterCall::kUsable;
 };
 
-// As many calls at a time as agreement().capacity says, from any threads. No method may be called
-// after the io_context that made the connection has gone.
+// Takes up to agreement().capacity calls at a time, from any threads. No method may be called after
+// the io_context that made the connection has gone.
 class Connection {
  public:
   virtual ~Connection() = default;
 
-  // What was agreed with the worker. Never changes.
+  // The agreement with the worker. Never changes.
   virtual const Agreement& agreement() const = 0;
 
-  // The I/O happens on the calling thread, but where several calls share the connection. Where Call
-  // or Stream throws (there is no memory, say), the pool gives the worker up; `released` may then
-  // run, or not.
+  // The calling thread does the I/O, unless another call's thread does it for several. If Call or
+  // Stream throws (out of memory, say), the pool gives the worker up; `released` may then run or
+  // not.
   virtual CallOutcome<Value> Call(const CallRequest& request) = 0;
-  // The number of chunks. `on_chunk` runs on the calling thread and throws nothing: the pool makes
-  // false of what its user's callback throws.
+  // Gives the number of chunks. `on_chunk` runs on the calling thread and throws nothing: the pool
+  // turns an exception of its user's callback into false.
   virtual CallOutcome<int64_t> Stream(const CallRequest& request,
                                       const ChunkCallback& on_chunk) = 0;
 
   // `done` runs on the io_context's thread, exactly once; what `request` points to must live until
-  // then. To be called on that thread. Where it throws, `done` does not run, and the pool gives the
+  // then. To be called on that thread. If this throws, `done` does not run, and the pool gives the
   // worker up.
   virtual void CallAsync(const CallRequest& request,
                          std::function<void(CallOutcome<Value>)> done) = 0;
@@ -82,53 +82,35 @@ class Connection {
   virtual void StreamAsync(const CallRequest& request, ChunkCallback on_chunk,
                            std::function<void(CallOutcome<int64_t>)> done) = 0;
 
-  // Asks the worker how it is, whatever calls are in flight. `done` runs once, on the io_context's
-  // thread: DEADLINE_EXCEEDED when nothing came from the worker in that time; UNAVAILABLE when it
-  // said that it is too busy, or a chunk or the end of a call came instead; HANDLER_FAILED when it
-  // answered with an error; WORKER_LOST, PROTOCOL_ERROR; UNIMPLEMENTED for a worker of version 1 on
-  // stdio, which has no health but `ping`. To be called on that thread.
+  // Sends a health check, whatever calls are in flight. `done` runs once, on the io_context's
+  // thread. DEADLINE_EXCEEDED: nothing came from the worker in that time. UNAVAILABLE: it said that
+  // it is too busy, or a chunk or the end of a call came instead. HANDLER_FAILED: it answered with
+  // an error. UNIMPLEMENTED: a worker of version 1 on stdio has no health but `ping`. Also
+  // WORKER_LOST and PROTOCOL_ERROR. To be called on that thread.
   virtual void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) = 0;
 
-  // No more calls of the session will come. Nothing is sent to a worker without sessions. `told`
-  // runs once, on the io_context's thread, when no later call can get to the worker before this: at
-  // the latest after kEndSessionTimeout. To be called on that thread.
-  static constexpr std::chrono::seconds kEndSessionTimeout{5};
-  virtual void EndSession(const std::string& session_id, std::function<void()> told) = 0;
+  // Same, for a worker that has no call and gets none before `done`. One of version 1 on stdio is
+  // asked by `ping`: PROTOCOL.md 2.5.4.
+  virtual void CheckIdle(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) {
+    CheckHealth(deadline, std::move(done));
+  }
 
-  // Lets an idle worker know that it is to end, as far as that goes by the connection.
+  // True if a worker that is well answers health checks while it has calls. One of version 1 may
+  // not: on stdio it never does (PROTOCOL.md 2.3.2), and its gRPC server may have a single thread.
+  bool checks_while_busy() const { return agreement().version >= 2; }
+
+  // The session has ended: calls of that name from now on belong to a new one. They do not overtake
+  // this on their way to the worker. A worker without sessions is sent nothing. Does not wait; from
+  // any thread.
+  virtual void EndSession(const std::string& session_id) = 0;
+
+  // Asks an idle worker to end, if that is done by the connection.
   virtual void AskToEnd() = 0;
 
-  // The process has ended, or is being killed: whoever is in a call gets what had arrived before,
-  // or kLost, at once.
+  // The process has ended, or is being killed: each call ends at once, with the reply that had
+  // arrived before, or kLost.
   virtual void Abort() = 0;
 };
-
-// The deadline of the call passed while the worker had it.
-CallOutcome<Value> DeadlinePassed(const CallRequest& request);
-
-// Of a call that ended without the connection being lost: whether the worker refused it as it is
-// ending. PROTOCOL.md 1.4.8.
-bool IsRefusedAsEnding(const Error& error, const CallRequest& request);
-
-// The caller gave the call up before it was sent.
-Error NotBegun();
-
-// The caller gave the call up; its chunk callback gave the stream up.
-Error GivenUp(const CallRequest& request);
-Error StreamGivenUp();
-
-// Of a worker that let the time for an answer to a health check pass, but that gave calls theirs.
-inline constexpr char kBusyWithCalls[] =
-    "the worker did not answer a health check in time, but its calls go on: it is busy";
-
-// For an error of a call that the worker may have executed.
-Error MayHaveRun(Error error);
-
-// For a worker that does not stream: its one result is the final chunk.
-CallOutcome<int64_t> AsStream(CallOutcome<Value> outcome, const ChunkCallback& on_chunk);
-
-// Whole milliseconds from now to the deadline, at least 1.
-int64_t MillisecondsUntil(SteadyTime deadline);
 
 }  // namespace snakepit
 

@@ -24,17 +24,17 @@ struct LaunchContext {
   asio::io_context* io = nullptr;
   int worker_id = 0;
   uint64_t process_number = 0;
-  std::string instance;  // what `{instance}` stands for; Prepare makes it
+  std::string instance;  // replaces `{instance}`; Prepare makes it
   // A folder of the pool, which only this user can enter; empty for an adapter that needs none.
   std::string runtime_directory;
   std::shared_ptr<const UniqueFd> runtime_directory_fd;  // null likewise
-  // How long a worker may go on with a call that was given up. PROTOCOL.md 6.6.
+  // Longest time a worker may go on with a call that was given up. PROTOCOL.md 6.6.
   std::chrono::milliseconds cancel_grace{2'000};
   // Gets each line that a gRPC worker writes to stdout. On the io_context's thread.
   std::function<void(std::string_view)> on_stdout_line;
 };
 
-// Whether LaunchContext::runtime_directory is needed.
+// True if LaunchContext::runtime_directory is needed.
 bool NeedsRuntimeDirectory(const Adapter& adapter);
 
 // All methods on the io_context's thread. To be kept for as long as the process lives: it owns what
@@ -57,13 +57,13 @@ class Launch {
   // destruction.
   virtual void Connect(pid_t worker, SteadyTime deadline, ReadyCallback ready) = 0;
 
-  // What the worker is told and is to tell nobody: its token. Empty: nothing.
+  // The worker's token, which nobody else may learn. Empty: none.
   const std::string& secret() const { return secret_; }
 
   // The process is asked to end, or has: what Connect began is given up.
   virtual void Abort() = 0;
 
-  // Whether an idle worker is asked to end by SIGTERM, beside Connection::AskToEnd.
+  // True if SIGTERM asks an idle worker to end, beside Connection::AskToEnd.
   virtual bool EndsBySigterm() const = 0;
 
  protected:

@@ -1,4 +1,4 @@
-// What both kinds of launch make of an adapter.
+// The process that both kinds of launch make of an adapter.
 #ifndef SNAKEPIT_TRANSPORT_LAUNCH_SPEC_H_
 #define SNAKEPIT_TRANSPORT_LAUNCH_SPEC_H_
 

@@ -1,4 +1,4 @@
-// What a worker is started with, and where it is found.
+// The process that a launch starts, and the lookup of its program.
 #include "src/transport/launch.h"
 
 #include <gtest/gtest.h>

@@ -30,8 +30,8 @@ Result<UniqueFd> ConnectTo(const GrpcAddress& address, const sockaddr* peer, soc
   return fd;
 }
 
-// Where nobody listens at a port, a connection to it may get that very port for its own end, and
-// then be one to itself.
+// If nobody listens at a port, a connection to it may get that very port for its own end. It is
+// then a connection to itself.
 bool IsToItself(int fd) {
   sockaddr_in own{};
   sockaddr_in peer{};

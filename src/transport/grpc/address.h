@@ -1,4 +1,4 @@
-// Where a worker that serves gRPC listens, and a connection to there. PROTOCOL.md 4.2.
+// The address at which a gRPC worker listens, and a connection to it. PROTOCOL.md 4.2.
 #ifndef SNAKEPIT_TRANSPORT_GRPC_ADDRESS_H_
 #define SNAKEPIT_TRANSPORT_GRPC_ADDRESS_H_
 
@@ -16,7 +16,7 @@ struct GrpcAddress {
   std::string socket_path;  // empty: TCP
   int port = 0;
 
-  // For messages: "/run/w.sock", "127.0.0.1:5000".
+  // The address for messages: "/run/w.sock", "127.0.0.1:5000".
   std::string Text() const;
 
   friend bool operator==(const GrpcAddress&, const GrpcAddress&) = default;

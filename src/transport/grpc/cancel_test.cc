@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "src/transport/grpc/connection.h"
+#include "src/transport/grpc/handshake.h"
 #include "src/transport/grpc/testing/fixture.h"
 
 namespace snakepit {
@@ -347,7 +347,7 @@ TEST_F(GrpcCancelTest, AStopThatRacesTheResultGivesOneOutcome) {
   EXPECT_GT(succeeded, 0u);
   EXPECT_GT(abandoned, 0u);
   EXPECT_EQ(releases_.WaitFor(abandoned), std::vector(abandoned, AfterCall::kUsable));
-  // Whatever is still to come has come when the io_context has ended.
+  // Nothing more comes after the end of the io_context.
   connection_.reset();
   work_.reset();
   io_thread_.join();

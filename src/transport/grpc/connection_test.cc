@@ -63,12 +63,12 @@ TEST_F(GrpcConnectionTest, AResultMayBeAnyValue) {
   Connection& connection = Connect();
   const Value args = Value::Map{{"typed_result", Bytes{"\x05"}}};
   EXPECT_EQ(*connection.Call(Request("reply", args)).result, Value(5));
-  // In version 2 this is no error.
+  // This is no error in version 2.
   const Value status = Value::Map{{"status", "error"}, {"error", "no"}};
   EXPECT_EQ(*connection.Call(Request("echo", status)).result, status);
 }
 
-TEST_F(GrpcConnectionTest, AResultThatCannotBeDecodedIsAProtocolErrorOfThatCallAlone) {
+TEST_F(GrpcConnectionTest, AResultThatCannotBeDecodedFailsThatCallAlone) {
   Connection& connection = Connect();
   for (const std::string bytes : {"", "\xc1", "\x81\x01\x02", "\x01\x02"}) {
     const Value args = Value::Map{{"typed_result", Bytes{bytes}}};
@@ -177,10 +177,7 @@ TEST_F(GrpcConnectionTest, AWorkerWithoutSessionsIsNotToldOfThem) {
   request.session_id = "s1";
   EXPECT_TRUE(connection.Call(request).result);
   EXPECT_TRUE(CallAsync(connection, request).result);
-  OnIo<bool>([&](auto done) {
-    connection.EndSession("s1", [] {});
-    done(true);
-  });
+  connection.EndSession("s1");
   EXPECT_TRUE(connection.Call(request).result);
   EXPECT_EQ(worker_.Count("ExecuteInSession"), 0);
   EXPECT_EQ(worker_.Count("Execute"), 3);
@@ -188,7 +185,7 @@ TEST_F(GrpcConnectionTest, AWorkerWithoutSessionsIsNotToldOfThem) {
 
 TEST_F(GrpcConnectionTest, TheEndOfASessionIsTold) {
   Connection& connection = Connect();
-  asio::post(io_, [&] { connection.EndSession("s1", [] {}); });
+  connection.EndSession("s1");
   ASSERT_TRUE(worker_.WaitForEndedSession());
   EXPECT_THAT(worker_.ended_sessions(), ElementsAre("s1"));
   EXPECT_EQ(worker_.request_ids().size(), 0u);
@@ -328,7 +325,7 @@ TEST_F(GrpcConnectionTest, AWorkerThatDoesNotStreamGivesOneChunk) {
   EXPECT_EQ(worker_.Count("ExecuteStream"), 0);
 }
 
-TEST_F(GrpcConnectionTest, AStreamThatNobodyReadsIsHeldUpAtTheWorkerAndHoldsUpNoOther) {
+TEST_F(GrpcConnectionTest, AStreamThatNobodyReadsIsHeldUpAtTheWorker) {
   Connection& connection = Connect();
   int64_t chunks = 0;
   int64_t written = 0;

@@ -11,17 +11,15 @@ namespace snakepit {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::steady_clock;
 
-// Between two looks, however many calls wait for the connection.
+// The wait between two looks, however many calls wait for the connection.
 constexpr milliseconds kLookWait{1};
-// Where the last look found another process than the worker's: it goes through all of /proc.
+// The same, if the last look found another process: a look goes through all of /proc.
 constexpr milliseconds kScanWait{50};
 
 }  // namespace
 
-Result<UniqueFd> GrpcDial::Step() {
-  const SteadyTime now = steady_clock::now();
+Result<UniqueFd> GrpcDial::Step(SteadyTime now) {
   // The limit is the worker's, and not for the time in which nobody wanted the connection.
   if (now - last_ > kLimit) {
     fd_.Reset();
@@ -30,10 +28,10 @@ Result<UniqueFd> GrpcDial::Step() {
   }
   last_ = now;
   if (now < next_) return GoOn(next_);
-  return StepAt(now);
+  return Look(now);
 }
 
-Result<UniqueFd> GrpcDial::StepAt(SteadyTime now) {
+Result<UniqueFd> GrpcDial::Look(SteadyTime now) {
   if (!fd_.valid()) {
     auto connected = BeginConnect(address_);
     if (!connected) {

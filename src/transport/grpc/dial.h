@@ -1,5 +1,5 @@
-// A connection to a worker that had one before, made anew: gRPC is not to do that by itself, as it
-// would send the next call to whoever listens there by then.
+// Makes the connection to a worker anew. gRPC must not do that by itself: it would send the next
+// call to any program that listens there by then.
 #ifndef SNAKEPIT_TRANSPORT_GRPC_DIAL_H_
 #define SNAKEPIT_TRANSPORT_GRPC_DIAL_H_
 
@@ -16,19 +16,19 @@ namespace snakepit {
 // Not synchronised.
 class GrpcDial {
  public:
-  // Within that time the worker is to accept.
+  // The time that the worker has to accept.
   static constexpr std::chrono::milliseconds kLimit{1'000};
 
   GrpcDial(GrpcAddress address, std::shared_ptr<const GrpcPeerCheck> check)
       : address_(std::move(address)), check_(std::move(check)) {}
 
-  // Goes on from the last step, and never waits. With a connection to the worker; UNAVAILABLE:
-  // another step is needed; WORKER_LOST: there will be none.
-  Result<UniqueFd> Step();
+  // Goes on from the last step, and never waits. Gives a connection to the worker; UNAVAILABLE:
+  // another step is needed; WORKER_LOST: there will be none. `now` is not before that of the last.
+  Result<UniqueFd> Step(SteadyTime now);
 
  private:
-  // A step at that time.
-  Result<UniqueFd> StepAt(SteadyTime now);
+  // A step that is due.
+  Result<UniqueFd> Look(SteadyTime now);
   // Another step is needed, after that time.
   tl::unexpected<Error> GoOn(SteadyTime next);
 

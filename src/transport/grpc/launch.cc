@@ -20,7 +20,7 @@
 #include "src/base/threads.h"
 #include "src/process/output_reader.h"
 #include "src/transport/grpc/address.h"
-#include "src/transport/grpc/connection.h"
+#include "src/transport/grpc/handshake.h"
 #include "src/transport/grpc/peer_check.h"
 #include "src/transport/grpc/probe.h"
 #include "src/transport/grpc/worker_files.h"

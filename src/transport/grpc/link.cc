@@ -30,28 +30,28 @@ std::shared_ptr<grpc::Channel> MakeChannel(const GrpcPeer& peer, UniqueFd connec
   // Else gRPC lets the worker be ahead of a reader by ever more, as it finds the channel fast: by
   // tens of MiB of a stream that nobody reads. Now it is 64 KiB, and not slower on one machine.
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  // As gRPC names a host to which it connects by itself.
+  // The name that gRPC gives to a host to which it connects by itself.
   arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY,
                       peer.address.socket_path.empty() ? peer.address.Text() : "localhost");
   return grpc::CreateCustomInsecureChannelFromFd("worker", connected.Release(), arguments);
 }
 
-// How much later than an RPC gRPC may close the connection that it has given up, as what came is
-// not HTTP/2, say: it does both in one go, but each may be seen by another thread.
+// The longest time by which an RPC may end before gRPC closes the connection that it gives up, for
+// bytes that are not HTTP/2, say. It does both in one go, but another thread may see each.
 constexpr std::chrono::milliseconds kCloseLag{50};
-// Between two looks.
+// The wait between two looks.
 constexpr std::chrono::milliseconds kLookWait{1};
-// Within that time an RPC is refused, where a connection takes no more. gRPC does that by itself.
+// The time in which gRPC itself refuses an RPC on a connection that takes no more.
 constexpr std::chrono::milliseconds kRefusalWait{50};
 
-// With which an RPC ends that is refused by a worker that stops, or that is about to.
+// True for the statuses of an RPC that is refused by a worker that stops, or is about to.
 bool MayBeRefusal(const grpc::Status& status) {
   return status.error_code() == grpc::StatusCode::UNAVAILABLE ||
          status.error_code() == grpc::StatusCode::CANCELLED;
 }
 
-// With which an RPC ends whose connection is lost; handlers end theirs so, too. INTERNAL, and that
-// text, are gRPC's own where it has given the connection up, as what came is not HTTP/2.
+// True for the statuses of an RPC whose connection is lost; handlers use them, too. INTERNAL, and
+// that text, are gRPC's own where it has given the connection up, as what came is not HTTP/2.
 bool MayBeLoss(const grpc::Status& status) {
   return MayBeRefusal(status) || status.error_code() == grpc::StatusCode::INTERNAL ||
          IsOverMetadataLimit(status) || status.error_message() == "Stream removed";
@@ -78,36 +78,40 @@ RpcEnd EndOfOpen(const GrpcWire& wire, const grpc::Status& status) {
 
 // A connection that ends sooner, and without an answer, was of no use.
 constexpr std::chrono::milliseconds kShortLife{250};
-// Before a look whether the connection has been made anew, for Health.
+// The wait before Health looks again for a connection that is being made anew.
 constexpr std::chrono::milliseconds kDialWait{5};
 
 }  // namespace
 
-bool RpcContexts::Add(grpc::ClientContext* context) {
-  std::lock_guard lock(mutex_);
-  if (!aborted_) contexts_.insert(context);
-  return !aborted_;
+bool RpcContexts::Add(Place& place) {
+  const MutexLock lock(mutex_);
+  if (aborted_) return false;
+  place.after_ = first_;
+  if (first_ != nullptr) first_->before_ = &place;
+  first_ = &place;
+  ++size_;
+  place.is_added_ = true;
+  return true;
 }
 
-void RpcContexts::Remove(grpc::ClientContext* context) {
-  std::lock_guard lock(mutex_);
-  contexts_.erase(context);
+void RpcContexts::Remove(Place& place) {
+  const MutexLock lock(mutex_);
+  if (!place.is_added_) return;
+  (place.before_ == nullptr ? first_ : place.before_->after_) = place.after_;
+  if (place.after_ != nullptr) place.after_->before_ = place.before_;
+  --size_;
+  place.is_added_ = false;
 }
 
 void RpcContexts::Abort() {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   aborted_ = true;
-  for (grpc::ClientContext* context : contexts_) context->TryCancel();
-}
-
-bool RpcContexts::aborted() const {
-  std::lock_guard lock(mutex_);
-  return aborted_;
+  for (Place* place = first_; place != nullptr; place = place->after_) place->context_->TryCancel();
 }
 
 int RpcContexts::size() const {
-  std::lock_guard lock(mutex_);
-  return static_cast<int>(contexts_.size());
+  const MutexLock lock(mutex_);
+  return size_;
 }
 
 Result<std::shared_ptr<GrpcWire>> GrpcWire::On(UniqueFd connected, const GrpcPeer& peer) {
@@ -144,7 +148,7 @@ void GrpcLink::Abort() {
 }
 
 Result<std::shared_ptr<GrpcWire>> GrpcLink::Wire() {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (lost_) return Fail(*lost_);
   if (!dial_) {
     if (wire_->TakesRpcs()) return wire_;
@@ -156,7 +160,7 @@ Result<std::shared_ptr<GrpcWire>> GrpcLink::Wire() {
     }
     dial_.emplace(peer_.address, peer_.check);
   }
-  auto connected = dial_->Step();
+  auto connected = dial_->Step(std::chrono::steady_clock::now());
   if (!connected) {
     if (connected.error().code == ErrorCode::kUnavailable)
       return Fail(std::move(connected.error()));
@@ -172,7 +176,7 @@ Result<std::shared_ptr<GrpcWire>> GrpcLink::Wire() {
 }
 
 bool GrpcLink::IsReplaced(const GrpcWire& wire) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return wire_.get() != &wire && !wire_->IsClosed();
 }
 
@@ -205,7 +209,7 @@ RpcEnd GrpcLink::AwaitEnd(GrpcWire& wire, const grpc::Status& status) {
     if (wire.IsClosed()) return EndOfLost(status);
     if (!wire.refuses()) return RpcEnd::kAnswered;
   }
-  // What the worker has on a connection that takes no more may still end as it says.
+  // An RPC on a connection that takes no more may still end with the status of its handler.
   if (wire.refuses() && IsUnsent(status)) return RpcEnd::kUnsent;
   if (MayBeRefusal(status) && IsReplaced(wire)) return RpcEnd::kAnswered;
   if (wire.IsClosedWithin(kCloseLag)) return EndOfLost(status);

@@ -1,5 +1,5 @@
-// What the parts of a gRPC connection share: the way to one worker, the token that goes with
-// every RPC, and the RPCs in progress. PROTOCOL.md 4 and 6.13.
+// The shared part of a gRPC connection: the way to one worker, the token that goes with every RPC,
+// and the RPCs in progress. PROTOCOL.md 4 and 6.13.
 #ifndef SNAKEPIT_TRANSPORT_GRPC_LINK_H_
 #define SNAKEPIT_TRANSPORT_GRPC_LINK_H_
 
@@ -11,58 +11,71 @@
 #include <asio/post.hpp>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <type_traits>
 #include <utility>
 
 #include "src/base/fd.h"
+#include "src/base/mutex.h"
 #include "src/transport/connection.h"
-#include "src/transport/grpc/connection.h"
 #include "src/transport/grpc/dial.h"
+#include "src/transport/grpc/peer.h"
 #include "src/transport/grpc/service.h"
 
 namespace snakepit {
 
-// Contexts of RPCs in progress, to be cancelled when the worker has gone. From any thread.
+// The contexts of RPCs in progress, to be cancelled when the worker has gone. From any thread.
 class RpcContexts {
  public:
+  // The place of a context among them, to be removed before its end.
+  class Place {
+   public:
+    explicit Place(grpc::ClientContext* context) : context_(context) {}
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+
+   private:
+    friend class RpcContexts;
+    grpc::ClientContext* const context_;
+    Place* before_ = nullptr;
+    Place* after_ = nullptr;
+    bool is_added_ = false;
+  };
+
   // Keeps a context known for its own lifetime.
   class Entry {
    public:
     Entry(RpcContexts& contexts, grpc::ClientContext* context)
-        : contexts_(contexts), context_(context), added_(contexts.Add(context)) {}
-    ~Entry() {
-      if (added_) contexts_.Remove(context_);
-    }
-    Entry(const Entry&) = delete;
-    Entry& operator=(const Entry&) = delete;
+        : contexts_(contexts), place_(context), added_(contexts.Add(place_)) {}
+    ~Entry() { contexts_.Remove(place_); }
 
     // False when no RPC is to begin any more.
     bool added() const { return added_; }
 
    private:
     RpcContexts& contexts_;
-    grpc::ClientContext* const context_;
+    Place place_;
     const bool added_;
   };
 
-  // False when no RPC is to begin any more.
-  bool Add(grpc::ClientContext* context);
-  void Remove(grpc::ClientContext* context);
-  // Cancels what is in progress; nothing begins after it.
+  // False when no RPC is to begin any more: the context is then not added.
+  bool Add(Place& place);
+  // Does nothing for one that was not added.
+  void Remove(Place& place);
+  // Cancels the RPCs in progress; nothing begins after it.
   void Abort();
-  bool aborted() const;
+  bool aborted() const { return aborted_; }
   int size() const;
 
  private:
-  mutable std::mutex mutex_;
-  std::set<grpc::ClientContext*> contexts_;
-  bool aborted_ = false;
+  mutable Mutex mutex_;
+  Place* first_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  int size_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::atomic<bool> aborted_ = false;  // set with mutex_
 };
 
 // One connection to the worker, and the channel of gRPC on it. gRPC never connects by itself: when
@@ -76,10 +89,10 @@ class GrpcWire {
 
   const GrpcService& service() const { return service_; }
 
-  // Whether one side has closed the connection. The system knows at once when the worker has; gRPC
-  // may tell of an RPC a moment before it closes what it has given up.
+  // True if one side has closed the connection. The system knows at once when the worker has; gRPC
+  // may end an RPC a moment before it closes a connection that it has given up.
   bool IsClosed() const { return IsClosedWithin(std::chrono::milliseconds(0)); }
-  // Waits for that.
+  // Same, after a wait of up to `time` for that.
   bool IsClosedWithin(std::chrono::milliseconds time) const;
 
   // The worker takes no more RPCs on this connection, though it may go on with some.
@@ -87,7 +100,7 @@ class GrpcWire {
   bool refuses() const { return refuses_; }
   bool TakesRpcs() const { return !refuses_ && !IsClosed(); }
 
-  // What has come and gRPC has not read yet.
+  // Bytes that have come and that gRPC has not read yet.
   size_t UnreadBytes() const;
   // Ends each RPC that is on it.
   void Close() { shutdown(watched_.get(), SHUT_RDWR); }
@@ -101,7 +114,7 @@ class GrpcWire {
   const UniqueFd watched_;
 };
 
-// What became of an RPC that ended with an error which this side did not cause.
+// The end of an RPC that failed, where this side did not cause that.
 enum class RpcEnd {
   kAnswered,  // the worker said so
   kLost,      // its connection has ended
@@ -119,6 +132,7 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
   struct Rpc {
     std::shared_ptr<GrpcWire> wire;
     grpc::ClientContext context;
+    RpcContexts::Place place{&context};
     Request request;
     GrpcReply<Response> reply;
   };
@@ -127,8 +141,11 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
   GrpcLink(asio::io_context& io, const GrpcPeer& peer, std::shared_ptr<GrpcWire> wire);
 
   asio::io_context& io() const { return io_; }
-  // What the pool calls the worker.
+  // The pool's name for the worker.
   const std::string& worker_id() const { return peer_.worker_id; }
+
+  // An id for one request of a call.
+  uint64_t NextId() { return ++last_id_; }
 
   // The calls in progress, and beside them the RPCs that ask the worker something.
   RpcContexts& calls() { return calls_; }
@@ -138,23 +155,22 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
   void Abort();
   bool aborted() const { return calls_.aborted(); }
 
-  // The connection for the next RPC. Where the last one has ended, as servers end theirs that are
-  // idle, or old, it is made anew, by steps that do not wait: UNAVAILABLE until it is made.
-  // WORKER_LOST, then for ever, when it cannot be, or would not be with the worker, or one after
-  // another ended before an RPC was answered.
+  // The connection for the next RPC. Servers end connections that are idle or old: it is then made
+  // anew, by steps that do not wait. UNAVAILABLE: it is not made yet. WORKER_LOST, from then on for
+  // ever: it cannot be made, or not with the worker, or one after another ended before an RPC was
+  // answered.
   Result<std::shared_ptr<GrpcWire>> Wire();
   // The worker has answered an RPC.
   void SetAnswered() {
     if (!answered_.load(std::memory_order_relaxed)) answered_ = true;
   }
 
-  // To be done with a context before its RPC begins.
+  // Prepares a context before its RPC begins.
   void SetUp(grpc::ClientContext* context, SteadyTime deadline) const;
 
-  // What became of an RPC that ended so, and which this side did not cancel. A status does not
-  // tell: gRPC has the same ones for a loss, and handlers use them. The first may wait for a
-  // moment, and is not for the io_context's thread; the second is, and `done` runs there, perhaps
-  // in here.
+  // The end of an RPC that has that status and that this side did not cancel. The status alone does
+  // not tell: gRPC uses the same ones for a loss as handlers do. AwaitEnd may wait for a moment,
+  // and is not for the io_context's thread. FindEnd is, and `done` runs there, perhaps in here.
   RpcEnd AwaitEnd(GrpcWire& wire, const grpc::Status& status);
   void FindEnd(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status,
                std::function<void(RpcEnd)> done);
@@ -176,13 +192,14 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
     // gRPC ends the RPC on a thread of its own; the io_context must not run out of work until then.
     auto work = asio::make_work_guard(io_);
     auto& context = rpc->context;
+    auto& place = rpc->place;
     auto& request = rpc->request;
     auto& reply = rpc->reply;
     // Before the context is known to `contexts`: this may throw, and the context go.
     std::function<void(grpc::Status)> ended =
         [self = shared_from_this(), &contexts, rpc = std::move(rpc), done = std::move(done),
          work = std::move(work)](grpc::Status status) mutable {
-          contexts.Remove(&rpc->context);
+          contexts.Remove(rpc->place);
           auto& io = self->io_;
           // Nothing may be left to this thread: gRPC 1.51 aborts when its last channel goes on one
           // of its own.
@@ -190,7 +207,7 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
               io, [self = std::move(self), rpc = std::move(rpc), done = std::move(done),
                    work = std::move(work), status = std::move(status)]() mutable { done(status); });
         };
-    if (!contexts.Add(&context)) return ended(grpc::Status::CANCELLED);
+    if (!contexts.Add(place)) return ended(grpc::Status::CANCELLED);
     method.Start(&context, &request, &reply, std::move(ended));
   }
 
@@ -212,18 +229,20 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
   void EndWithoutWire(const Error& error, std::function<void(const HealthAnswer&)> done);
   void LookForLoss(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status,
                    SteadyTime until, std::function<void(RpcEnd)> done);
-  tl::unexpected<Error> Lose(const std::string& why);
+  tl::unexpected<Error> Lose(const std::string& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The worker has accepted another connection since then, and so does not stop.
   bool IsReplaced(const GrpcWire& wire);
 
   asio::io_context& io_;
   const GrpcPeer peer_;
-  std::mutex mutex_;                // of the next five
-  std::shared_ptr<GrpcWire> wire_;  // never null
-  SteadyTime wire_made_{};
-  SteadyTime refused_since_{};         // since then no connection was of use
-  std::optional<GrpcDial> dial_;       // while it is made anew
-  std::optional<Error> lost_;          // there will be no other
+  Mutex mutex_;
+  std::shared_ptr<GrpcWire> wire_ ABSL_GUARDED_BY(mutex_);  // never null
+  SteadyTime wire_made_ ABSL_GUARDED_BY(mutex_){};
+  // Since then no connection was of use.
+  SteadyTime refused_since_ ABSL_GUARDED_BY(mutex_){};
+  std::optional<GrpcDial> dial_ ABSL_GUARDED_BY(mutex_);  // while it is made anew
+  std::optional<Error> lost_ ABSL_GUARDED_BY(mutex_);     // there will be no other
+  std::atomic<uint64_t> last_id_ = 0;
   std::atomic<bool> answered_ = true;  // since the last connection ended
   RpcContexts calls_;
   RpcContexts asks_;

@@ -8,14 +8,15 @@
 
 #include "src/base/quote.h"
 #include "src/transport/grpc/link.h"
-#include "src/wire/pool_side/message.h"
+#include "src/transport/outcome.h"
 #include "src/wire/msgpack.h"
+#include "src/wire/pool_side/message.h"
 #include "src/wire/proto_map.h"
 
 namespace snakepit {
 namespace {
 
-// What max_message_bytes may be. PROTOCOL.md 1.2.3.
+// The range of max_message_bytes. PROTOCOL.md 1.2.3.
 constexpr int64_t kLeastMessageBytes = 1024;
 constexpr int64_t kMostMessageBytes = INT32_MAX;
 
@@ -55,7 +56,7 @@ constexpr std::string_view kNotHttp2[] = {
     "max table size changes",
 };
 
-// How much earlier than a deadline its timer may end the RPC, as gRPC counts in milliseconds.
+// A timer may end the RPC earlier than its deadline by this: gRPC counts in milliseconds.
 constexpr std::chrono::milliseconds kDeadlineSlack{10};
 
 bool ContainsAny(std::string_view text, std::span<const std::string_view> phrases) {
@@ -69,10 +70,10 @@ std::string TextOf(const grpc::Status& status) {
   return Excerpt(status.error_message(), kMostErrorTextBytes);
 }
 
-// Of a status that a handler ended with.
+// The meaning of a status that a handler ended with.
 std::string ReasonOf(const grpc::Status& status) {
   if (status.error_code() != grpc::StatusCode::UNKNOWN) return Describe(status);
-  // What a server makes of an exception that its handler let pass.
+  // A server's status for an exception that its handler let pass.
   if (status.error_message() == "Unknown error") {
     return "Unknown error, which is all that a worker on grpc-js tells of an exception: with "
            "GRPC_NODE_DEBUG_SEND_ERROR_DETAILS=true in its environment it tells the rest";
@@ -97,7 +98,7 @@ Error InBandError(const Message& message, int version) {
   return error;
 }
 
-// What cannot be decoded: as it is no MessagePack, or within the limits.
+// The error of a value that is no MessagePack, or goes over the limits.
 Error Undecoded(Error error, std::string_view field) {
   if (error.code == ErrorCode::kInvalidArgument) error.code = ErrorCode::kProtocolError;
   error.message = std::string(field) + ": " + error.message;
@@ -111,7 +112,7 @@ Result<Value> DecodeTyped(const std::string& bytes, std::string_view field,
   return value;
 }
 
-// Of a worker of version 1.
+// The same for a worker of version 1.
 Result<Value> DecodeLegacy(const ProtoMap& map, std::string_view field,
                            const DecodeLimits& limits) {
   auto value = DecodeMap(map, limits);
@@ -173,7 +174,10 @@ Result<Agreement> AgreementFrom(const InfoResponse& response, size_t max_message
                          " of the protocol, this pool versions 1 to " +
                          std::to_string(kProtocolVersion));
   }
-  if (version < 2) return agreement;
+  if (version < 2) {
+    agreement.stream = true;  // each has the methods of streams
+    return agreement;
+  }
   agreement.version = version;
   agreement.stream = HasFeature(response, "stream");
   agreement.session = HasFeature(response, "session");
@@ -233,7 +237,7 @@ Result<std::optional<Value>> DecodeChunk(const StreamResponse& response, int64_t
 
 StatusMeaning Judge(const grpc::Status& status, bool is_loss, const CallRequest& request,
                     int version) {
-  // In version 2 there is a way to learn when the worker is through with what was given up.
+  // Version 2 has a way to learn when the worker is through with a call that was given up.
   const AfterCall given_up = version == 1 ? AfterCall::kUnusable : AfterCall::kAbandoned;
   // Nobody knows whether the handler has ended; in version 1 there is no telling.
   const AfterCall may_go_on = version == 1 ? AfterCall::kUsable : AfterCall::kAbandoned;
@@ -324,6 +328,22 @@ Error JudgeHealth(const grpc::Status& status, bool is_loss) {
     default:
       return {.code = ErrorCode::kHandlerFailed, .message = "Health failed: " + Describe(status)};
   }
+}
+
+Result<WorkerHealth> HealthFrom(const GrpcReply<HealthResponse>& reply, int version, int calls) {
+  if (auto readable = reply.Check(); !readable) {
+    return Fail(ErrorCode::kProtocolError, "Health: " + readable.error().message);
+  }
+  const HealthResponse& response = reply.message;
+  return WorkerHealth{
+      .healthy = response.healthy(),
+      .worker_id = Excerpt(response.worker_id(), kMostNameBytes),
+      .uptime = std::chrono::milliseconds(response.uptime_ms()),
+      .total_requests = response.total_requests(),
+      .total_errors = response.total_errors(),
+      .calls_in_flight = version == 1 ? calls : response.active_request_ids_size(),
+      .version = Excerpt(response.version(), kMostNameBytes),
+  };
 }
 
 bool IsOverMetadataLimit(const grpc::Status& status) {

@@ -1,5 +1,5 @@
-// What the messages and the statuses of gRPC say, in terms of a Connection. PROTOCOL.md 4 and 6.11.
-// No I/O. Usable from any thread.
+// The messages and statuses of gRPC, in terms of a Connection. PROTOCOL.md 4 and 6.11. No I/O. From
+// any thread.
 #ifndef SNAKEPIT_TRANSPORT_GRPC_MESSAGES_H_
 #define SNAKEPIT_TRANSPORT_GRPC_MESSAGES_H_
 
@@ -13,15 +13,16 @@
 #include "snakepit/error.h"
 #include "snakepit/value.h"
 #include "src/transport/connection.h"
+#include "src/transport/grpc/service.h"
 #include "src/value/decode_budget.h"
 
 namespace snakepit {
 
-// What the pool offers. PROTOCOL.md 6.11.2.
+// The pool's offer. PROTOCOL.md 6.11.2.
 InfoRequest MakeInfoRequest(size_t max_message_bytes);
 
-// What the worker's answer makes of it; `max_message_bytes` is the pool's own limit. PROTOCOL_ERROR
-// for a version that was not offered, and for what is out of its range.
+// The agreement by the worker's answer; `max_message_bytes` is the pool's own limit. PROTOCOL_ERROR
+// for a version that was not offered, and for a number that is out of its range.
 Result<Agreement> AgreementFrom(const InfoResponse& response, size_t max_message_bytes);
 
 // Fills a message of a call in for a worker of that version. INVALID_ARGUMENT for arguments that
@@ -41,8 +42,8 @@ Result<Value> DecodeResponse(const ExecuteResponse& response, int version,
 Result<std::optional<Value>> DecodeChunk(const StreamResponse& response, int64_t chunks,
                                          int version, const DecodeLimits& limits);
 
-// What a status that is not OK means for the call, and for the worker. `is_loss`: the connection is
-// lost, as GrpcLink says. PROTOCOL.md 4.4.5.
+// The meaning of a status that is not OK, for the call and for the worker. `is_loss`: GrpcLink says
+// that the connection is lost. PROTOCOL.md 4.4.5.
 struct StatusMeaning {
   Error error;
   AfterCall after;
@@ -50,12 +51,16 @@ struct StatusMeaning {
 StatusMeaning Judge(const grpc::Status& status, bool is_loss, const CallRequest& request,
                     int version);
 
-// Whether it is this side's deadline that ended the RPC.
+// True if this side's deadline ended the RPC.
 bool IsDeadlineOf(const grpc::Status& status, SteadyTime deadline);
 
-// What a status says of the health of a worker that was asked for it: WORKER_LOST; UNAVAILABLE: it
-// is too busy to answer, or the like; else HANDLER_FAILED.
+// The error of a health check that ended with that status. WORKER_LOST; UNAVAILABLE: the worker is
+// too busy to answer, or the like; else HANDLER_FAILED.
 Error JudgeHealth(const grpc::Status& status, bool is_loss);
+
+// The answer to Health of a worker of that version. One of version 1 does not say how many calls it
+// has: `calls` are the pool's.
+Result<WorkerHealth> HealthFrom(const GrpcReply<HealthResponse>& reply, int version, int calls);
 
 // gRPC has given the connection up for metadata over GrpcLink::kMaxMetadataBytes.
 bool IsOverMetadataLimit(const grpc::Status& status);

@@ -1,5 +1,5 @@
-// Who is at the other end of a connection: the worker's own processes, or somebody else, who is to
-// get neither the token nor a call.
+// Checks the other end of a connection: it must be a process of the worker. Any other one must get
+// neither the token nor a call.
 #ifndef SNAKEPIT_TRANSPORT_GRPC_PEER_CHECK_H_
 #define SNAKEPIT_TRANSPORT_GRPC_PEER_CHECK_H_
 
@@ -26,13 +26,13 @@ class GrpcPeerCheck {
   GrpcPeerCheck(pid_t worker, std::string own_folder)
       : family_(worker), own_folder_(std::move(own_folder)) {}
 
-  // Of a socket that is connected to that address. START_FAILED when another has the other end, or
-  // it cannot be told who does; INTERNAL when the pool or the system is short of what it takes to
-  // look. For a moment after accept(2) /proc does not show yet who has the connection.
+  // `fd` is a socket that is connected to that address. START_FAILED: another process has the other
+  // end, or it is not known which. INTERNAL: the pool or the system is short of descriptors or
+  // memory for the look. /proc shows the holder of a connection a moment after accept(2).
   //
-  // On TCP it is the end itself, and not who listens, by which that is told: it stays the worker's
-  // own whatever becomes of the port. On a Unix socket it is who called listen(2): in the pool's
-  // own folder its user, elsewhere a process of the worker.
+  // On TCP the end itself counts, and not the process that listens: it stays the worker's own
+  // whatever becomes of the port. On a Unix socket the process that called listen(2) counts: in the
+  // pool's own folder one of its user, elsewhere one of the worker.
   Result<PeerState> Check(int fd, const GrpcAddress& address) const;
 
  private:

@@ -31,7 +31,7 @@ constexpr std::string_view kPreface("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\
 constexpr size_t kFrameHeaderBytes = 9;
 constexpr size_t kMaxSettingsBytes = 16'384;
 
-// What has come on a connection, which stays there.
+// The bytes that have come on a connection. They stay there.
 struct Seen {
   std::string bytes;
   bool refused = false;

@@ -21,7 +21,7 @@
 
 namespace snakepit {
 
-// What the first bytes of a server say of it.
+// The kind of server, by its first bytes.
 enum class Opening {
   kHttp2,   // a whole header of a SETTINGS frame
   kTooFew,  // the beginning of one
@@ -50,7 +50,7 @@ class GrpcProbe : public std::enable_shared_from_this<GrpcProbe> {
   void Start(std::shared_ptr<const GrpcPeerCheck> check, SteadyTime deadline, Serves serves,
              std::function<void(Error)> failed);
 
-  // What a line of stdout announces.
+  // The announcement in a line of stdout.
   void Announce(Result<GrpcAddress> address);
 
   void Stop();
@@ -76,11 +76,11 @@ class GrpcProbe : public std::enable_shared_from_this<GrpcProbe> {
   UniqueFd asking_;        // a connection on which the pool has spoken first
   bool answers_ = false;   // HTTP/2, on that
   int silent_ticks_ = 0;   // of the connection
-  int refusals_ = 0;       // how often that did not seem to be with the worker
+  int refusals_ = 0;       // connections that did not seem to be with the worker
   std::string unseen_;     // why it could not be told with whom it is
-  const char* last_ = "";  // what became of the connection before
+  const char* last_ = "";  // the end of the connection before
   std::optional<GrpcAddress> address_;
-  std::optional<GrpcAddress> tried_;  // where the connection leads
+  std::optional<GrpcAddress> tried_;  // the address of the connection
   const WorkerFolder folder_;
   const std::string ready_file_;
   std::shared_ptr<const GrpcPeerCheck> check_;

@@ -26,7 +26,7 @@ using testing::kSettings;
 using testing::Listener;
 using testing::Say;
 
-// For what must come; on a loaded machine too.
+// Longest wait for an event that must come, on a loaded machine too.
 constexpr std::chrono::seconds kLimit{60};
 
 TEST(OpeningOf, IsASettingsFrameOrTheBeginningOfOne) {
@@ -42,7 +42,7 @@ TEST(OpeningOf, AnythingElseIsSeenAsSoonAsItCanBe) {
                                 "SSH-2.0",
                                 std::string("\0\0\0\x1f{", 5),
                                 std::string("\0\0\5\4", 4),             // half a setting
-                                std::string("\0\0\0\4\1", 5),           // what nobody has asked for
+                                std::string("\0\0\0\4\1", 5),           // nobody has asked for it
                                 std::string("\0\0\0\4\0\0\0\0\1", 9),   // on a stream
                                 std::string("\0\0\0\7\0\0\0\0\0", 9)};  // GOAWAY
   for (const std::string& other : others) EXPECT_EQ(OpeningOf(other), Opening::kOther) << other;
@@ -55,7 +55,7 @@ class GrpcProbeTest : public ::testing::Test {
     UniqueFd fd;
   };
 
-  // What the probe comes to, while `server` plays what it finds at the address.
+  // The end of the probe, while `server` plays the program at the address.
   Result<Served> Probe(std::optional<GrpcAddress> address, const std::function<void()>& server,
                        milliseconds limit = kLimit, pid_t worker = getpid()) {
     std::thread playing(server);

@@ -25,6 +25,14 @@ class GrpcReconnectTest : public testing::GrpcConnectionTest {
     return "127.0.0.1:" + std::to_string(relay_->port());
   }
 
+  // The call arrives after the end.
+  void EndSessionAndCall(Connection& connection, bool async) {
+    connection.EndSession("s1");
+    CallRequest request = Request("echo");
+    request.session_id = "s1";
+    EXPECT_TRUE((async ? CallAsync(connection, request) : connection.Call(request)).result);
+  }
+
   std::optional<testing::Relay> relay_;
 };
 
@@ -178,16 +186,45 @@ TEST_F(GrpcReconnectTest, TheEndOfASessionIsToldOnAnotherConnection) {
   Connection& connection = Connect();
   for (size_t i = 1; i <= 3; ++i) {
     relay_->Cut();
-    OnIo<bool>([&](auto done) { connection.EndSession("s1", [done] { done(true); }); });
+    EndSessionAndCall(connection, /*async=*/i == 2);
     EXPECT_EQ(worker_.ended_sessions().size(), i);
   }
 }
 
 TEST_F(GrpcReconnectTest, TheEndOfASessionIsToldAgainToAWorkerThatIsBusy) {
   Connection& connection = Connect();
-  worker_.Refuse(3);
-  OnIo<bool>([&](auto done) { connection.EndSession("s1", [done] { done(true); }); });
-  EXPECT_EQ(worker_.ended_sessions().size(), 1u);
+  for (const bool async : {false, true}) {
+    worker_.Refuse(3);
+    EndSessionAndCall(connection, async);
+    EXPECT_EQ(worker_.ended_sessions().size(), async ? 2u : 1u);
+  }
+}
+
+TEST_F(GrpcReconnectTest, ACallThatWaitsForTheEndOfASessionCanBeGivenUp) {
+  Connection& connection = Connect();
+  worker_.Refuse(1'000'000);
+  connection.EndSession("s1");
+  CallRequest late = Request("echo");
+  late.session_id = "s1";
+  late.deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+  for (const bool async : {false, true}) {
+    const auto outcome = async ? CallAsync(connection, late) : connection.Call(late);
+    ASSERT_FALSE(outcome.result);
+    EXPECT_EQ(outcome.result.error().code, ErrorCode::kDeadlineExceeded);
+    EXPECT_FALSE(outcome.result.error().may_have_run);
+    EXPECT_EQ(outcome.after, AfterCall::kUnsent);
+  }
+  std::stop_source stop;
+  CallRequest stopped = Request("echo");
+  stopped.session_id = "s1";
+  stopped.stop = stop.get_token();
+  std::thread stopper([&] { stop.request_stop(); });
+  const auto outcome = connection.Call(stopped);
+  stopper.join();
+  ASSERT_FALSE(outcome.result);
+  EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
+  EXPECT_EQ(outcome.after, AfterCall::kUnsent);
+  EXPECT_EQ(worker_.request_ids().size(), 0u);
 }
 
 TEST_F(GrpcReconnectTest, AWorkerThatTakesNoRpcOnAnyNewConnectionIsLost) {

@@ -15,7 +15,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::Into;
 
-// What a writer makes of a text that it has cut in the middle of an emoji.
+// A text that its writer has cut in the middle of an emoji.
 constexpr char kHalfASurrogate[] = "failed on \xed\xa0\xbd";
 
 // A field of a message: of at most 127 bytes, and with a number of at most 15.

@@ -22,6 +22,7 @@
 
 #include "proto/snakepit.pb.h"
 #include "src/transport/connection.h"
+#include "src/transport/outcome.h"
 
 namespace snakepit {
 
@@ -48,7 +49,7 @@ struct GrpcReply {
   }
 };
 
-// What hinders bytes from being a message of that type: "text that is not UTF-8 in `error`: …".
+// The reason why bytes are no message of that type: "text that is not UTF-8 in `error`: …".
 std::string WhyUnreadable(const google::protobuf::Descriptor& type, std::string_view bytes);
 
 std::string WhyUnreadable(const google::protobuf::Descriptor& type, const grpc::ByteBuffer& buffer);
@@ -69,7 +70,7 @@ class GrpcMethod {
     grpc::Status status =
         grpc::internal::BlockingUnaryCall<Request, Reply, grpc::protobuf::MessageLite, Reply>(
             channel_, rpc_, context, request, reply);
-    // What gRPC makes of OK without a message.
+    // gRPC's own status for OK without a message.
     if (!reply->came && status.error_code() == grpc::StatusCode::UNIMPLEMENTED &&
         status.error_message() == "No message returned for unary request") {
       return grpc::Status::OK;
@@ -118,7 +119,8 @@ struct GrpcService {
 
 namespace grpc {
 
-// How gRPC reads a reply. It is always told that it could, and no exception gets into its threads.
+// Reads a reply for gRPC. gRPC is always told that it could be read, and no exception gets into its
+// threads.
 template <typename Message>
 class SerializationTraits<snakepit::GrpcReply<Message>, void> {
  public:

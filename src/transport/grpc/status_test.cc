@@ -1,4 +1,4 @@
-// What a gRPC status means for a call and for its worker. PROTOCOL.md 4.4.5.
+// The meaning of a gRPC status for a call and for its worker. PROTOCOL.md 4.4.5.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -190,7 +190,7 @@ TEST_F(GrpcStatusTest, ATextFitsIntoOneLine) {
   Connection& connection = Connect();
   ExpectHandlerFailed(connection, Status(Code::UNKNOWN, "boom 50% ünï\nline2"),
                       "boom 50% ünï\\nline2");
-  // What a terminal would obey, or show otherwise than it is.
+  // Bytes that a terminal would obey, or show otherwise than they are.
   ExpectHandlerFailed(connection, Status(Code::UNKNOWN, "a\u009b2J\u202eb\x1b[1A\u2028"),
                       "a\\u009b2J\\u202eb\\x1b[1A\\u2028");
 }

@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "src/transport/grpc/connection.h"
+#include "src/transport/grpc/handshake.h"
 #include "src/transport/grpc/testing/fixture.h"
 
 namespace snakepit {

@@ -45,7 +45,7 @@ class GrpcStreamRpc final : public grpc::ClientReadReactor<GrpcReply<StreamRespo
     on_message_ = std::move(on_message);
     on_end_ = std::move(on_end);
     contexts_ = &contexts;
-    if (!contexts.Add(&context)) return PostEnd(this->shared_from_this(), grpc::Status::CANCELLED);
+    if (!contexts.Add(place_)) return PostEnd(this->shared_from_this(), grpc::Status::CANCELLED);
     self_ = this->shared_from_this();
     method.StartStream(&context, &request, this);
     this->AddHold();  // ReadNext is called from outside of the reactions
@@ -70,7 +70,7 @@ class GrpcStreamRpc final : public grpc::ClientReadReactor<GrpcReply<StreamRespo
   }
 
   void OnDone(const grpc::Status& status) override {
-    contexts_->Remove(&context);
+    contexts_->Remove(place_);
     PostEnd(std::move(self_), status);
   }
 
@@ -85,6 +85,7 @@ class GrpcStreamRpc final : public grpc::ClientReadReactor<GrpcReply<StreamRespo
   // The io_context must not run out of work before the end.
   const asio::executor_work_guard<asio::io_context::executor_type> work_;
   const std::shared_ptr<GrpcWire> wire_;
+  RpcContexts::Place place_{&context};
   GrpcReply<StreamResponse> reply_;
   OnMessage on_message_;
   OnEnd on_end_;

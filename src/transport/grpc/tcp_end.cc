@@ -19,7 +19,7 @@
 namespace snakepit {
 namespace {
 
-// Of a table of /proc/net, of which a row is read in about a microsecond.
+// The limit for a table of /proc/net. A row is read in about a microsecond.
 constexpr int kMaxRows = 200'000;
 
 // "0100007F:1F90", as the kernel prints its own words. In the table of IPv6 a listener for both has
@@ -96,7 +96,7 @@ std::optional<TcpEnd> AskForTcpEnd(int port, int peer_port) {
   }
   inet_diag_msg found;
   std::memcpy(&found, NLMSG_DATA(header), sizeof found);
-  // Where there is no such connection, it may be who listens at the port.
+  // If there is no such connection, the process that listens at the port may have it.
   if (found.idiag_state == TCP_LISTEN || found.id.idiag_sport != id.idiag_sport ||
       found.id.idiag_dport != id.idiag_dport) {
     return std::nullopt;

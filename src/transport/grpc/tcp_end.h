@@ -1,4 +1,4 @@
-// Whose the other end of a TCP connection within this machine is, as the kernel tells.
+// The other end of a TCP connection within this machine, by the kernel.
 #ifndef SNAKEPIT_TRANSPORT_GRPC_TCP_END_H_
 #define SNAKEPIT_TRANSPORT_GRPC_TCP_END_H_
 
@@ -21,9 +21,9 @@ struct TcpEnd {
 // cannot be opened, as there is no descriptor for them, say.
 Result<std::optional<TcpEnd>> FindTcpEnd(int port, int peer_port);
 
-// By sock_diag(7) alone: in microseconds, but not every system has it.
+// Uses sock_diag(7) alone: takes microseconds, but not every system has it.
 std::optional<TcpEnd> AskForTcpEnd(int port, int peer_port);
-// By the tables in /proc/net alone: in milliseconds.
+// Uses the tables in /proc/net alone: takes milliseconds.
 Result<std::optional<TcpEnd>> LookForTcpEnd(int port, int peer_port);
 
 }  // namespace snakepit

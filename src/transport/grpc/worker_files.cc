@@ -13,7 +13,7 @@
 namespace snakepit {
 namespace {
 
-// Of the file: blanks, five digits and a line's end fit many times.
+// Bytes read from the file: blanks, five digits and a line's end fit many times.
 constexpr size_t kReadyFileBytes = 64;
 
 bool IsOfThisUser(const struct stat& status) {

@@ -1,6 +1,6 @@
-// What a gRPC worker puts into the pool's folder: a file with its port, a socket. It is the
-// worker's choice what that is: a pipe, a device, a link to somewhere. So nothing here blocks,
-// follows a link or reads without bound.
+// The files that a gRPC worker puts into the pool's folder: one with its port, a socket. The worker
+// can put anything there: a pipe, a device, a link to somewhere. So nothing here blocks, follows a
+// link or reads without bound.
 #ifndef SNAKEPIT_TRANSPORT_GRPC_WORKER_FILES_H_
 #define SNAKEPIT_TRANSPORT_GRPC_WORKER_FILES_H_
 
@@ -25,7 +25,7 @@ std::optional<int> ParsePort(std::string_view text);
 // The file `name` of the folder, which a worker writes when it is ready. PROTOCOL.md 4.2.5.
 struct ReadyFile {
   std::optional<int> port;  // not there while the worker is not ready
-  std::string fault;  // what stands in its place, for "… in place of …"; empty: nothing wrong
+  std::string fault;  // the thing in its place, for "… in place of …"; empty: nothing wrong
 };
 ReadyFile ReadReadyFile(const WorkerFolder& folder, const std::string& name);
 

@@ -3,6 +3,8 @@
 #include <optional>
 #include <utility>
 
+#include "src/transport/outcome.h"
+
 namespace snakepit {
 
 StdioCall::Next StdioCall::OnReply(Reply reply) {

@@ -19,7 +19,7 @@ class StdioCall {
   StdioCall(const Agreement& agreement, const CallRequest& request, const ChunkCallback* on_chunk)
       : version_(agreement.version), request_(request), on_chunk_(on_chunk) {}
 
-  // What to do after a message.
+  // The next step after a message.
   enum class Next {
     kAwaitMore,
     kEnd,      // the outcome is there
@@ -35,7 +35,7 @@ class StdioCall {
   // The outcome when the call ends without a last message.
   void Fail(Error error, AfterCall after);
 
-  // What the connection is good for after a call that OnReply, or Fail, abandoned.
+  // The state of the connection after a call that OnReply or Fail abandoned.
   void Abandoned(AfterCall after) { outcome_.after = after; }
 
   const CallRequest& request() const { return request_; }

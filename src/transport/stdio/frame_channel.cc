@@ -34,7 +34,7 @@ void FrameChannel::Flush() {
     if (n < 0) {
       if (errno == EINTR) continue;
       const bool full = errno == EAGAIN || errno == EWOULDBLOCK;
-      // Who takes no more may have said why before: Receive reports it, after what it sent.
+      // The worker closed its stdin. Its last output may say why, so let Receive drain that first.
       if (!full) peer_takes_no_more_ = true;
       has_unsent_ = full;
       return;

@@ -23,7 +23,7 @@ class FrameChannel {
       kPayload,  // a frame came
       kBlocked,  // nothing to do until there is something to read
       kClosed,   // the peer closed: no more will come; `error` is WORKER_LOST
-      kBroken,   // what came is no frame: PROTOCOL_ERROR; or INTERNAL, as there is no memory for it
+      kBroken,   // the bytes are no frame: PROTOCOL_ERROR; or there is no memory: INTERNAL
     };
     Kind kind;
     std::string_view payload = {};  // valid until the next Receive
@@ -45,20 +45,20 @@ class FrameChannel {
   // Sends what can be without waiting.
   void Flush();
 
-  // What was appended and what was sent so far, in bytes. To be called as Append is.
+  // Bytes appended and bytes sent so far. The rule of Append for threads holds.
   uint64_t appended() const { return appended_; }
   uint64_t sent() const { return appended_ - (outgoing_.size() - sent_of_outgoing_); }
 
-  // Whether Flush left something, and is to be called again when there is room to write.
+  // True if Flush left something, and must be called again when there is room to write.
   bool has_unsent() const { return has_unsent_.load(std::memory_order_relaxed); }
 
-  // Whether the worker closed its stdin: Receive then reports kClosed after what it has sent.
+  // True if the worker closed its stdin: Receive then gives the rest of its output, and kClosed.
   bool peer_takes_no_more() const { return peer_takes_no_more_; }
 
   // The next frame, without waiting.
   Progress Receive();
 
-  // As FrameReader::Take, of the payload that Receive has just given. To be called as Receive is.
+  // Same as FrameReader::Take, for the payload that Receive has just given, on the same thread.
   TakenPayload Take(std::string_view payload) { return reader_.Take(payload); }
 
   // To wait for: something to receive, room for what is unsent.
@@ -68,7 +68,7 @@ class FrameChannel {
 
   // The worker sees the end of its stdin.
   void EndInput();
-  // Whoever waits for the channel is woken: what had arrived is still received, then kClosed.
+  // Wakes the thread that waits for the channel: bytes that had arrived are received, then kClosed.
   void Abort();
 
  private:

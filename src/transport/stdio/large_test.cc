@@ -12,8 +12,8 @@
 
 #include "src/transport/stdio/testing/fixture.h"
 #include "src/wire/frame.h"
-#include "src/wire/pool_side/message.h"
 #include "src/wire/msgpack.h"
+#include "src/wire/pool_side/message.h"
 
 namespace snakepit {
 namespace {
@@ -81,8 +81,8 @@ class StdioLargeTest : public StdioFixture {
     return outcome;
   }
 
-  // Whether a call ends with that code after its answer has come. What is to end it may be too
-  // early, or too late: then another one is made.
+  // True if a call ends with that code after its answer has come. The deadline or stop may be too
+  // early or too late: then another call is made.
   bool EndsWhileDecoded(ErrorCode code, const std::function<CallOutcome<Value>()>& call) {
     for (int i = 0; i < 30; ++i) {
       const CallOutcome<Value> outcome = call();
@@ -129,9 +129,9 @@ TEST_F(StdioLargeTest, AStopEndsTheDecodingOfAReply) {
   }
 }
 
-// Whoever reads does not decode for others, nor keeps them from reading while it decodes. (On a
+// The reader does not decode for other calls, nor keeps them from reading while it decodes. (On a
 // busy machine the thread of the small call may be late for once.)
-TEST_F(StdioLargeTest, TheReplyOfAnotherCallDoesNotWaitForTheDecodingOfALargeOne) {
+TEST_F(StdioLargeTest, NoReplyWaitsForTheDecodingOfALargeOne) {
   Connect(4);
   for (const bool large_async : {false, true}) {
     for (const bool small_async : {false, true}) {
@@ -216,7 +216,7 @@ TEST_F(StdioLargeTest, LargeChunksArriveInOrder) {
   EXPECT_EQ(sizes, expected);
 }
 
-// What is large and wrong inside is known to be one call's.
+// A large reply that is malformed inside is known to be that one call's.
 TEST_F(StdioLargeTest, ALargeReplyThatIsMalformedInsideEndsItsCallAlone) {
   Connect(4);
   auto other = CallOnThread(Request("other"));

@@ -2,7 +2,7 @@
 
 #include "src/base/fd.h"
 #include "src/transport/launch_spec.h"
-#include "src/transport/stdio/connect.h"
+#include "src/transport/stdio/handshake.h"
 #include "src/value/decode_budget.h"
 
 namespace snakepit {

@@ -24,8 +24,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr int64_t kMiB = 1 << 20;
-// Of so many empty arrays, each a byte: more than 70 MiB once decoded. The frame is just one that
-// its reader decodes itself.
+// Empty arrays of a byte each, which take more than 70 MiB once decoded. The frame is small enough
+// for its reader to decode it itself.
 constexpr size_t kArrays = 2 * kMiB - 1000;
 // Much less than that, and more than the frame and its buffers.
 constexpr int64_t kLittle = 24 * kMiB;

@@ -1,4 +1,4 @@
-// For tests of who has a descriptor: a process that gets one from another, and one that gets none.
+// Processes for tests of descriptors: one gets a descriptor from another, one gets none.
 #ifndef SNAKEPIT_TRANSPORT_GRPC_TESTING_DESCRIPTORS_H_
 #define SNAKEPIT_TRANSPORT_GRPC_TESTING_DESCRIPTORS_H_
 

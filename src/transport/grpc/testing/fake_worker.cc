@@ -11,14 +11,14 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// For what must come; on a loaded machine too.
+// Longest wait for an event that must come, on a loaded machine too.
 constexpr std::chrono::seconds kLimit{60};
 constexpr size_t kFillBytes = 64 << 10;
-// As grpcio says it.
+// grpcio's own text.
 const grpc::Status kTooManyRpcs(grpc::StatusCode::RESOURCE_EXHAUSTED,
                                 "Concurrent RPC limit exceeded!");
 
-// For what a test is not about.
+// Enough for a test that is about something else.
 void Check(const Result<void>& done) {
   if (!done) abort();
 }

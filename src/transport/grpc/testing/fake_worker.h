@@ -32,9 +32,9 @@ namespace snakepit::testing {
 class FakeWorker final : public SnakepitBridge::Service {
  public:
   // All to be set before the worker serves.
-  InfoResponse info;         // what GetInfo answers
+  InfoResponse info;         // the answer of GetInfo
   grpc::Status info_status;  // and whether it does
-  int info_refusals = 0;     // how often it is too busy to
+  int info_refusals = 0;     // times that it is too busy to answer
   bool healthy = true;
   std::string token;  // if not empty: refuse what comes with another
   int max_receive_bytes = 64 << 20;
@@ -48,14 +48,14 @@ class FakeWorker final : public SnakepitBridge::Service {
   void Stop();
   // Lets the calls of `ignore` end.
   void Release();
-  // How Health ends from now on.
+  // The end of Health from now on.
   void SetHealthStatus(const grpc::Status& status);
   // Refuses so many calls from now on, as one that has too many.
   void Refuse(int calls);
   // While it is held, Health (or GetInfo) does not answer, with what it has to say ready.
   void Hold(std::string_view method, bool held);
 
-  // What came, by the name of the method: "Execute", "Health".
+  // Counts RPCs by the name of the method: "Execute", "Health".
   int Count(std::string_view method) const;
   bool WaitForCount(std::string_view method, int count);
   // Handlers that have begun since the start, and that run.
@@ -68,14 +68,14 @@ class FakeWorker final : public SnakepitBridge::Service {
   std::vector<std::string> sessions() const;
   // To it, from which an RPC has come.
   int connections() const;
-  // Of all requests of calls.
+  // The ids of all requests of calls.
   std::multiset<std::string> request_ids() const;
   bool WaitForEndedSession();
   // Chunks that `fill` has given to the transport. The second returns how many when there were no
   // more for `quiet`.
   int64_t chunks_written() const;
   int64_t WaitUntilWritingStalls(std::chrono::milliseconds quiet);
-  // What typed_args and args of the last call were.
+  // The request of the last call, with its typed_args and args.
   ExecuteRequest last_request() const;
 
  private:

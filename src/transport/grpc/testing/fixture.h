@@ -1,5 +1,5 @@
-// What tests of the connection to a worker over gRPC share: a worker that the test plays, an
-// io_context on a thread of its own, and a connection between the two.
+// A gRPC worker that the test plays, an io_context on a thread of its own, and a connection between
+// the two.
 #ifndef SNAKEPIT_TRANSPORT_GRPC_TESTING_FIXTURE_H_
 #define SNAKEPIT_TRANSPORT_GRPC_TESTING_FIXTURE_H_
 
@@ -21,19 +21,19 @@
 #include <utility>
 #include <vector>
 
-#include "src/transport/grpc/connection.h"
+#include "src/transport/grpc/handshake.h"
 #include "src/transport/grpc/testing/fake_worker.h"
 
 namespace snakepit::testing {
 
-// For what must come; on a loaded machine too.
+// Longest wait for an event that must come, on a loaded machine too.
 inline constexpr std::chrono::seconds kLimit{60};
 inline constexpr std::chrono::seconds kLongGrace{60};
 inline constexpr char kToken[] = "0123456789abcdef0123456789abcdef";
 
 inline SteadyTime Soon() { return std::chrono::steady_clock::now() + kLimit; }
 
-// What CallRequest::released is told.
+// Keeps the arguments of CallRequest::released.
 class Releases {
  public:
   std::function<void(AfterCall)> sink() {
@@ -113,7 +113,7 @@ class GrpcConnectionTest : public ::testing::Test {
     return future.get();
   }
 
-  // For tests that need a connection.
+  // Starts, or aborts the test.
   Connection& Connect() {
     auto connection = Start();
     if (!connection) {

@@ -16,7 +16,7 @@
 
 namespace snakepit::testing {
 
-// Of no RPC at all. RFC 9113, 6.8.
+// The id that stands for no RPC at all. RFC 9113, 6.8.
 inline constexpr std::string_view kGoAway(
     "\0\0\10\7\0\0\0\0\0"
     "\0\0\0\0"

@@ -1,4 +1,4 @@
-// For tests of the connection on stdio: a worker that the test plays, and the connection to it.
+// A worker on stdio that the test plays, and the connection to it.
 #ifndef SNAKEPIT_TRANSPORT_STDIO_TESTING_FIXTURE_H_
 #define SNAKEPIT_TRANSPORT_STDIO_TESTING_FIXTURE_H_
 
@@ -19,10 +19,10 @@
 #include <thread>
 
 #include "src/base/fd.h"
-#include "src/transport/stdio/connect.h"
+#include "src/transport/stdio/handshake.h"
 #include "src/wire/frame.h"
-#include "src/wire/worker_side/message.h"
 #include "src/wire/worker_side/handshake.h"
+#include "src/wire/worker_side/message.h"
 
 namespace snakepit {
 
@@ -60,7 +60,7 @@ class StdioPeer {
     return message ? std::move(*message) : PoolMessage{.kind = PoolMessage::Kind::kUnknown};
   }
 
-  // Whether a message comes within that time.
+  // True if a message comes within that time.
   bool HasMessage(std::chrono::milliseconds within) {
     pollfd entry{.fd = input_.get(), .events = POLLIN, .revents = 0};
     return !reader_.empty() || poll(&entry, 1, static_cast<int>(within.count())) > 0;
@@ -81,7 +81,7 @@ class StdioPeer {
     Send(frame);
   }
 
-  // What it takes off the credit.
+  // Returns the bytes that it takes off the credit.
   size_t Chunk(int64_t id, int64_t index, bool final, const Value& value) {
     std::string frame;
     size_t bytes = 0;
@@ -187,7 +187,7 @@ class StdioFixture : public ::testing::Test {
                       [this, request, on_chunk] { return connection_->Stream(request, on_chunk); });
   }
 
-  // What `released` was told; waits for it.
+  // Waits for `released`, and returns its argument.
   AfterCall Released() { return released_.get_future().get(); }
 
   asio::io_context io_;

@@ -1,4 +1,4 @@
-#include "src/transport/connection.h"
+#include "src/transport/outcome.h"
 
 #include <algorithm>
 

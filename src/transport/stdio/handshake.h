@@ -1,6 +1,6 @@
 // From a channel to the connection of a worker that is ready. PROTOCOL.md 2.5 and 3.
-#ifndef SNAKEPIT_TRANSPORT_STDIO_CONNECT_H_
-#define SNAKEPIT_TRANSPORT_STDIO_CONNECT_H_
+#ifndef SNAKEPIT_TRANSPORT_STDIO_HANDSHAKE_H_
+#define SNAKEPIT_TRANSPORT_STDIO_HANDSHAKE_H_
 
 #include <asio/io_context.hpp>
 #include <chrono>
@@ -14,11 +14,12 @@
 
 namespace snakepit {
 
-// Shakes hands over the channel and sends the first ping; `ready` runs once on the io_context's
-// thread, with the connection, or with why there is none: WORKER_LOST when the worker closed the
-// channel, START_TIMEOUT when the deadline passed, else START_FAILED, PROTOCOL_ERROR or INTERNAL.
-// `max_decoded_bytes` is what the values in a message may take in memory, and `cancel_grace` how
-// long the worker may go on with a call that was given up.
+// Sends the offer, unless the codec is fixed, and then the first ping. `ready` runs once, on the
+// io_context's thread, with the connection or with the reason why there is none: WORKER_LOST when
+// the worker closed the channel, START_TIMEOUT when the deadline passed, else START_FAILED,
+// PROTOCOL_ERROR or INTERNAL. `max_decoded_bytes` is the limit of memory for the values in a
+// message, and `cancel_grace` the time that the worker may go on with a call that was given up. To
+// be called on the io_context's thread.
 void ConnectStdio(asio::io_context& io, std::shared_ptr<FrameChannel> channel,
                   const StdioTransport& options, size_t max_decoded_bytes,
                   const std::string& worker_id, std::chrono::milliseconds cancel_grace,
@@ -27,4 +28,4 @@ void ConnectStdio(asio::io_context& io, std::shared_ptr<FrameChannel> channel,
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_TRANSPORT_STDIO_CONNECT_H_
+#endif  // SNAKEPIT_TRANSPORT_STDIO_HANDSHAKE_H_
