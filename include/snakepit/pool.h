@@ -127,6 +127,7 @@ class Pool {
 
  private:
   class Impl;
+  friend struct PoolStarter;
   explicit Pool(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -1,4 +1,4 @@
-// What a pool promises, on real workers, the same on every transport.
+// The promises of a pool, on real workers, the same on every transport.
 #include "snakepit/pool.h"
 
 #include <gtest/gtest.h>
@@ -25,7 +25,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::WorkerKind;
 
-// Whether all threads of a process are stopped, or it has ended.
+// True if all threads of a process are stopped, or it has ended.
 bool IsStopped(pid_t pid) {
   std::error_code ended;
   const std::filesystem::directory_iterator threads("/proc/" + std::to_string(pid) + "/task",
