@@ -1,4 +1,5 @@
-// Whether workers that end are started again, or end too often for that. Pure: no I/O, no clock.
+// The breaker of a pool: stops the starting of workers while too many of them end. Pure: no I/O, no
+// clock.
 #ifndef SNAKEPIT_CORE_BREAKER_H_
 #define SNAKEPIT_CORE_BREAKER_H_
 
@@ -21,22 +22,21 @@ class Breaker {
 
   BreakerState state() const { return state_; }
   int64_t times_opened() const { return times_opened_; }
-  // What opened it: the ends within the windows before it did, those without useful work in
-  // RestartOptions::burst_window, and all in sustained_window.
+  // The ends that opened it: those without useful work within RestartOptions::burst_window, and all
+  // within sustained_window.
   size_t futile_ends() const { return futile_.size(); }
   size_t ends() const { return all_.size(); }
 
-  // When TimePassed is to be called: it has been open for long enough, or the probe has been ready
-  // for long enough.
+  // Time at which the cooldown ends, or the probe has been ready for long enough.
   std::optional<Time> timer() const { return timer_; }
 
-  // A process ended that nobody had asked to end. `useful`: it had answered a call. `workers`: how
-  // many the pool wants. Opens the breaker when that was one too many.
+  // A process ended that the pool had not asked to end. `useful`: it had answered a call.
+  // `workers`: the number that the pool wants. Opens the breaker when that was one too many.
   void ProcessEnded(bool useful, int workers, Time now);
 
   // kOpen becomes kHalfOpen.
   void BeginProbe();
-  // The probe is ready: it has RestartOptions::burst_window to show that it stays so.
+  // The probe is ready. It has to stay so for RestartOptions::burst_window.
   void ProbeReady(Time now);
   void ProbeFailed(Time now) { Open(now); }
   // The probe answered a call, or stayed; or there is nothing to probe.
@@ -48,7 +48,7 @@ class Breaker {
   const PoolOptions& options_;
   BreakerState state_ = BreakerState::kClosed;
   std::optional<Time> timer_;
-  // When processes ended, as far back as the windows go; at most one more than the limits.
+  // Times of process ends, as far back as the windows go; at most one more than the limits.
   std::deque<Time> futile_;
   std::deque<Time> all_;
   int64_t times_opened_ = 0;

@@ -1,7 +1,7 @@
 // What the core bounds: the wait for the exit of a process, the starts at a time, the memory.
 #include <gtest/gtest.h>
 
-#include "src/core/core_testing.h"
+#include "src/core/testing/fixture.h"
 
 namespace snakepit {
 namespace {
@@ -21,10 +21,10 @@ TEST_F(CoreTest, AKilledProcessThatDoesNotEndIsDisowned) {
   ASSERT_EQ(spawned_.size(), 1u);
   Ready(spawned_[0].process);
   EXPECT_EQ(WorkerOf(Submit()), 0);
-  EXPECT_EQ(core_->counts().crashes, 1);
+  EXPECT_EQ(core_->roster().counts().crashes, 1);
   Exit(held);  // late
   EXPECT_EQ(StateOf(0), WorkerState::kReady);
-  EXPECT_EQ(core_->counts().crashes, 1);
+  EXPECT_EQ(core_->roster().counts().crashes, 1);
 }
 
 TEST_F(CoreTest, TheCallsOfADisownedProcessAreLost) {
@@ -45,9 +45,9 @@ TEST_F(CoreTest, AStopEndsThoughAProcessDoesNot) {
   core_->Stop(now_);
   Pass(options_.stop_grace);
   Exit(ProcessOf(1));
-  EXPECT_FALSE(core_->AllGone());
+  EXPECT_FALSE(core_->roster().AllGone());
   Pass(Core::kKillLimit);
-  EXPECT_TRUE(core_->AllGone());
+  EXPECT_TRUE(core_->roster().AllGone());
   EXPECT_EQ(core_->NextWake(), std::nullopt);
 }
 
@@ -144,7 +144,7 @@ TEST_F(StartsTest, NoMoreWorkersStartAtATimeThanMay) {
   }
   EXPECT_EQ(spawned_.size(), 5u);
   Ready(spawned_[4].process);
-  EXPECT_TRUE(core_->AllReady());
+  EXPECT_TRUE(core_->roster().AllReady());
 }
 
 TEST_F(StartsTest, AFailedStartMakesRoomForTheNext) {
@@ -176,7 +176,7 @@ TEST_F(StartsTest, AStopEndsWorkersThatWaitForTheirStart) {
   Start(3, 1);
   core_->Stop(now_);
   Exit(spawned_[0].process, {});
-  EXPECT_TRUE(core_->AllGone());
+  EXPECT_TRUE(core_->roster().AllGone());
 }
 
 // --- Memory ------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "src/core/core.h"
-#include "src/core/core_testing.h"
+#include "src/core/testing/fixture.h"
 
 namespace snakepit {
 namespace {
@@ -35,7 +35,7 @@ TEST_F(BreakerTest, OpensAfterABurstOfEndsWithoutUsefulWork) {
   Take(&spawned_);
   Exit(ProcessOf(0));
   EXPECT_EQ(breaker(), BreakerState::kOpen);
-  EXPECT_EQ(core_->breaker().times_opened(), 1);
+  EXPECT_EQ(core_->supervisor().breaker().times_opened(), 1);
   Pass(options_.restart.breaker_cooldown - milliseconds(1));
   EXPECT_TRUE(spawned_.empty());
 }
@@ -144,7 +144,7 @@ TEST_F(BreakerTest, AProbeThatEndsOpensItAgain) {
     Ready(ProcessOf(0));
     Exit(ProcessOf(0));
     EXPECT_EQ(breaker(), BreakerState::kOpen);
-    EXPECT_EQ(core_->breaker().times_opened(), round);
+    EXPECT_EQ(core_->supervisor().breaker().times_opened(), round);
   }
 }
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "src/core/core.h"
-#include "src/core/core_testing.h"
+#include "src/core/testing/fixture.h"
 
 namespace snakepit {
 namespace {
@@ -43,7 +43,7 @@ TEST_F(HealthTest, ASilentWorkerIsKilledAndReplacedAndItsCallsAreLost) {
   End(call, CallReport::kLost);
   Exit(process);
   EXPECT_EQ(Ended(call)->why, EndCall::Why::kWorkerLost);
-  EXPECT_EQ(core_->counts().crashes, 1);
+  EXPECT_EQ(core_->roster().counts().crashes, 1);
   PassBackOff();
   EXPECT_EQ(StateOf(WorkerOf(call)), WorkerState::kStarting);
 }
@@ -149,9 +149,9 @@ TEST_F(ReplacementTest, TheSuccessorIsReadyBeforeTheOldOneDrains) {
   EXPECT_EQ(asked_to_end_.size(), 1u);
   Exit(old, {});
   EXPECT_EQ(Processes(), 1);
-  EXPECT_EQ(core_->counts().recycled, 1);
-  EXPECT_EQ(core_->counts().crashes, 0);
-  EXPECT_EQ(core_->counts().restarts, 0);
+  EXPECT_EQ(core_->roster().counts().recycled, 1);
+  EXPECT_EQ(core_->roster().counts().crashes, 0);
+  EXPECT_EQ(core_->roster().counts().restarts, 0);
 }
 
 TEST_F(ReplacementTest, OneIsReplacedAtATimeAndNotAllAtTheSameAge) {
@@ -161,8 +161,10 @@ TEST_F(ReplacementTest, OneIsReplacedAtATimeAndNotAllAtTheSameAge) {
   Pass(milliseconds(8'999));
   EXPECT_TRUE(spawned_.empty());
   Pass(milliseconds(400));
-  const size_t due_before = std::count_if(core_->workers().begin(), core_->workers().end(),
-                                          [](const auto& w) { return w.due.has_value(); });
+  size_t due_before = 0;
+  for (const Core::Seat& seat : core_->seats()) {
+    due_before += core_->roster()[seat.worker].recycling.due.has_value();
+  }
   EXPECT_GT(due_before, 0u);
   EXPECT_LT(due_before, 10u);
   for (int i = 0; i < 10; ++i) {
@@ -171,7 +173,7 @@ TEST_F(ReplacementTest, OneIsReplacedAtATimeAndNotAllAtTheSameAge) {
     Finish();
     EXPECT_EQ(spawned_.empty(), i == 9) << i;
   }
-  EXPECT_EQ(core_->counts().recycled, 10);
+  EXPECT_EQ(core_->roster().counts().recycled, 10);
 }
 
 TEST_F(ReplacementTest, AWorkerIsReplacedAfterSoManyCalls) {
@@ -242,7 +244,7 @@ TEST_F(ReplacementTest, ASuccessorThatDoesNotStartLeavesTheOldOneServing) {
   Exit(Take(&spawned_)[0].process);
   EXPECT_EQ(ProcessOf(0), old);
   EXPECT_EQ(StateOf(0), WorkerState::kReady);
-  EXPECT_EQ(core_->counts().boot_failures, 1);
+  EXPECT_EQ(core_->roster().counts().boot_failures, 1);
   End(Submit());
   PassBackOff();
   EXPECT_EQ(spawned_.size(), 1u) << "it is tried again";
@@ -261,7 +263,7 @@ TEST_F(ReplacementTest, AnOldOneThatEndsBeforeItsSuccessorIsReadyIsNotStartedAga
   EXPECT_EQ(ProcessOf(0), successor);
   EXPECT_TRUE(spawned_.empty());
   Ready(successor);
-  EXPECT_TRUE(core_->AllReady());
+  EXPECT_TRUE(core_->roster().AllReady());
   EXPECT_EQ(Processes(), 1);
 }
 
@@ -269,12 +271,12 @@ TEST_F(ReplacementTest, ARestartReplacesEveryWorkerOneAfterTheOther) {
   Begin(3);
   Take(&spawned_);
   EXPECT_TRUE(Restart());
-  EXPECT_EQ(core_->restart_state(), RestartState::kRunning);
+  EXPECT_EQ(core_->supervisor().restart_state(), RestartState::kRunning);
   for (int i = 0; i < 3; ++i) {
     EXPECT_EQ(Processes(), 4);
     Finish();
   }
-  EXPECT_EQ(core_->restart_state(), RestartState::kDone);
+  EXPECT_EQ(core_->supervisor().restart_state(), RestartState::kDone);
   for (int id = 0; id < 3; ++id) EXPECT_GT(ProcessOf(id), 3u);
   EXPECT_TRUE(spawned_.empty());
 }
@@ -289,9 +291,9 @@ TEST_F(ReplacementTest, ARestartWaitsForTheLastCallOfAnOldWorker) {
   Pass(options_.stop_grace * 5);
   EXPECT_TRUE(killed_.empty()) << "no grace but that of its calls";
   End(call);
-  EXPECT_EQ(core_->restart_state(), RestartState::kRunning);
+  EXPECT_EQ(core_->supervisor().restart_state(), RestartState::kRunning);
   Exit(old, {});
-  EXPECT_EQ(core_->restart_state(), RestartState::kDone);
+  EXPECT_EQ(core_->supervisor().restart_state(), RestartState::kDone);
 }
 
 TEST_F(ReplacementTest, ARestartWhoseSuccessorDoesNotStartEndsThere) {
@@ -300,10 +302,10 @@ TEST_F(ReplacementTest, ARestartWhoseSuccessorDoesNotStartEndsThere) {
   Restart();
   Finish();
   Exit(Take(&spawned_)[0].process);
-  EXPECT_EQ(core_->restart_state(), RestartState::kFailed);
+  EXPECT_EQ(core_->supervisor().restart_state(), RestartState::kFailed);
   Pass(options_.restart.max_backoff);
   EXPECT_TRUE(spawned_.empty());
-  EXPECT_TRUE(core_->AllReady());
+  EXPECT_TRUE(core_->roster().AllReady());
 }
 
 TEST_F(ReplacementTest, ARestartFindsWorkersInEveryState) {
@@ -314,14 +316,14 @@ TEST_F(ReplacementTest, ARestartFindsWorkersInEveryState) {
   Pass(milliseconds(0));  // may have been started, or not, by now
   Take(&spawned_);
   Restart();
-  for (int i = 0; i < 20 && core_->restart_state() == RestartState::kRunning; ++i) {
+  for (int i = 0; i < 20 && core_->supervisor().restart_state() == RestartState::kRunning; ++i) {
     PassBackOff();
     for (const Core::Worker& worker : core_->workers()) {
       if (worker.state == WorkerState::kStarting) Ready(worker.process);
       if (worker.state == WorkerState::kStopping) Exit(worker.process, {});
     }
   }
-  EXPECT_EQ(core_->restart_state(), RestartState::kDone);
+  EXPECT_EQ(core_->supervisor().restart_state(), RestartState::kDone);
   EXPECT_EQ(Processes(), 3);
 }
 
@@ -372,7 +374,7 @@ TEST_F(ReplacementTest, AWorkerThatWentOnWithACallThatWasGivenUpKeepsItsOtherCal
   EXPECT_EQ(killed_.size(), 1u) << "it still is at the call";
   Exit(old);
   EXPECT_EQ(Processes(), 1);
-  EXPECT_EQ(core_->counts().crashes, 1);
+  EXPECT_EQ(core_->roster().counts().crashes, 1);
 }
 
 TEST_F(ReplacementTest, AWorkerThatRefusesACallAsItIsEndingGetsNoMore) {
@@ -386,7 +388,7 @@ TEST_F(ReplacementTest, AWorkerThatRefusesACallAsItIsEndingGetsNoMore) {
   EXPECT_EQ(asked_to_end_.size(), 1u);
   Exit(old, {});
   EXPECT_EQ(Processes(), 1);
-  EXPECT_EQ(core_->counts().crashes, 1);
+  EXPECT_EQ(core_->roster().counts().crashes, 1);
 }
 
 TEST_F(ReplacementTest, WhatWaitsForAWorkerThatRefusesIsOfALostSession) {
@@ -419,7 +421,7 @@ TEST_F(CoreTest, MoreWorkersStartAtOnce) {
   Ready(spawned_[0].process);
   EXPECT_EQ(WorkerOf(queued), 1);
   Ready(spawned_[1].process);
-  EXPECT_TRUE(core_->AllReady());
+  EXPECT_TRUE(core_->roster().AllReady());
 }
 
 TEST_F(CoreTest, SurplusWorkersFinishTheirCallsAndEnd) {
@@ -454,7 +456,7 @@ TEST_F(CoreTest, WorkersOfAnIdThatStillEndsCanBeStartedAnew) {
   EXPECT_EQ(Processes(), 3);
   Exit(old, {});
   Ready(spawned_[0].process);
-  EXPECT_TRUE(core_->AllReady());
+  EXPECT_TRUE(core_->roster().AllReady());
   EXPECT_EQ(Processes(), 2);
 }
 
@@ -471,8 +473,8 @@ TEST_F(CoreTest, ResizingWhileAWorkerIsReplacedLeavesNone) {
     }
   }
   EXPECT_EQ(Processes(), 1);
-  EXPECT_TRUE(core_->AllReady());
-  EXPECT_EQ(core_->restart_state(), RestartState::kDone);
+  EXPECT_TRUE(core_->roster().AllReady());
+  EXPECT_EQ(core_->supervisor().restart_state(), RestartState::kDone);
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "src/core/core.h"
-#include "src/core/core_testing.h"
+#include "src/core/testing/fixture.h"
 
 namespace snakepit {
 namespace {
@@ -51,7 +51,7 @@ TEST_F(CoreTest, ALostCallEndsOnceItIsKnownHowTheWorkerEnded) {
   ASSERT_NE(Ended(call), nullptr);
   EXPECT_EQ(Ended(call)->why, EndCall::Why::kWorkerLost);
   EXPECT_EQ(Ended(call)->exit, (ExitStatus{.code = 3, .signal = 0}));
-  EXPECT_EQ(core_->calls(), 0u);
+  EXPECT_EQ(core_->scheduler().calls(), 0u);
 }
 
 TEST_F(CoreTest, ACallWhoseLossIsNoticedAfterTheExitStillLearnsTheStatus) {
@@ -74,7 +74,7 @@ TEST_F(CoreTest, AReplyThatWasReadAfterTheExitCounts) {
   Ready(ProcessOf(0));
   const CallId next = Submit();
   End(call, CallReport::kSucceeded);
-  EXPECT_EQ(core_->workers()[0].in_flight, 1) << "the new process keeps its own call";
+  EXPECT_EQ(core_->workers()[WorkerIndex{0}].in_flight, 1) << "the new process keeps its own call";
   End(next);
 }
 
@@ -177,7 +177,7 @@ TEST_F(CoreTest, ThePoolComesBackToFullStrengthAfterManyKills) {
     Exit(ProcessOf(worker));
     Pass(options_.restart.max_backoff);
     Ready(ProcessOf(worker));
-    ASSERT_TRUE(core_->AllReady()) << round;
+    ASSERT_TRUE(core_->roster().AllReady()) << round;
   }
   EXPECT_EQ(core_->seats()[0].restarts, 50);
 }
@@ -185,12 +185,12 @@ TEST_F(CoreTest, ThePoolComesBackToFullStrengthAfterManyKills) {
 TEST_F(CoreTest, ABootFailureIsToldApartFromACrashAtWork) {
   Begin(1);
   Exit(ProcessOf(0));
-  EXPECT_EQ(core_->counts().crashes, 1);
-  EXPECT_EQ(core_->counts().boot_failures, 0);
+  EXPECT_EQ(core_->roster().counts().crashes, 1);
+  EXPECT_EQ(core_->roster().counts().boot_failures, 0);
   PassBackOff();
   Exit(ProcessOf(0));
-  EXPECT_EQ(core_->counts().crashes, 1);
-  EXPECT_EQ(core_->counts().boot_failures, 1);
+  EXPECT_EQ(core_->roster().counts().crashes, 1);
+  EXPECT_EQ(core_->roster().counts().boot_failures, 1);
 }
 
 // --- Stopping ----------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ TEST_F(CoreTest, StoppingLetsTheCallInFlightEndAndThenAsksTheWorkerToEnd) {
   EXPECT_EQ(asked_to_end_.size(), 2u);
   Exit(ProcessOf(0), {});
   Exit(ProcessOf(1), {});
-  EXPECT_TRUE(core_->AllGone());
+  EXPECT_TRUE(core_->roster().AllGone());
   EXPECT_EQ(core_->NextWake(), std::nullopt);
 }
 
@@ -228,7 +228,7 @@ TEST_F(CoreTest, WhoDoesNotEndWithinTheGraceIsKilled) {
   EXPECT_EQ(killed_.size(), 2u) << "the busy one, and the one that was asked";
   Exit(ProcessOf(0));
   Exit(ProcessOf(1));
-  EXPECT_TRUE(core_->AllGone());
+  EXPECT_TRUE(core_->roster().AllGone());
   End(running, CallReport::kLost);
   EXPECT_NE(Ended(running), nullptr);
 }
@@ -237,7 +237,7 @@ TEST_F(CoreTest, AStoppedPoolStartsNoProcess) {
   Begin(1);
   Exit(ProcessOf(0));
   core_->Stop(now_);
-  EXPECT_TRUE(core_->AllGone());
+  EXPECT_TRUE(core_->roster().AllGone());
   Take(&spawned_);
   Pass(options_.restart.max_backoff);
   EXPECT_TRUE(spawned_.empty());

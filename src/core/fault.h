@@ -1,4 +1,4 @@
-// What the core does when it is in a state that it cannot be in.
+// The end of a program whose core has reached an impossible state.
 #ifndef SNAKEPIT_CORE_FAULT_H_
 #define SNAKEPIT_CORE_FAULT_H_
 
@@ -6,8 +6,8 @@
 
 namespace snakepit {
 
-// Says what, and ends the program. A program that is linked with another definition has that one:
-// the simulator's throws, for the trace that led there to be found.
+// Prints `what`, and ends the program. A program may be linked with a definition of its own: the
+// simulator's throws, so that the trace that led there can be found.
 [[noreturn]] void Fault(const std::string& what);
 
 }  // namespace snakepit

@@ -14,9 +14,9 @@ constexpr WorkerTransition Ignore(S state) { return {state, A::kNothing}; }
 using Row = std::array<WorkerTransition, kWorkerEvents>;
 
 // Columns: kStart, kReady, kHealthy, kUnhealthy, kUnusable, kConnectionLost, kExited, kIdle,
-// kRetire, kStop, kGraceOver. Whoever was asked to end, or killed, may still become ready, fail or
-// close its connection before its exit is reported: there those events are ignored. Every exit
-// leads to kBackingOff, from where a worker that is not to be started again is retired at once.
+// kRetire, kStop, kGraceOver. A process that was asked to end, or killed, may still become ready,
+// fail or close its connection before its exit is reported: those events are ignored there. Every
+// exit leads to kBackingOff, from where a surplus worker is retired at once.
 constexpr std::array<Row, kWorkerStates> kTable = {{
     {{
         // kBackingOff

@@ -10,35 +10,35 @@
 
 namespace snakepit {
 
-// What can happen to a worker. Each event is about the worker's present process: what concerns an
-// earlier one is dropped before it gets here.
+// The events of a worker. Each concerns the worker's present process: news of an earlier one is
+// dropped before.
 enum class WorkerEvent {
   kStart,           // it is time to start a process
   kReady,           // the process answered the handshake and the first ping
-  kHealthy,         // it said that it is well
-  kUnhealthy,       // it said that it is not
+  kHealthy,         // the process reported itself healthy
+  kUnhealthy,       // the process reported itself unhealthy
   kUnusable,        // given up: not ready in time, spoke garbage, or answered no health check
   kConnectionLost,  // its connection closed: the process is ending, or has gone wrong
   kExited,          // the process has ended, or could not be started
   kIdle,            // the last call that it has to serve has ended
-  kRetire,          // it is surplus or replaced: it shall end when it is idle, and not start again
-  kStop,            // the pool ends: it has the stop grace to become idle and to end
-  kGraceOver,       // the time that it was given to end is over
+  kRetire,          // surplus or replaced: it ends when it is idle, and is not started again
+  kStop,            // the pool stops: the worker has the stop grace to become idle and to end
+  kGraceOver,       // the time that the worker had to end is over
 };
 
-// What has to be done on the way to the next state.
+// The work to do on the way to the next state.
 enum class WorkerAction {
   kNothing,
-  kSpawn,      // start a process; the start time limit begins
+  kSpawn,      // start a process; the start timeout begins
   kServe,      // give it calls
   kWithhold,   // give it no calls; those in flight go on
-  kFinish,     // let its calls end, which their deadlines see to
+  kFinish,     // let its calls end; their deadlines bound that
   kHurry,      // let its calls end; the stop grace begins
   kAskToEnd,   // close its stdin, or send SIGTERM; the stop grace begins
-  kAwaitExit,  // a short grace begins, in which an exit explains the loss
+  kAwaitExit,  // a short grace begins, for an exit status that explains the loss
   kKill,       // SIGKILL to its process group
-  kBackOff,    // wait before the next start, unless it is to be gone
-  kRetire,     // it is over
+  kBackOff,    // wait before the next start; a surplus worker is retired instead
+  kRetire,     // the worker is gone
   kForbidden,  // cannot happen: a fault of the core
 };
 
@@ -56,7 +56,8 @@ std::string_view WorkerActionName(WorkerAction action);
 // The cell of the table. A forbidden one leaves the state as it is.
 WorkerTransition NextTransition(WorkerState state, WorkerEvent event);
 
-// The table as Markdown, a row a state and a column an event: what LIFECYCLE.md holds.
+// The table as Markdown, with a row for each state and a column for each event. LIFECYCLE.md
+// has it.
 std::string LifecycleTable();
 
 }  // namespace snakepit

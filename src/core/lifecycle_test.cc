@@ -20,7 +20,7 @@ struct Cell {
   A action;
 };
 
-// Written out beside the table on purpose: each cell says the same thing twice.
+// A second copy of the table, on purpose: a change has to be made twice.
 constexpr Cell kWanted[] = {
     {S::kBackingOff, E::kStart, S::kStarting, A::kSpawn},
     {S::kBackingOff, E::kReady, S::kBackingOff, A::kForbidden},
@@ -131,7 +131,7 @@ TEST(Lifecycle, TheDocumentHoldsTheTable) {
   std::stringstream text;
   text << file.rdbuf();
   EXPECT_NE(text.str().find(LifecycleTable()), std::string::npos)
-      << "src/core/LIFECYCLE.md is to hold this table:\n"
+      << "src/core/LIFECYCLE.md has to hold this table:\n"
       << LifecycleTable();
 }
 

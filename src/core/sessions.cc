@@ -55,7 +55,7 @@ void SessionTable::Expire(Time now, std::vector<Session>* forgotten) {
   for (int i = 0; i < kMostAtOnce && !by_use_.empty(); ++i) {
     const auto last = std::prev(by_use_.end());
     if (last->open_calls > 0 && now - last->last_used > ttl_) {
-      // In use all along: out of the way of those that are not.
+      // It is in use: out of the way of those that are not.
       last->last_used = now;
       by_use_.splice(by_use_.begin(), by_use_, last);
       continue;

@@ -1,4 +1,5 @@
-// Which process holds the state of which session, with a limit on age and on number. Pure.
+// The sessions of a pool, and the process that holds the state of each. Their age and their number
+// are limited. Pure: no clock.
 #ifndef SNAKEPIT_CORE_SESSIONS_H_
 #define SNAKEPIT_CORE_SESSIONS_H_
 
@@ -11,6 +12,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "src/core/effects.h"
+#include "src/core/timers.h"
+#include "src/core/worker_index.h"
+
 namespace snakepit {
 
 class SessionTable {
@@ -19,41 +24,41 @@ class SessionTable {
 
   struct Session {
     std::string id;
-    uint64_t number = 0;  // never used again: tells a session from a later one of its id
+    uint64_t number = 0;  // never used again: tells apart sessions of the same id
     Time last_used;
-    int open_calls = 0;           // accepted and not ended; while there are any it is not forgotten
-    int worker = -1;              // -1: not bound yet
-    uint64_t process_number = 0;  // of the worker's process that holds the session's state
-    bool established = false;     // whether a call of the session has ended on that process
+    int open_calls = 0;  // accepted and not ended; a session that has any is not forgotten
+    WorkerIndex worker = kNoWorker;    // kNoWorker: not bound yet
+    ProcessNumber process_number = 0;  // the worker's process that holds the session's state
+    bool established = false;          // true once a call of the session has ended there
   };
 
   SessionTable(std::chrono::milliseconds ttl, size_t max_sessions)
       : ttl_(ttl), max_sessions_(max_sessions) {}
 
-  // Sessions that one call of Use or Expire looks at, at most, so that none takes long.
+  // Most sessions that one call of Use or Expire looks at, so that none takes long.
   static constexpr int kMostAtOnce = 256;
 
-  // The session, new if it was unknown or too old; marks it as used. Appends to `*forgotten` what
-  // was forgotten for it: itself when it was too old, and the least recently used when there are
-  // too many. Where those that are looked at all have open calls there are more than
-  // max_sessions, but never more than that and accepted calls. The reference holds until the
-  // session is forgotten.
+  // Returns the session, new if it was unknown or too old, and marks it as used. Appends the
+  // forgotten sessions to `*forgotten`: its own predecessor when that was too old, and the least
+  // recently used when there are too many. If all sessions that it looks at have open calls, there
+  // are more than max_sessions, but never more than max_sessions and accepted calls together. The
+  // reference holds until the session is forgotten.
   Session& Use(std::string_view id, Time now, std::vector<Session>* forgotten);
 
-  // Appends to `*forgotten` sessions that are too old.
+  // Forgets sessions that are too old, and appends them to `*forgotten`.
   void Expire(Time now, std::vector<Session>* forgotten);
 
-  // When Expire is to be called next at the latest.
+  // Latest time for the next call of Expire; nothing: there is no session.
   std::optional<Time> NextExpiry() const;
 
-  // A call of the session has ended, which counts as a use. The session, or nullptr when that one
+  // A call of the session has ended, which counts as a use. Returns the session, or nullptr when it
   // is not there any more.
   Session* CallEnded(std::string_view id, uint64_t number, Time now);
 
   // Takes the session out, if it is known.
   std::optional<Session> Forget(std::string_view id);
 
-  // The session if it is known and not too old, else nullptr; does not count as a use.
+  // Returns the session if it is known and not too old, else nullptr. Does not count as a use.
   Session* Find(std::string_view id, Time now);
   // The same by its number, whatever its age.
   Session* Find(std::string_view id, uint64_t number);

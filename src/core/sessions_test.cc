@@ -29,13 +29,13 @@ class SessionTableTest : public testing::Test {
 using Ids = std::vector<std::string>;
 
 TEST_F(SessionTableTest, ASessionIsKeptWhileItIsUsedWithinItsTimeToLive) {
-  Use("a", kStart).worker = 3;
-  EXPECT_EQ(Use("a", kStart + seconds(10)).worker, 3);
-  EXPECT_EQ(Use("a", kStart + seconds(20)).worker, 3) << "each use renews it";
+  Use("a", kStart).worker = WorkerIndex{3};
+  EXPECT_EQ(Use("a", kStart + seconds(10)).worker, WorkerIndex{3});
+  EXPECT_EQ(Use("a", kStart + seconds(20)).worker, WorkerIndex{3}) << "each use renews it";
   EXPECT_EQ(Forgotten(), Ids{});
-  EXPECT_EQ(Use("a", kStart + seconds(31)).worker, -1);
+  EXPECT_EQ(Use("a", kStart + seconds(31)).worker, kNoWorker);
   ASSERT_EQ(forgotten_.size(), 1u);
-  EXPECT_EQ(forgotten_[0].worker, 3) << "as it was when it was forgotten";
+  EXPECT_EQ(forgotten_[0].worker, WorkerIndex{3}) << "as it was when it was forgotten";
   EXPECT_EQ(forgotten_[0].id, "a");
 }
 
@@ -69,14 +69,15 @@ TEST_F(SessionTableTest, LookingForASessionIsNoUseOfIt) {
 TEST_F(SessionTableTest, ManyThatAreTooOldAreForgottenAFewAtATimeAndNeverFoundAgain) {
   constexpr size_t kMost = SessionTable::kMostAtOnce;
   table_.emplace(seconds(10), 10 * kMost);
-  for (size_t i = 0; i < 2 * kMost; ++i) Use("old " + std::to_string(i), kStart).worker = 1;
+  for (size_t i = 0; i < 2 * kMost; ++i)
+    Use("old " + std::to_string(i), kStart).worker = WorkerIndex{1};
   const SessionTable::Time later = kStart + seconds(11);
   Use("new", later);
   table_->Expire(later, &forgotten_);
   EXPECT_EQ(forgotten_.size(), kMost);
   EXPECT_LE(*table_->NextExpiry(), later) << "there are more";
   const std::string last = "old " + std::to_string(2 * kMost - 1);
-  EXPECT_EQ(Use(last, later).worker, -1) << "one that was not forgotten yet";
+  EXPECT_EQ(Use(last, later).worker, kNoWorker) << "one that was not forgotten yet";
   table_->Expire(later, &forgotten_);
   EXPECT_EQ(table_->size(), 2u);
   EXPECT_EQ(forgotten_.size(), 2 * kMost);
@@ -116,14 +117,14 @@ TEST_F(SessionTableTest, ALaterSessionOfTheSameIdIsAnother) {
 }
 
 TEST_F(SessionTableTest, ASessionCanBeTakenOut) {
-  Use("a", kStart).worker = 3;
+  Use("a", kStart).worker = WorkerIndex{3};
   auto taken = table_->Forget("a");
   ASSERT_TRUE(taken);
   EXPECT_EQ(taken->id, "a");
-  EXPECT_EQ(taken->worker, 3);
+  EXPECT_EQ(taken->worker, WorkerIndex{3});
   EXPECT_FALSE(table_->Forget("a"));
   EXPECT_EQ(table_->size(), 0u);
-  EXPECT_EQ(Use("a", kStart).worker, -1);
+  EXPECT_EQ(Use("a", kStart).worker, kNoWorker);
   EXPECT_EQ(Forgotten(), Ids{});
 }
 

@@ -129,19 +129,17 @@ void CallTable::End(const EndCall& effect) {
 // Makes the caller's error of a failure. Its text is without the token that the worker may have put
 // there. A call that a worker refused because it is ending (PROTOCOL.md 1.4.8) is lost.
 template <typename T>
-CallOutcome<T> CallTable::Revise(const PendingCall& call, CallOutcome<T> outcome) const {
-  if (outcome.result) return outcome;
-  Error& error = outcome.result.error();
+void CallTable::Revise(const PendingCall& call, CallOutcome<T>* outcome) const {
+  if (outcome->result) return;
+  Error& error = outcome->result.error();
   error.message = HideSecret(std::move(error.message), call.process->secret);
-  if (outcome.after != AfterCall::kUsable || !IsRefusedAsEnding(error, call.request)) {
-    return outcome;
-  }
-  return {Fail(RefusedAsEndingError(options_, call.process->Name())), AfterCall::kEnding};
+  if (outcome->after != AfterCall::kUsable || !IsRefusedAsEnding(error, call.request)) return;
+  *outcome = {Fail(RefusedAsEndingError(options_, call.process->Name())), AfterCall::kEnding};
 }
 
 // `error`: the call's outcome; null: it succeeded.
 void CallTable::Report(CallId id, AfterCall after, const Error* error) {
-  if (!engine_.core().IsInFlight(id)) return;  // an exchange that threw was released as well
+  if (!engine_.core().scheduler().IsInFlight(id)) return;  // an exchange that threw was released as well
   if (after == AfterCall::kUnusable && error != nullptr && !error->message.empty()) {
     if (const auto call = calls_.find(id); call != calls_.end()) {
       call->second->process->fault = CutText(error->message, kMostSharedTextBytes);
@@ -280,7 +278,7 @@ Result<T> CallTable::Run(ThreadCall& call, Exchange exchange) {
       } catch (const std::exception& error) {
         outcome = Thrown<T>(error);
       }
-      outcome = Revise(call, std::move(outcome));
+      Revise(call, &outcome);
     }
     Result<T>& result = outcome.result;
     EngineLock lock(engine_);
@@ -416,7 +414,7 @@ void CallTable::Proceed(TypedAsyncCall<T>* call) {
 // On the io_context's thread.
 template <typename T>
 void CallTable::OnOutcome(TypedAsyncCall<T>* call, CallOutcome<T> outcome) {
-  outcome = Revise(*call, std::move(outcome));
+  Revise(*call, &outcome);
   if (outcome.after != AfterCall::kLost) return Finish(call, std::move(outcome));
   call->lost = std::move(outcome.result.error());
   // A lost call ends by an effect, perhaps of this very step, which has it proceed.

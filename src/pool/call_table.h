@@ -74,7 +74,7 @@ class CallTable {
   void AwaitCore(EngineLock& lock, ThreadCall& call, SteadyTime limit, Predicate is_over)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(engine_.mutex);
   template <typename T>
-  CallOutcome<T> Revise(const PendingCall& call, CallOutcome<T> outcome) const;
+  void Revise(const PendingCall& call, CallOutcome<T>* outcome) const;
   void Report(CallId id, AfterCall after, const Error* error)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(engine_.mutex);
   template <typename T>

@@ -61,7 +61,7 @@ std::string PoolPrefix(const PoolOptions& options) {
 }
 
 std::chrono::milliseconds OldestQueued(const Core& core, Core::Time now) {
-  const auto oldest = core.OldestQueued();
+  const auto oldest = core.scheduler().OldestQueued();
   if (!oldest) return std::chrono::milliseconds(0);
   return std::chrono::duration_cast<std::chrono::milliseconds>(now - *oldest);
 }
@@ -69,8 +69,8 @@ std::chrono::milliseconds OldestQueued(const Core& core, Core::Time now) {
 std::string QueueText(const PoolState& state) {
   const Core& core = state.core;
   const QueueOptions& limits = state.options.queue;
-  std::string text = std::to_string(core.queued()) + " of " + std::to_string(limits.max_calls) +
-                     " calls queued (" + std::to_string(core.queued_bytes()) + " of " +
+  std::string text = std::to_string(core.scheduler().queued()) + " of " + std::to_string(limits.max_calls) +
+                     " calls queued (" + std::to_string(core.scheduler().queued_bytes()) + " of " +
                      std::to_string(limits.max_bytes) + " bytes), the oldest for " +
                      Milliseconds(OldestQueued(core, state.now)) + "; the workers are";
   std::string_view separator = " ";
@@ -82,12 +82,12 @@ std::string QueueText(const PoolState& state) {
     text += std::string(separator) + workers;
     separator = ", ";
   }
-  if (state.last_start_error && !core.AllReady()) text += LastStartError(state);
+  if (state.last_start_error && !core.roster().AllReady()) text += LastStartError(state);
   return text;
 }
 
 std::string BreakerText(const PoolState& state) {
-  const Breaker& breaker = state.core.breaker();
+  const Breaker& breaker = state.core.supervisor().breaker();
   const RestartOptions& limits = state.options.restart;
   std::string text = "workers are not started any more for now, as too many ended: " +
                      std::to_string(breaker.futile_ends()) + " within " +
@@ -105,7 +105,7 @@ std::string BreakerText(const PoolState& state) {
 }
 
 std::pair<LogLevel, std::string> BreakerNews(const PoolState& state) {
-  switch (state.core.breaker().state()) {
+  switch (state.core.supervisor().breaker().state()) {
     case BreakerState::kClosed:
       return {LogLevel::kWarning, "the breaker is closed: workers that end are replaced again"};
     case BreakerState::kHalfOpen:

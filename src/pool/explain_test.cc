@@ -27,7 +27,7 @@ class ExplainTest : public ::testing::Test {
   }
 
   std::vector<ProcessNumber> Spawned() {
-    std::vector<Effect> effects;
+    Effects effects;
     core_->TakeEffects(&effects);
     std::vector<ProcessNumber> processes;
     for (const Effect& effect : effects) {
@@ -85,7 +85,7 @@ TEST_F(ExplainTest, AnOpenBreakerTellsItsCauseAndItsNextProbe) {
     now_ += milliseconds(200);
     core_->Tick(now_);
   }
-  ASSERT_EQ(core_->breaker().state(), BreakerState::kOpen);
+  ASSERT_EQ(core_->supervisor().breaker().state(), BreakerState::kOpen);
   const Error error = RefusalError(Refusal::kBreakerOpen, State());
   EXPECT_EQ(error.ToString(),
             "UNAVAILABLE: workers are not started any more for now, as too many ended: 2 within "

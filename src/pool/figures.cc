@@ -15,16 +15,16 @@ PoolStats FiguresOf(const Core& core, Core::Time now) {
     stats.wanted_capacity += worker.capacity;
   }
   for (const Core::Worker& worker : core.workers()) stats.calls_in_flight += worker.in_flight;
-  stats.breaker = core.breaker().state();
-  stats.calls_queued = core.queued();
-  stats.bytes_queued = core.queued_bytes();
+  stats.breaker = core.supervisor().breaker().state();
+  stats.calls_queued = core.scheduler().queued();
+  stats.bytes_queued = core.scheduler().queued_bytes();
   stats.oldest_queued = OldestQueued(core, now);
-  stats.sessions = core.sessions();
-  stats.restarts = core.counts().restarts;
-  stats.boot_failures = core.counts().boot_failures;
-  stats.crashes = core.counts().crashes;
-  stats.recycled = core.counts().recycled;
-  stats.breaker_opened = core.breaker().times_opened();
+  stats.sessions = core.scheduler().sessions();
+  stats.restarts = core.roster().counts().restarts;
+  stats.boot_failures = core.roster().counts().boot_failures;
+  stats.crashes = core.roster().counts().crashes;
+  stats.recycled = core.roster().counts().recycled;
+  stats.breaker_opened = core.supervisor().breaker().times_opened();
   return stats;
 }
 

@@ -180,8 +180,8 @@ Fleet::ProcessPtr Fleet::FindUnlocked(ProcessNumber number) const {
 
 WorkerState Fleet::StateOf(const WorkerProcess& process) const {
   engine_.mutex.AssertHeld();
-  const int worker = engine_.core().WorkerOf(process.number);
-  return worker < 0 ? WorkerState::kGone : engine_.core().workers()[worker].state;
+  const WorkerIndex worker = engine_.core().roster().Find(process.number);
+  return worker == kNoWorker ? WorkerState::kGone : engine_.core().workers()[worker].state;
 }
 
 // A process that is yet to be spawned gets it then.
@@ -385,9 +385,9 @@ void Fleet::OnExited(ProcessNumber number, ExitStatus status, const ResourceUse&
     const EngineLock lock(engine_);
     const StartRecord& starts = engine_.starts();
     const Core& core = engine_.core();
-    const int worker = core.WorkerOf(number);
+    const WorkerIndex worker = core.roster().Find(number);
     was_asked = core.stopping() || (starts.first_error && !starts.pool_started) ||
-                (worker >= 0 && core.workers()[worker].was_asked_to_end);
+                (worker != kNoWorker && core.roster()[worker].process.was_asked_to_end);
     failed = !was_ready || !starts.pool_started;
     process->stderr_tail = std::move(tail);
   }

@@ -41,6 +41,7 @@ Pool::~Pool() {
 Pool::Pool(Pool&&) noexcept = default;
 
 Pool& Pool::operator=(Pool&& other) noexcept {
+  if (this == &other) return *this;
   Pool old(std::move(*this));
   impl_ = std::move(other.impl_);
   return *this;

@@ -69,7 +69,7 @@ void Pool::Impl::OnSettled() {
 }
 
 void Pool::Impl::LogBreaker() {
-  const BreakerState state = engine_.core().breaker().state();
+  const BreakerState state = engine_.core().supervisor().breaker().state();
   if (std::exchange(logged_breaker_, state) == state) return;
   auto [level, text] = BreakerNews(engine_.State());
   engine_.Post([this, level = level, text = std::move(text)] { callbacks_.Log(level, text); });
@@ -77,7 +77,7 @@ void Pool::Impl::LogBreaker() {
 
 // A restart that has ended is over for all that wait for it, whatever begins before they wake up.
 void Pool::Impl::TellRestartWaiters() {
-  const RestartState state = engine_.core().restart_state();
+  const RestartState state = engine_.core().supervisor().restart_state();
   if (restart_waiters_.empty() || state == RestartState::kRunning) return;
   for (RestartWaiter* waiter : restart_waiters_) waiter->state = state;
   restart_waiters_.clear();
@@ -118,7 +118,7 @@ Result<void> Pool::Impl::Start() {
     engine_.Settle();
     StartRecord& starts = engine_.starts();
     lock.Wait(engine_.changed, [this, &starts]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(engine_.mutex) {
-      return starts.first_error || engine_.core().AllReady();
+      return starts.first_error || engine_.core().roster().AllReady();
     });
     starts.pool_started = !starts.first_error;
     if (starts.pool_started) return {};
@@ -152,7 +152,7 @@ void Pool::Impl::Shutdown() {
       // The core has a limit for each step of it.
       lock.Wait(engine_.changed, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(engine_.mutex) {
         const Core& core = engine_.core();
-        return core.AllGone() && core.calls() == 0 && calls_.empty();
+        return core.roster().AllGone() && core.scheduler().calls() == 0 && calls_.empty();
       });
     }
     fleet_.EndGuardian();

@@ -213,7 +213,7 @@ void Model::Ended(CallId id, bool has_begun, Time now) {
   if (process != nullptr) --process->in_flight;
   if (call.session >= 0) {
     Session& session = sessions[call.session];
-    // Whatever the answer, the worker has what there is of the session.
+    // The worker has the session's state, whatever it answered.
     if (process != nullptr && has_begun && session.owner == process->number) {
       session.is_established = true;
     }

@@ -1,6 +1,6 @@
-// What the core is to decide about calls, as a model that is slow and obvious: it looks at every
-// queued call and every worker, each time. It knows of the workers what a bystander sees: which
-// states they are in. Not synchronised.
+// The decisions that the core has to make about calls, as a slow and obvious model: it looks at
+// every queued call and every worker, each time. Of the workers it knows what a bystander sees:
+// their states. Not synchronised.
 #ifndef SNAKEPIT_CORE_SIMULATION_MODEL_H_
 #define SNAKEPIT_CORE_SIMULATION_MODEL_H_
 
@@ -20,8 +20,8 @@ using Time = Core::Time;
 struct Process {
   ProcessNumber number = 0;
   int id = 0;
-  WorkerState state = WorkerState::kStarting;  // of its worker
-  int order = 0;                               // among workers that are equal in all else
+  WorkerState state = WorkerState::kStarting;  // its worker's
+  WorkerIndex order{0};                        // decides among equal workers
   int capacity = 1;
   int in_flight = 0;
   uint64_t last_dispatch = 0;
@@ -32,8 +32,8 @@ struct Process {
   bool is_asked = false;
   bool is_killed = false;
   Time killed_at{};
-  bool is_closed = false;  // its connection is
-  bool is_ending = false;  // it has refused a call
+  bool is_closed = false;  // its connection is closed
+  bool is_ending = false;  // has refused a call
   bool has_served = false;
 
   bool Serves() const { return state == WorkerState::kReady || state == WorkerState::kUnready; }
@@ -46,15 +46,15 @@ struct Process {
 struct Call {
   CallId id = 0;
   int session = -1;
-  bool is_first = false;  // of its session
+  bool is_first = false;  // the first of its session
   bool is_fresh = false;  // submitted in this step
   size_t bytes = 0;
   Time submitted;
   Time queue_deadline;
   Time deadline;
   ProcessNumber process = 0;  // 0: queued
-  bool is_lost = false;       // its transport said so; the exit of its process is to follow
-  Time lost_until{};          // for so long
+  bool is_lost = false;       // its transport said so; waits for the exit of its process
+  Time lost_until{};          // end of that wait
   bool process_ended = false;
   bool is_explained = false;  // its process ended, and was not disowned
 
@@ -77,12 +77,12 @@ class Model {
 
   explicit Model(const PoolOptions& options) : options_(options) {}
 
-  // Before Core::Submit: whether it is to be refused, and how.
+  // The refusal that Core::Submit has to give; nothing: it has to accept the call.
   std::optional<Refusal> RefusalOf(const Call& call, BreakerState breaker, Time now);
-  // It was accepted: to the queue, from where NextDispatch may take it at once.
+  // The call was accepted: to the queue, from where NextDispatch may take it at once.
   void Accept(Call call, Time now);
 
-  // The dispatch that is to be next; process 0: none.
+  // The dispatch that has to be next; process 0: none.
   struct Dispatch {
     CallId call = 0;
     ProcessNumber process = 0;
@@ -91,13 +91,13 @@ class Model {
   Dispatch NextDispatch(Time now) const;
   void Dispatched(const Dispatch& dispatch);
 
-  // A call has ended, in whatever way; `has_begun`: its worker is known to have had it.
+  // A call has ended, one way or another. `has_begun`: its worker is known to have had it.
   void Ended(CallId id, bool has_begun, Time now);
   void EndSession(int session, Time now);
 
-  // Whether the call is queued for a session whose state is gone, which it must not be.
+  // True if the call is queued for a session whose state is gone; a call must not be.
   bool IsOfLostSession(const Call& call) const;
-  // Whether the call waits for a worker that is being replaced.
+  // True if the call waits for a worker that is being replaced.
   bool IsToFinish(const Call& call) const;
   bool AnyServes() const;
 
@@ -106,11 +106,11 @@ class Model {
   Call* FindCall(CallId id);
   size_t queued() const { return queued_; }
   size_t queued_bytes() const { return queued_bytes_; }
-  // Known ones, of which those that are too old may have been forgotten.
+  // Least and most sessions that the core may know: those that are too old may be forgotten.
   std::pair<size_t, size_t> SessionsBetween(Time now) const;
 
   std::vector<Process> processes;
-  std::vector<Call> calls;  // those that have not ended, in the order of submission
+  std::vector<Call> calls;  // not ended, in the order of submission
   std::array<Session, kSessions> sessions;
   bool closed = false;
   bool stopped = false;
@@ -120,7 +120,7 @@ class Model {
   bool IsTooOld(const Session& session, Time now) const;
   bool OwnerServes(const Session& session) const;
   Session& Use(int session, Time now);
-  // Where the call may go now; null: nowhere.
+  // The process that the call may go to now; null: none.
   const Process* RouteOf(const Call& call) const;
   const Process* LeastLoaded() const;
 

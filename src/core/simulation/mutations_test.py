@@ -1,4 +1,4 @@
-"""Every mutation of the core is found by the simulator, with the seeds that MUTATIONS.md says.
+"""The simulator finds every mutation of the core, with the seeds that MUTATIONS.md says.
 
 `bazelw run //src/core/simulation:write_mutations` writes that file anew.
 """
@@ -16,13 +16,12 @@ FOLDER = "src/core/simulation"
 MOST_SEEDS = 20_000
 HEAD = """# Mutations of the core, and the seeds that find them
 
-Each is a bug that is planted in the core's source (`mutations.bzl`). The simulator runs seeds from
-1 on until it sees that something is not as it must be; of the thousand steps of that seed it leaves
-out what it can. This table is made by running it
-(`./bazelw run //src/core/simulation:write_mutations`), and `mutations_test` holds it against the
-code.
+Each mutation is a bug that is planted in the core's source (`mutations.bzl`). The simulator runs
+seeds from 1 on until it sees a violation. Then it shortens the thousand steps of that seed to those
+that are needed. `./bazelw run //src/core/simulation:write_mutations` writes this table, and
+`mutations_test` compares it with the code.
 
-| mutation | what it does | seeds | steps of its trace | what is seen |
+| mutation | the bug | seeds | steps of its trace | the violation |
 |---|---|---|---|---|
 """
 
@@ -51,7 +50,7 @@ def table():
 
 
 class MutationsTest(unittest.TestCase):
-    def test_every_mutation_is_found_with_as_many_seeds_as_the_table_says(self):
+    def test_each_mutation_is_found_with_the_seeds_of_the_table(self):
         self.maxDiff = None
         with open(f"{FOLDER}/MUTATIONS.md") as file:
             listed = file.read()

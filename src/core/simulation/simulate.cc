@@ -1,4 +1,4 @@
-// Runs the simulator for as long as one wants: bazelw run //src/core/simulation:simulate -- --help
+// Runs the simulator for a given time: ./bazelw run //src/core/simulation:simulate -- --help
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
@@ -24,15 +24,15 @@ double SecondsSince(steady_clock::time_point start) {
 
 int main(int argc, char** argv) {
   CLI::App app(
-      "Runs the core of the pool against a simulated world, one seed after the other, until one "
-      "fails: then prints its seed and a short trace, and exits with 1. Without --seconds and "
-      "--seeds it goes on until Ctrl-C (exit status 130).");
+      "Runs the core of the pool in a simulated world, one seed after the other. At the first seed "
+      "that fails it prints the seed and a short trace, and exits with 1. Without --seconds and "
+      "--seeds it runs until Ctrl-C (exit status 130).");
   uint64_t first = 1;
   uint64_t seeds = std::numeric_limits<uint64_t>::max();
   double seconds = std::numeric_limits<double>::infinity();
   app.add_option("--seed", first, "The first seed")->capture_default_str();
-  app.add_option("--seeds", seeds, "How many seeds to run")->check(CLI::PositiveNumber);
-  app.add_option("--seconds", seconds, "For how long to run")->check(CLI::PositiveNumber);
+  app.add_option("--seeds", seeds, "Number of seeds to run")->check(CLI::PositiveNumber);
+  app.add_option("--seconds", seconds, "Time to run")->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
 
   struct sigaction action = {};

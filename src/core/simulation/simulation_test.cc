@@ -1,4 +1,4 @@
-// Many seeds of the simulator, and that it can say no.
+// Many seeds of the simulator.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -35,7 +35,7 @@ TEST(Simulation, ASeedAlwaysDoesTheSame) {
   EXPECT_EQ(first, second);
 }
 
-// The seeds are to reach everything that a core can do.
+// The seeds have to reach everything that a core can do.
 TEST(Simulation, EveryEffectAndEveryStateIsMet) {
   std::string story;
   for (uint64_t seed = 1; seed <= 200; ++seed) RunSteps(seed, MakeSteps(seed, kSteps), &story);
@@ -44,7 +44,7 @@ TEST(Simulation, EveryEffectAndEveryStateIsMet) {
         "is ended: breaker open", "is ended: session lost", "is ended: worker lost",
         "is asked to end", "is killed", "is asked for its health", "the breaker is open",
         "the breaker is half-open", "the breaker is closed", "it went on for too long",
-        "the user restarts", "is not well", "is silent", "is disowned", "is to be replaced"}) {
+        "the user restarts", "is not well", "is silent", "is disowned", "has to be replaced"}) {
     EXPECT_NE(story.find(part), std::string::npos) << part;
   }
 }

@@ -8,7 +8,7 @@
 
 namespace snakepit {
 
-// Instead of the one of fault.cc, which ends the program.
+// Replaces the Fault of fault.cc, which ends the program.
 [[noreturn]] void Fault(const std::string& what) {
   throw simulation::Violation{"fault of the core: " + what};
 }
@@ -32,7 +32,7 @@ Outcome RunSteps(uint64_t seed, const std::vector<Step>& steps, std::string* sto
 Outcome RunSeed(uint64_t seed) { return RunSteps(seed, MakeSteps(seed, kSteps)); }
 
 std::vector<Step> Shrink(uint64_t seed, std::vector<Step> steps) {
-  // Leaves out ever smaller pieces, from the end on, until none can go.
+  // Leaves out smaller and smaller pieces, from the end on, until none can go.
   for (size_t piece = std::max<size_t>(steps.size() / 2, 1);;
        piece = std::max<size_t>(piece / 2, 1)) {
     bool left_out = false;

@@ -1,4 +1,4 @@
-// Runs seeds, and makes a short trace of one that fails.
+// Runs seeds, and shortens the trace of a seed that fails.
 #ifndef SNAKEPIT_CORE_SIMULATION_SIMULATOR_H_
 #define SNAKEPIT_CORE_SIMULATION_SIMULATOR_H_
 
@@ -14,18 +14,18 @@ namespace snakepit::simulation {
 inline constexpr int kSteps = 1'000;
 
 struct Outcome {
-  int64_t events = 0;                    // that the core was told
-  std::optional<std::string> violation;  // what was not as it must be
+  int64_t events = 0;                    // told to the core
+  std::optional<std::string> violation;  // the broken invariant
 };
 
-// Steps of a seed, on the pool of that seed. `story` gets what happened, if not null.
+// Runs steps on the pool of that seed. `story`, if not null, gets a line for each event.
 Outcome RunSteps(uint64_t seed, const std::vector<Step>& steps, std::string* story = nullptr);
 Outcome RunSeed(uint64_t seed);
 
-// Fewer of a failing seed's steps that fail, too: none can be left out any more.
+// Returns fewer of a failing seed's steps that fail, too: none of them can be left out.
 std::vector<Step> Shrink(uint64_t seed, std::vector<Step> steps);
 
-// The failure of a seed for people: what is wrong, the pool, and a short trace.
+// Describes the failure of a seed for people: the violation, the pool, and a short trace.
 std::string Explain(uint64_t seed);
 
 }  // namespace snakepit::simulation

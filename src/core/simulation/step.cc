@@ -1,5 +1,7 @@
 #include "src/core/simulation/step.h"
 
+#include "src/core/random.h"
+
 namespace snakepit::simulation {
 namespace {
 
@@ -33,15 +35,8 @@ std::string_view OpName(Op op) {
   return kNames[static_cast<int>(op)];
 }
 
-uint64_t Random::Next() {
-  uint64_t x = state_ += 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
-
 PoolOptions MakeOptions(uint64_t seed) {
-  Random random(seed);
+  SplitMix random(seed);
   const auto one_of = [&random](auto... values) {
     const decltype((values + ...)) all[] = {values...};
     return all[random.Below(sizeof...(values))];
@@ -76,7 +71,7 @@ PoolOptions MakeOptions(uint64_t seed) {
 }
 
 std::vector<Step> MakeSteps(uint64_t seed, int count) {
-  Random random(~seed);
+  SplitMix random(~seed);
   std::vector<Step> steps;
   steps.reserve(count);
   for (int i = 0; i < count; ++i) {
@@ -87,7 +82,7 @@ std::vector<Step> MakeSteps(uint64_t seed, int count) {
     steps.push_back(
         {weight->op, static_cast<uint32_t>(choice >> 32) >> 1, static_cast<uint32_t>(choice) >> 1});
   }
-  // Some pools are closed, or end, while there is much going on.
+  // Some pools are closed, or stopped, while much is going on.
   if (random.Below(8) == 0) steps[random.Below(count)].op = Op::kClose;
   if (random.Below(4) == 0) steps[count - 1 - random.Below(count / 8 + 1)].op = Op::kStop;
   return steps;

@@ -24,18 +24,8 @@ constexpr const char* kRefusalNames[] = {"closed", "breaker open", "queue full",
                                          "session lost"};
 }  // namespace
 
-void World::TellText(const std::string& text) {
-  *story_ +=
-      "  " + std::to_string(now_.time_since_epoch() / milliseconds(1)) + " ms: " + text + "\n";
-}
-
 World::World(const PoolOptions& options, uint64_t seed, std::string* story)
-    : options_(options),
-      core_(options_, seed),
-      model_(options_),
-      story_(story),
-      wanted_(options.workers) {
-  model_.calls.reserve(64);
+    : Observer(options, seed, story) {
   Tell("the pool starts");
   core_.Start(now_);
   Observe();
@@ -44,6 +34,42 @@ World::World(const PoolOptions& options, uint64_t seed, std::string* story)
 // --- Steps -------------------------------------------------------------------------------------
 
 void World::Take(const Step& step) {
+  const uint32_t a = step.a, b = step.b;
+  switch (step.op) {
+    case Op::kSubmit:
+      return Submit(a, b);
+    case Op::kEndCall:
+      return EndCall(a, b);
+    case Op::kCancel:
+      return Cancel(a);
+    case Op::kPass: {
+      constexpr int kTimes[] = {0, 1, 3, 10, 50};
+      if (a % 8 < 5) return Pass(milliseconds(kTimes[a % 8]));
+      const auto next = core_.NextWake();
+      if (!next) return;
+      return Pass(std::chrono::duration_cast<milliseconds>(std::max(*next - now_, {})) +
+                  milliseconds(a % 8 == 7 ? 1 : 0));
+    }
+    case Op::kStale:
+      return Stale(a, b);
+    case Op::kReady:
+    case Op::kExit:
+    case Op::kLoseConnection:
+    case Op::kGiveUp:
+    case Op::kReportHealth:
+    case Op::kReportMemory:
+      return TakeOfProcess(step);
+    case Op::kEndSession:
+    case Op::kRestart:
+    case Op::kResize:
+    case Op::kClose:
+    case Op::kStop:
+      return TakeOfUser(step);
+  }
+}
+
+// Takes a step of a process, if there is one that fits.
+void World::TakeOfProcess(const Step& step) {
   const uint32_t a = step.a, b = step.b;
   std::vector<Process>& processes = model_.processes;
   const auto pick = [&](auto&& fits) -> Process* {
@@ -55,27 +81,14 @@ void World::Take(const Step& step) {
     return nullptr;
   };
   switch (step.op) {
-    case Op::kSubmit:
-      return Submit(a, b);
-    case Op::kEndCall:
-      return EndCall(a, b);
-    case Op::kCancel:
-      return Cancel(a);
-    case Op::kEndSession: {
-      const int session = a % Model::kSessions;
-      Tell("the user ends session ", kSessionIds[session]);
-      model_.EndSession(session, now_);
-      core_.EndSession(kSessionIds[session], now_);
-      return Observe();
-    }
     case Op::kReady:
-      // Also of a process that was asked to end, or killed, meanwhile.
+      // A process that was asked to end, or killed, meanwhile may be ready, too.
       if (Process* p = pick([](const Process& q) { return !q.is_ready && !q.is_closed; })) {
         Ready(*p, 1 + b % 3, b & 4);
       }
       return;
     case Op::kExit: {
-      // Mostly of one that has a reason to.
+      // Mostly a process that has a reason to end.
       const bool any = b % 4 == 0;
       if (Process* p = pick([any](const Process& q) {
             return any || q.is_killed || q.is_asked || q.is_closed;
@@ -116,26 +129,32 @@ void World::Take(const Step& step) {
         Observe();
       }
       return;
-    case Op::kPass: {
-      constexpr int kTimes[] = {0, 1, 3, 10, 50};
-      if (a % 8 < 5) return Pass(milliseconds(kTimes[a % 8]));
-      const auto next = core_.NextWake();
-      if (!next) return;
-      return Pass(std::chrono::duration_cast<milliseconds>(std::max(*next - now_, {})) +
-                  milliseconds(a % 8 == 7 ? 1 : 0));
+    default:
+      return;
+  }
+}
+
+void World::TakeOfUser(const Step& step) {
+  switch (step.op) {
+    case Op::kEndSession: {
+      const int session = step.a % Model::kSessions;
+      Tell("the user ends session ", kSessionIds[session]);
+      model_.EndSession(session, now_);
+      core_.EndSession(kSessionIds[session], now_);
+      return Observe();
     }
-    case Op::kStale:
-      return Stale(a, b);
     case Op::kRestart: {
-      const bool refused = model_.closed || core_.breaker().state() != BreakerState::kClosed;
-      const bool joins = core_.restart_state() == RestartState::kRunning;
+      const bool refused =
+          model_.closed || core_.supervisor().breaker().state() != BreakerState::kClosed;
+      const bool joins = core_.supervisor().restart_state() == RestartState::kRunning;
       Tell("the user restarts the workers");
-      Require(core_.Restart(now_).has_value() != refused, "a restart is refused, or is not");
+      Require(core_.Restart(now_).has_value() != refused,
+              "a restart is wrongly refused or accepted");
       if (!refused && !joins) restart_up_to_ = last_process_;
       return Observe();
     }
     case Op::kResize:
-      return Resize(1 + static_cast<int>(a % 4));
+      return Resize(1 + static_cast<int>(step.a % 4));
     case Op::kClose:
       Tell("the pool is closed");
       core_.Close();
@@ -143,6 +162,8 @@ void World::Take(const Step& step) {
       return Observe();
     case Op::kStop:
       return Stop();
+    default:
+      return;
   }
 }
 
@@ -156,7 +177,7 @@ void World::Submit(uint32_t a, uint32_t b) {
   call.submitted = now_;
   call.queue_deadline = now_ + milliseconds(kQueueTimes[b / 4 % 4]);
   call.deadline = now_ + milliseconds(kTimes[b / 16 % 4]);
-  const auto wanted = model_.RefusalOf(call, core_.breaker().state(), now_);
+  const auto wanted = model_.RefusalOf(call, core_.supervisor().breaker().state(), now_);
   const auto id =
       core_.Submit({.session_id = call.session < 0 ? std::string_view() : kSessionIds[call.session],
                     .queue_deadline = call.queue_deadline,
@@ -168,13 +189,13 @@ void World::Submit(uint32_t a, uint32_t b) {
          call.session < 0 ? "" : kSessionIds[call.session],
          " is refused: ", kRefusalNames[static_cast<int>(id.error())], ", which was to be ",
          wanted ? kRefusalNames[static_cast<int>(*wanted)] : "accepted");
-    Require(wanted.has_value(), "a call is refused that is to be accepted");
+    Require(wanted.has_value(), "a call is wrongly refused");
     Require(*wanted == id.error(), "a call is refused for the wrong reason");
     return Observe();
   }
   Tell("call ", *id, " is submitted", call.session < 0 ? "" : " in session ",
        call.session < 0 ? "" : kSessionIds[call.session]);
-  Require(!wanted.has_value(), "a call is accepted that is to be refused");
+  Require(!wanted.has_value(), "a call is wrongly accepted");
   Require(*id > last_call_, "the ids of calls do not grow");
   last_call_ = call.id = *id;
   model_.Accept(call, now_);
@@ -222,7 +243,7 @@ void World::EndCall(uint32_t a, uint32_t b) {
 void World::EndCallWith(Call call, CallReport report) {
   Tell("call ", call.id, " ends: ", kReportNames[static_cast<int>(report)]);
   Process* const process = call.process_ended ? nullptr : model_.Find(call.process);
-  Require(core_.IsInFlight(call.id), "a call in flight is not known as such");
+  Require(core_.scheduler().IsInFlight(call.id), "a call in flight is not known as such");
   if (report == CallReport::kLost) {
     Call& lost = *model_.FindCall(call.id);
     lost.is_lost = true;
@@ -273,7 +294,7 @@ void World::Ready(Process& process, int capacity, bool checks_while_busy) {
   Observe();
 }
 
-// What follows for the restarts of its seat from the end, or the loss, of a process.
+// A process has failed: works out the earliest next start of its seat.
 void World::Failed(const Process& process) {
   if (process.id >= wanted_ || model_.stopped) return;
   const Core::Seat& known = core_.seats()[process.id];
@@ -286,7 +307,7 @@ void World::Failed(const Process& process) {
     for (int i = 1; i < seat.failures && wait < options_.restart.max_backoff; ++i) wait *= 2;
     wait = std::min(wait, options_.restart.max_backoff) / 2;
   }
-  seat.not_before = now_ + (known.successor >= 0 ? milliseconds(0) : wait);
+  seat.not_before = now_ + (known.successor != kNoWorker ? milliseconds(0) : wait);
 }
 
 void World::Exit(ProcessNumber number, int signal) {
@@ -302,19 +323,7 @@ void World::Exit(ProcessNumber number, int signal) {
   }
 }
 
-// The process is not there any more, as far as the core goes.
-void World::Gone(ProcessNumber number, bool is_explained) {
-  for (Call& call : model_.calls) {
-    if (call.process != number) continue;
-    call.process_ended = true;
-    call.is_explained = is_explained;
-  }
-  std::erase_if(model_.processes, [number](const Process& p) { return p.number == number; });
-  if (ended_.size() >= 16) ended_.erase(ended_.begin());
-  ended_.push_back(number);
-}
-
-// Before time passes: what was killed too long ago will be disowned.
+// Processes that were killed too long ago will be disowned when time passes.
 void World::ExpectDisowned() {
   for (const Process& process : model_.processes) {
     const bool is_over = process.is_killed && process.killed_at + Core::kKillLimit <= now_;
@@ -342,7 +351,7 @@ void World::Pass(milliseconds time) {
   core_.Tick(now_);
   Observe();
   const auto next = core_.NextWake();
-  Require(!next || *next > now_, "the time that a timer was set to is over");
+  Require(!next || *next > now_, "a timer is late");
   for (const Call& call : model_.calls) {
     Require(call.process != 0 || call.expiry() > now_, "a queued call has not ended in time");
     Require(!call.is_lost || call.lost_until > now_, "a lost call waits for an exit for too long");
@@ -381,7 +390,7 @@ void World::Resize(int workers) {
   for (int id = std::min(workers, wanted_); id < kIds; ++id) seats_[id] = {};
   if (!model_.closed) wanted_ = workers;
   Require(core_.Resize(workers, now_).has_value() != model_.closed,
-          "a change of size is refused, or is not");
+          "a change of size is wrongly refused or accepted");
   Observe();
 }
 
@@ -397,9 +406,10 @@ void World::Stop() {
 
 bool World::IsAtRest() const {
   if (!model_.calls.empty()) return false;
-  if (model_.stopped) return core_.AllGone();
-  return core_.AllReady() && core_.breaker().state() == BreakerState::kClosed &&
-         core_.restart_state() != RestartState::kRunning &&
+  if (model_.stopped) return core_.roster().AllGone();
+  return core_.roster().AllReady() &&
+         core_.supervisor().breaker().state() == BreakerState::kClosed &&
+         core_.supervisor().restart_state() != RestartState::kRunning &&
          static_cast<int>(model_.processes.size()) == wanted_;
 }
 
@@ -407,7 +417,7 @@ void World::ComeToRest() {
   Tell("no more faults");
   for (int round = 0; !IsAtRest(); ++round) {
     if (round == 1000) Violate("the pool does not come back to full strength");
-    // Whatever may happen at once.
+    // Everything that may happen at once.
     for (bool more = true; more;) {
       more = false;
       for (size_t i = 0; i < model_.processes.size(); ++i) {

@@ -1,6 +1,6 @@
 // A core on a virtual clock, for tests.
-#ifndef SNAKEPIT_CORE_CORE_TESTING_H_
-#define SNAKEPIT_CORE_CORE_TESTING_H_
+#ifndef SNAKEPIT_CORE_TESTING_FIXTURE_H_
+#define SNAKEPIT_CORE_TESTING_FIXTURE_H_
 
 #include <gtest/gtest.h>
 
@@ -28,7 +28,7 @@ class CoreTest : public testing::Test {
 
   void Begin(int workers) { BeginOf(std::vector<int>(workers, 1)); }
 
-  // A worker for each capacity.
+  // Begins with a worker for each capacity.
   void BeginOf(const std::vector<int>& capacities) {
     options_.workers = static_cast<int>(capacities.size());
     core_.emplace(options_, kSeed);
@@ -37,7 +37,7 @@ class CoreTest : public testing::Test {
     for (const SpawnWorker& spawn : Take(&spawned_)) {
       Ready(spawn.process, capacities[spawn.worker_id]);
     }
-    EXPECT_TRUE(core_->AllReady());
+    EXPECT_TRUE(core_->roster().AllReady());
   }
 
   void Ready(ProcessNumber process, int capacity = 1) {
@@ -118,7 +118,7 @@ class CoreTest : public testing::Test {
     Collect();
   }
 
-  // The worker that the call was dispatched to; -1 when it was not.
+  // The id of the worker that the call was dispatched to; -1: it was not dispatched.
   int WorkerOf(CallId call) const {
     const DispatchCall* dispatch = DispatchOf(call);
     return dispatch == nullptr ? -1 : ids_.at(dispatch->process);
@@ -148,7 +148,7 @@ class CoreTest : public testing::Test {
   ProcessNumber ProcessOf(int id) const { return WorkerAt(id).process; }
   WorkerState StateOf(int id) const { return WorkerAt(id).state; }
 
-  // With all that its wait before the next start may be.
+  // Lets the longest wait before the next start pass.
   void PassBackOff() { Pass(options_.restart.initial_backoff); }
 
   template <typename T>
@@ -156,7 +156,7 @@ class CoreTest : public testing::Test {
     return std::exchange(*effects, {});
   }
 
-  // How many processes there are that have not ended.
+  // The number of processes that have not ended.
   int Processes() const {
     int count = 0;
     for (const Core::Worker& worker : core_->workers()) {
@@ -165,7 +165,7 @@ class CoreTest : public testing::Test {
     return count;
   }
 
-  BreakerState breaker() const { return core_->breaker().state(); }
+  BreakerState breaker() const { return core_->supervisor().breaker().state(); }
 
   static constexpr uint64_t kSeed = 1;
 
@@ -178,7 +178,7 @@ class CoreTest : public testing::Test {
   std::vector<EndCall> ended_;
   std::vector<int> asked_to_end_;
   std::vector<int> killed_;
-  std::vector<KillReason> kill_reasons_;  // of killed_
+  std::vector<KillReason> kill_reasons_;  // why the workers in killed_ were
   std::vector<ProcessNumber> disowned_;
   std::vector<ReplaceWorker> replaced_;
   std::vector<int> start_timeouts_;
@@ -216,4 +216,4 @@ class CoreTest : public testing::Test {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_CORE_CORE_TESTING_H_
+#endif  // SNAKEPIT_CORE_TESTING_FIXTURE_H_

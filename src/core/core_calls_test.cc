@@ -1,9 +1,8 @@
 // Calls, sessions and routing.
-#include "src/core/core.h"
-
 #include <gtest/gtest.h>
 
-#include "src/core/core_testing.h"
+#include "src/core/core.h"
+#include "src/core/testing/fixture.h"
 
 namespace snakepit {
 namespace {
@@ -25,7 +24,7 @@ TEST_F(CoreTest, CallsWaitForAWorkerFirstInFirstOut) {
   Begin(1);
   const CallId first = Submit(), second = Submit(), third = Submit();
   EXPECT_EQ(WorkerOf(second), -1);
-  EXPECT_EQ(core_->queued(), 2u);
+  EXPECT_EQ(core_->scheduler().queued(), 2u);
   End(first);
   EXPECT_EQ(WorkerOf(second), 0);
   EXPECT_EQ(WorkerOf(third), -1);
@@ -45,7 +44,7 @@ TEST_F(CoreTest, AWorkerHasAsManyCallsAsItsCapacity) {
   std::vector<CallId> calls;
   for (int i = 0; i < 6; ++i) calls.push_back(Submit());
   EXPECT_EQ(InFlight(), (std::vector<int>{3, 1}));
-  EXPECT_EQ(core_->queued(), 2u);
+  EXPECT_EQ(core_->scheduler().queued(), 2u);
   for (CallId call : calls) End(call);
   EXPECT_EQ(InFlight(), (std::vector<int>{0, 0}));
 }
@@ -104,7 +103,7 @@ TEST_F(CoreTest, AQueuedCallThatIsCancelledEndsAtOnceAndIsNeverExecuted) {
   Cancel(queued);
   ASSERT_NE(Ended(queued), nullptr);
   EXPECT_EQ(Ended(queued)->why, EndCall::Why::kCancelled);
-  EXPECT_EQ(core_->queued(), 1u);
+  EXPECT_EQ(core_->scheduler().queued(), 1u);
   End(running);
   EXPECT_EQ(WorkerOf(queued), -1);
   EXPECT_EQ(WorkerOf(next), 0);
@@ -126,12 +125,12 @@ TEST_F(CoreTest, ADispatchedCallThatIsCancelledGoesOnUntilItsTransportReports) {
   const CallId call = Submit();
   Cancel(call);
   EXPECT_EQ(Ended(call), nullptr);
-  EXPECT_TRUE(core_->IsInFlight(call));
+  EXPECT_TRUE(core_->scheduler().IsInFlight(call));
   End(call, CallReport::kFailed);
-  EXPECT_FALSE(core_->IsInFlight(call));
+  EXPECT_FALSE(core_->scheduler().IsInFlight(call));
   Cancel(call);
   EXPECT_TRUE(ended_.empty());
-  EXPECT_EQ(core_->calls(), 0u);
+  EXPECT_EQ(core_->scheduler().calls(), 0u);
 }
 
 TEST_F(CoreTest, AFullQueueRefuses) {
@@ -141,7 +140,7 @@ TEST_F(CoreTest, AFullQueueRefuses) {
   auto refused = core_->Submit({.session_id = "", .queue_deadline = now_, .deadline = now_}, now_);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error(), Refusal::kQueueFull);
-  EXPECT_EQ(core_->calls(), 3u);
+  EXPECT_EQ(core_->scheduler().calls(), 3u);
 }
 
 TEST_F(CoreTest, AQueuedCallIsRemovedWhenItsQueueTimeIsOverAndNeverExecuted) {
@@ -152,7 +151,7 @@ TEST_F(CoreTest, AQueuedCallIsRemovedWhenItsQueueTimeIsOverAndNeverExecuted) {
   EXPECT_EQ(Ended(queued)->why, EndCall::Why::kQueueTimeout);
   End(running);
   EXPECT_EQ(WorkerOf(queued), -1);
-  EXPECT_EQ(core_->calls(), 0u);
+  EXPECT_EQ(core_->scheduler().calls(), 0u);
 }
 
 TEST_F(CoreTest, ACallWhoseDeadlinePassesInTheQueueEndsWithThat) {
@@ -191,10 +190,10 @@ TEST_F(CoreTest, TheQueueIsBoundedByBytesToo) {
   ASSERT_TRUE(first);
   EXPECT_EQ(queue(41).error(), Refusal::kQueueFull);
   EXPECT_TRUE(queue(40));
-  EXPECT_EQ(core_->queued_bytes(), 100u);
+  EXPECT_EQ(core_->scheduler().queued_bytes(), 100u);
   EXPECT_EQ(queue(1).error(), Refusal::kQueueFull);
   Cancel(*first);
-  EXPECT_EQ(core_->queued_bytes(), 40u);
+  EXPECT_EQ(core_->scheduler().queued_bytes(), 40u);
   EXPECT_TRUE(queue(60));
 }
 
@@ -208,14 +207,14 @@ TEST_F(CoreTest, ACallOfAnySizeGoesToAFreeWorker) {
 TEST_F(CoreTest, TheOldestQueuedCallIsKnown) {
   Begin(1);
   const CallId running = Submit("s");
-  EXPECT_EQ(core_->OldestQueued(), std::nullopt);
+  EXPECT_EQ(core_->scheduler().OldestQueued(), std::nullopt);
   const Core::Time start = now_;
   Submit("s");  // waits for its worker
   Pass(milliseconds(10));
   Submit();  // waits for any
-  EXPECT_EQ(core_->OldestQueued(), start);
+  EXPECT_EQ(core_->scheduler().OldestQueued(), start);
   End(running);
-  EXPECT_EQ(core_->OldestQueued(), start + milliseconds(10));
+  EXPECT_EQ(core_->scheduler().OldestQueued(), start + milliseconds(10));
 }
 
 TEST_F(CoreTest, AnIdlePoolNeedsNoWakeUp) {
@@ -303,7 +302,7 @@ TEST_F(CoreTest, TheWorkerThatHoldsASessionIsToldThatItsUserEndedIt) {
   ASSERT_EQ(ended_sessions_.size(), 1u);
   EXPECT_EQ(ended_sessions_[0].process, ProcessOf(WorkerOf(first)));
   EXPECT_EQ(ended_sessions_[0].session_id, "s");
-  EXPECT_EQ(core_->sessions(), 0u);
+  EXPECT_EQ(core_->scheduler().sessions(), 0u);
   EndSession("s");
   EndSession("never used");
   EXPECT_EQ(ended_sessions_.size(), 1u);
@@ -315,9 +314,9 @@ TEST_F(CoreTest, AQueuedCallOfASessionThatWasEndedBeginsItAnew) {
   ASSERT_EQ(WorkerOf(second), -1);
   EndSession("s");
   EXPECT_EQ(WorkerOf(second), 1 - WorkerOf(first)) << "it is bound to no worker any more";
-  EXPECT_EQ(core_->sessions(), 1u);
+  EXPECT_EQ(core_->scheduler().sessions(), 1u);
   End(first);
-  EXPECT_EQ(core_->sessions(), 1u);
+  EXPECT_EQ(core_->scheduler().sessions(), 1u);
   EndSession("s");
   ASSERT_EQ(ended_sessions_.size(), 2u);
   EXPECT_EQ(ended_sessions_[1].process, ProcessOf(WorkerOf(second)));
@@ -360,7 +359,7 @@ TEST_F(CoreTest, StrictQueueWaitsForItsWorkerThoughOthersAreFree) {
   End(Submit("s"));
   const CallId a = Submit("s"), b = Submit("s"), c = Submit("s");
   EXPECT_EQ(WorkerOf(b), -1);
-  EXPECT_EQ(core_->queued(), 2u);
+  EXPECT_EQ(core_->scheduler().queued(), 2u);
   End(a);
   EXPECT_EQ(WorkerOf(b), WorkerOf(a));
   EXPECT_EQ(WorkerOf(c), -1);
@@ -445,7 +444,7 @@ TEST_F(CoreTest, CallsThatWaitForALostWorkerFailAtOnceInStrictQueue) {
   End(a, CallReport::kLost);
   ASSERT_NE(Ended(b), nullptr) << "before it is known how the worker ended";
   EXPECT_EQ(Ended(b)->why, EndCall::Why::kSessionLost);
-  EXPECT_EQ(core_->queued(), 0u);
+  EXPECT_EQ(core_->scheduler().queued(), 0u);
 }
 
 TEST_F(CoreTest, AMovedSessionIsMarkedInHint) {
@@ -468,11 +467,11 @@ TEST_F(CoreTest, SessionsThatCameAndWentLeaveNothing) {
     dispatched_.clear(), ended_sessions_.clear();
     if (i % 100 == 0) Pass(milliseconds(10));
   }
-  EXPECT_LE(core_->sessions(), 11'000u)
+  EXPECT_LE(core_->scheduler().sessions(), 11'000u)
       << "those of the last second, and those yet to be looked at";
   Pass(milliseconds(1001));
   while (core_->NextWake()) Pass(milliseconds(1));
-  EXPECT_EQ(core_->sessions(), 0u);
+  EXPECT_EQ(core_->scheduler().sessions(), 0u);
 }
 
 }  // namespace
