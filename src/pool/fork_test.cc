@@ -155,7 +155,7 @@ TEST_P(ForkTest, AForkedProcessCanHaveAPoolOfItsOwn) {
                            : 3;
               }
               if (!own) return 1;
-              const auto result = (*own)->Execute("echo", Value::Map{{"n", 4}});
+              const auto result = own->Execute("echo", Value::Map{{"n", 4}});
               return result && *result == Value(4) ? 0 : 2;
             }),
             0);
