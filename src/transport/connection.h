@@ -76,6 +76,12 @@ class Connection {
   virtual void CallAsync(const CallRequest& request,
                          std::function<void(CallOutcome<Value>)> done) = 0;
 
+  // The same for a stream: `done` gets the number of chunks. `on_chunk` runs on the io_context's
+  // thread, for one chunk at a time and never after `done`, and throws nothing. The worker may be
+  // ahead of it by no more than the credit of a stream. PROTOCOL.md 6.7.
+  virtual void StreamAsync(const CallRequest& request, ChunkCallback on_chunk,
+                           std::function<void(CallOutcome<int64_t>)> done) = 0;
+
   // Asks the worker how it is, whatever calls are in flight. `done` runs once, on the io_context's
   // thread: DEADLINE_EXCEEDED when nothing came from the worker in that time; UNAVAILABLE when it
   // said that it is too busy, or a chunk or the end of a call came instead; HANDLER_FAILED when it

@@ -26,6 +26,10 @@ class FakeConnection : public Connection {
                  std::function<void(CallOutcome<Value>)> done) override {
     fake_.call_async(request, std::move(done));
   }
+  void StreamAsync(const CallRequest& request, ChunkCallback on_chunk,
+                   std::function<void(CallOutcome<int64_t>)> done) override {
+    fake_.stream_async(request, std::move(on_chunk), std::move(done));
+  }
   void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) override {
     fake_.check_health(deadline, std::move(done));
   }

@@ -21,6 +21,8 @@ struct FakeTransport {
   std::function<CallOutcome<Value>(const CallRequest&)> call;
   std::function<CallOutcome<int64_t>(const CallRequest&, const ChunkCallback&)> stream;
   std::function<void(const CallRequest&, std::function<void(CallOutcome<Value>)>)> call_async;
+  std::function<void(const CallRequest&, ChunkCallback, std::function<void(CallOutcome<int64_t>)>)>
+      stream_async;
   std::function<void(SteadyTime, std::function<void(Result<WorkerHealth>)>)> check_health;
   std::function<void(const std::string&)> end_session;
   // Gets Connection::EndSession's `told` after that.

@@ -11,10 +11,11 @@
 #include <utility>
 
 #include "src/base/quote.h"
-#include "src/transport/grpc/abandoned_calls.h"
 #include "src/transport/apart.h"
+#include "src/transport/grpc/abandoned_calls.h"
 #include "src/transport/grpc/link.h"
 #include "src/transport/grpc/messages.h"
+#include "src/transport/grpc/stream_rpc.h"
 
 namespace snakepit {
 namespace {
@@ -50,7 +51,6 @@ const auto& StreamFor(const GrpcService& service, const SessionRequest&) {
   return service.execute_in_session_stream;
 }
 
-using Done = std::function<void(CallOutcome<Value>)>;
 using Reply = GrpcReply<ExecuteResponse>;
 using Reader = grpc::ClientReader<GrpcReply<StreamResponse>>;
 
@@ -84,6 +84,15 @@ void PauseUntil(SteadyTime end, const std::stop_token& stop) {
   never.wait_until(lock, stop, end, [] { return false; });
 }
 
+// What the messages of a stream have come to so far. PROTOCOL.md 4.5.
+struct StreamState {
+  int64_t chunks = 0;
+  bool ended = false;          // by its final message
+  std::optional<Error> error;  // this side ends it
+
+  bool is_over() const { return ended || error.has_value(); }
+};
+
 template <typename T>
 CallOutcome<T> Lost() {
   return {Fail(ErrorCode::kWorkerLost, "the worker has ended"), AfterCall::kLost};
@@ -103,6 +112,24 @@ CallOutcome<T> WithoutWire(Error error) {
   if (error.code != ErrorCode::kWorkerLost) return Unsent<T>();
   return {Fail(std::move(error)), AfterCall::kLost};
 }
+
+// An asynchronous call, or stream, from its request to its outcome.
+template <typename T>
+struct AsyncCall {
+  AsyncCall(const CallRequest& request, ChunkCallback on_chunk,
+            std::function<void(CallOutcome<T>)> done)
+      : request(request), on_chunk(std::move(on_chunk)), done(std::move(done)) {}
+
+  const CallRequest request;
+  const ChunkCallback on_chunk;  // of a stream
+  const std::function<void(CallOutcome<T>)> done;
+  milliseconds wait = kFirstBusyWait;  // before it is sent again, where it is refused as busy
+  uint64_t id = 0;                     // with which it was sent last
+  std::optional<CancelOnStop> cancel;
+  StreamState stream;
+};
+template <typename T>
+using AsyncCallPtr = std::shared_ptr<AsyncCall<T>>;
 
 class GrpcConnection : public Connection, public std::enable_shared_from_this<GrpcConnection> {
  public:
@@ -137,7 +164,18 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
 
   void CallAsync(const CallRequest& request,
                  std::function<void(CallOutcome<Value>)> done) override {
-    CallAsync(request, kFirstBusyWait, done);
+    Send(std::make_shared<AsyncCall<Value>>(request, nullptr, std::move(done)));
+  }
+
+  void StreamAsync(const CallRequest& request, ChunkCallback on_chunk,
+                   std::function<void(CallOutcome<int64_t>)> done) override {
+    if (agreement_.version > 1 && !agreement_.stream) {
+      return CallAsync(request, [on_chunk = std::move(on_chunk),
+                                 done = std::move(done)](CallOutcome<Value> outcome) {
+        done(AsStream(std::move(outcome), on_chunk));
+      });
+    }
+    Send(std::make_shared<AsyncCall<int64_t>>(request, std::move(on_chunk), std::move(done)));
   }
 
   void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) override {
@@ -285,131 +323,199 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
     abandoned_->Add(std::to_string(id), request.released);
   }
 
-  // PROTOCOL.md 4.5.
   CallOutcome<int64_t> ReadStream(GrpcWire& wire, Reader& reader, grpc::ClientContext& context,
                                   const CallRequest& request, const ChunkCallback& on_chunk) {
     GrpcReply<StreamResponse> reply;
-    int64_t chunks = 0;
-    std::optional<Error> error;
-    bool ended = false;
-    // When this side ends the stream. In version 1 there is no telling when the worker is through
-    // with it.
-    const AfterCall given_up = agreement_.version == 1 ? AfterCall::kUsable : AfterCall::kAbandoned;
-    const DecodeLimits limits = LimitsOf(request);
-    while (!ended && !error && reader.Read(&reply)) {
+    StreamState stream;
+    while (!stream.is_over() && reader.Read(&reply)) {
       CountReply();
-      auto value = reply.Check().and_then(
-          [&] { return DecodeChunk(reply.message, chunks, agreement_.version, limits); });
-      ended = reply.unreadable.empty() && reply.message.is_final();
-      if (!value) {
-        error = std::move(value.error());
-      } else if (*value) {
-        const Chunk chunk{.value = std::move(**value), .index = chunks++, .final = ended};
-        if (!on_chunk(chunk)) error = GivenUp(request);
-      }
+      Take(stream, reply, DecodeMessage(stream, reply, request), request, on_chunk);
     }
     // Nothing is expected any more; a worker that goes on is not waited for.
-    if (ended || error) context.TryCancel();
+    if (stream.is_over()) context.TryCancel();
     const grpc::Status status = reader.Finish();
-    if (error) return {Fail(std::move(*error)), ended ? AfterCall::kUsable : given_up};
-    if (ended || (status.ok() && agreement_.version == 1)) return {chunks};
+    const bool is_clear = stream.is_over() || status.ok();
+    return StreamOutcome(std::move(stream), status,
+                         is_clear ? RpcEnd::kAnswered : EndOf(wire, status, request), request);
+  }
+
+  // The chunk of a message that has come, if it holds one.
+  Result<std::optional<Value>> DecodeMessage(const StreamState& stream,
+                                             const GrpcReply<StreamResponse>& reply,
+                                             const CallRequest& request) const {
+    return reply.Check().and_then([&] {
+      return DecodeChunk(reply.message, stream.chunks, agreement_.version, LimitsOf(request));
+    });
+  }
+
+  void Take(StreamState& stream, const GrpcReply<StreamResponse>& reply,
+            Result<std::optional<Value>> value, const CallRequest& request,
+            const ChunkCallback& on_chunk) const {
+    stream.ended = reply.unreadable.empty() && reply.message.is_final();
+    if (!value) {
+      stream.error = std::move(value.error());
+    } else if (*value) {
+      const Chunk chunk{
+          .value = std::move(**value), .index = stream.chunks++, .final = stream.ended};
+      if (!on_chunk(chunk)) stream.error = GivenUp(request);
+    }
+  }
+
+  // `end` counts where neither side has ended the stream by a message.
+  CallOutcome<int64_t> StreamOutcome(StreamState stream, const grpc::Status& status, RpcEnd end,
+                                     const CallRequest& request) {
+    if (stream.error) {
+      // In version 1 there is no telling when the worker is through with it.
+      const bool is_through = stream.ended || agreement_.version == 1;
+      return {Fail(std::move(*stream.error)),
+              is_through ? AfterCall::kUsable : AfterCall::kAbandoned};
+    }
+    if (stream.ended || (status.ok() && agreement_.version == 1)) return {stream.chunks};
     if (status.ok()) {
       return {Fail(MayHaveRun({.code = ErrorCode::kProtocolError,
                                .message = "the worker ended the stream with the gRPC status OK and "
                                           "without a final message"}))};
     }
-    RpcEnd end = EndOf(wire, status, request);
     // The worker has begun with it, whatever the text of the status is.
-    if (end == RpcEnd::kUnsent && chunks > 0) end = RpcEnd::kLost;
+    if (end == RpcEnd::kUnsent && stream.chunks > 0) end = RpcEnd::kLost;
     CallOutcome<Value> outcome = Failed(status, end, request);
     return {Fail(std::move(outcome.result.error())), outcome.after};
   }
 
-  // An asynchronous call: from its request to its outcome. Sent again after `wait` when it is
-  // refused as busy.
-  void CallAsync(const CallRequest& request, milliseconds wait, const Done& done) {
-    if (request.stop.stop_requested()) return done({Fail(NotBegun()), AfterCall::kUnsent});
-    if (link_->aborted()) return done(Lost<Value>());
-    const Result<void> filled = InSession(request) ? Begin<SessionRequest>(request, wait, done)
-                                                   : Begin<ExecuteRequest>(request, wait, done);
-    if (!filled) done({Fail(filled.error()), AfterCall::kUnsent});
+  // --- Asynchronous calls ------------------------------------------------------------------------
+
+  template <typename T>
+  void Send(const AsyncCallPtr<T>& call) {
+    const CallRequest& request = call->request;
+    if (request.stop.stop_requested()) return call->done({Fail(NotBegun()), AfterCall::kUnsent});
+    if (link_->aborted()) return call->done(Lost<T>());
+    auto wire = link_->Wire();
+    if (!wire) return EndOrSendLater(call, WithoutWire<T>(std::move(wire.error())));
+    call->id = ++last_id_;
+    const Result<void> begun = InSession(request) ? Begin<SessionRequest>(call, std::move(*wire))
+                                                  : Begin<ExecuteRequest>(call, std::move(*wire));
+    if (!begun) call->done({Fail(begun.error()), AfterCall::kUnsent});
   }
 
   template <typename Message>
-  Result<void> Begin(const CallRequest& request, milliseconds wait, const Done& done) {
-    auto wire = link_->Wire();
-    if (!wire) {
-      EndOrSendLater(WithoutWire<Value>(std::move(wire.error())), request, wait, done);
-      return {};
-    }
-    const uint64_t id = ++last_id_;
-    auto rpc = link_->NewRpc<Message, ExecuteResponse>(*wire, request.deadline);
-    if (auto filled = FillIn(request, id, &rpc->request); !filled) return filled;
-    auto cancel = std::make_shared<std::optional<CancelOnStop>>();
-    const auto& method = ExecuteFor((*wire)->service(), rpc->request);
-    link_->Start(
-        method, link_->calls(), rpc,
-        [self = shared_from_this(), id, rpc, cancel, request, wait, done](grpc::Status status) {
-          cancel->reset();
-          if (!status.ok()) return self->FailAsync(rpc->wire, status, id, request, wait, done);
-          self->DecodeAsync(rpc, request, done);
+  Result<void> Begin(const AsyncCallPtr<Value>& call, std::shared_ptr<GrpcWire> wire) {
+    const auto& service = wire->service();
+    auto rpc = link_->NewRpc<Message, ExecuteResponse>(std::move(wire), call->request.deadline);
+    if (auto filled = FillIn(call->request, call->id, &rpc->request); !filled) return filled;
+    link_->Start(ExecuteFor(service, rpc->request), link_->calls(), rpc,
+                 [self = shared_from_this(), rpc, call](const grpc::Status& status) {
+                   call->cancel.reset();
+                   if (!status.ok()) return self->FailAsync(call, rpc->wire, status);
+                   self->DecodeAsync(call, rpc);
+                 });
+    call->cancel.emplace(call->request.stop, &rpc->context);
+    return {};
+  }
+
+  template <typename Message>
+  Result<void> Begin(const AsyncCallPtr<int64_t>& call, std::shared_ptr<GrpcWire> wire) {
+    using Rpc = GrpcStreamRpc<Message>;
+    call->stream = {};
+    const auto& service = wire->service();
+    auto rpc = std::make_shared<Rpc>(link_->io(), std::move(wire));
+    link_->SetUp(&rpc->context, call->request.deadline);
+    if (auto filled = FillIn(call->request, call->id, &rpc->request); !filled) return filled;
+    rpc->Start(
+        StreamFor(service, rpc->request), link_->calls(),
+        [self = shared_from_this(), call](Rpc& rpc) { self->OnMessage(call, rpc); },
+        [self = shared_from_this(), call](Rpc& rpc, const grpc::Status& status) {
+          call->cancel.reset();
+          self->EndStream(call, rpc.wire(), status);
         });
-    cancel->emplace(request.stop, &rpc->context);
+    call->cancel.emplace(call->request.stop, &rpc->context);
     return {};
   }
 
   // Throws nothing: no thread waits for the call.
-  CallOutcome<Value> DecodeOrFail(const Reply& reply, const CallRequest& request) {
+  template <typename Decoding>
+  auto DecodeOrFail(const Decoding& decode) const -> decltype(decode()) {
     try {
-      return Decode(reply, request);
+      return decode();
     } catch (const std::exception& error) {  // there is no memory, say
       return {
           Fail(MayHaveRun({.code = ErrorCode::kInternal,
-                           .message = std::string("the reply cannot be read: ") + error.what()})),
-          AfterCall::kUsable};
+                           .message = std::string("the reply cannot be read: ") + error.what()}))};
     }
   }
 
-  // A large reply is decoded apart.
-  template <typename Rpc>
-  void DecodeAsync(const std::shared_ptr<Rpc>& rpc, const CallRequest& request, const Done& done) {
-    if (rpc->reply.message.ByteSizeLong() <= kLargeMessage) {
-      return done(DecodeOrFail(rpc->reply, request));
-    }
-    auto outcome = std::make_shared<CallOutcome<Value>>();
+  // Gives what `decode` returns to `done`. A large reply is decoded apart.
+  template <typename Message, typename Decoding, typename Done>
+  void DecodeAsync(const GrpcReply<Message>& reply, Decoding decode, Done done) {
+    if (reply.message.ByteSizeLong() <= kLargeMessage) return done(DecodeOrFail(decode));
+    const auto decoded = std::make_shared<std::optional<decltype(decode())>>();
     RunApart(
         link_->io(),
-        [self = shared_from_this(), rpc, request, outcome] {
-          *outcome = self->DecodeOrFail(rpc->reply, request);
-        },
-        [done, outcome] { done(std::move(*outcome)); });
+        [self = shared_from_this(), decoded, decode] { *decoded = self->DecodeOrFail(decode); },
+        [decoded, done] { done(std::move(**decoded)); });
   }
 
-  void FailAsync(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status, uint64_t id,
-                 const CallRequest& request, milliseconds wait, const Done& done) {
-    const auto ended = [self = shared_from_this(), status, id, request, wait, done](RpcEnd end) {
-      auto outcome = self->Failed(status, end, request);
-      if (outcome.after == AfterCall::kAbandoned) self->Abandon(id, request);
-      self->EndOrSendLater(std::move(outcome), request, wait, done);
+  template <typename Rpc>
+  void DecodeAsync(const AsyncCallPtr<Value>& call, const std::shared_ptr<Rpc>& rpc) {
+    DecodeAsync(
+        rpc->reply,
+        [self = shared_from_this(), call, rpc] { return self->Decode(rpc->reply, call->request); },
+        [call](CallOutcome<Value> outcome) { call->done(std::move(outcome)); });
+  }
+
+  template <typename Rpc>
+  void OnMessage(const AsyncCallPtr<int64_t>& call, Rpc& rpc) {
+    CountReply();
+    DecodeAsync(
+        rpc.reply(),
+        [self = shared_from_this(), call, rpc = rpc.shared_from_this()] {
+          return self->DecodeMessage(call->stream, rpc->reply(), call->request);
+        },
+        [self = shared_from_this(), call,
+         rpc = rpc.shared_from_this()](Result<std::optional<Value>> value) {
+          self->Take(call->stream, rpc->reply(), std::move(value), call->request, call->on_chunk);
+          if (call->stream.is_over()) return rpc->GiveUp();
+          rpc->ReadNext();
+        });
+  }
+
+  void EndStream(const AsyncCallPtr<int64_t>& call, const std::shared_ptr<GrpcWire>& wire,
+                 const grpc::Status& status) {
+    const auto ended = [self = shared_from_this(), call, status](RpcEnd end) {
+      self->End(call, self->StreamOutcome(std::move(call->stream), status, end, call->request));
     };
-    if (IsCancelledHere(request)) return ended(RpcEnd::kAnswered);
+    if (call->stream.is_over() || status.ok() || IsCancelledHere(call->request)) {
+      return ended(RpcEnd::kAnswered);
+    }
     link_->FindEnd(wire, status, ended);
   }
 
-  void EndOrSendLater(CallOutcome<Value> outcome, const CallRequest& request, milliseconds wait,
-                      const Done& done) {
-    if (IsRefused(outcome)) return SendLater(std::move(outcome), request, wait, done);
-    done(std::move(outcome));
+  void FailAsync(const AsyncCallPtr<Value>& call, const std::shared_ptr<GrpcWire>& wire,
+                 const grpc::Status& status) {
+    const auto ended = [self = shared_from_this(), call, status](RpcEnd end) {
+      self->End(call, self->Failed(status, end, call->request));
+    };
+    if (IsCancelledHere(call->request)) return ended(RpcEnd::kAnswered);
+    link_->FindEnd(wire, status, ended);
   }
 
-  void SendLater(CallOutcome<Value> refused, const CallRequest& request, milliseconds wait,
-                 const Done& done) {
+  template <typename T>
+  void End(const AsyncCallPtr<T>& call, CallOutcome<T> outcome) {
+    if (outcome.after == AfterCall::kAbandoned) Abandon(call->id, call->request);
+    EndOrSendLater(call, std::move(outcome));
+  }
+
+  template <typename T>
+  void EndOrSendLater(const AsyncCallPtr<T>& call, CallOutcome<T> outcome) {
+    if (!IsRefused(outcome)) return call->done(std::move(outcome));
     auto timer = std::make_shared<asio::steady_timer>(
-        link_->io(), std::min(steady_clock::now() + wait, request.deadline));
-    timer->async_wait([self = shared_from_this(), timer, refused = std::move(refused), request,
-                       wait, done](asio::error_code) mutable {
-      if (steady_clock::now() >= request.deadline) return done(RefusedToTheEnd(std::move(refused)));
-      self->CallAsync(request, std::min(2 * wait, kLastBusyWait), done);
+        link_->io(), std::min(steady_clock::now() + call->wait, call->request.deadline));
+    call->wait = std::min(2 * call->wait, kLastBusyWait);
+    timer->async_wait([self = shared_from_this(), timer, call,
+                       refused = std::move(outcome)](asio::error_code) mutable {
+      if (steady_clock::now() >= call->request.deadline) {
+        return call->done(RefusedToTheEnd(std::move(refused)));
+      }
+      self->Send(call);
     });
   }
 

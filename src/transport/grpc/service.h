@@ -90,6 +90,13 @@ class GrpcMethod {
         grpc::internal::ClientReaderFactory<Reply>::Create(channel_, rpc_, context, request));
   }
 
+  // Binds `reactor`, which then begins the stream and reads it, on threads of gRPC's.
+  void StartStream(grpc::ClientContext* context, const Request* request,
+                   grpc::ClientReadReactor<Reply>* reactor) const {
+    grpc::internal::ClientCallbackReaderFactory<Reply>::Create(channel_, rpc_, context, request,
+                                                               reactor);
+  }
+
  private:
   grpc::ChannelInterface* const channel_;
   const grpc::internal::RpcMethod rpc_;

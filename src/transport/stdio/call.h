@@ -40,8 +40,12 @@ class StdioCall {
 
   const CallRequest& request() const { return request_; }
   bool is_stream() const { return on_chunk_ != nullptr; }
-  int64_t chunks() const { return chunks_; }
   CallOutcome<Value> TakeOutcome() { return std::move(outcome_); }
+  // The same for a stream: the number of its chunks.
+  CallOutcome<int64_t> TakeStreamOutcome() {
+    if (outcome_.result) return {chunks_, outcome_.after};
+    return {tl::unexpected<Error>(std::move(outcome_.result.error())), outcome_.after};
+  }
 
  private:
   Next OnResult(Value result);

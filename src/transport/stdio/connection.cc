@@ -24,9 +24,7 @@ CallOutcome<int64_t> StdioConnection::Stream(const CallRequest& request,
   if (!agreement_.stream) return AsStream(Call(request), on_chunk);
   Waiter me(agreement_, request, &on_chunk);
   Run(me);
-  CallOutcome<Value> outcome = me.call.TakeOutcome();
-  if (!outcome.result) return {Fail(std::move(outcome.result.error())), outcome.after};
-  return {me.call.chunks(), outcome.after};
+  return me.call.TakeStreamOutcome();
 }
 
 Result<void> StdioConnection::Encode(uint64_t id, const CallRequest& request, bool stream,
@@ -126,44 +124,61 @@ bool StdioConnection::TakeMail(Waiter& me, Lock& lock) {
   batch.swap(me.inbox);
   LeaveReadingLocked(me);
   lock.unlock();
-  const CallRequest& request = me.call.request();
   StdioCall::Next next = StdioCall::Next::kAwaitMore;
   for (Mail& mail : batch) {
-    // A stream may always have more to take.
-    const bool too_late = me.call.is_stream() && steady_clock::now() >= request.deadline;
-    const bool given_up = !too_late && me.call.is_stream() && request.stop.stop_requested();
-    if (!too_late && !given_up && mail.large.memory) {
-      mail.reply = Decode(mail.large, request);
+    if (mail.large.memory && !WhyOver(me.call)) {
+      mail.reply = Decode(mail.large, me.call.request());
       mail.large = {};
     }
-    if (too_late || given_up) {
-      me.call.Fail(too_late ? std::move(DeadlinePassed(request).result.error()) : StreamGivenUp(),
-                   AfterCall::kAbandoned);
-      next = StdioCall::Next::kAbandon;
-    } else if (mail.reply) {
-      next = me.call.OnReply(std::move(*mail.reply));
-    } else if (mail.after == AfterCall::kUsable) {
-      me.call.OnUndecodable(std::move(mail.reply.error()));
-      next = StdioCall::Next::kEnd;
-    } else {
-      me.call.Fail(std::move(mail.reply.error()), mail.after);
-      next = StdioCall::Next::kEnd;
-    }
+    next = TakeMessage(me, mail);
     if (next != StdioCall::Next::kAwaitMore) break;
-    me.taken_bytes += static_cast<int64_t>(mail.payload_bytes);
-    if (me.taken_bytes >= kStreamCredit / 4) GrantCredit(me);
   }
   lock.lock();
   if (next == StdioCall::Next::kAwaitMore) return false;
-  if (next == StdioCall::Next::kAbandon) {
-    me.call.Abandoned(AbandonLocked(me.id, request.released));
-  } else if (const auto left = in_flight_.find(me.id); left != in_flight_.end()) {
-    EraseLocked(left);  // it ended by what is no last message
-  }
+  EndLocked(me, next);
   return true;
 }
 
-void StdioConnection::GrantCredit(Waiter& me) {
+std::optional<Error> StdioConnection::WhyOver(const StdioCall& call) const {
+  if (!call.is_stream()) return std::nullopt;
+  // A stream may always have more to take.
+  const CallRequest& request = call.request();
+  if (steady_clock::now() >= request.deadline) {
+    return std::move(DeadlinePassed(request).result.error());
+  }
+  if (request.stop.stop_requested()) return StreamGivenUp();
+  return std::nullopt;
+}
+
+StdioCall::Next StdioConnection::TakeMessage(Receiver& me, Mail& mail) {
+  if (auto error = WhyOver(me.call)) {
+    me.call.Fail(std::move(*error), AfterCall::kAbandoned);
+    return StdioCall::Next::kAbandon;
+  }
+  if (!mail.reply) {
+    if (mail.after == AfterCall::kUsable) {
+      me.call.OnUndecodable(std::move(mail.reply.error()));
+    } else {
+      me.call.Fail(std::move(mail.reply.error()), mail.after);
+    }
+    return StdioCall::Next::kEnd;
+  }
+  const StdioCall::Next next = me.call.OnReply(std::move(*mail.reply));
+  if (next != StdioCall::Next::kAwaitMore) return next;
+  me.taken_bytes += static_cast<int64_t>(mail.payload_bytes);
+  if (me.taken_bytes >= kStreamCredit / 4) GrantCredit(me);
+  return next;
+}
+
+void StdioConnection::EndLocked(Receiver& me, StdioCall::Next next) {
+  if (next == StdioCall::Next::kAbandon) {
+    me.call.Abandoned(AbandonLocked(me.id, me.call.request().released));
+  } else if (const auto left = in_flight_.find(me.id); left != in_flight_.end()) {
+    EraseLocked(left);  // it ended by what is no last message
+  }
+}
+
+void StdioConnection::GrantCredit(Receiver& me) {
   const int64_t bytes = std::exchange(me.taken_bytes, 0);
   std::string frame;
   AppendCreditFrame(agreement_.codec, me.id, bytes, &frame);
@@ -226,10 +241,15 @@ AfterCall StdioConnection::AbandonLocked(uint64_t id, std::function<void(AfterCa
     return out_of_step ? AfterCall::kUnusable : AfterCall::kUsable;
   }
   InFlight& call = found->second;
-  if (call.waiter != nullptr) ++for_io_;
+  if (call.waiter != nullptr) {
+    ++for_io_;
+  } else {
+    deadlines_.erase({call.deadline, id});
+  }
   ++unawaited_;
   call.waiter = nullptr;
   call.async = nullptr;
+  call.stream = nullptr;
   call.released = std::move(released);
   call.deadline = steady_clock::now() + cancel_grace_;
   deadlines_.emplace(call.deadline, id);
@@ -361,19 +381,19 @@ void StdioConnection::IgnoreLocked(const Reply& reply) {
 void StdioConnection::DeliverTo(Calls::iterator call, Mail mail) {
   const bool is_last = !mail.reply || mail.reply->final;
   InFlight& found = call->second;
-  if (found.waiter != nullptr) {
-    Waiter& waiter = *found.waiter;
-    if (waiter.call.is_stream() && mail.reply && mail.reply->kind == Reply::Kind::kChunk &&
+  if (found.waiter != nullptr || found.stream) {
+    Receiver& receiver = found.waiter != nullptr ? *found.waiter : found.stream->receiver;
+    if (receiver.call.is_stream() && mail.reply && mail.reply->kind == Reply::Kind::kChunk &&
         mail.reply->has_value) {
-      if (waiter.credit <= 0) {  // what it sends would pile up here
+      if (receiver.credit <= 0) {  // what it sends would pile up here
         return FailAllLocked({.code = ErrorCode::kProtocolError,
                               .message = "the worker sent a chunk for which it had no credit"},
                              AfterCall::kUnusable);
       }
-      waiter.credit -= static_cast<int64_t>(mail.payload_bytes);
+      receiver.credit -= static_cast<int64_t>(mail.payload_bytes);
     }
-    waiter.inbox.push_back(std::move(mail));
-    if (waiter.waits) waiter.changed.notify_one();
+    receiver.inbox.push_back(std::move(mail));
+    NotifyLocked(found);
     if (is_last) EraseLocked(call);
   } else if (found.async) {
     AsyncCall& async = *found.async;
@@ -395,6 +415,12 @@ void StdioConnection::DeliverTo(Calls::iterator call, Mail mail) {
   }
 }
 
+// There is something in the inbox of that call.
+void StdioConnection::NotifyLocked(const InFlight& call) {
+  if (call.stream) return PostStreamTurnLocked(call.stream);
+  if (call.waiter->waits) call.waiter->changed.notify_one();
+}
+
 // The connection is over: nobody gets anything any more.
 void StdioConnection::FailAllLocked(Error error, AfterCall after) {
   error.message = CutText(error.message, kMostSharedTextBytes);  // each call gets a copy
@@ -404,9 +430,10 @@ void StdioConnection::FailAllLocked(Error error, AfterCall after) {
   for (auto& [id, call] : calls) {
     Error own = error;
     own.may_have_run = sent > call.begin;
-    if (call.waiter != nullptr) {
-      call.waiter->inbox.push_back({.reply = Fail(std::move(own)), .after = after});
-      if (call.waiter->waits) call.waiter->changed.notify_one();
+    if (call.waiter != nullptr || call.stream) {
+      Receiver& receiver = call.waiter != nullptr ? *call.waiter : call.stream->receiver;
+      receiver.inbox.push_back({.reply = Fail(std::move(own)), .after = after});
+      NotifyLocked(call);
     } else if (call.async) {
       PostCallback(std::move(call.async->done), CallOutcome<Value>{Fail(std::move(own)), after});
     } else {

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -26,8 +27,8 @@
 #include "src/base/wakeup.h"
 #include "src/transport/apart.h"
 #include "src/transport/connection.h"
-#include "src/transport/stdio/frame_channel.h"
 #include "src/transport/stdio/call.h"
+#include "src/transport/stdio/frame_channel.h"
 #include "src/wire/pool_side/handshake.h"
 #include "src/wire/pool_side/message.h"
 
@@ -77,6 +78,9 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
 
   void CallAsync(const CallRequest& request, std::function<void(CallOutcome<Value>)> done) override;
 
+  void StreamAsync(const CallRequest& request, ChunkCallback on_chunk,
+                   std::function<void(CallOutcome<int64_t>)> done) override;
+
   void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) override;
 
   void EndSession(const std::string& session_id, std::function<void()> told) override;
@@ -102,18 +106,25 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
     TakenPayload large = {};  // where there is one, the reply is without its value
   };
 
-  // A thread in Call or Stream.
-  struct Waiter {
-    Waiter(const Agreement& agreement, const CallRequest& request, const ChunkCallback* on_chunk)
+  // A call whose messages are kept until its own thread takes them.
+  struct Receiver {
+    Receiver(const Agreement& agreement, const CallRequest& request, const ChunkCallback* on_chunk)
         : call(agreement, request, on_chunk), credit(on_chunk == nullptr ? 0 : kStreamCredit) {}
 
-    StdioCall call;  // only used by the thread itself
+    StdioCall call;  // only used by the thread that takes them
     uint64_t id = 0;
     int64_t taken_bytes = 0;  // of chunks, since the last grant of credit
     // Guarded by mutex_.
-    std::condition_variable changed;
     std::vector<Mail> inbox;
-    int64_t credit;      // of a stream: what the worker may send still, in bytes
+    int64_t credit;  // of a stream: what the worker may send still, in bytes
+  };
+
+  // A thread in Call or Stream.
+  struct Waiter : Receiver {
+    using Receiver::Receiver;
+
+    // Guarded by mutex_.
+    std::condition_variable changed;
     bool waits = false;  // for `changed`
     bool stop_requested = false;
   };
@@ -130,16 +141,38 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
     bool is_call = true;  // false: a question of the pool's own, which cannot be cancelled
   };
 
+  // A stream of StreamAsync. The io_context's thread takes its messages.
+  struct AsyncStream {
+    AsyncStream(const Agreement& agreement, const CallRequest& request, ChunkCallback on_chunk,
+                std::function<void(CallOutcome<int64_t>)> done)
+        : request(request),
+          on_chunk(std::move(on_chunk)),
+          done(std::move(done)),
+          receiver(agreement, this->request, &this->on_chunk) {}
+
+    const CallRequest request;
+    const ChunkCallback on_chunk;
+    std::function<void(CallOutcome<int64_t>)> done;
+    Receiver receiver;
+    std::optional<std::stop_callback<std::function<void()>>> on_stop;
+    bool turn_posted = false;  // guarded by mutex_
+    // Only used on the io_context's thread.
+    std::deque<Mail> taken;    // from the inbox
+    bool is_decoding = false;  // the first of them, apart
+    bool has_ended = false;
+  };
+
   // What the worker has been sent, and has not ended. A thread waits for it, or it is asynchronous,
   // or else it was given up.
   struct InFlight {
     uint64_t begin = 0;  // of its request, in the bytes of the channel
     Waiter* waiter = nullptr;
-    std::unique_ptr<AsyncCall> async;
+    std::unique_ptr<AsyncCall> async = nullptr;
+    std::shared_ptr<AsyncStream> stream = nullptr;
     std::function<void(AfterCall)> released = {};
     SteadyTime deadline = {};  // unless a thread waits
 
-    bool is_awaited() const { return waiter != nullptr || async != nullptr; }
+    bool is_awaited() const { return waiter != nullptr || async != nullptr || stream != nullptr; }
   };
   using Calls = std::unordered_map<uint64_t, InFlight>;
 
@@ -158,7 +191,6 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
   void Await(Waiter& me, Lock& lock);
   bool TakeMail(Waiter& me, Lock& lock);
   bool ReadUntilMail(Waiter& me, Lock& lock);
-  void GrantCredit(Waiter& me);
 
   bool MayReadLocked(const Waiter& me) const {
     return reader_ == Reader::kNobody || (reader_ == Reader::kIo && !io_in_turn_) ||
@@ -171,6 +203,16 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
 
   void OnStop(Waiter& me);
 
+  // --- A call that takes its messages itself -----------------------------------------------------
+
+  // Its caller wants no more of it: too late, or given up. Only for streams: a call ends with its
+  // first message.
+  std::optional<Error> WhyOver(const StdioCall& call) const;
+  StdioCall::Next TakeMessage(Receiver& me, Mail& mail);
+  void GrantCredit(Receiver& me);
+  // After TakeMessage has said that the call ends.
+  void EndLocked(Receiver& me, StdioCall::Next next);
+
   // The call has its outcome, and the worker may go on with it.
   AfterCall AbandonLocked(uint64_t id, std::function<void(AfterCall)> released);
 
@@ -182,6 +224,7 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
   void Deliver(Mail mail);
   void IgnoreLocked(const Reply& reply);
   void DeliverTo(Calls::iterator call, Mail mail);
+  void NotifyLocked(const InFlight& call);
   void FailAllLocked(Error error, AfterCall after);
   void EraseLocked(Calls::iterator call);
 
@@ -202,10 +245,18 @@ class StdioConnection : public Connection, public std::enable_shared_from_this<S
 
   // --- The io_context's thread -------------------------------------------------------------------
 
-  void BeginAsync(uint64_t id, std::unique_ptr<AsyncCall> async, std::string* frame);
+  void BeginCall(uint64_t id, std::unique_ptr<AsyncCall> async, std::string* frame);
+  // Its end where it cannot begin; `call` is then left as it is.
+  std::optional<CallOutcome<Value>> BeginAsync(uint64_t id, InFlight&& call, std::string* frame);
+  std::function<void()> StopOnIo(uint64_t id);
   void StopAsync(uint64_t id);
   void GiveUpAsyncLocked(uint64_t id, Error error);
   void DecodeForAsync(std::unique_ptr<AsyncCall> async, TakenPayload payload);
+  void PostStreamTurnLocked(const std::shared_ptr<AsyncStream>& stream);
+  void StreamTurn(const std::shared_ptr<AsyncStream>& stream);
+  void TakeStreamMail(const std::shared_ptr<AsyncStream>& stream);
+  void DecodeForStream(const std::shared_ptr<AsyncStream>& stream);
+  void EndStream(AsyncStream& stream, StdioCall::Next next);
   void ExpireLocked(SteadyTime now);
   void IoTurn();
   void TakeIoTurn(Lock& lock);

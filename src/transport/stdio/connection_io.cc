@@ -1,5 +1,7 @@
 // StdioConnection: what the io_context's thread does.
+#include <algorithm>
 #include <exception>
+#include <iterator>
 
 #include "src/base/quote.h"
 #include "src/transport/stdio/connection.h"
@@ -61,14 +63,39 @@ void StdioConnection::CallAsync(const CallRequest& request,
   if (auto encoded = Encode(id, request, false, &frame); !encoded) {
     return async->done({Fail(std::move(encoded.error())), AfterCall::kUnsent});
   }
-  if (request.stop.stop_possible()) {
-    async->on_stop.emplace(request.stop, [weak = weak_from_this(), io = &io_, id] {
-      asio::post(*io, [weak, id] {
-        if (auto self = weak.lock()) self->StopAsync(id);
-      });
-    });
+  if (request.stop.stop_possible()) async->on_stop.emplace(request.stop, StopOnIo(id));
+  BeginCall(id, std::move(async), &frame);
+}
+
+void StdioConnection::BeginCall(uint64_t id, std::unique_ptr<AsyncCall> async, std::string* frame) {
+  const SteadyTime deadline = async->request.deadline;
+  InFlight call{.async = std::move(async), .deadline = deadline};
+  if (auto end = BeginAsync(id, std::move(call), frame)) {
+    PostCallback(std::move(call.async->done), std::move(*end));
   }
-  BeginAsync(id, std::move(async), &frame);
+}
+
+void StdioConnection::StreamAsync(const CallRequest& request, ChunkCallback on_chunk,
+                                  std::function<void(CallOutcome<int64_t>)> done) {
+  if (!agreement_.stream) {
+    return CallAsync(
+        request, [on_chunk = std::move(on_chunk), done = std::move(done)](
+                     CallOutcome<Value> outcome) { done(AsStream(std::move(outcome), on_chunk)); });
+  }
+  if (request.stop.stop_requested()) return done({Fail(NotBegun()), AfterCall::kUnsent});
+  auto stream =
+      std::make_shared<AsyncStream>(agreement_, request, std::move(on_chunk), std::move(done));
+  const uint64_t id = ++last_id_;
+  stream->receiver.id = id;
+  std::string frame;
+  if (auto encoded = Encode(id, request, true, &frame); !encoded) {
+    return stream->done({Fail(std::move(encoded.error())), AfterCall::kUnsent});
+  }
+  if (request.stop.stop_possible()) stream->on_stop.emplace(request.stop, StopOnIo(id));
+  if (auto end = BeginAsync(id, {.stream = stream, .deadline = request.deadline}, &frame)) {
+    PostCallback(std::move(stream->done),
+                 CallOutcome<int64_t>{Fail(std::move(end->result.error())), end->after});
+  }
 }
 
 void StdioConnection::CheckHealth(SteadyTime deadline,
@@ -93,7 +120,7 @@ void StdioConnection::CheckHealth(SteadyTime deadline,
   const uint64_t id = ++last_id_;
   std::string frame;
   AppendHealthFrame(agreement_.codec, id, &frame);
-  BeginAsync(id, std::move(async), &frame);
+  BeginCall(id, std::move(async), &frame);
 }
 
 void StdioConnection::EndSession(const std::string& session_id, std::function<void()> told) {
@@ -117,37 +144,49 @@ void StdioConnection::ReleaseDescriptors() {
   waits_to_read_ = waits_to_write_ = false;
 }
 
-void StdioConnection::BeginAsync(uint64_t id, std::unique_ptr<AsyncCall> async,
-                                 std::string* frame) {
+std::optional<CallOutcome<Value>> StdioConnection::BeginAsync(uint64_t id, InFlight&& call,
+                                                              std::string* frame) {
   std::lock_guard lock(mutex_);
-  if (closed_) {
-    return PostCallback(std::move(async->done),
-                        CallOutcome<Value>{Fail(Error(closed_->result.error())), closed_->after});
-  }
-  const SteadyTime deadline = async->request.deadline;
-  const uint64_t begin = channel_->appended();
+  if (closed_) return closed_;
+  call.begin = channel_->appended();
   SendLocked(frame);  // before the call is known: where it throws, there is none
-  const auto call = in_flight_.emplace(id, InFlight{.begin = begin, .deadline = deadline}).first;
+  deadlines_.emplace(call.deadline, id);
+  in_flight_.emplace(id, std::move(call));
   ++for_io_;
-  deadlines_.emplace(deadline, id);
-  call->second.async = std::move(async);
   // A thread that reads will read for this call too; its deadline is kept here in any case.
   RequestIoTurnLocked();
+  return std::nullopt;
+}
+
+std::function<void()> StdioConnection::StopOnIo(uint64_t id) {
+  return [weak = weak_from_this(), io = &io_, id] {
+    asio::post(*io, [weak, id] {
+      if (auto self = weak.lock()) self->StopAsync(id);
+    });
+  };
 }
 
 void StdioConnection::StopAsync(uint64_t id) {
   std::lock_guard lock(mutex_);
   const auto found = in_flight_.find(id);
-  if (found == in_flight_.end() || !found->second.async) return;
-  GiveUpAsyncLocked(id, GivenUp(found->second.async->request));
+  if (found == in_flight_.end()) return;
+  const InFlight& call = found->second;
+  if (call.async) return GiveUpAsyncLocked(id, GivenUp(call.async->request));
+  if (call.stream) GiveUpAsyncLocked(id, StreamGivenUp());
 }
 
 void StdioConnection::GiveUpAsyncLocked(uint64_t id, Error error) {
   const auto found = in_flight_.find(id);
+  if (const std::shared_ptr<AsyncStream> stream = found->second.stream) {
+    const AfterCall after = AbandonLocked(id, stream->request.released);
+    stream->has_ended = true;
+    stream->on_stop.reset();
+    return PostCallback(std::move(stream->done),
+                        CallOutcome<int64_t>{Fail(std::move(error)), after});
+  }
   const std::unique_ptr<AsyncCall> async = std::move(found->second.async);
   AfterCall after = AfterCall::kUsable;
   if (async->is_call) {
-    deadlines_.erase({found->second.deadline, id});
     after = AbandonLocked(id, async->request.released);
   } else {
     ++unawaited_;
@@ -155,6 +194,74 @@ void StdioConnection::GiveUpAsyncLocked(uint64_t id, Error error) {
     EraseLocked(found);
   }
   PostCallback(std::move(async->done), CallOutcome<Value>{Fail(std::move(error)), after});
+}
+
+// --- A stream of StreamAsync ---------------------------------------------------------------------
+
+void StdioConnection::PostStreamTurnLocked(const std::shared_ptr<AsyncStream>& stream) {
+  if (std::exchange(stream->turn_posted, true)) return;
+  asio::post(io_, [self = shared_from_this(), stream] { self->StreamTurn(stream); });
+}
+
+// Takes what has come since the last turn, and no more: a stream may always have more.
+void StdioConnection::StreamTurn(const std::shared_ptr<AsyncStream>& stream) {
+  {
+    std::lock_guard lock(mutex_);
+    stream->turn_posted = false;
+    std::vector<Mail>& inbox = stream->receiver.inbox;
+    std::move(inbox.begin(), inbox.end(), std::back_inserter(stream->taken));
+    inbox.clear();
+  }
+  if (!stream->is_decoding) TakeStreamMail(stream);
+}
+
+void StdioConnection::TakeStreamMail(const std::shared_ptr<AsyncStream>& stream) {
+  Receiver& receiver = stream->receiver;
+  try {
+    while (!stream->has_ended && !stream->taken.empty()) {
+      if (stream->taken.front().large.memory && !WhyOver(receiver.call)) {
+        return DecodeForStream(stream);
+      }
+      Mail mail = std::move(stream->taken.front());
+      stream->taken.pop_front();
+      const StdioCall::Next next = TakeMessage(receiver, mail);
+      if (next != StdioCall::Next::kAwaitMore) EndStream(*stream, next);
+    }
+  } catch (const std::exception& error) {  // there is no memory, say
+    receiver.call.Fail(
+        MayHaveRun({.code = ErrorCode::kInternal,
+                    .message = std::string("the pool could not read on: ") + error.what()}),
+        AfterCall::kUnusable);
+    EndStream(*stream, StdioCall::Next::kEnd);
+  }
+  if (stream->has_ended) stream->taken.clear();
+}
+
+// The first of what was taken; the rest follows.
+void StdioConnection::DecodeForStream(const std::shared_ptr<AsyncStream>& stream) {
+  stream->is_decoding = true;
+  const auto mail = std::make_shared<Mail>(std::move(stream->taken.front()));
+  RunApart(
+      io_,
+      [self = shared_from_this(), stream, mail] {
+        mail->reply = self->Decode(mail->large, stream->request);
+        mail->large = {};
+      },
+      [self = shared_from_this(), stream, mail] {
+        stream->is_decoding = false;
+        if (!stream->has_ended) stream->taken.front() = std::move(*mail);
+        self->TakeStreamMail(stream);
+      });
+}
+
+void StdioConnection::EndStream(AsyncStream& stream, StdioCall::Next next) {
+  {
+    std::lock_guard lock(mutex_);
+    EndLocked(stream.receiver, next);
+  }
+  stream.has_ended = true;
+  stream.on_stop.reset();
+  stream.done(stream.receiver.call.TakeStreamOutcome());
 }
 
 // Its last message has come, but for the value. From any thread.
@@ -194,8 +301,9 @@ void StdioConnection::ExpireLocked(SteadyTime now) {
       return;
     }
     const auto call = in_flight_.find(id);
-    if (call->second.async) {
-      const CallRequest& request = call->second.async->request;
+    if (call->second.async || call->second.stream) {
+      const CallRequest& request =
+          call->second.async ? call->second.async->request : call->second.stream->request;
       GiveUpAsyncLocked(id, std::move(DeadlinePassed(request).result.error()));
     } else {
       // It was given up, and the worker has not ended it within the grace.
