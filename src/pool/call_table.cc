@@ -139,7 +139,8 @@ void CallTable::Revise(const PendingCall& call, CallOutcome<T>* outcome) const {
 
 // `error`: the call's outcome; null: it succeeded.
 void CallTable::Report(CallId id, AfterCall after, const Error* error) {
-  if (!engine_.core().scheduler().IsInFlight(id)) return;  // an exchange that threw was released as well
+  if (!engine_.core().scheduler().IsInFlight(id))
+    return;  // an exchange that threw was released as well
   if (after == AfterCall::kUnusable && error != nullptr && !error->message.empty()) {
     if (const auto call = calls_.find(id); call != calls_.end()) {
       call->second->process->fault = CutText(error->message, kMostSharedTextBytes);
@@ -362,6 +363,23 @@ void CallTable::Submit(std::string_view command, Value args,
     connection.CallAsync(request, std::move(on_outcome));
   };
   Start(std::move(call), options, options_.call_timeout);
+}
+
+void CallTable::SubmitStream(std::string_view command, Value args, ChunkCallback on_chunk,
+                             std::function<void(Result<int64_t>)> done,
+                             const CallOptions& options) {
+  auto call = std::make_unique<TypedAsyncCall<int64_t>>();
+  call->command = command;
+  call->args = std::move(args);
+  call->done = std::move(done);
+  call->begin = [this, on_chunk = std::move(on_chunk)](
+                    Connection& connection, const CallRequest& request, auto on_outcome) {
+    connection.StreamAsync(
+        request,
+        [this, on_chunk](const Chunk& chunk) { return callbacks_.TellChunk(on_chunk, chunk); },
+        std::move(on_outcome));
+  };
+  Start(std::move(call), options, options_.stream_timeout);
 }
 
 template <typename T>

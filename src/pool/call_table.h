@@ -41,6 +41,8 @@ class CallTable {
                                 const ChunkCallback& on_chunk, const CallOptions& options);
   void Submit(std::string_view command, Value args, std::function<void(Result<Value>)> done,
               const CallOptions& options);
+  void SubmitStream(std::string_view command, Value args, ChunkCallback on_chunk,
+                    std::function<void(Result<int64_t>)> done, const CallOptions& options);
 
   // Effects of the core. With the lock.
   void Dispatch(const DispatchCall& effect, std::shared_ptr<WorkerProcess> process);

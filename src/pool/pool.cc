@@ -65,6 +65,13 @@ void Pool::Submit(std::string_view command, Value args, std::function<void(Resul
   impl_->calls().Submit(command, std::move(args), std::move(done), options);
 }
 
+void Pool::SubmitStream(std::string_view command, Value args, ChunkCallback on_chunk,
+                        std::function<void(Result<int64_t>)> done, const CallOptions& options) {
+  if (!impl_->IsHere()) return done(Fail(impl_->ForkedError()));
+  impl_->calls().SubmitStream(command, std::move(args), std::move(on_chunk), std::move(done),
+                              options);
+}
+
 AwaitableCall Pool::Submit(std::string_view command, Value args, CallOptions options) {
   return AwaitableCall(*this, command, std::move(args), std::move(options));
 }

@@ -10,6 +10,7 @@
 #include <future>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -123,6 +124,109 @@ TEST_F(SubmitTest, AFutureGetsTheResultOrTheRefusal) {
   auto refused = pool_->SubmitFuture("c", {});
   ASSERT_EQ(refused.wait_for(milliseconds(0)), std::future_status::ready);
   EXPECT_EQ(refused.get().error().code, ErrorCode::kUnavailable);
+}
+
+// --- Streams -----------------------------------------------------------------------------------
+
+class SubmitStreamTest : public SubmitTest {
+ protected:
+  SubmitStreamTest() {
+    fake_.stream_async = [this](const CallRequest& request, ChunkCallback on_chunk,
+                                std::function<void(CallOutcome<int64_t>)> done) {
+      Record("stream of " + std::string(request.session_id));
+      for (int64_t index = 0; index < 3; ++index) {
+        if (on_chunk({.value = Value(index), .index = index})) continue;
+        return done({Fail(StreamGivenUp()), AfterCall::kUsable});
+      }
+      done({3});
+    };
+  }
+
+  // The outcome of a stream with this callback. Its end is recorded.
+  Result<int64_t> Stream(ChunkCallback on_chunk, const CallOptions& options = {}) {
+    std::promise<Result<int64_t>> ended;
+    pool_->SubmitStream(
+        "c", {}, std::move(on_chunk),
+        [&](Result<int64_t> result) {
+          Record("done");
+          ended.set_value(std::move(result));
+        },
+        options);
+    return ended.get_future().get();
+  }
+};
+
+TEST_F(SubmitStreamTest, ChunksComeInOrderAndThenTheirNumber) {
+  Begin();
+  CallInfo info;
+  const auto result = Stream(
+      [this](const Chunk& chunk) {
+        Record("chunk " + std::to_string(chunk.index) + ": " + chunk.value.ToJson());
+        return true;
+      },
+      {.session = "s", .info = &info});
+  ASSERT_TRUE(result) << result.error().ToString();
+  EXPECT_EQ(*result, 3);
+  EXPECT_EQ(events(), (std::vector<std::string>{"stream of s", "chunk 0: 0", "chunk 1: 1",
+                                                "chunk 2: 2", "done"}));
+  EXPECT_EQ(info.worker_id, 0);
+  EXPECT_EQ(pool_->Stats().sessions, 1u);
+}
+
+TEST_F(SubmitStreamTest, AFalseCallbackGivesTheStreamUp) {
+  Begin();
+  int chunks = 0;
+  const auto result = Stream([&chunks](const Chunk&) { return ++chunks < 2; });
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kCancelled);
+  EXPECT_EQ(chunks, 2);
+}
+
+TEST_F(SubmitStreamTest, AnExceptionOfTheCallbackIsLoggedAndGivesItUp) {
+  testing::LogWatcher log;
+  options_.log = log.sink();
+  Begin();
+  const auto result = Stream([](const Chunk&) -> bool { throw std::runtime_error("enough"); });
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kCancelled);
+  EXPECT_TRUE(log.WaitFor("the chunk callback of a stream threw enough")) << log.Text();
+  ExpectServes();
+}
+
+TEST_F(SubmitStreamTest, AStreamHasTheTimeLimitOfStreams) {
+  options_.stream_timeout = std::chrono::hours(5);
+  SteadyTime deadline;
+  fake_.stream_async = [&deadline](const CallRequest& request, const ChunkCallback&,
+                                   const auto& done) {
+    deadline = request.deadline;
+    done({0});
+  };
+  Begin();
+  EXPECT_TRUE(Stream(nullptr));
+  EXPECT_GT(deadline, std::chrono::steady_clock::now() + std::chrono::hours(4));
+}
+
+TEST_F(SubmitStreamTest, AQueuedStreamThatIsStoppedIsNeverBegun) {
+  std::promise<void> begun, go_on;
+  fake_.call = [&](const CallRequest&) -> CallOutcome<Value> {
+    begun.set_value();
+    go_on.get_future().wait();
+    return {Value(1)};
+  };
+  Begin();
+  auto busy = std::async([this] { return Call(); });
+  begun.get_future().wait();
+  std::stop_source source;
+  std::promise<Result<int64_t>> ended;
+  pool_->SubmitStream(
+      "c", {}, [](const Chunk&) { return true; },
+      [&ended](Result<int64_t> result) { ended.set_value(std::move(result)); },
+      {.stop = source.get_token()});
+  source.request_stop();
+  EXPECT_EQ(ended.get_future().get().error().code, ErrorCode::kCancelled);
+  EXPECT_TRUE(events().empty());
+  go_on.set_value();
+  EXPECT_TRUE(busy.get());
 }
 
 // --- Moves -------------------------------------------------------------------------------------

@@ -46,6 +46,17 @@ void UserCallbacks::LogLine(int worker_id, std::string_view line) const {
                             (options_.raw_worker_lines ? std::string(line) : Printable(line)));
 }
 
+bool UserCallbacks::TellChunk(const ChunkCallback& on_chunk, const Chunk& chunk) const {
+  bool goes_on = false;
+  try {
+    goes_on = on_chunk(chunk);
+  } catch (...) {
+    Log(LogLevel::kError, "the chunk callback of a stream threw " + DescribeException());
+  }
+  EndIfForked();
+  return goes_on;
+}
+
 void UserCallbacks::Emit(LogLevel level, std::string_view text) const {
   if (!options_.log) return;
   try {

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "snakepit/call.h"
 #include "snakepit/error.h"
 #include "snakepit/options.h"
 #include "src/base/home_process.h"
@@ -48,6 +49,9 @@ class UserCallbacks {
     }
     EndIfForked();
   }
+
+  // Gives the stream up, by false, if the callback throws.
+  bool TellChunk(const ChunkCallback& on_chunk, const Chunk& chunk) const;
 
  private:
   [[noreturn]] static void EndForked();
