@@ -245,7 +245,7 @@ TEST_P(Protocol2Test, AWorkerForgetsASessionThatHasEnded) {
   options_.sessions.max_count = 2;
   Begin();
   const auto count = [this](std::string_view session) {
-    auto result = pool_->Execute("count", {}, {.session = session});
+    auto result = pool_->Execute("count", {}, {.session = std::string(session)});
     return result ? result->ToJson() : result.error().ToString();
   };
   const std::string one = count("a");
