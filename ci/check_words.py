@@ -40,7 +40,7 @@ class Comment:
     """A run of comment lines, or a docstring. `indent`: the columns before each line's text."""
 
     path: pathlib.Path
-    line: int  # of its first line, from 1
+    line: int  # number of its first line, from 1
     indent: int
     lines: tuple[str, ...]
 
@@ -64,7 +64,7 @@ class Comment:
 
 
 def is_prose(line: str) -> bool:
-    """Whether a line is running text: no list item, code, table, drawing or empty line."""
+    """True for running text: no list item, code, table, drawing or empty line."""
     return bool(re.match(r"[A-Za-z`'\"(]", line)) and "  " not in line.strip()
 
 
@@ -89,7 +89,7 @@ def joined(path: pathlib.Path, marked: list[tuple[int, int, str, bool]]) -> list
 
 
 def slash_comments(path: pathlib.Path, source: str) -> list[Comment]:
-    """The // comments. Strings are skipped; raw strings over several lines are not looked into."""
+    """The // comments. Strings are skipped, and so are raw strings of several lines."""
     marked = []
     in_raw_string = None
     for number, line in enumerate(source.splitlines(), 1):

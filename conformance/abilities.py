@@ -26,15 +26,16 @@ STDIO_MSGPACK = ["--transport", "stdio", "--codec", "msgpack"]
 GRPC = ["--transport", "grpc"]
 SERVE_GRPC = ["--transport", "grpc", "--socket", "{socket}"]
 POOL_WORKER = ["--mode", "pool-worker"]
+CPP_FIXTURE = "../src/worker/testing/fixture_worker"
 
 # Name, arguments of the judge, command line of the worker within this folder.
 SUBJECTS = [
     ("Python SDK, JSON", STDIO_JSON, ["fixture_worker.sh", "--capacity", "4"]),
     ("Python SDK, MessagePack", STDIO_MSGPACK, ["fixture_worker.sh", "--capacity", "4"]),
     ("Python SDK, gRPC", GRPC, ["fixture_worker.sh", "--capacity", "4", *SERVE_GRPC]),
-    ("C++ SDK, JSON", STDIO_JSON, ["fixture_worker", "--capacity", "4"]),
-    ("C++ SDK, MessagePack", STDIO_MSGPACK, ["fixture_worker", "--capacity", "4"]),
-    ("C++ SDK, gRPC", GRPC, ["fixture_worker", "--capacity", "4", *SERVE_GRPC]),
+    ("C++ SDK, JSON", STDIO_JSON, [CPP_FIXTURE, "--capacity", "4"]),
+    ("C++ SDK, MessagePack", STDIO_MSGPACK, [CPP_FIXTURE, "--capacity", "4"]),
+    ("C++ SDK, gRPC", GRPC, [CPP_FIXTURE, "--capacity", "4", *SERVE_GRPC]),
     ("legacy v1", STDIO_JSON, ["legacy_worker.sh", "v1_bridge.py", *POOL_WORKER]),
     (
         "legacy v2, MessagePack",

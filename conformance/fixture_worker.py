@@ -30,7 +30,7 @@ def add_commands(worker):
 
     @worker.command("conf.sleep")
     def sleep(context, ms=0, ignore=False, begun=None):
-        left_ms = context.deadline_left_ms
+        left_ms = context.time_left_ms
         if begun is not None:
             open(begun, "x").close()
         if ignore:

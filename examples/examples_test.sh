@@ -1,37 +1,42 @@
 #!/bin/sh
-# The examples of the README: that they are the ones there, and that they work.
+# Runs every example that takes a worker, with the worker in Python and the one in C++.
 set -eu
-for example in examples/greet.cc examples/greeter.py examples/greeter_worker.cc; do
-  awk -v want="$example" '
-    /^```/ { inside = !inside; if (inside) block = ""; else blocks[++n] = block; next }
-    inside { block = block $0 "\n" }
-    END {
-      while ((getline line < want) > 0) text = text line "\n"
-      for (i = 1; i <= n; i++) if (blocks[i] == text) exit 0
-      print "README.md does not hold " want " as it is" > "/dev/stderr"
-      exit 1
-    }' README.md
-done
-at_most() {
-  lines=$(wc -l < "$2")
-  [ "$lines" -le "$1" ] || { echo "$2 has $lines lines, not $1" >&2; exit 1; }
-}
-at_most 20 examples/greet.cc
-at_most 10 examples/greeter.py
-at_most 15 examples/greeter_worker.cc
+export PYTHONPATH="$PWD/python"
 
-is() {
-  [ "$2" = "$1" ] || { echo "printed: $2, not $1" >&2; exit 1; }
+# prints NAME EXPECTED COMMAND...: the output of the command is the expected one.
+prints() {
+  name=$1 expected=$2
+  shift 2
+  printed=$("$@") || { echo "$name ended with $?: $*" >&2; exit 1; }
+  [ "$printed" = "$expected" ] || { echo "$name printed: $printed, not: $expected" >&2; exit 1; }
 }
-is '{"greeting":"Hello, Ada!"}' "$(examples/greet)"
-# Both workers, unchanged on both transports.
-snakepit=src/cli/snakepit
-export PYTHONPATH=$PWD/python
-for worker in "/usr/bin/python3 examples/greeter.py" examples/greeter_worker; do
-  # shellcheck disable=SC2086
-  is '{"greeting":"Hello, Eve!"}' "$($snakepit exec greet '{"name":"Eve"}' -- $worker)"
-  # shellcheck disable=SC2086
-  is '{"greeting":"Hello, world!"}' "$($snakepit exec greet --transport grpc -- \
-      $worker --transport grpc --socket '{socket}')"
+
+for worker in "/usr/bin/python3 -B examples/worker.py" examples/worker; do
+  run() {
+    # shellcheck disable=SC2086
+    prints "$1" "$2" "examples/$1" $worker
+  }
+  run stream 'chunk 0: 1
+chunk 1: 2
+chunk 2: 3
+3 chunks'
+  run session 'ada: 1
+eve: 10
+ada: 3
+ada: 4'
+  run cancel 'CANCELLED
+{"greeting":"Hello, world!"}
+workers replaced: 0'
+  run deadline 'DEADLINE_EXCEEDED
+may have run: yes'
+  run future '{"greeting":"Hello, Ada!"}
+{"greeting":"Hello, Eve!"}
+{"greeting":"Hello, Joe!"}'
+  run recycle 'recycled; failed calls: 0
+restarted'
+  # The one worker takes one call at a time, so the calls end in order.
+  run coroutine '{"greeting":"Hello, Ada!"}
+{"greeting":"Hello, Eve!"}'
 done
-is "1 2 3" "$($snakepit stream count -- examples/greeter_worker | tr '\n' ' ' | sed 's/ $//')"
+prints two_pools '{"greeting":"Hello, world!"}
+{"greeting":"Hello, world!"}' examples/two_pools

@@ -13,7 +13,7 @@ struct Transport {
   const char* name;
   std::vector<std::string> arguments;
   decltype(Adapter::transport) transport;
-  bool version1 = false;  // which has neither streams nor codes
+  bool version1 = false;  // it has neither streams nor codes
 };
 
 class GreeterWorkerTest : public ::testing::TestWithParam<Transport> {};
@@ -43,7 +43,7 @@ TEST_P(GreeterWorkerTest, GreetsAndCounts) {
   EXPECT_EQ(count, static_cast<int64_t>(chunks.size()));
   const auto wrong = pool->Execute("greet", Value::Map{{"name", 7}});
   ASSERT_FALSE(wrong);
-  EXPECT_EQ(wrong.error().message, "'name' is a text");
+  EXPECT_EQ(wrong.error().message, "\"name\" must be a text, not 7");
   EXPECT_EQ(wrong.error().code,
             GetParam().version1 ? ErrorCode::kHandlerFailed : ErrorCode::kInvalidArgument);
 }
@@ -53,7 +53,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Transport{"Json", {}, StdioTransport{.codecs = {Codec::kJson}}},
         Transport{"Msgpack", {}, StdioTransport{}},
-        // As a pool of version 1 speaks.
+        // The frames of a pool of version 1.
         Transport{
             "Version1", {}, StdioTransport{.codecs = {Codec::kJson}, .negotiate = false}, true},
         Transport{"GrpcSocket", {"--transport", "grpc", "--socket", "{socket}"}, GrpcTransport{}},

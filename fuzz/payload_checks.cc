@@ -12,8 +12,8 @@
 #include "src/wire/frame.h"
 #include "src/wire/pool_side/handshake.h"
 #include "src/wire/pool_side/message.h"
-#include "src/wire/worker_side/message.h"
 #include "src/wire/worker_side/handshake.h"
+#include "src/wire/worker_side/message.h"
 
 namespace snakepit {
 namespace {
@@ -50,7 +50,7 @@ void CheckRoundTrip(Codec codec, int version, std::string_view payload) {
   std::string encoded_again;
   SNAKEPIT_CHECK(Encode(codec, version, *again, &encoded_again).has_value());
   SNAKEPIT_CHECK(encoded_again == encoded);
-  // In version 2 the other codec carries it, too.
+  // The other codec carries it, too, in version 2.
   if (version >= 2) {
     const Codec other = codec == Codec::kJson ? Codec::kMessagePack : Codec::kJson;
     std::string in_other;
@@ -61,7 +61,7 @@ void CheckRoundTrip(Codec codec, int version, std::string_view payload) {
     SNAKEPIT_CHECK(Encode(codec, version, *from_other, &back).has_value());
     SNAKEPIT_CHECK(back == encoded);
   }
-  // What is shown to people is always JSON. (Shown bytes are one level deeper.)
+  // ToJson always writes JSON. (It shows bytes one level deeper.)
   SNAKEPIT_CHECK(DecodeJson(value->ToJson(), kMaxNesting + 1).has_value());
 }
 
@@ -198,11 +198,10 @@ void CheckHandshake(std::string_view payload) {
                                           Offer{{Codec::kJson, Codec::kMessagePack}});
     SNAKEPIT_CHECK(!refused && refused.error().code == ErrorCode::kStartFailed);
   } else if (opening->offer) {
-    const PoolOffer& offer = *opening->offer;
+    const Offer& offer = *opening->offer;
     SNAKEPIT_CHECK(!offer.codecs.empty() && offer.codecs.size() <= 2 && offer.version >= 1);
     EncodeAnswerFrame(AgreeTo(offer), &frame);
-    const auto agreed = DecodeOfferReply(std::string_view(frame).substr(kFrameHeaderBytes),
-                                         Offer{offer.codecs, offer.max_frame_bytes});
+    const auto agreed = DecodeOfferReply(std::string_view(frame).substr(kFrameHeaderBytes), offer);
     SNAKEPIT_CHECK(agreed && agreed->codec == offer.codecs.front());
     SNAKEPIT_CHECK(agreed->version <= offer.version);
   }

@@ -7,12 +7,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-int64_t IntegerAt(const Value& value, std::string_view key) {
-  const Value* const found = value.Find(key);
-  const int64_t* const number = found == nullptr ? nullptr : found->get_if<int64_t>();
-  return number == nullptr ? 0 : *number;
-}
-
 std::chrono::steady_clock::time_point AsTimePoint(Time time) {
   return std::chrono::steady_clock::time_point(time);
 }
@@ -61,7 +55,7 @@ Result<Value> Recorder::RunStream(CallPlan& plan, const Value& args, const CallO
   Call& call = plan.call;
   Value last;
   const auto on_chunk = [&](const Chunk& chunk) {
-    call.numbers.push_back(IntegerAt(chunk.value, "number"));
+    call.numbers.push_back(chunk.value.IntegerAt("number"));
     call.indices.push_back(chunk.index);
     last = chunk.value;
     if (chunk.index != plan.refused_chunk) return true;
@@ -132,9 +126,9 @@ void Recorder::End(Call call, const Result<Value>& result, const CallInfo& info,
   call.pid = info.worker_pid;
   if (give_up != nullptr && give_up->at > 0) call.given_up_at = Time(give_up->at);
   if (result) {
-    call.reply_id = IntegerAt(*result, "id");
-    call.reply_pid = IntegerAt(*result, "pid");
-    call.count = IntegerAt(*result, "count");
+    call.reply_id = result->IntegerAt("id");
+    call.reply_pid = result->IntegerAt("pid");
+    call.count = result->IntegerAt("count");
   } else {
     call.error = result.error();
     call.error->stderr_tail.clear();  // floods

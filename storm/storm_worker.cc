@@ -106,10 +106,8 @@ void AddCommands(snakepit::Worker& worker) {
   worker.Command("remember", [](const Call& call) {
     const Execution execution(call);
     Value::Map reply = execution.Reply();
-    call.UseSession([&](Value& state) {
-      const int64_t* before = state.get_if<int64_t>();
-      reply["count"] = state = (before == nullptr ? 0 : *before) + 1;
-    });
+    call.UseSession(
+        [&](Value& state) { reply["count"] = state = state.Get<int64_t>().value_or(0) + 1; });
     return reply;
   });
   worker.Command("flood", [](const Call& call) {

@@ -1,4 +1,4 @@
-"""The script `bazelw`: what it installs, and that it removes nothing.
+"""The script `bazelw`: the packages that it installs, and that it removes none.
 
 A copy of it runs with programs of this test on its PATH: nothing is installed here.
 """
@@ -13,7 +13,7 @@ BAZELW = os.path.abspath("bazelw")
 REAL_TOOLS = ("awk", "cat", "dirname", "env", "mktemp", "rm", "sed", "sh", "tail")
 LIMIT_S = 60
 
-# What apt-get writes where a package is in the way, with --no-remove and without it.
+# apt-get's output when a package is in the way, with --no-remove and without it.
 CONFLICT = """\
 Reading package lists...
 The following packages will be REMOVED:

@@ -1,40 +1,22 @@
 #include "conformance/harness/processes.h"
 
-#include <dirent.h>
+#include <utility>
 
-#include <cstdio>
-#include <cstdlib>
-
-#include "src/base/fd.h"
+#include "src/base/proc.h"
 
 namespace snakepit::conformance {
-namespace {
-
-// False when it has just ended.
-bool ReadProcess(pid_t pid, Process* process) {
-  const std::string stat = ReadFile("/proc/" + std::to_string(pid) + "/stat").value_or("");
-  // The name, in parentheses, may contain anything.
-  const size_t open = stat.find('(');
-  const size_t close = stat.rfind(')');
-  if (open == std::string::npos || close == std::string::npos) return false;
-  process->pid = pid;
-  process->name = stat.substr(open + 1, close - open - 1);
-  return std::sscanf(stat.c_str() + close, ") %c %d %d", &process->state, &process->parent,
-                     &process->group) == 3;
-}
-
-}  // namespace
 
 std::vector<Process> ListProcesses() {
   std::vector<Process> processes;
-  DIR* const folder = opendir("/proc");
-  if (folder == nullptr) return processes;
-  while (const dirent* entry = readdir(folder)) {
-    Process process;
-    const pid_t pid = std::atoi(entry->d_name);
-    if (pid > 0 && ReadProcess(pid, &process)) processes.push_back(std::move(process));
+  for (const pid_t pid : snakepit::ListProcesses()) {
+    auto stat = ReadProcStat(pid);
+    if (!stat) continue;  // it has just ended
+    processes.push_back({.pid = pid,
+                         .parent = stat->parent,
+                         .group = stat->group,
+                         .state = stat->state,
+                         .name = std::move(stat->name)});
   }
-  closedir(folder);
   return processes;
 }
 
@@ -47,9 +29,7 @@ std::vector<Process> ListGroup(pid_t group) {
 }
 
 bool HasVariable(pid_t pid, std::string_view variable) {
-  const std::string environment =
-      '\0' + ReadFile("/proc/" + std::to_string(pid) + "/environ").value_or("");
-  return environment.find('\0' + std::string(variable) + '\0') != std::string::npos;
+  return HasEnvironmentVariable(pid, std::string(variable));
 }
 
 std::string Describe(const Process& process) {

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "src/base/fd.h"
+#include "src/base/quote.h"
 
 namespace snakepit::conformance {
 namespace {
@@ -55,17 +56,6 @@ Result<void> CheckExecutable(const Subject& subject) {
   if (error == EACCES) advice = "make it executable (chmod +x), or name its interpreter after `--`";
   return Fail(ErrorCode::kInvalidArgument, "the worker '" + program + "' cannot be executed: " +
                                                ErrnoMessage(error) + "; " + advice);
-}
-
-std::string ShellQuote(std::string_view text) {
-  constexpr std::string_view kPlain =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+=:,./@%";
-  if (!text.empty() && text.find_first_not_of(kPlain) == std::string_view::npos) {
-    return std::string(text);
-  }
-  std::string quoted = "'";
-  for (const char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
-  return quoted + "'";
 }
 
 std::string RepeatCommand(std::string_view program, const Subject& subject, std::string_view id) {

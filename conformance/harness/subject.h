@@ -26,9 +26,6 @@ Adapter MakeAdapter(const Subject& subject);
 // INVALID_ARGUMENT, saying what to do, when argv[0] is no file that this user may execute.
 Result<void> CheckExecutable(const Subject& subject);
 
-// The text as one word for a shell.
-std::string ShellQuote(std::string_view text);
-
 // The command line that runs one case against the subject again.
 std::string RepeatCommand(std::string_view program, const Subject& subject, std::string_view id);
 

@@ -1,4 +1,4 @@
-// Value: what a command takes and returns, the same over every transport and encoding.
+// Value: the arguments and results of commands, the same over every transport and encoding.
 #ifndef SNAKEPIT_VALUE_H_
 #define SNAKEPIT_VALUE_H_
 
@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,25 +26,36 @@ struct Bytes {
 
 // A null, bool, integer, double, text (UTF-8), bytes, array or map with text keys.
 //
-// Integers are one number line from INT64_MIN to UINT64_MAX: an integer is held as uint64 only
-// when it is over INT64_MAX, so that equal numbers are equal values. A double is never equal to an
-// integer. Doubles are compared by their bits, but that a NaN equals any NaN. Map keys are ordered
-// bytewise and unique. A value type: not synchronised, cheap to move, and null once moved from.
-// Text is not checked here; encoding a text that is not UTF-8 is an INVALID_ARGUMENT.
+//   Value task = Value::Map{{"file", "a.csv"}, {"columns", Value::Array{1, 2, 3}}};
+//   for (const auto& [key, member] : task.members()) Log(key, member.ToJson());
+//   std::string_view file = task.TextAt("file");         // "" if there is no such text
+//   int64_t limit = task.IntegerAt("limit", 100);        // 100 if there is no such integer
+//   Result<int64_t> rows = task.Get<int64_t>("rows");    // INVALID_ARGUMENT: "rows" is missing
 //
-// It takes 16 bytes; text, bytes, arrays and maps are on the heap beside it. So an array of a
-// million nulls takes 16 MB.
+// Integers are one number line from INT64_MIN to UINT64_MAX. An integer is held as uint64 only
+// when it is over INT64_MAX, so that equal numbers are equal values. A double is never equal to an
+// integer. Doubles are compared by their bits, except that a NaN equals any NaN. Map keys are
+// ordered bytewise and unique. Text is not checked here; encoding a text that is not UTF-8 is an
+// INVALID_ARGUMENT.
+//
+// It is a value type: not synchronised, cheap to move, and null once moved from. It takes 16 bytes;
+// text, bytes, arrays and maps are on the heap beside it. So an array of a million nulls takes
+// 16 MB.
 class Value {
  public:
   using Array = std::vector<Value>;
   using Map = std::map<std::string, Value, std::less<>>;
 
-  // Those from kText on are on the heap.
+  // The kinds from kText on are on the heap.
   enum class Kind : uint8_t { kNull, kBool, kInt64, kUint64, kDouble, kText, kBytes, kArray, kMap };
 
   Value() noexcept {}
   Value(std::nullptr_t) noexcept {}
-  Value(bool value) noexcept : kind_(Kind::kBool) { data_.boolean = value; }
+  // A template, because a pointer would convert to a plain bool.
+  template <std::same_as<bool> T>
+  Value(T value) noexcept : kind_(Kind::kBool) {
+    data_.boolean = value;
+  }
   template <std::signed_integral T>
   Value(T value) noexcept : kind_(Kind::kInt64) {
     data_.int64 = value;
@@ -59,7 +71,11 @@ class Value {
       data_.int64 = static_cast<int64_t>(value);
     }
   }
-  Value(double value) noexcept : kind_(Kind::kDouble) { data_.number = value; }
+  // A template, because an enum would convert to a plain double.
+  template <std::floating_point T>
+  Value(T value) noexcept : kind_(Kind::kDouble) {
+    data_.number = static_cast<double>(value);
+  }
   Value(const char* text) : Value(std::string_view(text)) {}
   Value(std::string_view text);
   Value(std::string text);
@@ -72,7 +88,7 @@ class Value {
       : data_(other.data_), kind_(std::exchange(other.kind_, Kind::kNull)) {}
   Value& operator=(const Value& other) { return *this = Value(other); }
   Value& operator=(Value&& other) noexcept {
-    Value taken(std::move(other));  // which may be inside this one
+    Value taken(std::move(other));  // `other` may be inside this one
     std::swap(data_, taken.data_);
     std::swap(kind_, taken.kind_);
     return *this;
@@ -88,7 +104,7 @@ class Value {
   bool is_text() const { return kind_ == Kind::kText; }
   bool is_integer() const { return kind_ == Kind::kInt64 || kind_ == Kind::kUint64; }
 
-  // A pointer to what is inside, or nullptr when the value is of another kind. T is bool, int64_t,
+  // A pointer to the content, or nullptr when the value is of another kind. T is bool, int64_t,
   // uint64_t, double, std::string (text), Bytes, Array or Map.
   template <typename T>
   const T* get_if() const {
@@ -99,14 +115,39 @@ class Value {
     return Inside<T>(kind_, data_);
   }
 
+  // A copy of the content, or an INVALID_ARGUMENT that says what it is instead: `the value must be
+  // an integer, not "three"`. T is bool, int64_t, double (any number), std::string (text), Bytes,
+  // Array or Map.
+  template <typename T>
+  Result<T> Get() const;
+
+  // The same for the member of a map: `"count" must be an integer, not "three"`, or `"count" is
+  // missing`. A null is there, and of another kind than T.
+  template <typename T>
+  Result<T> Get(std::string_view key) const;
+
   // The member of a map, or nullptr when this is no map or has no such key.
   const Value* Find(std::string_view key) const;
 
-  // The text of the map's member, or `otherwise` when there is no such text.
+  // The member of a map, or `otherwise` when there is no member of that name and kind. An integer
+  // is one that int64_t holds; a number is an integer or a double. A text is valid as long as the
+  // member and `otherwise` are.
+  int64_t IntegerAt(std::string_view key, int64_t otherwise = 0) const;
+  double NumberAt(std::string_view key, double otherwise = 0) const;
+  bool BoolAt(std::string_view key, bool otherwise = false) const;
   std::string_view TextAt(std::string_view key, std::string_view otherwise = {}) const;
 
-  // Calls `visitor` with what is inside, a const reference, and returns what it does. A null is a
-  // std::nullptr_t.
+  // The elements of an array, to iterate over; none when this is no array.
+  std::span<const Value> elements() const {
+    const Array* array = get_if<Array>();
+    return array == nullptr ? std::span<const Value>() : std::span<const Value>(*array);
+  }
+
+  // The members of a map, to iterate over in the order of their keys; none when this is no map.
+  const Map& members() const;
+
+  // Calls `visitor` with the content, a const reference, and returns the visitor's result. A null
+  // is a std::nullptr_t.
   template <typename Visitor>
   decltype(auto) Visit(Visitor&& visitor) const {
     switch (kind_) {

@@ -1,9 +1,9 @@
-// Worker: commands written once, served to a pool over stdio and gRPC alike. PROTOCOL.md 2 to 6.
+// Worker: commands written once and served to a pool over stdio and gRPC alike. PROTOCOL.md 2 to 6.
 //
 //   int main(int argc, char** argv) {
 //     snakepit::Worker worker("greeter");
 //     worker.Command("greet", [](const snakepit::Call& call) {
-//       return "Hello, " + std::string(call.Text("name", "world")) + "!";
+//       return "Hello, " + call.Text("name", "world") + "!";
 //     });
 //     return worker.Main(argc, argv);
 //   }
@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -28,24 +29,34 @@
 namespace snakepit {
 
 class CallState;
-class WorkerCore;
+class CommandService;
 
-// Thrown by a handler: the arguments of the call cannot be right. The call fails with
-// INVALID_ARGUMENT, and the message is what() alone.
+// Thrown by a handler whose arguments are wrong. The call fails with INVALID_ARGUMENT, and the
+// message is what() alone.
 class InvalidArgument : public std::invalid_argument {
  public:
   using std::invalid_argument::invalid_argument;
 };
 
-// Thrown in a process that a handler has forked, by all that has to do with the caller: it is not
-// the worker. PROTOCOL.md 1.3.6. Such a process may read its arguments, has to end by _exit, and is
-// ended when it comes back from the handler; no reply is sent for it.
+// Thrown in a process that a handler has forked, by each function that concerns the caller: such a
+// process is not the worker. PROTOCOL.md 1.3.6. It may read its arguments, and it has to end by
+// _exit. If it returns from the handler, the SDK ends it and sends no reply for it.
 class ForkedProcess : public std::logic_error {
  public:
   using std::logic_error::logic_error;
 };
 
-// What a handler sees of its call. Valid until the handler returns; usable from any thread.
+// The range of a numeric argument, both ends included. A NaN is in no range.
+struct IntegerRange {
+  int64_t min = INT64_MIN;
+  int64_t max = INT64_MAX;
+};
+struct NumberRange {
+  double min = -std::numeric_limits<double>::infinity();
+  double max = std::numeric_limits<double>::infinity();
+};
+
+// A handler's view of its call. Valid until the handler returns; usable from any thread.
 class Call {
  public:
   explicit Call(CallState& state) : state_(state) {}
@@ -55,86 +66,103 @@ class Call {
   // The arguments: a map.
   const Value& args() const;
 
-  // The argument of that name. Without `otherwise` it must be there; InvalidArgument is thrown when
-  // it is not, or is of another kind.
-  int64_t Integer(std::string_view name, std::optional<int64_t> otherwise = std::nullopt) const;
-  std::string_view Text(std::string_view name,
-                        std::optional<std::string_view> otherwise = std::nullopt) const;
+  // The argument of that name, or `otherwise` when there is none. They throw InvalidArgument, which
+  // says what is wrong, when the argument is of another kind or out of its range, and when it is
+  // missing and there is no `otherwise`: `"count" must be an integer from 1 to 10, not "three"`,
+  // `"count" is missing`. An argument that is null is there, and of another kind.
+  //
+  //   const int64_t count = call.Integer("count", 5, {.min = 1, .max = 10});
+  //   const double seconds = call.Number("interval", {}, {.min = 0});  // must be there
+  int64_t Integer(std::string_view name, std::optional<int64_t> otherwise = std::nullopt,
+                  IntegerRange range = {}) const;
+  // An integer or a double.
+  double Number(std::string_view name, std::optional<double> otherwise = std::nullopt,
+                NumberRange range = {}) const;
+  bool Bool(std::string_view name, std::optional<bool> otherwise = std::nullopt) const;
+  std::string Text(std::string_view name,
+                   std::optional<std::string_view> otherwise = std::nullopt) const;
+
+  // The same for large arguments, without a copy. They have no `otherwise`: args().Find(name) says
+  // whether the argument is there.
+  const std::string& Bytes(std::string_view name) const;
+  const Value::Array& Array(std::string_view name) const;
+  const Value::Map& Map(std::string_view name) const;
 
   std::string_view command() const;
-  // What the pool calls this worker. PROTOCOL.md 1.2.1.
+  // The pool's name for this worker. PROTOCOL.md 1.2.1.
   std::string_view worker_id() const;
-  // What the pool calls this call: on stdio a decimal number. PROTOCOL.md 2.3.1 and 4.1.3.
+  // The pool's name for this call: on stdio a decimal number. PROTOCOL.md 2.3.1 and 4.1.3.
   std::string_view request_id() const;
   // Empty: the call is in no session.
   std::string_view session_id() const;
 
-  // What is left of the call's time, at least 0; nothing without a time limit. PROTOCOL.md 6.2.2.
+  // Time left for the call, at least 0; nothing without a time limit. PROTOCOL.md 6.2.2.
   std::optional<std::chrono::milliseconds> time_left() const;
 
-  // Whether the caller has given the call up. PROTOCOL.md 6.6. A handler that sees it may return
-  // anything, which is dropped: the call ends with CANCELLED. Likewise with DEADLINE_EXCEEDED when
-  // the time limit has passed.
+  // True once the caller has given the call up. PROTOCOL.md 6.6. The handler may then return
+  // anything: the result is dropped, and the call ends with CANCELLED. Likewise with
+  // DEADLINE_EXCEEDED once the time limit has passed.
   bool cancelled() const;
-  // The same as a token: stopped when the caller gives the call up. A callback of it runs on a
-  // thread that reads the connection while the handler runs, and must return soon: until then no
-  // message of the pool may be read.
+  // The same as a token, which is stopped when the caller gives the call up. Its callbacks run on a
+  // thread that reads the connection while the handler runs, and must return soon: until then the
+  // worker may read no message.
   std::stop_token stop_token() const;
 
-  // Waits that long, and returns true; or returns false as soon as the caller gives the call up or
-  // the time limit passes.
+  // Waits that long, and returns true. Returns false as soon as the caller gives the call up or the
+  // time limit passes.
   bool Wait(std::chrono::nanoseconds duration) const;
 
-  // Runs `use` with the state of the call's session, while no other call uses it: a value that is
-  // null at first and is kept from call to call of the session on this worker. The worker keeps the
+  // Runs `use` with the state of the call's session while no other call uses it. The state is a
+  // value that is null at first. The worker keeps it from call to call of the session: for the
   // 10,000 sessions used last, each until it has not been used for an hour or the pool ends it.
-  // PROTOCOL.md 6.5 and 6.9. Without a session: a null value that nobody keeps.
+  // PROTOCOL.md 6.5 and 6.9. Without a session `use` gets a null value, which is dropped.
   void UseSession(const std::function<void(Value& state)>& use) const;
 
  private:
   CallState& state_;
 };
 
-// Where a streaming handler puts its chunks. Of the thread that runs the handler.
+// Takes the chunks of a streaming handler. For the thread that runs the handler only.
 class ChunkSink {
  public:
   virtual ~ChunkSink() = default;
 
-  // Sends a chunk. Waits until the caller's side has room for it (PROTOCOL.md 6.7), so no chunk is
-  // held but this one. false says that no more chunks are wanted, and the handler is to return: the
-  // caller has given the call up, its time limit has passed, or the chunk could not be sent, with
-  // which the call has failed.
+  // Sends a chunk. Waits until the caller's side has room for it (PROTOCOL.md 6.7), so the worker
+  // holds no other chunk. Returns false when the handler is to return, because no more chunks are
+  // wanted: the caller has given the call up, its time limit has passed, or the chunk could not be
+  // sent. In the last case the call has failed.
   [[nodiscard]] virtual bool Send(Value chunk) = 0;
 
-  // Sends the last chunk, marked as such; none can follow. Without it a stream ends with a message
-  // that holds no chunk when the handler returns.
+  // Sends the last chunk, marked as such; none can follow. If the handler returns without it, the
+  // stream ends with a message that holds no chunk.
   virtual void SendLast(Value chunk) = 0;
 };
 
 struct WorkerOptions {
-  // How many handlers may run at a time, each on a thread of its own: 1 to 65536. Over 1, handlers
-  // must be fit to run at the same time. A thread that has had nothing to do for some seconds may
-  // end: with it go its thread_local variables, and children with PR_SET_PDEATHSIG.
+  // Most handlers that run at a time, each on a thread of its own: 1 to 65536. Over 1, handlers
+  // must be safe to run at the same time. A thread that has been idle for some seconds may end. Its
+  // thread_local variables end with it, and so do children with PR_SET_PDEATHSIG.
   int capacity = 1;
   // The version that `info` and --version show.
   std::string version = "0.1.0";
 };
 
-// A set of commands, and a process that serves them. Every worker has `ping`, with which a pool
-// finds it ready, and `info`; a command of the same name replaces them.
+// A set of commands, and a process that serves them. Every worker has `info`, and `ping`, by which
+// a pool finds it ready; a command of the same name replaces them.
 //
-// Over stdio, descriptor 0 is /dev/null and 1 is stderr while handlers run, so that one that prints
-// does no harm. One worker a process.
+// Over stdio, descriptor 0 is /dev/null and 1 is stderr while handlers run, so a handler that
+// prints does no harm. A process may have one worker.
 class Worker {
  public:
-  // The outcome of a call: a Value, or what makes one; or an Error whose code is one of PROTOCOL.md
-  // 5.2.1 (any other becomes HANDLER_FAILED). An exception is HANDLER_FAILED with its type and
-  // message. A handler that may fail says so: `[](const Call& call) -> Result<Value> {…}`.
+  // Returns the outcome of a call: a Value, anything that converts to one, or an Error whose code
+  // is one of PROTOCOL.md 5.2.1 (any other becomes HANDLER_FAILED). An exception is HANDLER_FAILED
+  // with its type and message. The signature shows that a handler may fail:
+  // `[](const Call& call) -> Result<Value> {…}`.
   using CommandHandler = std::function<Result<Value>(const Call&)>;
   using StreamHandler = std::function<Result<void>(const Call&, ChunkSink&)>;
 
-  // name: what `ping` and `info` call the kind of worker. Takes SNAKEPIT_TOKEN out of the
-  // environment (PROTOCOL.md 6.13), so it should be made before anything else is started.
+  // `name` is the kind of worker that `ping` and `info` show. Takes SNAKEPIT_TOKEN out of the
+  // environment (PROTOCOL.md 6.13), so make the Worker before you start anything else.
   explicit Worker(std::string name, WorkerOptions options = {});
   ~Worker();
 
@@ -157,17 +185,21 @@ class Worker {
     }
   }
 
-  // Serves as the command line says (--help lists it) until the pool ends the worker: the exit
-  // status. 0 after an orderly end, 1 when serving failed, 2 for a command line that cannot be
-  // right. Does not return, but exits the process with that status, when a handler is still running
-  // at the end of the time that it was given. Once a process, and not in one that a handler has
-  // forked: there it says so on stderr, and returns 1.
+  // Says in the answers to health checks whether this worker can take calls; true at first. A pool
+  // replaces a worker that says false. PROTOCOL.md 6.10.5. From any thread, at any time.
+  void set_healthy(bool healthy);
+
+  // Serves until the pool ends the worker, by the options of the command line (--help lists them).
+  // Returns the exit status: 0 after an orderly end, 1 when serving failed, 2 for an invalid
+  // command line. Exits the process with that status, and does not return, if a handler still runs
+  // when its time is over. Call it once in a process. In a process that a handler has forked it
+  // says so on stderr, and returns 1.
   int Main(int argc, const char* const* argv);
 
  private:
   void AddStream(std::string name, StreamHandler handler);
 
-  std::unique_ptr<WorkerCore> core_;
+  std::unique_ptr<CommandService> commands_;
 };
 
 }  // namespace snakepit

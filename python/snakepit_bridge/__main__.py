@@ -1,6 +1,6 @@
 """The bundled worker: python3 -P -m snakepit_bridge --transport stdio|grpc.
 
-Without -P, Python looks for modules in the working folder first, whatever lies there.
+Without -P, Python would import modules from the working folder first, whatever they are.
 """
 
 from .commands import worker

@@ -1,40 +1,40 @@
-"""What a message becomes in memory, told before it is decoded.
+"""The memory that a message takes when decoded, estimated before it is decoded.
 
-A byte of MessagePack can be an empty map, which is 88 bytes of memory. So what a message becomes is
-limited beside its own size: max_decoded_bytes. A message that is too small to get there, as nearly
-all are, is not looked at. Of a larger one the values are counted by regular expressions, which run
-at the speed of a decoder and keep nothing.
+One byte of MessagePack can be an empty map, which takes 88 bytes of memory. So max_decoded_bytes
+limits the decoded size, beside the limit on the message's own size. Nearly all messages are too
+small to exceed it and are not inspected. The values of a larger message are counted by regular
+expressions, which are as fast as a decoder and allocate nothing.
 
-The same expressions read the id of a message that is refused, without decoding its arguments.
+Similar expressions read the id of a refused message without decoding its arguments.
 """
 
 import re
 
-# An element of an array, or the key or value of a map: its place and a small object. Measured with
-# CPython 3.11, what a message takes is at most three quarters as much again as what is counted.
+# Bytes for an element of an array, or a key or value of a map: its slot and a small object. With
+# CPython 3.11 a message takes at most 1.75 times the memory that is counted (measured).
 _VALUE_BYTES = 56
-# An array or a map, beside that.
+# Further bytes for an array or a map.
 _CONTAINER_BYTES = 56
-# What one byte of a message counts at most.
+# The most that one byte of a message counts.
 _MOST_FOR_A_BYTE = _VALUE_BYTES + _CONTAINER_BYTES + 1
 
 _LEAST_DEFAULT, _TIMES_DEFAULT = 512 << 20, 8
 
-_BLANKS = b" \t\n\r"  # of JSON
+_BLANKS = b" \t\n\r"  # JSON's blanks
 
-# Of a message that is refused, the members that are looked at for its id.
+# The most members of a refused message that are searched for its id.
 _MAX_MEMBERS = 1000
-# What one match counts: more, and little is found out by it; fewer, and there are many matches.
+# Values that one match counts: a larger number is too coarse, a smaller one takes many matches.
 _QUANTUM = 256
 
 
 def decoded_limit(max_message_bytes):
-    """max_decoded_bytes for messages of at most that size: 512 MiB, or 8 times that size."""
+    """The max_decoded_bytes for a message limit: 8 times that limit, at least 512 MiB."""
     return max(_LEAST_DEFAULT, _TIMES_DEFAULT * max_message_bytes)
 
 
 class OverBudget(Exception):
-    """What the values of a message take is over max_decoded_bytes; says so."""
+    """The values of a message would take more memory than max_decoded_bytes."""
 
     def __init__(self, size, limit):
         super().__init__(
@@ -44,34 +44,34 @@ class OverBudget(Exception):
 
 
 def smallest_over(limit):
-    """The size in bytes of the smallest message that has to be looked at."""
+    """The size in bytes of the smallest message that can exceed the limit."""
     return limit // _MOST_FOR_A_BYTE + 1
 
 
 def check_message_pack(data, limit):
-    """Raises OverBudget when the values in MessagePack take more memory than that."""
+    """Raises OverBudget if the values in MessagePack take more than `limit` bytes."""
     _check(_message_pack_counter(), data, limit)
 
 
 def check_json(data, limit):
-    """Raises OverBudget when the values in JSON, as bytes, take more memory than that."""
+    """Raises OverBudget if the values in JSON take more than `limit` bytes."""
     if json_bound(data) > limit:
         _check(_json_counter(), data, limit)
 
 
 def json_bound(data):
-    """What the values in JSON take at most, in bytes: punctuation within texts is counted too."""
+    """An upper bound of the bytes that the values in JSON take; counts punctuation in texts."""
     containers = data.count(b"[") + data.count(b"{")
     values = 1 + data.count(b",") + data.count(b":") + containers
     return len(data) + values * _VALUE_BYTES + containers * _CONTAINER_BYTES
 
 
 def check_map(items, limit):
-    """The same for the (key, value) pairs of a map<string, bytes>, where values may be JSON."""
+    """Same as check_json(), for the (key, value) pairs of a map<string, bytes>."""
     size = 0
     for key, value in items:
         size += len(key) + len(value) + 2 * _VALUE_BYTES
-        # Any other is one text, number or the like, whatever punctuation is in it.
+        # Any other value is a single text, number or the like, whatever its punctuation.
         if value.lstrip(_BLANKS)[:1] in (b"[", b"{"):
             more = json_bound(value)
             if size + more > limit:
@@ -88,23 +88,22 @@ def _check(counter, data, limit):
 
 
 def _counted(counter, data, limit):
-    """What the values take, as far as it has to be known to tell whether it is over the limit."""
+    """The bytes that the values take, counted only until they are over the limit."""
     size = len(data)
     size += _VALUE_BYTES * counter.values(data, (limit - size) // _VALUE_BYTES)
-    # Few messages have so many values that it matters which of them are containers.
+    # Containers are counted only if they decide the outcome, which is rare.
     if size <= limit < size + (size - len(data)):
-        size += _CONTAINER_BYTES * counter.containers(
-            data, (limit - size) // _CONTAINER_BYTES
-        )
+        size += _CONTAINER_BYTES * counter.containers(data, (limit - size) // _CONTAINER_BYTES)
     return size
 
 
 class _Counter:
-    """Counts what is in a message, as far as the message is well-formed."""
+    """Counts the values of a message, up to its first malformed byte."""
 
     def __init__(self, leaf, container, skip):
-        """leaf, container: expressions for the beginning of a value up to what is within it.
-        skip(data, start): where the leaf ends that is too long for the expression; or start.
+        """leaf, container: expressions for a value, without the values in a container.
+        skip(data, start): the end of a leaf at `start` that is too long for the expression, or
+            start.
         """
         leaf_or_container = b"(?:%b|%b)" % (leaf, container)
         up_to_container = b"(?:(?:%b)*+%b)" % (leaf, container)
@@ -116,11 +115,11 @@ class _Counter:
         self._skip = skip
 
     def values(self, data, enough):
-        """How many values there are, keys among them; once over `enough`, so far."""
+        """The number of values, keys included. The count may stop once it is over `enough`."""
         return self._count(self._values, self._one_value, data, enough, 1)
 
     def containers(self, data, enough):
-        """How many arrays and maps, likewise."""
+        """The number of arrays and maps, counted likewise."""
         return self._count(self._containers, self._one_container, data, enough, 0)
 
     def _count(self, many, one, data, enough, for_long_leaf):
@@ -131,7 +130,7 @@ class _Counter:
                 count += _QUANTUM
                 position = found.end()
                 continue
-            # Fewer than that before the next long one, or the end.
+            # There are fewer than _QUANTUM values before the next long leaf or the end.
             end = self._run.match(data, position).end()
             found = one.match(data, position, end)
             while found:
@@ -145,7 +144,7 @@ class _Counter:
 
 
 def _lengths(most):
-    """A byte and as many bytes as that says, for each length up to that one."""
+    """An expression for a length byte of at most `most`, and that many bytes."""
     groups = []
     for first in range(0, most + 1, 16):
         last = min(first + 15, most)
@@ -159,12 +158,12 @@ _MESSAGE_PACK_LEAF = (
     rb"(?:[\x00-\x7f\xc0\xc2\xc3\xe0-\xff]|[\xcb\xcf\xd3].{8}|(?=[\xa0-\xbf])(?:%b)"
     rb"|[\xcc\xd0].|[\xcd\xd1].{2}|[\xca\xce\xd2].{4}"
     rb"|(?:[\xc4\xd9]|[\xc5\xda]\x00|[\xc6\xdb]\x00{3})%b"
-    # Timestamps: refused, like all extensions, but only when what is around them has been decoded.
+    # Timestamps. The decoder refuses them like all extensions, but after decoding their neighbours.
     rb"|\xd6\xff.{4}|\xd7\xff.{8}"
     rb"|(?:\xc7|\xc8\x00|\xc9\x00{3})(?:\x04\xff.{4}|\x08\xff.{8}|\x0c\xff.{12}))"
 )
 _MESSAGE_PACK_CONTAINER = rb"(?:[\x80-\x9f]|[\xdc\xde].{2}|[\xdd\xdf].{4})"
-# The bytes of the length of a str or bin.
+# First byte of a str or bin -> the number of bytes of its length.
 _LENGTH_BYTES = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
 
 _JSON_TEXT = rb'"(?:[^"\\]++|\\.)*+"'
@@ -172,7 +171,7 @@ _JSON_BETWEEN = rb"[\s,:\]}]*+"
 _JSON_LEAF = _JSON_BETWEEN + rb"(?:%b|[^\s,:\[\]{}\"]++)" % _JSON_TEXT
 _JSON_CONTAINER = _JSON_BETWEEN + rb"[\[{]"
 
-_counters = {}  # those that were needed: to make one takes 10 ms
+_counters = {}  # compiled on first use: each takes 10 ms
 
 
 def _message_pack_counter():
@@ -197,9 +196,9 @@ def _after_long_leaf(data, start):
 
 
 def message_pack_members(data, names):
-    """Those members of a map in MessagePack that are integers or short texts, by name.
+    """The members of a map in MessagePack with those names that are integers or short texts.
 
-    Nothing else of it is decoded. What cannot be read ends the search.
+    Nothing else is decoded. The first unreadable value ends the search.
     """
     from msgpack import Unpacker
 
@@ -212,13 +211,13 @@ def message_pack_members(data, names):
             value = _small(unpacker, data)
             if type(name) is str and name in names:
                 found[name] = value
-    except Exception:  # the end of what can be read
+    except Exception:  # the rest cannot be read
         pass
     return found
 
 
 def _small(unpacker, data):
-    """The next value when it is an integer or a short text; else None."""
+    """The next value if it is an integer or a short text, else None."""
     kind = data[unpacker.tell()]
     if kind <= 0x7F or 0xA0 <= kind <= 0xBF or 0xCC <= kind <= 0xD3 or kind >= 0xE0:
         return unpacker.unpack()
@@ -227,7 +226,7 @@ def _small(unpacker, data):
 
 
 def json_members(data, names):
-    """The same for JSON, as bytes."""
+    """Same as message_pack_members(), for JSON; texts are bytes."""
     found = {}
     if "member" not in _counters:
         within = rb'(?:[^"\[\]{}]++|%b)*+' % _JSON_TEXT

@@ -1,4 +1,4 @@
-"""What a handler sees of a call, and the errors with which a call can end."""
+"""A call as its handler sees it, and the errors with which a call can end."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from _thread import allocate_lock
 
 from . import forked
 
-# The codes of PROTOCOL.md 5.1 that a worker gives.
+# The error codes that a worker gives. PROTOCOL.md 5.1.
 UNIMPLEMENTED = "UNIMPLEMENTED"
 INVALID_ARGUMENT = "INVALID_ARGUMENT"
 HANDLER_FAILED = "HANDLER_FAILED"
@@ -16,27 +16,33 @@ CANCELLED = "CANCELLED"
 MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
 
 
-# Stands for the chunk of a stream's last message that has none.
+# The chunk of a stream's last message that has none.
 NO_CHUNK = object()
 
 
 class InvalidArgument(Exception):
-    """Raised by a handler: the arguments of the call cannot be right."""
+    """Raised by a handler when the arguments of the call cannot be right.
+
+    The call fails with INVALID_ARGUMENT and the exception's message alone.
+    """
 
 
 class DeadlineExceeded(Exception):
-    """The time limit of the call has passed."""
+    """Raised by Context.check() when the call's deadline has passed. Fails the call."""
 
 
 class Cancelled(Exception):
-    """The caller has given the call up. A handler may raise it, too, to end such a call."""
+    """Raised by Context.check() when the caller has cancelled the call. Fails the call.
+
+    A handler may raise it, too.
+    """
 
 
 class CallError(Exception):
-    """How a call failed: a code, a text for people, and whether the handler was called."""
+    """The failure of a call: a code, and a text for people."""
 
     def __init__(self, code, text, did_not_run=False):
-        """did_not_run: the handler was not called. PROTOCOL.md 6.4.3."""
+        """did_not_run: True if the handler was not called. PROTOCOL.md 6.4.3."""
         super().__init__(code, text)
         self.code = code
         self.text = text
@@ -44,7 +50,10 @@ class CallError(Exception):
 
 
 class Last:
-    """`yield Last(chunk)` in a streaming handler: this chunk is the final one."""
+    """Marks the final chunk of a stream: `yield Last(chunk)`.
+
+    A stream whose handler returns without it ends with a message that holds no chunk.
+    """
 
     __slots__ = ("chunk",)
 
@@ -53,32 +62,33 @@ class Last:
 
 
 class Context:
-    """What a handler may know of its call. Valid until the call ends.
+    """A handler's view of its call. Valid until the handler ends; usable from any thread.
 
-    In a process that the handler has forked, whatever has to do with the caller raises
-    ForkedProcess: nobody tells it of anything.
+    Cancellation is cooperative: a handler that takes long looks at `cancelled` now and then, or
+    waits with wait(). Nothing else ends a cancelled call early, except that the generator of a
+    stream is closed at its yield.
 
-    A handler that takes long looks at `cancelled` now and then, or waits by wait(). Only
-    that ends a call that its caller has given up; nothing is done to the handler, but that
-    the generator of a stream is closed at its yield. May be used from any thread.
+    In a process that the handler has forked, `cancelled`, check(), wait() and on_cancel() raise
+    ForkedProcess, since that process hears nothing from the caller.
 
-    worker_id: what the pool calls this worker.
+    command: str, the name by which the handler was called.
+    worker_id: str, the pool's name for this worker.
     request_id: the id of the call on its connection: an int on stdio, a str on gRPC.
-    session_id: the session of the call, or None.
-    session: a dict that is kept from call to call of the session, None without a session.
-        A worker keeps the 10,000 sessions used last, each until it has not been used for
-        an hour or the pool has ended it. Calls of one session that run at once share it.
+    session_id: str, the session of the call; None without a session.
+    session: a dict that is kept from call to call of the session; None without a session. A
+        worker keeps the 10,000 sessions used last. A session is dropped after an hour without a
+        call, or when the pool ends it. Concurrent calls of one session share the dict, which has
+        no lock.
     """
 
-    # Of most calls, to their end: not stored for each.
+    # The values of most calls to their end: class attributes, since storing them takes time.
+    command = None
     _deadline_ns = None
     _cancelled = _ended = False
     _event = _callbacks = None
 
-    def __init__(
-        self, worker_id, request_id, session_id=None, timeout_ms=0, session=None
-    ):
-        """timeout_ms: 0 is no limit, and below 0 the limit has passed already."""
+    def __init__(self, worker_id, request_id, session_id=None, timeout_ms=0, session=None):
+        """timeout_ms: int; 0 is no deadline, below 0 is a deadline that has passed already."""
         self.worker_id = worker_id
         self.request_id = request_id
         self.session_id = session_id
@@ -87,54 +97,54 @@ class Context:
             self._deadline_ns = time.monotonic_ns() + timeout_ms * 1_000_000
 
     @property
-    def deadline_left_ms(self):
-        """Milliseconds left for the call, at least 0; None without a time limit."""
+    def time_left_ms(self):
+        """Milliseconds until the call's deadline, a float of at least 0; None without one."""
         if self._deadline_ns is None:
             return None
         return max(0.0, (self._deadline_ns - time.monotonic_ns()) / 1e6)
 
     @property
     def cancelled(self):
-        """Whether the caller has given the call up. Its time limit is another matter."""
+        """True if the caller has cancelled the call. A deadline that passes does not set it."""
         if forked.is_child:
             forked.check("context.cancelled")
         return self._cancelled
 
     def check(self):
-        """Raises Cancelled or DeadlineExceeded when one of them has happened."""
+        """Raises Cancelled if the call is cancelled, DeadlineExceeded if its deadline passed."""
         if forked.is_child:
             forked.check("context.check()")
         if self._cancelled:
-            raise Cancelled("the caller has given the call up")
+            raise Cancelled("the caller cancelled the call")
         if self._deadline_ns is not None:
             self.check_deadline()
 
     def check_deadline(self):
-        """Raises DeadlineExceeded when the time limit of the call has passed."""
+        """Raises DeadlineExceeded if the call's deadline has passed."""
         if self._deadline_ns is not None and time.monotonic_ns() >= self._deadline_ns:
             raise DeadlineExceeded("the time limit of the call passed")
 
     def wait(self, seconds):
-        """Waits that long, or until the caller gives up: then returns True at once.
+        """Blocks for that time, and returns True.
 
-        Raises DeadlineExceeded as soon as the time limit of the call has passed.
+        Returns False as soon as the caller cancels the call or its deadline passes.
+
+        seconds: int or float, 0 or more.
         """
         forked.check("context.wait()")
-        self.check_deadline()
         event = self._cancel_event()
-        left_ms = self.deadline_left_ms
+        left_ms = self.time_left_ms
         if left_ms is None or seconds * 1000 < left_ms:
-            return event.wait(min(seconds, _LONGEST_WAIT_S))
-        if event.wait(min(left_ms / 1000, _LONGEST_WAIT_S)):
-            return True
-        raise DeadlineExceeded("the time limit of the call passed")
+            return not event.wait(min(seconds, _LONGEST_WAIT_S))
+        event.wait(min(left_ms / 1000, _LONGEST_WAIT_S))
+        return False
 
     def on_cancel(self, callback):
-        """Has callback() called once when the caller gives up; at once if it has already.
+        """Calls callback() once when the caller cancels the call; at once if it has already.
 
-        It runs on a thread of the SDK while the handler runs, and must return soon: until
-        then no message of the pool is read. It is not called when the call has ended.
-        What it raises is told on stderr.
+        The callback runs on a thread of the SDK while the handler runs. It must return soon,
+        since no message of the pool is read until then. It is not called after the call has
+        ended. An exception that it raises is printed on stderr and goes no further.
         """
         forked.check("context.on_cancel()")
         with _cancel_lock:
@@ -144,7 +154,7 @@ class Context:
         callback()
 
     def cancel(self):
-        """For servers: the caller has given the call up. From any thread."""
+        """Cancels the call; only the SDK's servers use it. Thread-safe."""
         with _cancel_lock:
             if self._cancelled or self._ended:
                 return
@@ -155,15 +165,15 @@ class Context:
         for callback in callbacks or ():
             try:
                 callback()
-            except Exception as error:  # the thread has more to do than this call
+            except Exception as error:  # the other callbacks and calls go on
                 sys.__excepthook__(type(error), error, error.__traceback__)
 
     def end(self):
-        """For servers: the handler is through; what comes now changes nothing."""
+        """Makes later cancels have no effect; only the SDK's servers use it."""
         self._ended = True
 
     def _cancel_event(self):
-        # Made when first asked for: few calls wait, and the import is not free.
+        # Made on first use: few calls wait, and the import takes time.
         if self._event is None:
             from threading import Event
 
@@ -175,12 +185,12 @@ class Context:
         return self._event
 
 
-# One for all calls: it is held for a moment, and few calls need it.
+# One lock for all calls: it is held briefly, and few calls need it.
 _cancel_lock = allocate_lock()
 
 
 def as_call_error(error):
-    """The CallError that reports an exception of a handler to the caller."""
+    """The CallError that reports a handler's exception to the caller."""
     if isinstance(error, CallError):
         return error
     if isinstance(error, InvalidArgument):
@@ -189,20 +199,20 @@ def as_call_error(error):
         return CallError(DEADLINE_EXCEEDED, printable(error) or "the time limit passed")
     if isinstance(error, Cancelled):
         return CallError(CANCELLED, printable(error) or "the call was cancelled")
-    # The caller gets one line; whoever wrote the handler wants the place, on stderr.
+    # The caller gets one line; the handler's author gets the traceback on stderr.
     sys.__excepthook__(type(error), error, error.__traceback__)
     return CallError(HANDLER_FAILED, describe(error))
 
 
 def describe(error):
-    """"TypeName: message", or only the name where there is no message."""
+    """The text "TypeName: message", or the type's name alone if there is no message."""
     text = printable(error)
     name = type(error).__name__
     return f"{name}: {text}" if text else name
 
 
 def printable(value):
-    """str(value) that can always be encoded, whatever the value does."""
+    """The text of a value, even if str() fails on it; can always be encoded as UTF-8."""
     try:
         text = str(value)
     except Exception:  # pylint: disable=broad-except

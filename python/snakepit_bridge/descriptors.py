@@ -1,11 +1,11 @@
-"""Keeps the protocol's descriptors away from handlers and from their children."""
+"""Keeps the protocol's descriptors away from handlers and from their child processes."""
 
 import errno
 import fcntl
 import os
 import sys
 
-# Out of the way of programs that use low numbers by hand.
+# Above the low numbers that some programs use without asking.
 _LOWEST_PRIVATE_FD = 100
 
 
@@ -19,7 +19,7 @@ def _private(fd):
 
 
 def open_closed_stdio():
-    """Opens what the process was started without, of 0 and 1, as /dev/null."""
+    """Opens descriptors 0 and 1 as /dev/null if the process was started without them."""
     for fd, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY)):
         try:
             fcntl.fcntl(fd, fcntl.F_GETFD)
@@ -33,9 +33,9 @@ def open_closed_stdio():
 def take_stdio():
     """Moves stdin and stdout to private descriptors, and returns them: (input, output).
 
-    Thereafter descriptor 0 is /dev/null and 1 is stderr, for this process and for its
-    children, so that neither a handler's print() nor a child can touch the protocol.
-    What was printed before and is still buffered comes out on stderr too.
+    From then on descriptor 0 is /dev/null and 1 is stderr, in this process and its children.
+    Neither a handler's print() nor a child can disturb the protocol. Text that was printed before
+    and is still buffered goes to stderr, too.
     """
     private_input, private_output = _private(0), _private(1)
     null = os.open(os.devnull, os.O_RDWR)

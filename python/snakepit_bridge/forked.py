@@ -1,31 +1,31 @@
-"""What becomes of a process that a handler forks: it is not the worker. PROTOCOL.md 1.3.6."""
+"""Keeps a process that a handler forks from acting as the worker. PROTOCOL.md 1.3.6."""
 
 import os
 import signal
 import sys
 from _thread import get_ident
 
-# Whether this process was forked by a worker that serves.
+# True if this process was forked by a worker that serves.
 is_child = False
 
-_before = {}  # the signal handlers that this process had before it served
+_before = {}  # signal number -> the handler that this process had before it served
 
 
 class ForkedProcess(RuntimeError):
-    """A process that a handler has forked used the SDK, which serves the worker alone."""
+    """Raised when a process that a handler has forked uses the SDK: it is not the worker."""
 
 
 def prepare(release):
-    """To be called once, by a process that begins to serve.
+    """Watches for forks; to be called once, by a process that begins to serve.
 
-    release(): called in each process that this one forks, before anything else runs there;
-        it lets go of the connection.
+    release: called without arguments in each forked process before anything else runs there. It
+        must close the connection.
     """
 
-    masks = {}  # of the threads that fork just now
+    masks = {}  # thread id -> its signal mask, for threads that are forking
 
     def before_fork():
-        # What is sent to the child before it has its own handlers waits until then.
+        # Signals to the child stay pending until it has its own handlers.
         masks[get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, _before.keys())
 
     def in_parent():
@@ -34,12 +34,12 @@ def prepare(release):
     def in_child():
         global is_child
         mask = masks.pop(get_ident())
-        if not is_child:  # and no child of one
+        if not is_child:  # a child's child has been through this
             is_child = True
             for number, handler in _before.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
             release()
-            # The SDK's threads beside the main one have them blocked.
+            # The SDK's threads other than the main one block these signals.
             mask -= _before.keys()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
@@ -47,23 +47,28 @@ def prepare(release):
 
 
 def handle(number, handler):
-    """Sets the handler of a signal, for this process and not for those that it forks."""
+    """Sets a signal handler that forked processes do not inherit. Main thread only."""
     _before[number] = signal.signal(number, handler)
 
 
 def check(what):
-    """Raises ForkedProcess in a process that a handler has forked. what: the caller's name."""
+    """Raises ForkedProcess in a process that a handler has forked.
+
+    what: the name of the function that was called, for the message.
+    """
     if is_child:
         raise ForkedProcess(
-            f"{what} in process {os.getpid()}, which a handler has forked: it is not the worker"
+            f"{what} used in process {os.getpid()}, which a handler has forked: only the worker"
+            " process may use it"
         )
 
 
 def leave(error=None):
-    """Ends a process that came back from the handler in which it was forked.
+    """Ends a forked process that has returned from the handler that forked it.
 
-    error: what the handler raised there, if anything. Nothing of the worker is run down: that
-    is the worker's to do.
+    The worker's exit functions are not run: only the worker runs them.
+
+    error: the exception that the handler raised there, or None.
     """
     status = 1
     if isinstance(error, SystemExit) and not isinstance(error.code, str):
@@ -72,8 +77,8 @@ def leave(error=None):
         sys.__excepthook__(type(error), error, error.__traceback__)
     else:
         print(
-            f"process {os.getpid()} has returned from the handler that forked it: it sends no"
-            " reply, and is ended. A forked process ends by os._exit()",
+            f"process {os.getpid()} has returned from the handler that forked it, and is ended"
+            " without a reply. A forked process must end with os._exit()",
             file=sys.stderr,
         )
     close_streams()
@@ -81,9 +86,9 @@ def leave(error=None):
 
 
 def close_streams():
-    """Has everything come out that was printed."""
+    """Flushes stdout and stderr."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (AttributeError, OSError, ValueError):
-            pass  # none, or closed
+            pass  # there is no stream, or it is closed

@@ -1,6 +1,6 @@
 """Frames on a pair of descriptors. PROTOCOL.md 2.1.
 
-A frame is a length, 4 bytes big-endian, and as many bytes of payload.
+A frame is a length of 4 bytes, big-endian, and a payload of that many bytes.
 """
 
 import os
@@ -8,28 +8,28 @@ import select
 import time
 
 _BUFFER_BYTES = 1 << 16
-# A large payload's memory grows with what has arrived, not with what a length claims.
+# Step by which the memory of a large payload grows as it arrives: a length may claim too much.
 _GROWTH_BYTES = 1 << 20
-# How long a read may poll before it blocks: less than waking a sleeping core takes.
+# Longest time a read polls before it blocks: less than a sleeping core takes to wake up.
 SPIN_NS = 30_000
 
 
 class OversizedFrame(Exception):
-    """A frame's length is over the limit: what follows cannot be read in step."""
+    """A frame's length is over the limit. The frames after it cannot be found."""
 
 
 class TruncatedFrame(Exception):
-    """The connection ended within a frame."""
+    """The connection ended in the middle of a frame."""
 
 
 class FrameReader:
-    """Reads frames from a descriptor. One thread at a time, whichever.
+    """Reads frames from a descriptor. Not thread-safe; any one thread at a time.
 
-    start, end: where what has been read ahead is; the same when nothing has.
+    start, end: the range of the buffer that has been read ahead; equal if it is empty.
     """
 
     def __init__(self, fd, max_frame_bytes, spin):
-        """spin: whether to poll shortly for what comes soon; pays on two cores only."""
+        """spin: True to poll briefly before blocking, which pays on two cores or more only."""
         self._fd = fd
         self._max_frame_bytes = max_frame_bytes
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
@@ -40,7 +40,7 @@ class FrameReader:
         self._poll.register(fd, select.POLLIN)
 
     def read(self):
-        """The payload of the next frame, bytes or a bytearray; None at a clean end.
+        """The payload of the next frame, bytes or bytearray; None at the end of the input.
 
         Raises OversizedFrame, TruncatedFrame or OSError.
         """
@@ -61,7 +61,7 @@ class FrameReader:
         return bytes(self._buffer[start : start + length])
 
     def _fill(self, needed):
-        """Reads until so many bytes are in the buffer; False at a clean end."""
+        """Reads until the buffer holds that many bytes; False at the end of the input."""
         began_ns = None
         if self.start == self.end:
             self.start = self.end = 0
@@ -86,10 +86,8 @@ class FrameReader:
         return True
 
     def _poll_until(self, until_ns):
-        # Only while the frame before came within SPIN_NS of being waited for, so an
-        # idle worker sleeps, and so does one whose caller takes its time. Measured for
-        # an echo of 64 B, this takes a quarter to a half off the round trip, whatever
-        # the caller does.
+        # Done only after a frame that came within SPIN_NS, so a worker that is idle or has a slow
+        # caller sleeps. Measured for an echo of 64 B, polling shortens the round trip by 25-50%.
         poll, now_ns = self._poll.poll, time.perf_counter_ns
         while not poll(0) and now_ns() < until_ns:
             pass
@@ -110,7 +108,7 @@ class FrameReader:
 
 
 def write_frame(fd, payload):
-    """Writes one frame, in one system call where the descriptor takes it."""
+    """Writes one frame, in one system call if the descriptor takes it whole."""
     header = len(payload).to_bytes(4, "big")
     if len(payload) < _BUFFER_BYTES:
         frame = header + payload

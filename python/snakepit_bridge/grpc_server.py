@@ -14,73 +14,71 @@ from .descriptors import open_closed_stdio, take_stdio
 from .grpc_service import Service, TokenCheck
 from .pool_watch import PoolWatch
 
-# RPCs beyond the worker's capacity that may wait; more are refused with RESOURCE_EXHAUSTED.
+# The most RPCs that wait beyond the worker's capacity; more are refused as RESOURCE_EXHAUSTED.
 MAX_WAITING_RPCS = 1024
-# After SIGTERM, calls in progress have so long to end.
+# Time for calls in flight to end after SIGTERM, in seconds.
 DRAIN_LIMIT_S = 2.0
 
 _MAX_SOCKET_PATH_BYTES = 107  # sizeof(sockaddr_un.sun_path) - 1
 
 
 class _StartFailed(Exception):
-    """The server cannot listen, or not say where; says why."""
+    """The server cannot listen or announce its address. The message says why."""
 
 
 def serve(worker, options):
-    """Serves until SIGTERM, or the end of the pool; returns the exit status."""
+    """Serves until SIGTERM or the end of the pool; returns the exit status."""
     open_closed_stdio()
     input_fd, output_fd = take_stdio()
-    # A pool that names its workers gives them no stdin, whatever a wrapper makes of that.
+    # A pool that names its workers gives them no stdin; if there is one, it is a wrapper's.
     is_named = bool(os.environ.get("SNAKEPIT_WORKER_ID"))
     watch = PoolWatch(input_fd, output_fd, has_input=not is_named)
     signals_fd, write_fd = os.pipe()
-    _tell_signals(write_fd)
+    _write_signals_to(write_fd)
     service = Service(worker, options.max_frame_bytes)
-    server = _make_server(
-        service, options.token, worker.capacity + MAX_WAITING_RPCS
-    )
+    server = _make_server(service, options.token, worker.capacity + MAX_WAITING_RPCS)
     try:
         address = _listen(server, options)
-        forked.prepare(lambda: _let_go(address, watch, (signals_fd, write_fd)))
+        forked.prepare(lambda: _release_in_child(address, watch, (signals_fd, write_fd)))
         server.start()
         _announce(output_fd, address, is_port=options.socket is None)
     except _StartFailed as error:
         print(f"{worker.name}: {error}", file=sys.stderr)
         return 1
     _wait_for_end(watch, signals_fd, worker.name)
-    # Before the server stops, which would close the connection to new calls, and not say
-    # of them that they did not run.
+    # Calls end before the server stops: a stopped server closes the connection to new calls without
+    # telling the pool that they did not run.
     service.end_calls(DRAIN_LIMIT_S)
-    # The event that this returns is not waited for: that waits for connections too, and a
-    # client that has no call in progress may not notice that it is to close its one.
+    # The event that stop() returns is not awaited: it also waits for connections, and a client
+    # without a call in flight may not notice that it is to close its connection.
     server.stop(None)
     if options.socket is not None:
-        _remove_socket(address)  # a handler may have gone to another folder
+        _remove_socket(address)  # an absolute path, since handlers may change the working folder
     return 0
 
 
-def _tell_signals(write_fd):
-    """Has the number of each signal that is handled come out of a pipe."""
+def _write_signals_to(write_fd):
+    """Writes the number of each handled signal to a pipe."""
     os.set_blocking(write_fd, False)
     signal.set_wakeup_fd(write_fd)
-    # A terminal's ^C is the pool's to judge. Handlers, since children inherit SIG_IGN.
+    # A terminal's ^C is for the pool. These are handlers, since children would inherit SIG_IGN.
     forked.handle(signal.SIGINT, lambda *_: None)
     forked.handle(signal.SIGTERM, lambda *_: None)
 
 
 def _wait_for_end(watch, signals_fd, name):
-    """Returns at SIGTERM, and when the pool is gone."""
+    """Returns at SIGTERM, or when the pool is gone."""
     while not watch.wait(signals_fd):
         if os.read(signals_fd, 1) == bytes([signal.SIGTERM]):
             return
     try:
         print(f"{name}: the pool is gone", file=sys.stderr, flush=True)
     except OSError:
-        pass  # and with it whoever read that
+        pass  # the reader of stderr is gone, too
 
 
-def _let_go(address, watch, signal_fds):
-    """In a forked child: what is sent to it is not for the worker, nor the worker's for it."""
+def _release_in_child(address, watch, signal_fds):
+    """Closes the signal pipe, the listener and the connections in a forked child."""
     signal.set_wakeup_fd(-1)
     watch.close()
     for fd in signal_fds:
@@ -89,7 +87,7 @@ def _let_go(address, watch, signal_fds):
         try:
             listener_or_connection = socket.socket(fileno=int(name))
         except OSError:
-            continue  # no socket
+            continue  # the descriptor is no socket
         own = listener_or_connection.getsockname()
         if type(own) is tuple and listener_or_connection.type == socket.SOCK_STREAM:
             own = own[1]  # the port
@@ -107,24 +105,19 @@ def _make_server(service, token, max_concurrent_rpcs):
         options=[
             ("grpc.max_receive_message_length", limit),
             ("grpc.max_send_message_length", limit),
-            # With it two servers could both listen on one port, each getting half the
-            # calls.
+            # Port reuse would let two servers listen on one port, and split the calls.
             ("grpc.so_reuseport", 0),
         ],
         maximum_concurrent_rpcs=max_concurrent_rpcs,
     )
     server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler(
-                "snakepit.SnakepitBridge", service.methods()
-            ),
-        )
+        (grpc.method_handlers_generic_handler("snakepit.SnakepitBridge", service.methods()),)
     )
     return server
 
 
 def _listen(server, options):
-    """Binds; returns the port, or the path of the socket."""
+    """Binds the server. Returns the port, or the path of the socket. Raises _StartFailed."""
     if options.socket is not None:
         path = os.path.abspath(options.socket)
         _check_socket_path(path)
@@ -141,7 +134,7 @@ def _listen(server, options):
         os.umask(before)
     if port == 0:
         raise _StartFailed(
-            f"cannot listen on {shown}: it is taken, or not to be had by this process"
+            f"cannot listen on {shown}: the address is in use, or not available to this process"
         )
     return port if options.socket is None else path
 
@@ -157,18 +150,18 @@ def _check_socket_path(path):
     except OSError:
         return
     if not stat.S_ISSOCK(mode):
-        raise _StartFailed(f"cannot listen on {path}: a file is there")
-    # gRPC would take the path from a server that is alive.
+        raise _StartFailed(f"cannot listen on {path}: the path exists and is no socket")
+    # gRPC would replace the socket of a server that is alive.
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(path)
         except OSError:
             return
-    raise _StartFailed(f"cannot listen on {path}: another server does")
+    raise _StartFailed(f"cannot listen on {path}: another server listens there")
 
 
 def _announce(fd, address, is_port):
-    """Says where the server serves. PROTOCOL.md 4.2."""
+    """Announces the server's address. PROTOCOL.md 4.2."""
     try:
         ready_file = os.environ.get("SNAKEPIT_READY_FILE")
         if ready_file and is_port:
@@ -180,11 +173,11 @@ def _announce(fd, address, is_port):
         raise _StartFailed(f"cannot write SNAKEPIT_READY_FILE: {error}") from None
     lines = f"GRPC_READY:{address}\n"
     if is_port:
-        lines += f"GRPC_SERVER_READY_ON_PORT={address}\n"  # all that some pools know
+        lines += f"GRPC_SERVER_READY_ON_PORT={address}\n"  # the only line that some pools know
     try:
-        os.write(fd, os.fsencode(lines))  # at once: pools look at what they get in one piece
+        os.write(fd, os.fsencode(lines))  # one write, since some pools look at each read alone
     except OSError as error:
-        # A pool that connects instead may have closed its end.
+        # Not fatal: a pool that polls the address may have closed its end.
         print(f"cannot announce {address} on stdout: {error}", file=sys.stderr)
 
 
@@ -192,4 +185,4 @@ def _remove_socket(path):
     try:
         os.unlink(path)
     except OSError:
-        pass  # gRPC removed it
+        pass  # gRPC has removed it

@@ -24,27 +24,26 @@ from .lossless import LosslessMessagePackCodec
 from .sessions import BAD_SESSION_ID, is_session_id
 from .values import DecodeError, EncodeError, from_map_bytes, to_map
 
-# Threads for RPCs that wait for their turn, or for their request, beside those of handlers.
+# The number of threads for RPCs that wait for their turn or their request.
 WAITING_THREADS = 64
 
 
 class TokenCheck(grpc.ServerInterceptor):
-    """Refuses every RPC that comes without the pool's token. PROTOCOL.md 6.13."""
+    """Refuses every RPC without the pool's token. PROTOCOL.md 6.13."""
 
     def __init__(self, token):
         self._token = token.encode("ascii")
 
         def refuse(_requests, rpc):
             rpc.abort(
-                grpc.StatusCode.UNAUTHENTICATED,
-                "the metadata snakepit-token is missing or wrong",
+                grpc.StatusCode.UNAUTHENTICATED, "the metadata snakepit-token is missing or wrong"
             )
 
-        # Whatever the method is: this kind waits for no message.
+        # A handler of this kind refuses any method without waiting for a message.
         self._refusal = grpc.stream_stream_rpc_method_handler(refuse)
 
     def intercept_service(self, continuation, handler_call_details):
-        """The handler of an RPC."""
+        """The handler of an RPC, or the refusal."""
         given = [
             value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
             for key, value in handler_call_details.invocation_metadata
@@ -56,31 +55,29 @@ class TokenCheck(grpc.ServerInterceptor):
 
 
 class Service:
-    """The methods. Errors of calls are in the reply; the gRPC status is OK."""
+    """The methods. A call's error is in its reply; the gRPC status is OK. Thread-safe."""
 
     def __init__(self, worker, max_message_bytes):
         self._worker = worker
         self.max_message_bytes = max_message_bytes
         self._max_decoded_bytes = decoded_limit(max_message_bytes)
         self._smallest_to_check = smallest_over(self._max_decoded_bytes)
-        # The same, or what the pool reads if that is less: for calls of version 2.
+        # The limit for calls of version 2: the smaller of this one and the pool's.
         self._send_limit = max_message_bytes
         self._calls = _CallsInProgress(worker.capacity)
         self._is_ending = False
-        # Threads of their own, so that Health is answered however many handlers run.
+        # Health and GetInfo have threads of their own, so busy handlers do not delay them.
         self.control_threads = ThreadPoolExecutor(2, "control")
-        self._call_threads = _CallThreads(
-            worker.capacity + WAITING_THREADS, self._calls
-        )
+        self._call_threads = _CallThreads(worker.capacity + WAITING_THREADS, self._calls)
         try:
             self._codec = LosslessMessagePackCodec(self._max_decoded_bytes)
         except ImportError:
-            self._codec = None  # then the worker speaks version 1
+            self._codec = None  # the worker speaks version 1 only
 
     def end_calls(self, timeout_s):
-        """Refuses new calls; returns when all others have ended, their replies sent.
+        """Refuses new calls, and waits until all others have ended and their replies are sent.
 
-        Or after that time.
+        timeout_s: seconds, the longest time to wait.
         """
         self._is_ending = True
         self._calls.wait_until_idle(timeout_s)
@@ -88,7 +85,7 @@ class Service:
     def methods(self):
         """The method handlers by name."""
 
-        # Functions of their own, since they say where grpc is to run them.
+        # grpc reads the thread pool from an attribute, which a bound method cannot have.
         def execute(request, rpc):
             return self._execute(request, rpc)
 
@@ -97,10 +94,7 @@ class Service:
 
         execute.experimental_thread_pool = self._call_threads
         execute_stream.experimental_thread_pool = self._call_threads
-        unary, stream = (
-            grpc.unary_unary_rpc_method_handler,
-            grpc.unary_stream_rpc_method_handler,
-        )
+        unary, stream = (grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler)
         return {
             name: make(
                 method,
@@ -109,20 +103,8 @@ class Service:
             )
             for name, make, method, request, response in (
                 ("Execute", unary, execute, pb.ExecuteRequest, pb.ExecuteResponse),
-                (
-                    "ExecuteStream",
-                    stream,
-                    execute_stream,
-                    pb.ExecuteRequest,
-                    pb.StreamResponse,
-                ),
-                (
-                    "ExecuteInSession",
-                    unary,
-                    execute,
-                    pb.SessionRequest,
-                    pb.ExecuteResponse,
-                ),
+                ("ExecuteStream", stream, execute_stream, pb.ExecuteRequest, pb.StreamResponse),
+                ("ExecuteInSession", unary, execute, pb.SessionRequest, pb.ExecuteResponse),
                 (
                     "ExecuteInSessionStream",
                     stream,
@@ -136,12 +118,12 @@ class Service:
         }
 
     def _execute(self, request, rpc):
-        call = self._opened(request, rpc)
+        call = self._open(request, rpc)
         reply = pb.ExecuteResponse()
         try:
             if _ends_session(request) and not request.command:
                 return self._end_session(request)
-            args = self._begun(call, request)
+            args = self._begin(call, request)
             result = self._worker.registry.call(request.command, args, call.context)
             self._put(reply, request, "result", result)
             reply.success = True
@@ -155,26 +137,23 @@ class Service:
         return reply
 
     def _execute_stream(self, request, rpc):
-        call = self._opened(request, rpc)
+        call = self._open(request, rpc)
         index, is_counted = 0, False
         chunks = iter(())
 
         def count(succeeded):
             nonlocal is_counted
-            if not is_counted:  # before the last message: the pool may ask at once
+            if not is_counted:  # done before the last message, after which the pool may ask
                 self._worker.count(succeeded)
             is_counted = True
 
         def message(**fields):
             return pb.StreamResponse(
-                request_id=request.request_id,
-                timestamp=time.time_ns(),
-                chunk_index=index,
-                **fields,
+                request_id=request.request_id, timestamp=time.time_ns(), chunk_index=index, **fields
             )
 
         try:
-            args = self._begun(call, request)
+            args = self._begin(call, request)
             chunks = self._worker.registry.stream(request.command, args, call.context)
             for chunk, final in chunks:
                 reply = message(is_final=final)
@@ -185,10 +164,10 @@ class Service:
                 yield reply
                 index += 1
             count(True)
-            # In version 1 an empty map and no chunk look the same: PROTOCOL.md 4.5.2.
+            # Version 1 cannot tell an empty map from no chunk: PROTOCOL.md 4.5.2.
             if chunk is not NO_CHUNK and not (reply.chunk or reply.typed_chunk):
                 reply.is_final = False
-            # What is sent now needs no handler, and may take long to be sent.
+            # The handler has ended; sending the rest may take long.
             self._calls.end(call)
             yield reply
             if not reply.is_final:
@@ -199,22 +178,22 @@ class Service:
             self._calls.end(call)
             yield message(is_final=True, **self._failure(error))
         finally:
-            # Also when the caller has cancelled: grpc then drops this generator.
+            # Reached also after a cancel, when grpc drops this generator.
             if hasattr(chunks, "close"):
                 chunks.close()
             self._calls.end(call)
             count(False)
 
     def _end_session(self, request):
-        """The reply. Raises CallError. PROTOCOL.md 6.11.9."""
+        """Ends a session and returns the reply. Raises CallError. PROTOCOL.md 6.11.9."""
         _check_session_id(request)
         self._worker.sessions.end(request.session_id)
         return pb.ExecuteResponse(
             request_id=request.request_id, timestamp=time.time_ns(), success=True
         )
 
-    def _opened(self, request, rpc):
-        """The call that a request asks for."""
+    def _open(self, request, rpc):
+        """The call of a request, which has arrived."""
         session_id = None
         if isinstance(request, pb.SessionRequest) and not request.end_session:
             if is_session_id(request.session_id) and not self._is_ending:
@@ -227,19 +206,19 @@ class Service:
         context = self._worker.context(request.request_id, session_id, timeout_ms)
         return self._calls.open(context, rpc)
 
-    def _begun(self, call, request):
-        """The arguments of a call, whose turn has come. Raises CallError."""
+    def _begin(self, call, request):
+        """The arguments of a call, once its turn has come. Raises CallError."""
         if self._is_ending:  # PROTOCOL.md 1.4.8
             raise CallError(CANCELLED, "the worker is ending", True)
         if isinstance(request, pb.SessionRequest):
             _check_session_id(request)
         if _ends_session(request):
-            problem = "a request that ends a session has no command, and one reply"
+            problem = "end_session excludes a command and a streaming method"
             raise CallError(INVALID_ARGUMENT, problem, True)
-        # The arguments after that: decoded, they may take many times their size.
+        # Decoded only now, since decoded arguments may take many times their size.
         self._calls.wait_for_turn(call)
         if call.context.cancelled:
-            return {}  # the registry does not begin it
+            return {}  # the registry does not call the handler
         return self._arguments(request)
 
     def _arguments(self, request):
@@ -254,7 +233,7 @@ class Service:
             code = MESSAGE_TOO_LARGE if error.is_too_large else INVALID_ARGUMENT
             raise CallError(code, problem, True) from None
         if type(args) is not dict:
-            problem = f"typed_args is a map, not {type(args).__name__}"
+            problem = f"typed_args must be a map, not {type(args).__name__}"
             raise CallError(INVALID_ARGUMENT, problem, True)
         return args
 
@@ -273,7 +252,7 @@ class Service:
         raise CallError(MESSAGE_TOO_LARGE, f"args cannot be decoded: {problem}", True)
 
     def _put(self, reply, request, name, value):
-        """Puts a result or chunk into its reply, in the form of the request."""
+        """Sets the result or chunk of a reply, in the request's form. Raises CallError."""
         limit = self.max_message_bytes
         try:
             if request.typed_args:
@@ -287,16 +266,15 @@ class Service:
             raise CallError(
                 HANDLER_FAILED, f"the result cannot be encoded: {printable(error)}"
             ) from None
-        # The fields beside the value, of which one is the caller's own request_id.
+        # Room for the other fields; one of them is the caller's own request_id.
         size = reply.ByteSize() + 4 * len(request.request_id) + 64
         if size > limit:
             raise CallError(
-                MESSAGE_TOO_LARGE,
-                f"a result of {size} bytes is over the message limit of {limit}",
+                MESSAGE_TOO_LARGE, f"a result of {size} bytes is over the message limit of {limit}"
             )
 
     def _failure(self, error):
-        """The fields that report an error; the text short enough for any limit."""
+        """The fields that report an error; its text is cut to fit the limit."""
         return {
             "error": error.text[: self._send_limit // 8],
             "code": error.code,
@@ -321,7 +299,7 @@ class Service:
             if not MIN_MESSAGE_LIMIT <= limit <= MAX_MESSAGE_LIMIT:
                 rpc.abort(
                     grpc.StatusCode.INVALID_ARGUMENT,
-                    f"max_message_bytes is {MIN_MESSAGE_LIMIT} to {MAX_MESSAGE_LIMIT}",
+                    f"max_message_bytes must be from {MIN_MESSAGE_LIMIT} to {MAX_MESSAGE_LIMIT}",
                 )
             self._send_limit = min(limit, self.max_message_bytes)
             reply.protocol_version = 2
@@ -342,7 +320,7 @@ def _check_session_id(request):
 
 
 class _Call:
-    """A call that waits for its turn, or whose handler runs."""
+    """A call that waits for its turn or runs."""
 
     __slots__ = ("context", "running")
 
@@ -352,10 +330,9 @@ class _Call:
 
 
 class _CallsInProgress:
-    """Calls from their arrival until their replies are sent, and whose turn it is.
+    """The calls from their arrival until their replies are sent, and their order.
 
-    May be used from any thread. At most `capacity` handlers run at a time, first come,
-    first served.
+    Thread-safe. At most `capacity` handlers run at a time, first come, first served.
     """
 
     def __init__(self, capacity):
@@ -366,28 +343,28 @@ class _CallsInProgress:
         self._arrived = 0
 
     def arrive(self):
-        """One more reason not to stop."""
+        """Counts one more reason not to stop."""
         with self._changed:
             self._arrived += 1
 
     def leave(self, *_):
-        """One less."""
+        """Counts one reason less."""
         with self._changed:
             self._arrived -= 1
             if self._arrived == 0:
                 self._changed.notify_all()
 
     def wait_until_idle(self, timeout_s):
-        """Returns when there is none, or after that time."""
+        """Blocks until there is no such reason, or for that many seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._arrived == 0, timeout_s)
 
     def open(self, context, rpc):
-        """A call that has arrived; it is to be ended, too."""
+        """A new call, which has arrived. The server must end() it."""
         call = _Call(context)
 
         def terminated():
-            # Also after the reply was sent: the call has ended then, and is not cancelled.
+            # Runs after every RPC. A call that has ended cannot be cancelled any more.
             context.cancel()
             with self._changed:
                 if self._waiting:
@@ -400,29 +377,28 @@ class _CallsInProgress:
         return call
 
     def wait_for_turn(self, call):
-        """Returns when the handler may run, or the call is cancelled.
+        """Blocks until the handler may run or the call is cancelled.
 
-        The registry does not call the handler of one that is cancelled.
+        The registry does not call the handler of a cancelled call.
         """
         with self._changed:
             if self._free == 0 or self._waiting:
                 self._waiting.append(call)
                 self._changed.wait_for(
-                    lambda: call.context.cancelled
-                    or (self._free > 0 and self._waiting[0] is call)
+                    lambda: call.context.cancelled or (self._free > 0 and self._waiting[0] is call)
                 )
                 self._waiting.remove(call)
-                # The one behind it has not found itself to be the first.
+                # Wakes the next call, which may be the first now.
                 self._changed.notify_all()
-            # From here on Health tells of it; what was cancelled before is known to be
-            # here: PROTOCOL.md 6.11.6.
+            # Health lists the call from here on. A cancel before this point is seen below, so a
+            # call that Health does not list never begins: PROTOCOL.md 6.11.6.
             if not call.context.cancelled:
                 self._free -= 1
                 call.running = True
                 self._running.add(call)
 
     def end(self, call):
-        """The handler of a call is through. More than once changes nothing."""
+        """Records that the handler of a call has ended. Idempotent."""
         call.context.end()
         with self._changed:
             if call.running:
@@ -433,14 +409,14 @@ class _CallsInProgress:
                     self._changed.notify_all()
 
     def running_ids(self):
-        """The request ids of the calls whose handlers run, where they have any."""
+        """The request ids, where given, of the calls whose handlers run; sorted."""
         with self._changed:
             ids = [call.context.request_id for call in self._running]
         return sorted(request_id for request_id in ids if request_id)
 
 
 class _CallThreads(ThreadPoolExecutor):
-    """Threads for calls, which are in progress from their arrival on."""
+    """The threads for calls. A call counts as in progress from its arrival on."""
 
     def __init__(self, count, calls):
         super().__init__(count, "call")

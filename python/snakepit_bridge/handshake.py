@@ -7,7 +7,7 @@ from .values import JsonCodec, MessagePackCodec
 
 FEATURES = ("stream", "session")
 
-# What a peer may name as the largest message that it reads. PROTOCOL.md 1.2.3.
+# The range of a peer's message limit, in bytes. PROTOCOL.md 1.2.3.
 MIN_MESSAGE_LIMIT, MAX_MESSAGE_LIMIT = 1024, (1 << 31) - 1
 
 _CODECS = {
@@ -17,14 +17,14 @@ _CODECS = {
 
 
 class NoAgreement(Exception):
-    """The offer cannot be taken; says why."""
+    """The offer cannot be accepted. The message says why."""
 
 
 class Agreement:
-    """What pool and worker go on with.
+    """The outcome of the handshake.
 
-    codec: of the version. version: 1 or 2. features: those that both have.
-    send_limit: the largest payload, in bytes, that either of them takes.
+    codec: the codec of that version. version: 1 or 2. features: those that both sides have.
+    send_limit: int, bytes: the largest payload that both sides take.
     """
 
     def __init__(self, codec, version=1, features=(), send_limit=None):
@@ -35,10 +35,10 @@ class Agreement:
 
 
 def agree(offer, worker, max_frame_bytes):
-    """The Agreement on an offer, and the members of the answer. Raises NoAgreement."""
+    """The Agreement on an offer and the members of the answer. Raises NoAgreement."""
     version = offer.get("version", 1)
     if type(version) is not int or version < 1:
-        raise NoAgreement(f"version is an integer from 1 up, not {_shown(version)}")
+        raise NoAgreement(f"version must be an integer of at least 1, not {_shown(version)}")
     version = min(version, 2)
     offered = _list(offer.get("supported"))
     preferred = offer.get("preferred")
@@ -50,18 +50,15 @@ def agree(offer, worker, max_frame_bytes):
     if codec is None:
         served = [name for name in ("msgpack", "json") if _codec(name, version, 0)]
         raise NoAgreement(
-            f"no common codec: the pool offers {_shown(offered)}, the worker {served}"
+            f"no common codec: the pool offers {_shown(offered)}, the worker has {served}"
         )
     answer = {"type": "protocol_selected", "protocol": codec.name}
     if version == 1:
         return Agreement(codec, send_limit=max_frame_bytes), answer
     send_limit = offer.get("max_frame_bytes", max_frame_bytes)
-    if (
-        type(send_limit) is not int
-        or not MIN_MESSAGE_LIMIT <= send_limit <= MAX_MESSAGE_LIMIT
-    ):
+    if type(send_limit) is not int or not MIN_MESSAGE_LIMIT <= send_limit <= MAX_MESSAGE_LIMIT:
         raise NoAgreement(
-            f"max_frame_bytes is an integer, {MIN_MESSAGE_LIMIT} to {MAX_MESSAGE_LIMIT},"
+            f"max_frame_bytes must be an integer from {MIN_MESSAGE_LIMIT} to {MAX_MESSAGE_LIMIT},"
             f" not {_shown(send_limit)}"
         )
     wanted = _list(offer.get("features"))
@@ -77,7 +74,7 @@ def agree(offer, worker, max_frame_bytes):
 
 
 def _shown(value):
-    """A value of the offer, however large it is, as a short text."""
+    """A short text of a value of the offer, which may be large."""
     if type(value) is not list:
         return _shown_item(value)
     shown = [_shown_item(item) for item in value[:5]] + ["…"] * (len(value) > 5)
@@ -98,5 +95,5 @@ def _codec(name, version, max_frame_bytes):
     codecs = _CODECS.get(name) if type(name) is str else None
     try:
         return codecs[version - 1](decoded_limit(max_frame_bytes)) if codecs else None
-    except ImportError:  # a package that is not installed
+    except ImportError:  # its package is not installed
         return None

@@ -1,6 +1,6 @@
-"""Values without loss: the codecs of version 2. PROTOCOL.md 6.12.
+"""The lossless codecs of version 2. PROTOCOL.md 6.12.
 
-Every value of PROTOCOL.md 0.6 comes back equal, type for type and bit for bit.
+Every value of PROTOCOL.md 0.6 comes back with the same type and the same bits.
 """
 
 from binascii import a2b_base64, b2a_base64
@@ -32,10 +32,10 @@ _LOWER_HEX = frozenset("0123456789abcdef")
 
 
 class LosslessJsonCodec(JsonCodec):
-    """JSON, with tags for what it has no form for: bytes, NaN and infinities."""
+    """JSON, with tags for bytes, NaN and infinities."""
 
     def _finish(self, message, text, data):
-        # A dollar is how a tag begins, and an escape can stand for one.
+        # A tag begins with a dollar, which may be written as an escape.
         if "args" in message and ("$" in text or "\\u" in text):
             args = untagged(message.pop("args"))
             check_json_values(message, text, data, -1)
@@ -48,9 +48,7 @@ class LosslessJsonCodec(JsonCodec):
 
     def encode_result(self, request_id, result):
         """The bytes of a success. Raises EncodeError."""
-        return _utf8(
-            f'{{"id":{request_id},"success":true,"result":{_json_value(result)}}}'
-        )
+        return _utf8(f'{{"id":{request_id},"success":true,"result":{_json_value(result)}}}')
 
     def encode_chunk(self, request_id, index, final, chunk):
         """The bytes of a chunk message; chunk may be NO_CHUNK. Raises EncodeError."""
@@ -66,7 +64,7 @@ class LosslessMessagePackCodec(MessagePackCodec):
 
     def decode(self, data):
         """The message of bytes. Raises DecodeError."""
-        # Most have none of the bytes for which needs_hooks() looks first, and are small.
+        # Most messages are small and have none of the bytes that needs_hooks() looks for first.
         if len(data) < self._smallest_to_check and not (
             0xC4 in data or 0xC5 in data or 0xC6 in data or 0xFF in data
         ):
@@ -76,7 +74,7 @@ class LosslessMessagePackCodec(MessagePackCodec):
                 if args and not CONTAINERS.isdisjoint(map(type, args.values())):
                     check_nesting(args)
                 return message
-            except Exception:  # what follows says what is wrong, and counts it
+            except Exception:  # the slow path below reports and counts the error
                 pass
         return super().decode(data)
 
@@ -94,7 +92,7 @@ class LosslessMessagePackCodec(MessagePackCodec):
         return None if "type" in message else message.get("id")
 
     def decode_args(self, data):
-        """The arguments of bytes, which are no message: any value. Raises DecodeError."""
+        """The arguments, any value, of bytes that are no message. Raises DecodeError."""
         if len(data) >= self._smallest_to_check:
             self._check_message_pack(data)
         try:
@@ -131,7 +129,7 @@ class LosslessMessagePackCodec(MessagePackCodec):
 
 
 def tagged(value):
-    """The value with tags in place of what JSON has no form for."""
+    """The value with tags in place of bytes, NaN and infinities."""
     if isinstance(value, float):
         if isfinite(value):
             return value
@@ -151,9 +149,9 @@ def tagged(value):
 
 
 def untagged(value, depth=0):
-    """What tagged() was given, made in place. Raises ValueError where it was given no such value.
+    """The inverse of tagged(); changes lists and dicts in place. Raises ValueError.
 
-    depth: how many arrays and maps the value is in; a tag is none.
+    depth: int, the number of arrays and maps around the value; a tag does not count as one.
     """
     kind = type(value)
     if kind is str:
@@ -182,7 +180,7 @@ def untagged(value, depth=0):
 def _read_tag(name, content):
     if name == "$bytes" and type(content) is str and content.isascii():
         data = a2b_base64(content)
-        # The decoder skips what is not of the alphabet.
+        # The decoder skips characters outside the alphabet.
         if b2a_base64(data, newline=False) == content.encode("ascii"):
             return data
     elif name == "$double" and type(content) is str and len(content) == 16:
@@ -190,18 +188,18 @@ def _read_tag(name, content):
             (number,) = unpack(">d", bytes.fromhex(content))
             if not isfinite(number):
                 return number
-    raise ValueError(f"a map with the one key {name[:32]!a} is no tag")
+    raise ValueError(f"a map with the single key {name[:32]!a} is no tag")
 
 
 def _json_value(value):
     check(value)
     try:
         text = json_encode(value)
-        # A map whose first key begins with a dollar; within a text the quote is escaped.
+        # This would be a map whose first key begins with a dollar; a text's quotes are escaped.
         if '{"$' not in text:
             return text
     except (TypeError, ValueError):
-        pass  # bytes, NaN or an infinity
+        pass  # it holds bytes, NaN or an infinity
     try:
         return json_encode(tagged(value))
     except (TypeError, ValueError) as error:

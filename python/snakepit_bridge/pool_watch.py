@@ -1,4 +1,4 @@
-"""Tells when the pool that started a gRPC worker is gone. PROTOCOL.md 1.4.9."""
+"""Detects that the pool that started a gRPC worker is gone. PROTOCOL.md 1.4.9."""
 
 import os
 import select
@@ -8,17 +8,21 @@ _GONE = select.POLLHUP | select.POLLERR | select.POLLRDHUP
 
 
 class PoolWatch:
-    """Looks at what a pool gives its worker, none of which a terminal or a log file has.
+    """Watches the worker's stdin and stdout, and the process that started it.
 
-    - Its stdin, where that is a pipe or a socket, is at its end.
-    - Nobody reads its stdout any more, where that is a pipe or a socket, and the process that
-      started it has ended. One of them alone is no sign: a shell script may read the
-      announcement and no more, and whoever starts a worker by hand may log out.
+    The pool is gone when one of these is true:
+
+    - stdin is a pipe or a socket, and is at its end.
+    - stdout is a pipe or a socket that nobody reads any more, and the process that started the
+      worker has ended. Either alone is not enough: a shell script may read the announcement only,
+      and a user who starts a worker by hand may log out.
+
+    A terminal or a log file shows neither sign. One thread at a time.
     """
 
     def __init__(self, input_fd, output_fd, has_input):
-        """input_fd, output_fd: the worker's stdin and stdout; the watch closes them.
-        has_input: whether stdin is the pool's at all.
+        """input_fd, output_fd: int, the worker's stdin and stdout; close() closes them.
+        has_input: bool, True if stdin may come from the pool.
         """
         self._input_fd, self._output_fd = input_fd, output_fd
         self._poll = select.poll()
@@ -28,18 +32,19 @@ class PoolWatch:
             if not _is_hung_up(input_fd):
                 self._poll.register(input_fd, select.POLLRDHUP)
                 return
-            # Whoever held it did not live to see the worker run, or never wrote to it.
+            # The other end was closed before the worker ran: by a pool that has ended since, or
+            # by one that never uses it. Only an orphan has lost its pool.
             self._is_gone = os.getppid() == 1
         if _is_channel(output_fd):
             try:
                 self._pidfd = os.pidfd_open(os.getppid())
-            except OSError:  # no parent within this namespace, or an old system
+            except OSError:  # the parent is in another PID namespace, or the kernel is old
                 return
             self._poll.register(self._pidfd, select.POLLIN)
             self._poll.register(output_fd, 0)
 
     def wait(self, wake_fd):
-        """Waits until that can be read from, or the pool is gone: whether it is gone."""
+        """Blocks until wake_fd is readable (False) or the pool is gone (True)."""
         self._poll.register(wake_fd, select.POLLIN)
         signs = {self._output_fd, self._pidfd}
         while not self._is_gone:
@@ -52,7 +57,7 @@ class PoolWatch:
         return True
 
     def close(self):
-        """Closes the descriptors: in a forked child, too."""
+        """Closes the descriptors. A forked child calls it, too."""
         for fd in (self._input_fd, self._output_fd, self._pidfd):
             if fd is not None:
                 os.close(fd)

@@ -1,4 +1,4 @@
-"""The commands of a worker, and how a call of one is carried out."""
+"""The commands of a worker, and the execution of their calls."""
 
 from types import FunctionType, GeneratorType, MethodType
 
@@ -14,19 +14,19 @@ from .calls import (
     printable,
 )
 
-# A streaming command that is called as a unary one gives at most so many chunks.
+# The most chunks of a streaming command that is called as a unary one.
 MAX_COLLECTED_CHUNKS = 10_000
 
-# Of a code object's flags.
+# Flags of a code object: CO_VARKEYWORDS, CO_COROUTINE, CO_ASYNC_GENERATOR.
 _VARKEYWORDS, _COROUTINE, _ASYNC_GENERATOR = 0x08, 0x80, 0x200
 
 
 class Command:
-    """One handler, and which arguments it takes."""
+    """One handler and the arguments that it takes."""
 
     def __init__(self, name, handler):
         if not isinstance(name, str) or not name:
-            raise ValueError("the name of a command is a text that is not empty")
+            raise ValueError("the name of a command must be a text that is not empty")
         self.name = name
         self._handler = handler
         parameters, required, takes_any = _parameters(handler)
@@ -39,7 +39,7 @@ class Command:
         self._accepted = None if takes_any else frozenset(parameters)
 
     def run(self, args, context):
-        """Calls the handler: its result, or its generator."""
+        """The handler's result, or its generator. Raises CallError if the arguments do not fit."""
         keys = args.keys()
         if not self._required <= keys:
             missing = min(self._required - keys, key=self._parameters.index)
@@ -53,6 +53,7 @@ class Command:
         if unknown is not None:
             raise self._refusal(f"unknown argument '{printable(unknown)}'")
         if self._takes_context:
+            context.command = self.name
             return _in_this_process(self._handler, context, **args)
         return _in_this_process(self._handler, **args)
 
@@ -66,7 +67,7 @@ class Command:
 
 
 def _in_this_process(function, /, *args, **kwargs):
-    """What the function gives. A child that it forks does not come back from it."""
+    """The function's result. A child that the function forks is ended at its return."""
     try:
         result = function(*args, **kwargs)
     except BaseException as error:
@@ -79,7 +80,10 @@ def _in_this_process(function, /, *args, **kwargs):
 
 
 def _parameters(handler):
-    """The names of the parameters, those required, and whether any other is taken."""
+    """A handler's (parameter names, required names, True if it takes any others).
+
+    Raises TypeError if it cannot be a handler.
+    """
     function = handler.__func__ if isinstance(handler, MethodType) else handler
     if not isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
         return _inspected_parameters(handler)
@@ -93,7 +97,7 @@ def _parameters(handler):
         positional_only -= 1
     if any(name != "context" for name in positional[: max(0, positional_only)]):
         raise TypeError(
-            f"{function.__name__}: arguments come by name; only `context` may be"
+            f"{function.__name__}: arguments are passed by name; only `context` may be"
             " positional-only"
         )
     keyword = list(code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount])
@@ -103,7 +107,7 @@ def _parameters(handler):
 
 
 def _inspected_parameters(handler):
-    # What is no plain function is rare, and inspect costs 9 ms to import.
+    # Imported here, since it takes 9 ms and few handlers are not plain functions.
     import inspect
 
     if inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler):
@@ -120,13 +124,13 @@ def _inspected_parameters(handler):
 
 
 class Registry:
-    """Commands by name. Calls may come from any thread once all commands are added."""
+    """Commands by name. Thread-safe once all commands are added."""
 
     def __init__(self):
         self._commands = {}
 
     def add(self, name, handler):
-        """Adds a command; a later one of the same name replaces it."""
+        """Adds a command, or replaces the one of that name. Raises ValueError or TypeError."""
         self._commands[name] = Command(name, handler)
 
     def names(self):
@@ -134,15 +138,15 @@ class Registry:
         return sorted(self._commands)
 
     def call(self, name, args, context):
-        """The result of a command; a streaming one's is {"chunks": [...]}.
+        """The result of a command; {"chunks": [...]} of a streaming one.
 
-        Raises CallError, and nothing else: DEADLINE_EXCEEDED also when the handler ends
-        past the time limit.
+        Raises CallError and nothing else. The code is DEADLINE_EXCEEDED also if the handler
+        returns after the deadline.
         """
         try:
             context.check()
         except Exception as error:
-            raise _not_begun(error) from None
+            raise _did_not_run(error) from None
         try:
             command = self._commands.get(name) or self._unknown(name)
             result = command.run(args, context)
@@ -154,17 +158,17 @@ class Registry:
             raise as_call_error(error) from None
 
     def stream(self, name, args, context):
-        """Yields (chunk, final) pairs, of which exactly the last is final.
+        """Yields (chunk, final) pairs; exactly the last pair is final.
 
-        The chunk of the last is NO_CHUNK when the handler ended without Last. A command
-        that is not streaming gives its result as the only chunk. Raises CallError, and
-        nothing else: CANCELLED and DEADLINE_EXCEEDED instead of any chunk that the handler
-        gives after that has happened. Closing this generator closes the handler's.
+        The last chunk is NO_CHUNK if the handler ended without Last. A command that does not
+        stream gives its result as the only chunk. Raises CallError and nothing else. Once the
+        call is cancelled or its deadline has passed, that is CANCELLED or DEADLINE_EXCEEDED in
+        place of any further chunk. Closing this generator closes the handler's generator.
         """
         try:
             context.check()
         except Exception as error:
-            raise _not_begun(error) from None
+            raise _did_not_run(error) from None
         try:
             command = self._commands.get(name) or self._unknown(name)
             result = command.run(args, context)
@@ -194,8 +198,8 @@ class Registry:
         )
 
 
-def _not_begun(error):
-    """The CallError for a handler that is not to be called any more."""
+def _did_not_run(error):
+    """The CallError for a call that has ended before its handler was called."""
     reason = as_call_error(error)
     reason.did_not_run = True
     return reason
@@ -208,7 +212,7 @@ def _next(generator, context):
             chunk = _in_this_process(next, generator)
         except StopIteration:
             chunk = Last(NO_CHUNK)
-        # Also at its end: a handler that returns because it was told to is not complete.
+        # Checked at the end, too: a handler that returns since it was cancelled is incomplete.
         context.check()
     except BaseException as error:
         raise as_call_error(error) from None
@@ -226,8 +230,7 @@ def _collect(name, generator, context):
                 if len(chunks) == MAX_COLLECTED_CHUNKS:
                     raise CallError(
                         HANDLER_FAILED,
-                        f"{name}: more than {MAX_COLLECTED_CHUNKS} chunks; call it as"
-                        " a stream",
+                        f"{name}: more than {MAX_COLLECTED_CHUNKS} chunks; call it as" " a stream",
                     )
                 chunks.append(chunk)
             if final:
@@ -237,8 +240,7 @@ def _collect(name, generator, context):
 
 
 def _close(generator):
-    # The outcome of the call is settled: a fault of the clean-up is told on stderr
-    # only.
+    # The outcome of the call is settled, so an error of the clean-up goes to stderr alone.
     try:
         _in_this_process(generator.close)
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""The token of a worker over gRPC, kept from handlers, children and other processes.
+"""The token of a worker over gRPC, hidden from handlers, children and other processes.
 
 PROTOCOL.md 6.13.4.
 """
@@ -16,14 +16,15 @@ def _take():
 
 
 def _wipe(name, process="/proc/self"):
-    """Overwrites a variable in the memory in which the process was given its environment.
+    """Overwrites a variable in the memory that holds the process's initial environment.
 
-    The kernel shows that memory to the user's other processes, as /proc/PID/environ, whatever the
-    process has done to its environment since. Where it cannot be had, the variable stays there.
+    The kernel shows that memory to the user's other processes as /proc/PID/environ, even after
+    the process has changed its environment. The variable stays there if the memory cannot be
+    written.
     """
     try:
         with open(process + "/stat", "rb") as file:
-            # The second field is a name in brackets, and may hold blanks and brackets itself.
+            # The second field is a name in brackets that may itself hold blanks and brackets.
             fields = file.read().rpartition(b")")[2].split()
         start, end = int(fields[47]), int(fields[48])  # env_start and env_end
         memory = os.open(process + "/mem", os.O_RDWR | os.O_CLOEXEC)
@@ -38,5 +39,5 @@ def _wipe(name, process="/proc/self"):
         pass
 
 
-# As soon as the SDK is imported: until then it is there for all to see.
+# Taken as soon as the SDK is imported, since it is visible to all until then.
 TOKEN = _take()

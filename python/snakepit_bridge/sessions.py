@@ -1,4 +1,4 @@
-"""What a worker keeps for the sessions that it serves. PROTOCOL.md 6.5 and 6.9."""
+"""The state that a worker keeps for its sessions. PROTOCOL.md 6.5 and 6.9."""
 
 import time
 from _thread import allocate_lock
@@ -7,11 +7,11 @@ MAX_SESSIONS = 10_000
 SESSION_TTL_S = 3600.0
 # PROTOCOL.md 6.2.3.
 MAX_SESSION_ID_BYTES = 256
-BAD_SESSION_ID = f"session_id is a text of 1 to {MAX_SESSION_ID_BYTES} bytes"
+BAD_SESSION_ID = f"session_id must be a text of 1 to {MAX_SESSION_ID_BYTES} bytes"
 
 
 def is_session_id(value):
-    """Whether it can be the id of a session."""
+    """True if the value can be the id of a session."""
     if type(value) is not str or not value:
         return False
     try:
@@ -21,10 +21,10 @@ def is_session_id(value):
 
 
 class Sessions:
-    """A dict a session, kept until unused for SESSION_TTL_S; at most MAX_SESSIONS.
+    """One dict for each session, at most MAX_SESSIONS, each until unused for SESSION_TTL_S.
 
-    May be used from any thread; the dicts are the handlers' own to guard. Calls in flight
-    keep the dict that they got, whatever becomes of the session.
+    Thread-safe, except for the dicts themselves: the handlers guard those. Calls in flight keep
+    the dict that they got, even after the session has ended.
     """
 
     def __init__(self, clock=time.monotonic):
@@ -33,7 +33,7 @@ class Sessions:
         self._entries = {}  # id -> (time of last use, dict); least recently used first
 
     def get(self, session_id):
-        """The dict of a session, a new one when there is none."""
+        """The dict of a session; a new one if there is none."""
         with self._lock:
             now = self._clock()
             _, state = self._entries.pop(session_id, (now, None))
@@ -46,12 +46,12 @@ class Sessions:
             return state
 
     def end(self, session_id):
-        """Forgets a session, if there is such a one; a later call begins a new one."""
+        """Forgets a session, if it is known. A later call begins a new one."""
         with self._lock:
             self._entries.pop(session_id, None)
 
     def count(self):
-        """How many sessions are kept."""
+        """The number of sessions that are kept."""
         with self._lock:
             self._expire(self._clock())
             return len(self._entries)

@@ -13,7 +13,7 @@ from .calls import (
 )
 from .frames import OversizedFrame
 from .sessions import BAD_SESSION_ID, is_session_id
-from .stdio_legacy import (
+from .stdio_requests import (
     BAD_ID,
     answerable,
     cannot_encode,
@@ -29,16 +29,16 @@ from .values import MIN_INT, DecodeError, EncodeError
 MAX_CREDIT_BYTES = (1 << 31) - 1
 MAX_TIMEOUT_MS = (1 << 63) - 1
 
-# A wait for credit looks again after so long; what it waits for wakes it all the same.
+# The longest single wait for credit; it is then repeated. Credit ends a wait at once.
 _LONGEST_WAIT_S = 3600.0
 
 
 class Call:
     """A call from its request to its last message.
 
-    credit: bytes of chunks that it may send before it has to wait; None is no limit.
-    waiting: taken while the handler waits for credit; released to wake it.
-    size: that of the request, in bytes.
+    credit: int, bytes of chunks that may be sent before the call waits; None is no limit.
+    waiting: a lock that is held while the handler waits for credit, and released to wake it.
+    size: int, bytes of the request.
     """
 
     waiting = None
@@ -53,14 +53,17 @@ class Call:
         self.size = size
 
     def wake(self):
-        """Has a handler that waits for credit look again. With the lock of the calls."""
+        """Wakes a handler that waits for credit. The lock of the Calls must be held."""
         if self.waiting is not None:
             self.waiting.release()
             self.waiting = None
 
 
 class Calls:
-    """The calls of one connection, and the other messages about them."""
+    """The calls of one connection, and the control messages about them.
+
+    The reading thread calls receive(), refusal() and input_ended(); any thread calls the others.
+    """
 
     def __init__(self, worker, connection, agreement):
         self._worker = worker
@@ -71,8 +74,8 @@ class Calls:
         self._has_streams = "stream" in agreement.features
         self._send_limit = agreement.send_limit
         self._threads = Threads(connection, worker.capacity, self)
-        self._calls = {}  # those in flight by their ids
-        self._lock = allocate_lock()  # for credit, and for waiting until there is some
+        self._calls = {}  # id -> call in flight
+        self._lock = allocate_lock()  # guards credit, waiting and _input_ended
         self._input_ended = False
         self.write = connection.write
 
@@ -80,10 +83,10 @@ class Calls:
         """Serves until the input ends or the worker is told to stop."""
         self._threads.run()
 
-    # What Threads asks for.
+    # The interface that Threads uses.
 
     def receive(self, frame):
-        """Takes a frame in: a Call to be run, bytes to be sent as the reply, or None."""
+        """Interprets a frame: a Call to be run, the reply in bytes, or None."""
         try:
             message = self._codec.decode(frame)
         except DecodeError as error:
@@ -91,14 +94,14 @@ class Calls:
             code = MESSAGE_TOO_LARGE if error.is_too_large else INVALID_ARGUMENT
             return self._refusal(error.request_id, problem, code)
         if type(message) is not dict:
-            problem = f"a message is a map, not {type(message).__name__}"
+            problem = f"a message must be a map, not {type(message).__name__}"
             return self._refusal(None, problem)
         if "type" in message:
             kind = message["type"]
             control = _CONTROLS.get(kind) if type(kind) is str else None
             return control(self, message) if control else None
         try:
-            call = self._opened(message, len(frame))
+            call = self._open(message, len(frame))
         except CallError as error:
             return self._refusal(message.get("id"), error.text)
         if call.id in self._calls:
@@ -111,19 +114,19 @@ class Calls:
         return call
 
     def refusal(self, error):
-        """The reply to frames that cannot be read any more, if there is one."""
+        """The reply, or None, to input that cannot be read any more."""
         if isinstance(error, OversizedFrame):
             return self._refusal(None, str(error))
         return None
 
     def turn_away(self, call):
-        """The reply to a call that there is no room for. PROTOCOL.md 6.8.3."""
+        """The reply to a call that exceeds the queue's limits. PROTOCOL.md 6.8.3."""
         capacity = self._worker.capacity
         problem = f"too many calls: the worker runs {capacity} at a time"
         return self._end_unbegun(call, CallError(INVALID_ARGUMENT, problem, True))
 
     def run(self, call):
-        """Runs a call, and writes its chunks; the bytes of its last message."""
+        """Runs a call and writes its chunks. Returns the bytes of its last message."""
         if call.stream:
             payload = self._run_stream(call)
         else:
@@ -133,7 +136,7 @@ class Calls:
         return payload
 
     def input_ended(self):
-        """No more messages will come: what waits for credit waits in vain."""
+        """Ends all waits for credit, since no more messages will come."""
         with self._lock:
             self._input_ended = True
             for call in list(self._calls.values()):
@@ -141,12 +144,12 @@ class Calls:
 
     # Calls.
 
-    def _opened(self, message, size):
+    def _open(self, message, size):
         """The Call of a request. Raises CallError."""
         request_id, command, args = read_request(message)
         timeout_ms = message.get("timeout_ms", 0)
         if type(timeout_ms) is not int or not MIN_INT <= timeout_ms <= MAX_TIMEOUT_MS:
-            raise CallError(INVALID_ARGUMENT, "timeout_ms is an integer of 64 bits")
+            raise CallError(INVALID_ARGUMENT, "timeout_ms must be an integer of 64 bits")
         session_id = credit = None
         if self._has_sessions and "session_id" in message:
             session_id = message["session_id"]
@@ -154,11 +157,13 @@ class Calls:
                 raise CallError(INVALID_ARGUMENT, BAD_SESSION_ID)
         stream = self._has_streams and message.get("stream", False)
         if type(stream) is not bool:
-            raise CallError(INVALID_ARGUMENT, "stream is true or false")
+            raise CallError(INVALID_ARGUMENT, "stream must be true or false")
         if stream and "credit" in message:
             credit = message["credit"]
             if not _is_credit(credit):
-                raise CallError(INVALID_ARGUMENT, f"credit is 1 to {MAX_CREDIT_BYTES}")
+                raise CallError(
+                    INVALID_ARGUMENT, f"credit must be an integer from 1 to {MAX_CREDIT_BYTES}"
+                )
         if session_id is None:
             context = Context(self._worker_id, request_id, None, timeout_ms)
         else:
@@ -212,7 +217,7 @@ class Calls:
         return payload
 
     def _take_credit(self, call, size):
-        """Waits until there is credit for a chunk, and takes it. PROTOCOL.md 6.7."""
+        """Waits until there is credit, and takes `size` bytes of it. PROTOCOL.md 6.7."""
         context = call.context
         while True:
             with self._lock:
@@ -220,11 +225,11 @@ class Calls:
                     call.credit -= size
                     return
                 if self._input_ended:
-                    raise CallError(CANCELLED, "the pool has ended the connection")
+                    raise CallError(CANCELLED, "the pool closed the connection")
                 waiting = call.waiting = allocate_lock()
                 waiting.acquire()
-            context.check()  # the call is cancelled first, and then woken
-            left_ms = context.deadline_left_ms
+            context.check()  # sees a cancel whose wake() came too early
+            left_ms = context.time_left_ms
             if left_ms is None:
                 left_ms = _LONGEST_WAIT_S * 1000
             waiting.acquire(True, min(left_ms / 1000, _LONGEST_WAIT_S))
@@ -232,7 +237,7 @@ class Calls:
                 call.waiting = None
             context.check()
 
-    # Messages that are no requests. Each returns bytes to be sent, or None.
+    # Control messages. Each method returns the reply in bytes, or None.
 
     def _cancel(self, message):
         if not is_id(message.get("id")):
@@ -242,7 +247,7 @@ class Calls:
             return None
         call.context.cancel()
         if self._threads.withdraw(call):
-            error = CallError(CANCELLED, "the caller has given the call up", True)
+            error = CallError(CANCELLED, "the caller cancelled the call", True)
             return self._end_unbegun(call, error)
         with self._lock:
             call.wake()
@@ -260,7 +265,7 @@ class Calls:
             return self._refusal(None, BAD_ID)
         more = message.get("bytes")
         if not _is_credit(more):
-            return self._refusal(None, f"bytes is 1 to {MAX_CREDIT_BYTES}")
+            return self._refusal(None, f"bytes must be an integer from 1 to {MAX_CREDIT_BYTES}")
         call = self._calls.get(message["id"])
         if call is not None and call.credit is not None:
             with self._lock:
@@ -281,19 +286,17 @@ class Calls:
     def _health(self, message):
         health = self._worker.health()
         health["calls_in_flight"] = len(self._calls)
-        return self._told(message, health)
+        return self._reply(message, health)
 
     def _info(self, message):
-        return self._told(message, self._worker.info(self._connection.max_frame_bytes))
+        return self._reply(message, self._worker.info(self._connection.max_frame_bytes))
 
-    def _told(self, message, result):
+    def _reply(self, message, result):
         request_id = message.get("id")
         if not is_id(request_id):
             return self._refusal(request_id, BAD_ID)
         if request_id in self._calls:
-            return self._refusal(
-                request_id, f"the id {request_id} is that of a call in flight"
-            )
+            return self._refusal(request_id, f"the id {request_id} is that of a call in flight")
         try:
             payload = self._codec.encode_result(request_id, result)
             check_size(payload, self._send_limit)
@@ -303,12 +306,12 @@ class Calls:
         except CallError as error:
             return self._failure(request_id, error)
 
-    # Failures.
+    # Failures, as bytes.
 
     def _refusal(self, request_id, problem, code=INVALID_ARGUMENT):
-        """The bytes of the answer to what is no request, with its id if that can be.
+        """The answer to an invalid message, with its id if possible.
 
-        The id of a call in flight cannot: the answer would end that call. PROTOCOL.md 6.8.4.
+        The id of a call in flight is left out: the answer would end that call. PROTOCOL.md 6.8.4.
         """
         request_id = answerable(request_id)
         if request_id in self._calls:
@@ -316,7 +319,7 @@ class Calls:
         return self._failure(request_id, CallError(code, problem, True))
 
     def _failure(self, request_id, error, index=None):
-        """The bytes of a failure; with an index, the last message of a stream."""
+        """A call's failure; with an index, the last message of its stream."""
         message = {"id": request_id}
         if index is not None:
             message.update(type="chunk", index=index, final=True)

@@ -1,23 +1,15 @@
-"""A connection over stdio in version 1: a request and its reply, in turn. PROTOCOL.md 2."""
+"""A connection over stdio in version 1: one request, then its reply. PROTOCOL.md 2."""
 
 import time
 
-from .calls import (
-    HANDLER_FAILED,
-    INVALID_ARGUMENT,
-    MESSAGE_TOO_LARGE,
-    CallError,
-    printable,
-)
+from .calls import CallError
 from .frames import OversizedFrame
+from .stdio_requests import answerable, cannot_encode, check_size, cut, not_decoded, read_request
 from .values import DecodeError, EncodeError
-
-MAX_ID = (1 << 53) - 1
-BAD_ID = "the id of a request is an integer, 1 to 2^53 - 1"
 
 
 class LegacyConversation:
-    """Reads, executes and answers on one thread, as the frames come."""
+    """Reads, executes and answers requests one by one, on one thread."""
 
     def __init__(self, worker, connection, codec):
         self._worker = worker
@@ -26,7 +18,7 @@ class LegacyConversation:
         self._timestamp = Timestamp()
 
     def run(self):
-        """Answers frames until the connection ends or the worker is told to stop."""
+        """Answers frames until the input ends or the worker is told to stop."""
         connection = self._connection
         while not connection.stopping:
             frame = self.read()
@@ -37,7 +29,7 @@ class LegacyConversation:
             connection.busy = False
 
     def read(self):
-        """The next frame, None at the end. One over the limit is answered, and raised."""
+        """The next frame; None at the end. An oversized frame is answered before the raise."""
         try:
             return self._connection.reader.read()
         except OversizedFrame as error:
@@ -45,14 +37,14 @@ class LegacyConversation:
             raise
 
     def take(self, frame):
-        """Executes a request and answers it; False when the frame is none, which is answered."""
+        """Executes a request. True if the frame is one; any frame is answered."""
         try:
             message = self._codec.decode(frame)
         except DecodeError as error:
             self._fail(answerable(error.request_id), not_decoded(frame, self._codec, error))
             return False
         if type(message) is not dict:
-            self._fail(None, f"a message is a map, not {type(message).__name__}")
+            self._fail(None, f"a message must be a map, not {type(message).__name__}")
             return False
         try:
             request = read_request(message)
@@ -102,74 +94,15 @@ class LegacyConversation:
         )
 
 
-def read_request(message):
-    """The (id, command, args) of a request. Raises CallError."""
-    request_id, command = message.get("id"), message.get("command")
-    if type(request_id) is not int or not 0 < request_id <= MAX_ID:
-        raise CallError(INVALID_ARGUMENT, BAD_ID, True)
-    if type(command) is not str:
-        raise CallError(INVALID_ARGUMENT, "the command of a request is a text", True)
-    args = message.get("args")
-    if type(args) is not dict:
-        if args is not None:
-            raise CallError(INVALID_ARGUMENT, "the args of a request are a map", True)
-        args = {}
-    return request_id, command, args
-
-
-def is_id(value):
-    """Whether it can be the id of a request. PROTOCOL.md 2.3.1."""
-    return type(value) is int and 0 < value <= MAX_ID
-
-
-def cut(text, limit):
-    """The text of an error, short enough for a message of so many bytes however it is written."""
-    return text[: limit // 8]
-
-
-def answerable(request_id):
-    """The id with which to answer what is no request: an integer, or None."""
-    return request_id if is_int64(request_id) else None
-
-
-def is_int64(value):
-    """Whether it is an integer that every codec and peer can hold."""
-    return type(value) is int and -(1 << 63) <= value < 1 << 63
-
-
-def not_decoded(frame, codec, error):
-    """Says that a payload is no message."""
-    if error.is_too_large:
-        return printable(error)
-    return (
-        f"malformed message: invalid {codec.shown_name}: {printable(error)},"
-        f" in a frame of {len(frame)} bytes"
-    )
-
-
-def cannot_encode(error):
-    """The CallError for an EncodeError of a result or chunk."""
-    return CallError(HANDLER_FAILED, f"the result cannot be encoded: {printable(error)}")
-
-
-def check_size(payload, limit):
-    """Raises CallError when the payload is over the limit, in bytes."""
-    if len(payload) > limit:
-        raise CallError(
-            MESSAGE_TOO_LARGE,
-            f"a result of {len(payload)} bytes is over the frame limit of {limit}",
-        )
-
-
 class Timestamp:
-    """Now, as ISO 8601 in UTC. One thread at a time."""
+    """The current time as ISO 8601 in UTC. Not thread-safe."""
 
     def __init__(self):
         self._second = 0
         self._second_text = ""
 
     def now(self):
-        """The text."""
+        """The current time as a text, to the microsecond."""
         second, nanosecond = divmod(time.time_ns(), 1_000_000_000)
         if second != self._second:
             self._second = second

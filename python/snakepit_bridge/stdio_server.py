@@ -15,19 +15,19 @@ from .stdio_calls import Calls
 from .stdio_legacy import LegacyConversation, Timestamp
 from .values import DecodeError, JsonCodec, MessagePackCodec
 
-# After SIGTERM, calls in progress have so long to end.
+# Time for calls in flight to end after SIGTERM, in seconds.
 DRAIN_LIMIT_S = 2.0
 
 
 def serve(worker, options):
-    """Serves until the pool ends it; returns the exit status."""
+    """Serves until the pool ends the worker; returns the exit status."""
     fds = take_stdio()
     for fd in fds:
         os.set_blocking(fd, True)
     connection = Connection(*fds, options.max_frame_bytes)
-    # A child that is forked and runs on must not hold the connection open.
+    # A forked child that lives on must not keep the connection open.
     forked.prepare(lambda: [os.close(fd) for fd in fds])
-    # A terminal's ^C is the pool's to judge. A handler, since children inherit SIG_IGN.
+    # A terminal's ^C is for the pool. This is a handler, since children would inherit SIG_IGN.
     forked.handle(signal.SIGINT, lambda *_: None)
     forked.handle(signal.SIGTERM, connection.on_terminate)
     try:
@@ -43,45 +43,43 @@ def serve(worker, options):
 
 
 class _Terminated(BaseException):
-    """SIGTERM came while no call was in progress."""
+    """SIGTERM came while no call was in flight."""
 
 
 class _Fatal(Exception):
-    """The worker cannot go on; the pool has been told."""
+    """The worker cannot go on, and the pool has been told."""
 
 
 class Connection:
-    """The frames both ways, and whether the worker may end.
+    """The frames in both directions, and the state that SIGTERM looks at.
 
     reader: a FrameReader.
-    busy: whether the main thread has more to do than to wait for a frame.
-    stopping: whether the worker is to end as soon as what it does is done.
+    busy: True while the main thread does more than wait for a frame.
+    stopping: True if the worker is to end as soon as its calls have ended.
     """
 
     def __init__(self, input_fd, output_fd, max_frame_bytes):
         self.input_fd = input_fd
         self.max_frame_bytes = max_frame_bytes
-        self.reader = FrameReader(
-            input_fd, max_frame_bytes, spin=len(os.sched_getaffinity(0)) > 1
-        )
+        self.reader = FrameReader(input_fd, max_frame_bytes, spin=len(os.sched_getaffinity(0)) > 1)
         self._write_lock = allocate_lock()
         self._output_fd = output_fd
         self.busy = False
         self.stopping = False
 
     def write(self, payload):
-        """Writes a frame. From any thread."""
+        """Writes a frame. Thread-safe. Raises OSError."""
         with self._write_lock:
             write_frame(self._output_fd, payload)
 
     def write_if(self, check, payload):
-        """The same, unless check() raises when others have written theirs."""
+        """Same as write(), but calls check() once it is this thread's turn; check() may raise."""
         with self._write_lock:
             check()
             write_frame(self._output_fd, payload)
 
     def on_terminate(self, *_):
-        """On SIGTERM: an idle worker exits at once, a busy one when its calls have ended."""
+        """Handles SIGTERM: an idle worker exits at once, a busy one after its calls."""
         if not self.busy:
             raise _Terminated
         self.stopping = True
@@ -90,17 +88,15 @@ class Connection:
 
 
 def _serve(worker, connection):
-    """Agrees with the pool on how to go on, and does so until the end."""
+    """Agrees with the pool on version and codec, and serves until the end."""
     max_decoded_bytes = decoded_limit(connection.max_frame_bytes)
     json_codec = JsonCodec(max_decoded_bytes)
     while not connection.stopping:
-        # Until it is settled what the pool speaks, it gets version 1 in its own codec.
+        # Until the version is settled, the pool gets version 1 in the codec of its frame.
         frame = LegacyConversation(worker, connection, json_codec).read()
         if frame is None:
             return
-        legacy = LegacyConversation(
-            worker, connection, _codec_of(frame, max_decoded_bytes)
-        )
+        legacy = LegacyConversation(worker, connection, _codec_of(frame, max_decoded_bytes))
         offer = _offer(frame, json_codec)
         if offer is not None:
             agreement = _answer(worker, connection, offer)
@@ -112,7 +108,7 @@ def _serve(worker, connection):
         connection.busy = True
         is_request = legacy.take(frame)
         connection.busy = False
-        if is_request:  # which settles it
+        if is_request:  # a request settles the version
             legacy.run()
             return
 
@@ -122,13 +118,13 @@ def _codec_of(frame, max_decoded_bytes):
     if len(frame) > 0 and (frame[0] & 0xF0 == 0x80 or frame[0] in (0xDE, 0xDF)):
         try:
             return MessagePackCodec(max_decoded_bytes)
-        except ImportError:  # a package that is not installed
+        except ImportError:  # its package is not installed
             pass
     return JsonCodec(max_decoded_bytes)
 
 
 def _offer(frame, json_codec):
-    """What a first frame negotiates; None when it is no negotiation. PROTOCOL.md 3.1.8."""
+    """The offer in a first frame; None if it is no negotiation. PROTOCOL.md 3.1.8."""
     try:
         message = json_codec.decode(frame)
     except DecodeError:
@@ -146,10 +142,6 @@ def _answer(worker, connection, offer):
         return agreement
     except NoAgreement as error:
         problem = printable(error)
-        answer = {
-            "type": "protocol_error",
-            "error": problem,
-            "timestamp": timestamp.now(),
-        }
+        answer = {"type": "protocol_error", "error": problem, "timestamp": timestamp.now()}
         connection.write(JsonCodec().encode(answer))
         raise _Fatal(problem) from None

@@ -1,14 +1,13 @@
-"""Which thread reads a connection, and which run its calls. PROTOCOL.md 6.2 and 6.8.
+"""The threads that read a connection and run its calls. PROTOCOL.md 6.2 and 6.8.
 
-A call that takes microseconds is read, run and answered by the main thread, since a hop to
-another thread costs several times as much. But while a handler runs, someone must read: the
-pool may cancel it, grant it credit, or send another call. So a second thread, the standby,
-waits for what comes while a handler runs, and when the handler then takes longer than a
-moment, it takes the reading over. From then on it hands calls to threads of their own, at
-most as many as the worker's capacity with the main thread among them, until no call is in
-flight; then the main thread reads again.
+The main thread reads, runs and answers a call that takes microseconds, since a hop to another
+thread costs several times as much. But some thread must read while a handler runs: the pool may
+cancel the call, grant it credit, or send another call. A second thread, the standby, waits for
+input while a handler runs. It takes the reading over if the handler takes longer than TAKEOVER_S.
+From then on the standby hands calls to other threads. At most `capacity` threads run calls, the
+main thread among them. Once no call is in flight, the main thread reads again.
 
-With a capacity of 1 all handlers run on the main thread. While nothing comes, nobody wakes up.
+With a capacity of 1 all handlers run on the main thread. An idle connection wakes no thread.
 """
 
 import os
@@ -20,25 +19,25 @@ from _queue import SimpleQueue
 from _thread import allocate_lock, start_new_thread
 from collections import deque
 
-# How long a handler may go on before the standby reads in place of the main thread. Short calls
-# that many callers make at once are quicker one after the other.
-MOMENT_S = 0.002
-# Requests beyond the capacity that are kept, and their bytes, at most those of a frame; what comes
-# then is turned away. They are decoded by then, and may take a hundred times as much.
+# Time that a handler may run before the standby takes the reading over. Short concurrent calls are
+# quicker one after the other.
+TAKEOVER_S = 0.002
+# Limits of the queue of requests beyond the capacity; further ones are turned away. The bytes are
+# also limited to those of one frame. Queued requests are decoded, which may take 100 times as much.
 MAX_WAITING_CALLS = 1024
 MAX_WAITING_BYTES = 8 << 20
-# Replies that the standby has given to others to write; then it writes itself.
+# The most replies that wait for the writer thread; the standby writes further ones itself.
 MAX_UNWRITTEN_REPLIES = 1024
 
 _FOR_MAIN_THREAD = (signal.SIGTERM, signal.SIGALRM)
 
-# Whether the standby is told of input. Once: then the main thread has to ask again.
-_TELL = select.EPOLLIN | select.EPOLLONESHOT
-_DO_NOT_TELL = select.EPOLLONESHOT
+# epoll masks that tell the standby of input, or not. One-shot: the main thread has to ask again.
+_NOTIFY_ONCE = select.EPOLLIN | select.EPOLLONESHOT
+_MUTED = select.EPOLLONESHOT
 
 
 class _Seat:
-    """Where a thread that runs calls waits for the next."""
+    """The place at which a thread that runs calls waits for its next call."""
 
     __slots__ = ("call", "given")
 
@@ -51,16 +50,15 @@ class _Seat:
 class Threads:
     """The threads of one connection.
 
-    calls: what the frames mean, an object with these methods:
-        receive(frame): takes a frame in; what it asks for: a call to be run, bytes to be
-            written as the reply, or None.
-        refusal(error): the reply, or None, to frames that cannot be read any more.
-        turn_away(call): the reply to a call that is one too many.
-        run(call): runs it, and writes its chunks; its last message, bytes to be written.
+    calls: interprets the frames, an object with these methods:
+        receive(frame): interprets a frame. Returns a call to be run, a reply in bytes, or None.
+        refusal(error): the reply, or None, to input that cannot be read any more.
+        turn_away(call): the reply to a call that exceeds the queue's limits.
+        run(call): runs a call and writes its chunks. Returns its last message, bytes.
         write(payload): writes a frame.
-        input_ended(): no more frames will come.
-        A call's `size` is that of its request in bytes. All but refusal and input_ended
-        may be called from any thread, receive from one at a time.
+        input_ended(): called when no more frames will come.
+        A call's `size` is that of its request in bytes. All methods but refusal and input_ended
+        are called from any thread; receive by one thread at a time.
     """
 
     def __init__(self, connection, capacity, calls):
@@ -68,20 +66,20 @@ class Threads:
         self._reader = connection.reader
         self._capacity = capacity
         self._calls = calls
-        # Held by whoever reads; passed on between the main thread and the standby.
+        # Held by the thread that reads; passed between the main thread and the standby.
         self._reading = allocate_lock()
-        # The frames that the main thread has begun to deal with: whether it is the same one
-        # still, after a moment, is what the standby goes by.
+        # Number of frames that the main thread has begun to handle. The standby compares it before
+        # and after TAKEOVER_S to see that one handler has kept the main thread busy.
         self._turn = 0
         self._kick_fd = os.eventfd(0)  # wakes the standby
         self._standby = select.epoll()
         self._standby.register(self._kick_fd, select.EPOLLIN)
-        self._standby.register(connection.input_fd, _DO_NOT_TELL)
-        # What follows is guarded by this lock, and means something while the standby reads.
+        self._standby.register(connection.input_fd, _MUTED)
+        # The lock guards the members below, which are used only while the standby reads.
         self._lock = allocate_lock()
         self._main_seat = _Seat()
-        self._idle = []  # the seats of threads without a call, the one used last at the end
-        self._threads = 1  # those that run calls
+        self._idle = []  # the seats of threads without a call; the last used is at the end
+        self._threads = 1  # the number of threads that run calls
         self._waiting = deque()  # calls that no thread was free for
         self._waiting_bytes = 0
         self._max_waiting_bytes = min(connection.max_frame_bytes, MAX_WAITING_BYTES)
@@ -93,20 +91,20 @@ class Threads:
     def run(self):
         """Reads and runs calls until the input ends or the worker is told to stop.
 
-        To be called by the main thread. Returns when all calls have ended, their replies
-        written. Raises what went wrong with the connection.
+        Main thread only. Returns after all calls have ended and their replies are written. Raises
+        the connection's error: OversizedFrame, TruncatedFrame or OSError.
         """
         connection, calls = self._connection, self._calls
         reader, reading = self._reader, self._reading
         read = reader.read
         receive, run, write = calls.receive, calls.run, calls.write
-        tell, input_fd = self._standby.modify, connection.input_fd
+        watch, input_fd = self._standby.modify, connection.input_fd
         reading.acquire()
         if self._capacity > 1:
-            # Here, since the thread that imports it first is what it takes for the main one.
+            # Imported on this thread, since threading takes its first importer for the main thread.
             import threading  # noqa: F401
-        # SIGTERM is to reach the main thread, whose handlers it is for: no other thread would wake
-        # that from a wait. Threads have the mask of the one that starts them.
+        # SIGTERM must reach the main thread, which runs its handler: on another thread it would not
+        # end a blocking call of the main thread. New threads inherit this mask.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_MAIN_THREAD)
         start_new_thread(self._stand_by, ())
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -124,15 +122,15 @@ class Threads:
             work = receive(frame)
             self._turn += 1
             reading.release()
-            tell(input_fd, _TELL)
+            watch(input_fd, _NOTIFY_ONCE)
             if reader.start < reader.end:
-                os.eventfd_write(self._kick_fd, 1)  # what has been read is not told of
+                os.eventfd_write(self._kick_fd, 1)  # epoll does not report input that has been read
             reply = work if type(work) is bytes or work is None else run(work)
             if reply is not None:
                 write(reply)
-            # After the reply, so that the pool need not wait for it. Should the next request be
-            # there already, the standby wakes up for nothing.
-            tell(input_fd, _DO_NOT_TELL)
+            # Done after the reply, so that the pool need not wait for it. The standby wakes up for
+            # nothing if the next request has arrived by now.
+            watch(input_fd, _MUTED)
             if not reading.acquire(False):
                 self._run_calls(self._main_seat, None)
                 if self._failure is not None:
@@ -142,7 +140,7 @@ class Threads:
             connection.busy = False
 
     def withdraw(self, call):
-        """Whether the call had not been begun, and now never is. For the thread that reads."""
+        """Removes a queued call: True if its handler has not begun. Reading thread only."""
         with self._lock:
             try:
                 self._waiting.remove(call)
@@ -154,7 +152,7 @@ class Threads:
     # The threads that run calls.
 
     def _run_calls(self, seat, call):
-        """Runs calls; returns when the main thread, whose seat it then is, is to read."""
+        """Runs calls. Returns when the main thread, the owner of the seat, is to read again."""
         while True:
             if call is not None:
                 self._calls.write(self._calls.run(call))
@@ -174,26 +172,22 @@ class Threads:
             seat.call = None
 
     def _run_calls_aside(self, call):
-        """What a thread beside the main one does."""
+        """The body of a thread that runs calls, other than the main thread."""
         seat = _Seat()
         while True:
             try:
                 self._run_calls(seat, call)
             except BaseException as error:
-                # The connection: no handler's exception comes out of a call.
+                # An error of the connection: a handler's exception never leaves its call.
                 self._fail(error)
                 call = None
 
     def _is_settled(self):
-        # No call is in flight, and no reply under way.
-        return (
-            len(self._idle) == self._threads
-            and not self._waiting
-            and self._unwritten == 0
-        )
+        # True if no call is in flight and no reply is still to be written.
+        return len(self._idle) == self._threads and not self._waiting and self._unwritten == 0
 
     def _fail(self, error):
-        """The connection is of no use any more; the main thread is to say so."""
+        """Records that the connection is broken; the main thread raises the error."""
         with self._lock:
             if self._failure is None:
                 self._failure = error
@@ -202,16 +196,18 @@ class Threads:
     # The standby.
 
     def _stand_by(self):
-        """Takes the reading over whenever a handler keeps the main thread from it."""
+        """Takes the reading over whenever a handler keeps the main thread busy."""
         try:
             while True:
                 if any(fd == self._kick_fd for fd, _ in self._standby.poll()):
                     os.eventfd_read(self._kick_fd)
                 turn = self._turn
-                time.sleep(MOMENT_S)
+                time.sleep(TAKEOVER_S)
                 if self._turn == turn and self._reading.acquire(False):
                     self._read()
-        except BaseException as error:  # a fault of this file: the connection would hang
+        except (
+            BaseException
+        ) as error:  # a bug in this file: without an exit the connection would hang
             sys.__excepthook__(type(error), error, error.__traceback__)
             os._exit(1)
 
@@ -228,7 +224,7 @@ class Threads:
                     if self._failure is not None and not self._input_ended:
                         poll.unregister(input_fd)
                         self._end_input()
-                    if self._give_back():
+                    if self._return_reading():
                         return
                     continue
             frame = None
@@ -243,17 +239,17 @@ class Threads:
             if frame is None:
                 poll.unregister(input_fd)
                 self._end_input()
-                if self._give_back():
+                if self._return_reading():
                     return
                 continue
             work = self._calls.receive(frame)
             if type(work) is bytes:
                 self._write_later(work)
             elif work is not None:
-                self._hand_on(work)
+                self._dispatch(work)
 
-    def _give_back(self):
-        """Has the main thread read again, if all is settled."""
+    def _return_reading(self):
+        """Lets the main thread read again if nothing is in flight; True if so."""
         with self._lock:
             if not self._is_settled():
                 return False
@@ -265,10 +261,10 @@ class Threads:
         self._input_ended = True
         self._calls.input_ended()
 
-    def _hand_on(self, call):
-        """Gives a call to a thread, or keeps it until one is free."""
+    def _dispatch(self, call):
+        """Gives a call to a thread, queues it, or turns it away."""
         with self._lock:
-            if self._give(call):
+            if self._give_to_idle(call):
                 return
             may_start = self._threads < self._capacity
             if may_start:
@@ -282,11 +278,11 @@ class Threads:
             except RuntimeError:  # the system has no more threads
                 with self._lock:
                     self._threads -= 1
-        if not self._keep(call):
+        if not self._enqueue(call):
             self._write_later(self._calls.turn_away(call))
 
-    def _give(self, call):
-        """Whether a thread was idle, which has the call now. With the lock."""
+    def _give_to_idle(self, call):
+        """Gives the call to an idle thread: True if there is one. The lock must be held."""
         if not self._idle:
             return False
         seat = self._idle.pop()
@@ -294,10 +290,10 @@ class Threads:
         seat.given.release()
         return True
 
-    def _keep(self, call):
-        """Whether the call is kept until a thread is free. PROTOCOL.md 6.8.3."""
+    def _enqueue(self, call):
+        """Queues the call until a thread is free: True if there is room. PROTOCOL.md 6.8.3."""
         with self._lock:
-            if self._give(call):  # one has become idle since
+            if self._give_to_idle(call):  # a thread has become idle meanwhile
                 return True
             in_flight = self._threads - len(self._idle) + len(self._waiting)
             if in_flight >= self._capacity and (
@@ -310,7 +306,7 @@ class Threads:
             return True
 
     def _write_later(self, payload):
-        """Has a reply written by another thread, since the reading must go on."""
+        """Leaves a reply to the writer thread, since the standby must go on reading."""
         with self._lock:
             is_room = self._unwritten < MAX_UNWRITTEN_REPLIES
             if is_room:

@@ -1,8 +1,7 @@
-"""Which values a command may give, and how they are encoded. PROTOCOL.md 0.6, 2.2, 4.3.
+"""The values of arguments and results, and their encodings. PROTOCOL.md 0.6, 2.2, 4.3.
 
-A value that an encoding cannot carry is an error here, at the sender, and never
-silently another value. The codecs here are those of version 1; lossless.py has those of
-version 2.
+A value that an encoding cannot carry is an error at the sender. It never silently becomes another
+value. The codecs here are those of version 1; lossless.py has those of version 2.
 """
 
 import json
@@ -13,7 +12,7 @@ from . import budget
 
 MIN_INT = -(1 << 63)
 MAX_INT = (1 << 64) - 1
-# Deep enough for any data, and safe for the stack of every peer.
+# The most levels of nesting: deep enough for any data, and safe for every peer's stack.
 MAX_DEPTH = 64
 
 BYTES_TYPES = (bytes, bytearray, memoryview)
@@ -23,32 +22,32 @@ _INFINITY = float("inf")
 
 CONTAINERS = frozenset((dict, list))
 _NO_NUMBERS = frozenset((str, bool, type(None)))
-# Of those beside the arguments, the integers are looked at where they are used.
+# The types of a message's members. Integers other than arguments are checked where they are used.
 _USUAL_MEMBERS = frozenset((int, str, bool, dict))
 
 _NO_TEXTS = frozenset((int, float, bool, type(None)))
 
-# What an integer outside of 64 bits or a number beyond the doubles has, once all digits are zeros.
+# Patterns that any integer beyond 64 bits or float overflow has once all digits are zeros.
 _DIGITS_TO_ZEROS = bytes.maketrans(b"123456789E", b"000000000e")
 _LONG_INTEGER, _LONG_NEGATIVE, _LARGE_EXPONENT = b"0" * 20, b"-" + b"0" * 19, b"0e000"
 _TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
-# Messages that msgpack's quick decoder may refuse until its slow one, in Python, takes its place.
+# Bytes of messages that msgpack's C decoder may refuse before its Python decoder replaces it.
 MAX_REFUSED_BYTES = 256 << 10
 
 
 class EncodeError(Exception):
-    """A value that cannot be encoded; says why."""
+    """A value cannot be encoded. The message says why."""
 
 
 class DecodeError(Exception):
-    """A payload that is no message; says why."""
+    """A payload cannot be decoded. The message says why."""
 
     def __init__(self, problem, request_id=None, is_too_large=False):
-        """request_id: the id within it, if there is one to be read, and it is a request's.
-        is_too_large: it may be a message, but its values are over max_decoded_bytes.
+        """request_id: the id in the payload if it can be read and is a request's, else None.
+        is_too_large: True if the values would take more memory than max_decoded_bytes.
         """
         super().__init__(problem)
         self.request_id = request_id
@@ -56,13 +55,13 @@ class DecodeError(Exception):
 
 
 def out_of_memory(data, request_id=None):
-    """The DecodeError where the system has no memory for what is in a message."""
+    """The DecodeError for a message whose values do not fit in the system's memory."""
     problem = f"out of memory for a message of {len(data)} bytes"
     return DecodeError(problem, request_id, is_too_large=True)
 
 
 def check(value, depth=0):
-    """Raises EncodeError when the value is none that a command may give."""
+    """Raises EncodeError if a command may not give the value."""
     kind = type(value)
     if kind is dict:
         if depth >= MAX_DEPTH:
@@ -76,24 +75,22 @@ def check(value, depth=0):
         if depth >= MAX_DEPTH:
             raise EncodeError(f"it is nested over {MAX_DEPTH} deep")
         for item in value:
-            if type(item) not in _LEAVES and not (
-                type(item) is int and MIN_INT <= item <= MAX_INT
-            ):
+            if type(item) not in _LEAVES and not (type(item) is int and MIN_INT <= item <= MAX_INT):
                 check(item, depth + 1)
     elif kind is int:
         if not MIN_INT <= value <= MAX_INT:
-            raise EncodeError("an integer is outside INT64_MIN to UINT64_MAX")
+            raise EncodeError("an integer is outside the range INT64_MIN to UINT64_MAX")
     elif kind not in _LEAVES:
         _check_subclass(value, depth)
 
 
 def check_message(message):
-    """The same for a whole message, which is no level of its own. PROTOCOL.md 0.6."""
+    """Same as check(), for a message, which is no nesting level. PROTOCOL.md 0.6."""
     check(message, -1)
 
 
 def _check_subclass(value, depth):
-    # An IntEnum or an OrderedDict is encoded as what it is derived from.
+    # An IntEnum or an OrderedDict is encoded as its base type.
     for base in (int, dict, list, tuple):
         if isinstance(value, base):
             check(base(value), depth)
@@ -103,9 +100,9 @@ def _check_subclass(value, depth):
 
 
 def check_nesting(value, depth=0):
-    """Raises ValueError when what was decoded is nested over 64 deep.
+    """Raises ValueError if a decoded value is nested more than MAX_DEPTH deep.
 
-    value: a dict or a list. depth: how many others it is in.
+    value: a dict or a list. depth: int, the number of dicts and lists around it.
     """
     level = [value]
     while level:
@@ -121,13 +118,13 @@ def check_nesting(value, depth=0):
 
 
 def check_json_values(value, text, data, depth=0):
-    """Raises ValueError when what JSON gave is no value of PROTOCOL.md 0.6.
+    """Raises ValueError if a value decoded from JSON is none of PROTOCOL.md 0.6.
 
-    text, data: the JSON, and its bytes. depth: how many arrays and maps the value is in.
+    text, data: the JSON, and its bytes. depth: int, the number of arrays and maps around the value.
     """
     if type(value) in CONTAINERS and _may_be_nested(data, MAX_DEPTH - depth):
         check_nesting(value, depth)
-    # Where there are few values, a look at each byte takes longer than a look at each value.
+    # A scan of the bytes takes longer than a look at each value if there are few values.
     is_sparse = data.count(b",") + data.count(b":") < len(data) // 64
     if is_sparse or _may_have_large_numbers(data) or "\\u" in text:
         _check_leaves(value)
@@ -136,7 +133,7 @@ def check_json_values(value, text, data, depth=0):
 def _may_be_nested(data, most):
     if data.count(b"[") + data.count(b"{") <= most:
         return False
-    # Takes the innermost brackets away, level by level. Those in texts may not come in pairs.
+    # Removes the innermost brackets, level by level. Brackets in texts may be unpaired.
     left = data.translate(_TO_BRACKETS, _NO_BRACKETS)
     for _ in range(most):
         size = len(left)
@@ -148,9 +145,7 @@ def _may_be_nested(data, most):
 
 def _may_have_large_numbers(data):
     digits = data.translate(_DIGITS_TO_ZEROS, b"+")
-    return (
-        _LONG_INTEGER in digits or _LONG_NEGATIVE in digits or _LARGE_EXPONENT in digits
-    )
+    return _LONG_INTEGER in digits or _LONG_NEGATIVE in digits or _LARGE_EXPONENT in digits
 
 
 def _check_leaves(value):
@@ -162,7 +157,7 @@ def _check_leaves(value):
         value = (value,)
     kinds = set(map(type, value))
     if float in kinds and (_INFINITY in value or -_INFINITY in value):
-        raise ValueError("a number is beyond the doubles")
+        raise ValueError("a number is too large for a double")
     if int in kinds or not _NO_TEXTS.issuperset(kinds):
         for item in value:
             kind = type(item)
@@ -175,23 +170,23 @@ def _check_leaves(value):
 
 
 def check_number(number):
-    """Raises ValueError for one that JSON can have, and no peer."""
+    """Raises ValueError for a number of JSON that is outside the range of all peers."""
     if type(number) is int:
         if not MIN_INT <= number <= MAX_INT:
-            raise ValueError("an integer is outside of INT64_MIN to UINT64_MAX")
+            raise ValueError("an integer is outside the range INT64_MIN to UINT64_MAX")
     elif number in (_INFINITY, -_INFINITY):
-        raise ValueError("a number is beyond the doubles")
+        raise ValueError("a number is too large for a double")
 
 
 def whole_text(text):
-    """The text. Raises ValueError where it has half a character, a lone surrogate."""
+    """The text. Raises ValueError if it has a lone surrogate."""
     if not text.isascii():
         text.encode("utf-8")
     return text
 
 
 def _refuse_constant(token):
-    raise ValueError(f"{token} is no JSON")
+    raise ValueError(f"{token} is not valid JSON")
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
@@ -199,13 +194,13 @@ _scan = _decoder.scan_once
 
 
 def json_decode(text):
-    """The value of JSON. Raises ValueError or RecursionError.
+    """The value of a JSON text. Raises ValueError or RecursionError.
 
-    The decoder's own decode() looks for blanks first, which takes longer than a small message.
+    Quicker than the decoder's own decode(), which looks for blanks first.
     """
     try:
         value, end = _scan(text, 0)
-    except StopIteration:  # blanks, or no JSON
+    except StopIteration:  # it begins with blanks, or is no JSON
         return _decoder.decode(text)
     if end < len(text) and text[end:].strip(" \t\n\r"):
         raise json.JSONDecodeError("Extra data", text, end)
@@ -213,12 +208,10 @@ def json_decode(text):
 
 
 def _make_json_encode():
-    encoder = json.JSONEncoder(
-        ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    )
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     if c_make_encoder is None:
         return encoder.encode
-    # What encode() makes anew for each value; a third of the time that a small one takes.
+    # encode() builds this for each value, which takes a third of the time for a small value.
     chunks_of = c_make_encoder(
         None, encoder.default, encode_basestring, None, ":", ",", False, False, False
     )
@@ -226,13 +219,13 @@ def _make_json_encode():
     return lambda value: join(chunks_of(value, 0))
 
 
-json_encode = _make_json_encode()  # values that have been checked: they hold no cycle
+json_encode = _make_json_encode()  # takes checked values only: it does not detect cycles
 
 
 class _Codec:
-    """What a codec of either kind has.
+    """The common part of the codecs. Thread-safe.
 
-    max_decoded_bytes: what the values of a message may take in memory.
+    max_decoded_bytes: int, the most bytes of memory that the values of a message may take.
     """
 
     def __init__(self, max_decoded_bytes=budget.decoded_limit(0)):
@@ -250,7 +243,7 @@ class _Codec:
             raise DecodeError(problem, request_id, is_too_large=True) from None
 
     def _id_in(self, message):
-        """The id with which to refuse a message, of which this is what could be read."""
+        """The id for the refusal of a message, given the members that could be read."""
         return message.get("id")
 
 
@@ -269,7 +262,7 @@ class JsonCodec(_Codec):
             message = json_decode(text)
             if type(message) is dict:
                 args = message.get("args")
-                # Most messages have nothing in which something could be wrong.
+                # Most messages have no member that needs a check.
                 if (
                     type(args) is not dict
                     or not _USUAL_MEMBERS.issuperset(map(type, message.values()))
@@ -287,7 +280,7 @@ class JsonCodec(_Codec):
             raise out_of_memory(data, self._id_in(members)) from None
 
     def _finish(self, message, text, data):
-        """Makes the args of a message what they stand for. Raises ValueError."""
+        """Checks the args of a message, and replaces tags by values. Raises ValueError."""
         check_json_values(message, text, data, -1)
 
     def encode(self, message):
@@ -300,19 +293,19 @@ class JsonCodec(_Codec):
 
 
 class MessagePackCodec(_Codec):
-    """Messages as MessagePack, bytes and text told apart. Needs python3-msgpack."""
+    """Messages as MessagePack, with bytes distinct from text. Needs python3-msgpack."""
 
     name, shown_name = "msgpack", "MessagePack"
 
     def __init__(self, max_decoded_bytes=budget.decoded_limit(0)):
-        """Raises ImportError when there is no msgpack package."""
+        """Raises ImportError if the package msgpack is not installed."""
         super().__init__(max_decoded_bytes)
         import msgpack
 
         self._unpack = msgpack.unpackb
         self._refused_bytes = 0
         self._has_odd_messages = False
-        # A packer has one buffer for all that it packs.
+        # The packer has one buffer, so it needs the lock.
         self._pack = msgpack.Packer(use_bin_type=True).pack
         self._lock = allocate_lock()
 
@@ -325,7 +318,7 @@ class MessagePackCodec(_Codec):
         except Exception as error:
             self._refused(data)
             raise self._decode_error(data, error) from None
-        # The decoder has refused nothing where this does.
+        # A refusal below is none of the decoder's, so it does not count in _refused().
         try:
             if type(message) is dict:
                 args = message.get("args")
@@ -346,7 +339,7 @@ class MessagePackCodec(_Codec):
         self._check_budget(budget.check_message_pack, budget.message_pack_members, data)
 
     def _refused(self, data):
-        # The quick decoder does not give all memory back of a message that it refuses.
+        # The C decoder leaks some of the memory of a message that it refuses.
         self._refused_bytes += len(data)
         if self._refused_bytes > MAX_REFUSED_BYTES:
             from msgpack import fallback
@@ -354,13 +347,13 @@ class MessagePackCodec(_Codec):
             self._unpack = fallback.unpackb
 
     def _value(self, data):
-        # Of peers of version 1.
+        # Most peers of version 1 send strict messages. Others are read slowly from then on.
         if not self._has_odd_messages and not needs_hooks(data):
             try:
                 return self._unpack(data, ext_hook=refuse_extension)
-            except Exception:  # what follows reads more, and says what is wrong
+            except Exception:  # the slow path below reads more forms, and reports errors
                 self._has_odd_messages = True
-        # Each byte that is no UTF-8 becomes half a character, of which none is UTF-8.
+        # Each byte that is not UTF-8 becomes a lone surrogate, which no UTF-8 contains.
         message = self._unpack(
             data,
             strict_map_key=False,
@@ -390,12 +383,12 @@ def refuse_extension(code, _data):
 
 
 def needs_hooks(data):
-    """Whether MessagePack may hold a key of bytes, or an extension that msgpack knows.
+    """True if MessagePack may hold a key of bytes, or an extension that msgpack knows.
 
-    A bin begins with one of the first three; a timestamp, for which there is no ext_hook, is of
-    type -1 and has 4, 8 or 12 bytes, a length that is before the type or goes without saying.
-    Looking for these is quicker than looking at each value, and looking for one byte is quicker
-    than looking for two.
+    A bin begins with one of the first three bytes. A timestamp, for which msgpack calls no
+    ext_hook, has the type -1 and 4, 8 or 12 bytes; its length precedes the type or is implied.
+    A search for these bytes is quicker than a look at each value, and a search for one byte is
+    quicker than for two.
     """
     if 0xC4 in data or 0xC5 in data or 0xC6 in data:
         return True
@@ -409,7 +402,7 @@ def needs_hooks(data):
 
 
 def refuse_timestamps(values):
-    """The list as it is. Raises ValueError where one of its values is a timestamp."""
+    """The same list. Raises ValueError if one of its values is a timestamp."""
     for value in values:
         if type(value).__name__ == "Timestamp":
             refuse_extension(-1, value)
@@ -417,7 +410,7 @@ def refuse_timestamps(values):
 
 
 def _legacy_text(value):
-    # A peer of version 1 may have packed bytes as str. PROTOCOL.md 2.2.8.
+    # A peer of version 1 may pack bytes as str. PROTOCOL.md 2.2.8.
     if type(value) is str and not value.isascii():
         try:
             value.encode("utf-8")
@@ -431,7 +424,7 @@ def _with_legacy_texts(values):
 
 
 def _with_legacy_keys(pairs):
-    pairs = list(pairs)  # the slow decoder gives an iterator
+    pairs = list(pairs)  # the Python decoder gives an iterator
     refuse_timestamps([value for _, value in pairs])
     return {_legacy_key(key): _legacy_text(value) for key, value in pairs}
 
@@ -445,14 +438,14 @@ def _legacy_key(key):
     if type(key) is not str:
         raise ValueError(f"a key is of type {type(key).__name__}")
     if type(_legacy_text(key)) is bytes:
-        raise ValueError("a key is a str that is no UTF-8")
+        raise ValueError("a key is a str that is not UTF-8")
     return key
 
 
 def from_map_bytes(data):
-    """The value of bytes in a map<string, bytes> to a worker. PROTOCOL.md 4.3.
+    """The value of an entry of a map<string, bytes> to a worker. PROTOCOL.md 4.3.
 
-    Bytes that are no UTF-8 are bytes; text that is no JSON is text.
+    Bytes that are not UTF-8 stay bytes, and text that is not JSON stays text.
     """
     try:
         text = data.decode("utf-8")

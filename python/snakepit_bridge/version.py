@@ -1,3 +1,3 @@
-"""The version of the SDK, and of the workers that name none of their own."""
+"""The version of the SDK, and the default version of a worker."""
 
 VERSION = "0.1.0"

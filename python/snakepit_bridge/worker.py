@@ -1,4 +1,4 @@
-"""Worker: commands, figures about their calls, and the command line to serve them."""
+"""Worker: commands, statistics of their calls, and the command line to serve them."""
 
 import atexit
 import os
@@ -20,21 +20,28 @@ MAX_CAPACITY = 65_536
 class Worker:
     """A set of commands, and a process that serves them to a pool.
 
-    Every worker answers `ping`, with which a pool finds it ready, and `info`; both can
-    be replaced. Commands are added before main() is called.
+    Every worker has the commands `ping`, by which a pool finds it ready, and `info`. Commands of
+    these names replace them. All commands are added before main() is called.
 
-    healthy: what health checks say; True. A worker that can take no more calls sets it to
-        False, from any thread, and the pool replaces it.
+    healthy: bool, the worker's answer to health checks over both transports; True at first. Any
+        thread may set it to False when the worker can take no calls. The pool then gives it none,
+        or replaces it (PROTOCOL.md 6.10.5). Draining does not change the value.
+    worker_id: str, the pool's name for this worker, from SNAKEPIT_WORKER_ID; else "name-pid".
+
+    The other members serve the SDK's servers and the built-in commands.
     """
 
     def __init__(self, name, version=VERSION, capacity=1):
-        """name: what `ping` and `info` call the kind of worker; a text.
-        capacity: how many calls the worker takes at a time, 1 to 65,536. Over 1, handlers
-            run on several threads at once, over both transports. With 1, one handler runs
-            at a time, over stdio always on the main thread.
+        """Raises ValueError if the capacity is out of range.
+
+        name: str, the kind of worker that `ping`, `info` and --version show.
+        version: str, the version that `info`, health checks and --version show.
+        capacity: int, 1 to 65,536: the most handlers that run at a time. With more than 1,
+            handlers run on several threads and must be thread-safe. With 1, a worker over stdio
+            runs all handlers on the main thread.
         """
         if type(capacity) is not int or not 1 <= capacity <= MAX_CAPACITY:
-            raise ValueError(f"the capacity is an integer, 1 to {MAX_CAPACITY}")
+            raise ValueError(f"capacity must be an integer from 1 to {MAX_CAPACITY}")
         self.name = name
         self.version = version
         self.capacity = capacity
@@ -50,7 +57,14 @@ class Worker:
         self.registry.add("info", self._info)
 
     def command(self, name):
-        """A decorator: the function below handles the command of that name."""
+        """A decorator that adds a function as the handler of a command.
+
+        A later handler of the same name replaces an earlier one. The decorator raises ValueError
+        if the name is no text or empty, and TypeError if the function is asynchronous or has a
+        positional-only parameter other than `context`.
+
+        name: str, the command's name.
+        """
 
         def add(handler):
             self.registry.add(name, handler)
@@ -59,13 +73,16 @@ class Worker:
         return add
 
     def main(self, argv=None):
-        """Serves as the command line says, and exits; does not return.
+        """Serves as the command line says, and exits the process; does not return.
 
-        Exits 0 when the pool ends the worker, 1 when serving failed, 2 for usage.
+        The exit status is 0 after the pool has ended the worker, 1 if serving failed, and 2 for
+        a bad command line. Must be called on the main thread.
 
-        Raises RuntimeError, and serves nothing, in a process that multiprocessing started
-        and that only imports the main module: call it under `if __name__ == "__main__":`.
-        Raises ForkedProcess, a RuntimeError, in one that a handler has forked.
+        Raises RuntimeError in a process that multiprocessing has started and that only imports
+        the main module: call it under `if __name__ == "__main__":`. Raises ForkedProcess, a
+        RuntimeError, in a process that a handler has forked.
+
+        argv: list of str, the command line without the program's name; sys.argv by default.
         """
         forked.check("worker.main()")
         options = _parse_command_line(self, sys.argv[1:] if argv is None else argv)
@@ -77,12 +94,12 @@ class Worker:
         _leave(serve(self, options))
 
     def context(self, request_id, session_id=None, timeout_ms=0):
-        """The Context of one call."""
+        """The Context of a new call."""
         session = None if session_id is None else self.sessions.get(session_id)
         return Context(self.worker_id, request_id, session_id, timeout_ms, session)
 
     def count(self, succeeded):
-        """Counts a call that has ended. From any thread."""
+        """Counts a call that has ended. Thread-safe."""
         with self._lock:
             self._total_requests += 1
             if not succeeded:
@@ -90,21 +107,21 @@ class Worker:
 
     @property
     def total_requests(self):
-        """Calls that have ended, failed ones too."""
+        """The number of calls that have ended, failed ones included."""
         return self._total_requests
 
     @property
     def total_errors(self):
-        """Calls that have failed."""
+        """The number of calls that have failed."""
         return self._total_errors
 
     @property
     def uptime_ms(self):
-        """Milliseconds since the worker was made."""
+        """Milliseconds since the worker was constructed, an int."""
         return (time.monotonic_ns() - self._started_ns) // 1_000_000
 
     def system_info(self):
-        """The process, its interpreter and its system."""
+        """The process id, the interpreter's version and the platform: a dict."""
         system = os.uname()
         return {
             "pid": os.getpid(),
@@ -113,7 +130,7 @@ class Worker:
         }
 
     def health(self):
-        """How the worker is: a map. PROTOCOL.md 6.10.3."""
+        """The answer to a health check: a dict. PROTOCOL.md 6.10.3."""
         return {
             "healthy": bool(self.healthy),
             "worker_id": self.worker_id,
@@ -124,7 +141,7 @@ class Worker:
         }
 
     def info(self, max_message_bytes):
-        """What the worker is and has done: a map. PROTOCOL.md 6.10.4."""
+        """The worker's description and statistics: a dict. PROTOCOL.md 6.10.4."""
         return {
             "worker_type": self.name,
             "version": self.version,
@@ -139,7 +156,7 @@ class Worker:
         }
 
     def stats(self):
-        """Figures about the calls and the process: a map."""
+        """Statistics of the calls and the process: a dict."""
         uptime_ms = self.uptime_ms
         return {
             "requests_handled": self._total_requests,
@@ -151,7 +168,7 @@ class Worker:
         }
 
     def _ping(self, context, /, **args):
-        """Says that the worker is there, and echoes the arguments."""
+        """The command `ping`: shows that the worker serves, and echoes the arguments."""
         return {
             "status": "ok",
             "bridge_type": self.name,
@@ -165,7 +182,7 @@ class Worker:
         }
 
     def _info(self):
-        """What the worker is, and which commands it has."""
+        """The command `info`: describes the worker and lists its commands."""
         return {
             "status": "ok",
             "bridge_info": {
@@ -181,7 +198,7 @@ class Worker:
 
 
 def _leave(status):
-    """Ends the process, without waiting for threads that handlers have left behind."""
+    """Ends the process without waiting for threads that handlers have left behind."""
     atexit._run_exitfuncs()
     forked.close_streams()
     os._exit(status)
@@ -191,17 +208,17 @@ def _refuse_multiprocessing(transport):
     process = sys.modules.get("multiprocessing.process")
     if process is None:
         return
-    # So multiprocessing itself tells a process that is started without the guard.
+    # multiprocessing uses the same flag to detect a process that is started without the guard.
     if getattr(process.current_process(), "_inheriting", False):
         raise RuntimeError(
             "worker.main() was called while multiprocessing imports the worker's main module"
-            " in a new process, which is no worker. Call it under the guard"
-            " `if __name__ == \"__main__\":`"
+            " in a new process, which is not the worker. Call it under the guard"
+            ' `if __name__ == "__main__":`'
         )
     if transport == "stdio" and process.parent_process() is not None:
         raise RuntimeError(
-            "worker.main() was called in a process of multiprocessing, whose stdin is /dev/null:"
-            " a worker over stdio is started as a program"
+            "worker.main() was called in a process of multiprocessing, whose stdin is /dev/null."
+            " A worker over stdio must be started as a program"
         )
 
 
@@ -218,14 +235,13 @@ def _parse_command_line(worker, argv):
     import argparse
 
     parser = argparse.ArgumentParser(
-        description=f"The worker {worker.name}: serves a Snakepit pool.",
-        allow_abbrev=False,
+        description=f"The worker {worker.name}, which serves a Snakepit pool.", allow_abbrev=False
     )
     add = parser.add_argument
-    add("--transport", choices=["stdio", "grpc"], default="stdio")
-    add("--port", type=_port, help="gRPC: the TCP port; 0 is any free one (default)")
-    add("--host", default="127.0.0.1", help="gRPC: the port's address (%(default)s)")
-    add("--socket", metavar="PATH", help="gRPC: a Unix socket instead of a port")
+    add("--transport", choices=["stdio", "grpc"], default="stdio", help="stdio by default")
+    add("--port", type=_port, help="gRPC: the TCP port; 0 (default) takes any free port")
+    add("--host", default="127.0.0.1", help="gRPC: the port's address (default: %(default)s)")
+    add("--socket", metavar="PATH", help="gRPC: the path of a Unix socket instead of a port")
     add("--mode", choices=["pool-worker"], help="ignored; older pools pass it")
     add("--version", action="version", version=f"{worker.name} {worker.version}")
     options = parser.parse_args(argv)
@@ -252,7 +268,9 @@ def _max_frame_bytes(parser):
     if not text:
         return _DEFAULT_MAX_FRAME_BYTES
     if not text.isascii() or not text.isdigit() or not 1024 <= int(text) < 1 << 31:
-        parser.error(f"SNAKEPIT_MAX_FRAME_BYTES: {text!r} is not 1024 to 2147483647")
+        parser.error(
+            f"SNAKEPIT_MAX_FRAME_BYTES must be an integer from 1024 to 2147483647, not {text!r}"
+        )
     return int(text)
 
 
@@ -260,5 +278,5 @@ def _token(parser):
     if not TOKEN:
         return None
     if not (TOKEN.isascii() and TOKEN.isalnum() and 32 <= len(TOKEN) <= 128):
-        parser.error("SNAKEPIT_TOKEN is no text of 32 to 128 letters and digits")
+        parser.error("SNAKEPIT_TOKEN must be 32 to 128 ASCII letters and digits")
     return TOKEN

@@ -1,4 +1,4 @@
-"""What a message may become in memory: max_decoded_bytes."""
+"""The limit on a decoded message's memory: max_decoded_bytes."""
 
 import functools
 import json
@@ -28,7 +28,7 @@ LIMIT = 512 << 20
 
 
 def size_of(value):
-    """(values, containers) by a plain walk: what the expressions have to find."""
+    """The numbers of (values, containers), by a plain walk; the expressions must find the same."""
     values, containers = 1, 0
     if type(value) in (list, dict):
         containers = 1
@@ -60,7 +60,8 @@ def any_value(rng, depth):
 
 
 def in_any_form(rng, value):
-    """MessagePack whose texts, arrays and maps have lengths longer than they need be."""
+    """MessagePack whose lengths and integers may be longer than necessary."""
+
     def header(size, fixed, forms):
         if fixed and size < fixed[1] and rng.random() < 0.5:
             return bytes([fixed[0] + size])
@@ -112,11 +113,14 @@ class CountTest(unittest.TestCase):
                         check(data, size - 1)
                     self.assertIn(f"{size} bytes", str(raised.exception))
 
-    def test_what_is_refused_for_another_reason_is_counted_too(self):
-        # Timestamps, in each of their forms: a decoder takes them for values, and goes on.
+    def test_timestamps_are_counted_although_they_are_refused(self):
+        # Timestamps in each of their forms, which a decoder reads as values before the refusal.
         for stamp in (
-            b"\xd6\xff" + bytes(4), b"\xd7\xff" + bytes(8), b"\xc7\x0c\xff" + bytes(12),
-            b"\xc7\x04\xff" + bytes(4), b"\xc8\x00\x08\xff" + bytes(8),
+            b"\xd6\xff" + bytes(4),
+            b"\xd7\xff" + bytes(8),
+            b"\xc7\x0c\xff" + bytes(12),
+            b"\xc7\x04\xff" + bytes(4),
+            b"\xc8\x00\x08\xff" + bytes(8),
             b"\xc9\x00\x00\x00\x0c\xff" + bytes(12),
         ):
             data = b"\x92" + stamp + b"\x90"
@@ -135,16 +139,23 @@ class CountTest(unittest.TestCase):
         self.assertEqual(LIMIT, budget.decoded_limit(1024))
         self.assertEqual(8 << 30, budget.decoded_limit(1 << 30))
 
-    def test_what_is_too_small_to_be_looked_at_is_within_the_limit(self):
+    def test_a_message_too_small_to_be_inspected_is_within_the_limit(self):
         for data in (b"\x80" * 1000, b"\x81\xa0" * 500 + b"\x80", b"\xc0" * 1000):
             limit = 113 * len(data)
             self.assertGreater(budget.smallest_over(limit), len(data))
             budget.check_message_pack(data, limit)
 
-    def test_the_count_is_near_to_what_a_message_takes(self):
+    def test_the_count_is_near_the_memory_that_a_message_takes(self):
         for name, element in {
-            "empty maps": {}, "empty arrays": [], "nulls": None, "texts": "ab", "a letter": "ա",
-            "doubles": 1.5, "integers": 70_000, "maps of one": {"": None}, "arrays of one": [None],
+            "empty maps": {},
+            "empty arrays": [],
+            "nulls": None,
+            "texts": "ab",
+            "a letter": "ա",
+            "doubles": 1.5,
+            "integers": 70_000,
+            "maps of one": {"": None},
+            "arrays of one": [None],
             "maps in maps": {"": {"": {"": {"": {}}}}},
             "records": {"a": 1, "b": "text", "c": [1.5]},
         }.items():
@@ -152,7 +163,7 @@ class CountTest(unittest.TestCase):
             values, containers = size_of(message)
             for codec in (made() for made in CODECS):
                 data = codec.encode(message)
-                codec.decode(data)  # what is made but once
+                codec.decode(data)  # creates everything that is created only once
                 tracemalloc.start()
                 decoded = codec.decode(data)
                 _, peak = tracemalloc.get_traced_memory()
@@ -183,7 +194,7 @@ class IdTest(unittest.TestCase):
                 got = raised.exception.request_id
                 self.assertEqual(request_id, got if type(got) is int else None, message)
 
-    def test_what_is_no_request_has_none_in_version_2(self):
+    def test_a_control_message_of_version_2_is_refused_without_an_id(self):
         message = {"id": 7, "type": "cancel", "x": [{}] * 100}
         for codec, data in (
             (LosslessJsonCodec(100), json.dumps(message).encode()),
@@ -195,7 +206,7 @@ class IdTest(unittest.TestCase):
 
 
 class RefusedTest(unittest.TestCase):
-    def test_the_slow_decoder_takes_over_and_reads_the_same(self):
+    def test_the_python_decoder_takes_over_and_reads_the_same(self):
         message = {"id": 1, "command": "c", "args": {"a": [{}, 1, 1.5, "é", b"\xff", None, True]}}
         good = msgpack.packb(message)
         for made in (MessagePackCodec, LosslessMessagePackCodec):
@@ -230,7 +241,7 @@ class RefusedTest(unittest.TestCase):
             self.assertIs(quick, codec._unpack)
             self.assertEqual(0, codec._refused_bytes)
 
-    def test_what_is_refused_counts_once(self):
+    def test_a_refused_message_counts_once(self):
         bad = b"\x82\xa2id\x07\xa1x\xc1"
         for codec in (MessagePackCodec(), LosslessMessagePackCodec()):
             for count in (1, 2, 3):
@@ -238,7 +249,7 @@ class RefusedTest(unittest.TestCase):
                     codec.decode(bad)
                 self.assertEqual(count * len(bad), codec._refused_bytes)
 
-    def test_what_is_nested_too_deep_was_decoded_and_does_not_count(self):
+    def test_a_message_nested_too_deep_was_decoded_and_does_not_count(self):
         deep = functools.reduce(lambda inner, _: [inner], range(MAX_DEPTH), 1)
         data = msgpack.packb({"id": 7, "command": "c", "args": {"a": deep}})
         for codec in (MessagePackCodec(), LosslessMessagePackCodec()):
@@ -260,8 +271,8 @@ def peak_mib(process):
     raise AssertionError("no VmHWM")
 
 
-# Legal messages that take more than the limit. What a worker may take for one: itself, and a few
-# copies of the message.
+# Legal messages that take more memory than the limit. ALLOWED_MIB is the memory of a worker with a
+# few copies of the message.
 MAPS = b"\xdd" + struct.pack(">I", 8 << 20) + b"\x80" * (8 << 20)
 NULLS = b"\xdd" + struct.pack(">I", 20 << 20) + b"\xc0" * (20 << 20)
 JSON_MAPS = b"[" + b"{}," * (5 << 20) + b"{}]"
@@ -280,9 +291,7 @@ class WorkerTest(WorkerTestCase):
         self.assertEqual((7, False), (reply["id"], reply["success"]))
         self.assertIn("over the limit max_decoded_bytes of 536870912", reply["error"])
         if version == 2:
-            self.assertEqual(
-                ("MESSAGE_TOO_LARGE", True), (reply["code"], reply["did_not_run"])
-            )
+            self.assertEqual(("MESSAGE_TOO_LARGE", True), (reply["code"], reply["did_not_run"]))
         self.assertLess(peak_mib(worker.process), ALLOWED_MIB)
         request = {"id": 8, "command": "ping", "args": {}}
         worker.send_bytes(
@@ -290,18 +299,18 @@ class WorkerTest(WorkerTestCase):
         )
         self.assertTrue(read(worker.receive_bytes())["success"])
 
-    def test_message_pack(self):
+    def test_message_pack_over_the_limit_is_refused(self):
         request = b"\x83\xa2id\x07\xa7command\xa4echo\xa4args\x81\xa1a"
         for version, value in ((1, MAPS), (2, NULLS)):
             with self.subTest(version=version):
                 self.refused("msgpack", version, request + value)
 
-    def test_json(self):
+    def test_json_over_the_limit_is_refused(self):
         request = b'{"id":7,"command":"echo","args":{"a":' + JSON_MAPS + b"}}"
         self.refused("json", 2, request)
 
     def test_without_memory_the_worker_goes_on(self):
-        # What takes 350 MiB or more, and is within the limit.
+        # The request takes 350 MiB or more, which is within the limit.
         request = b'{"id":7,"command":"echo","args":{"a":[' + b"{}," * (4 << 20) + b"{}]}}"
         worker = self.stdio(FIXTURE, negotiation=NEGOTIATION)
         self.leave_memory(worker, 100 << 20)
@@ -314,13 +323,13 @@ class WorkerTest(WorkerTestCase):
         self.assertTrue(worker.call("ping")["success"])
 
     def leave_memory(self, worker, size):
-        """Lets a worker have so many bytes more than it has."""
+        """Limits a worker to `size` bytes more memory than it has now."""
         pid = worker.process.pid
         with open(f"/proc/{pid}/statm", encoding="ascii") as file:
             size += int(file.read().split()[0]) * resource.getpagesize()
         resource.prlimit(pid, resource.RLIMIT_AS, (size, size))
 
-    def test_a_first_frame(self):
+    def test_a_first_frame_over_the_limit_is_refused(self):
         for payload, read in (
             (b'{"type":"protocol_negotiation","id":7,"x":' + JSON_MAPS + b"}", json.loads),
             (b"\x83\xa2id\x07\xa7command\xa4echo\xa4args\x81\xa1a" + MAPS, msgpack.unpackb),
@@ -334,14 +343,14 @@ class WorkerTest(WorkerTestCase):
 
 
 class GrpcWorkerTest(WorkerTestCase):
-    def test_punctuation_in_what_is_no_json_is_not_counted(self):
+    def test_punctuation_outside_json_is_not_counted(self):
         worker = self.grpc(FIXTURE)
         table = b"1," * (12 << 20)
         for args in ({"a": table}, {"a": b' "' + table + b'"'}, {"a": b" \xff[" + table}):
             request = pb.ExecuteRequest(command="nothing", args=args)
             self.assertEqual("UNIMPLEMENTED", worker.execute(request, timeout=LIMIT_S).code)
 
-    def test_arguments_in_either_form(self):
+    def test_arguments_in_either_form_are_refused_over_the_limit(self):
         for fields in (
             {"typed_args": b"\x81\xa1a" + MAPS},
             {"args": {"a": b"[" + b"{}," * (2 << 20) + b"{}]", "b": JSON_MAPS[:-1] + b",{}]"}},
@@ -350,8 +359,7 @@ class GrpcWorkerTest(WorkerTestCase):
             request = pb.ExecuteRequest(command="echo", request_id="7", **fields)
             reply = worker.execute(request, timeout=LIMIT_S)
             self.assertEqual(
-                ("MESSAGE_TOO_LARGE", True, "7"),
-                (reply.code, reply.did_not_run, reply.request_id),
+                ("MESSAGE_TOO_LARGE", True, "7"), (reply.code, reply.did_not_run, reply.request_id)
             )
             self.assertIn("over the limit max_decoded_bytes of 536870912", reply.error)
             self.assertLess(peak_mib(worker.process), ALLOWED_MIB + 40)
@@ -363,19 +371,21 @@ class GrpcWorkerTest(WorkerTestCase):
         started, release = self.fifo("started"), self.fifo("release")
         args = msgpack.packb({"started": started, "release": release})
         first = pb.ExecuteRequest(command="wait_for", typed_args=args)
-        futures = [worker.execute.future(first, timeout=LIMIT_S)]
+        # The calls' own limit is longer: they take a while together if the machine is loaded.
+        timeout_s = 5 * LIMIT_S
+        futures = [worker.execute.future(first, timeout=timeout_s)]
         with open(started, "rb"):
             pass
         maps = b"\x81\xa1a\xdd" + struct.pack(">I", 1 << 20) + b"\x80" * (1 << 20)
         large = pb.ExecuteRequest(command="nothing", typed_args=maps)
-        futures += [worker.execute.future(large, timeout=LIMIT_S) for _ in range(8)]
-        for _ in range(200):  # they arrive meanwhile
+        futures += [worker.execute.future(large, timeout=timeout_s) for _ in range(8)]
+        for _ in range(200):  # the requests arrive meanwhile
             worker.health(pb.HealthRequest(), timeout=LIMIT_S)
         with open(release, "wb"):
             pass
         self.assertTrue(futures[0].result().success)
         self.assertEqual({"UNIMPLEMENTED"}, {f.result().code for f in futures[1:]})
-        # 88 MiB for one of them.
+        # Each of the requests takes 88 MiB when decoded.
         self.assertLess(peak_mib(worker.process), 250)
 
 

@@ -1,4 +1,4 @@
-"""The bundled streaming commands at work, in this process."""
+"""The bundled streaming commands, run in this process."""
 
 import csv
 import math
@@ -27,11 +27,9 @@ def run(command, context=None, **args):
 
 
 class ClassifierTest(unittest.TestCase):
-    held_out = classifier.read_examples(
-        os.path.join(HERE, "data", "tickets_held_out.tsv")
-    )
+    held_out = classifier.read_examples(os.path.join(HERE, "data", "tickets_held_out.tsv"))
 
-    def test_texts_never_seen_are_told_apart(self):
+    def test_unseen_texts_are_classified(self):
         trained = classifier.trained()
         seen = {text for _, text in classifier.read_examples(classifier.TRAINING_DATA)}
         self.assertFalse(seen & {text for _, text in self.held_out})
@@ -48,7 +46,7 @@ class ClassifierTest(unittest.TestCase):
         sure = [right for right, c in results if c > 0.9]
         unsure = [right for right, c in results if c <= 0.9]
         self.assertGreaterEqual(sum(sure) / len(sure), sum(unsure) / len(unsure))
-        # Of a text without a known word the labels are as likely as they are common.
+        # A text without a known word has each label with its prior probability.
         self.assertAlmostEqual(0.25, classifier.trained().classify("zzz qqq")[1])
 
     def test_items_of_any_kind_get_a_chunk(self):
@@ -68,7 +66,7 @@ class DatasetTest(WorkerTestCase):
         self.assertEqual(1050, sum(g["count"] for g in final["groups"].values()))
         self.assertEqual((11, 50), (final["chunk_number"], final["chunk_size"]))
 
-    def test_the_legacy_form(self):
+    def test_rows_are_generated_by_default(self):
         chunks = run("process_large_dataset")
         self.assertEqual(10, len(chunks))
         self.assertEqual(
@@ -94,11 +92,7 @@ class DatasetTest(WorkerTestCase):
             for number in range(1000):
                 out.writerow([f'a "{number}",\nb', f"g{number % 150}", number / 8])
         chunks = run(
-            "process_large_dataset",
-            path=path,
-            column="weight",
-            group_by="n",
-            chunk_size=300,
+            "process_large_dataset", path=path, column="weight", group_by="n", chunk_size=300
         )
         self.assertEqual([300, 600, 900, 1000], [c["processed_rows"] for c in chunks])
         progress = [c["progress_percent"] for c in chunks]
@@ -110,21 +104,17 @@ class DatasetTest(WorkerTestCase):
         self.assertEqual((0, 999 / 8), (final["min"], final["max"]))
         self.assertEqual(dataset.MAX_GROUPS, len(final["groups"]))
         self.assertEqual(
-            1000,
-            sum(g["count"] for g in final["groups"].values())
-            + final["other_groups"]["count"],
+            1000, sum(g["count"] for g in final["groups"].values()) + final["other_groups"]["count"]
         )
 
-    def test_rows_are_limited_and_values_that_are_no_numbers_are_skipped(self):
+    def test_rows_are_limited_and_values_without_a_number_are_skipped(self):
         path = self.path("x.csv", "\ufeffn\r\n1\r\n\r\nnan\r\n\r\n2\r\n3\r\n")
         final = run("process_large_dataset", path=path, total_rows=3)[-1]
         self.assertEqual("n", final["column"])
-        self.assertEqual(
-            (3, 2, 1), (final["processed_rows"], final["count"], final["skipped"])
-        )
+        self.assertEqual((3, 2, 1), (final["processed_rows"], final["count"], final["skipped"]))
         self.assertEqual([], run("process_large_dataset", path=self.path("y.csv", "")))
 
-    def test_what_is_wrong_with_a_file_is_told_with_its_line(self):
+    def test_an_error_in_a_file_is_reported_with_its_line(self):
         for text, args, expected in (
             ("a,b\n1,2\n3\n", {}, "line 3 has 1 fields"),
             ("a\nx\n", {}, "no column holds a number"),
@@ -155,7 +145,7 @@ class DatasetTest(WorkerTestCase):
 
 class LogTailTest(WorkerTestCase):
     def follow(self, path, **args):
-        """A followed log; each next() gives a line, waiting for it."""
+        """The lines of a followed log; next() blocks until there is one."""
         stream = worker.registry.stream(
             "tail_and_analyze", {"path": path, "follow": True, **args}, Context("w", 1)
         )
@@ -228,7 +218,7 @@ class LogTailTest(WorkerTestCase):
             self.append(path, "new\n")
             self.assertEqual(["late", "new"], [next(lines), next(lines)])
 
-    def test_following_from_the_end_gives_only_what_is_new(self):
+    def test_following_from_the_end_gives_only_new_lines(self):
         path = self.path("log", "old\n")
         lines = self.follow(path, from_start=False, idle_timeout=1e-9)
         self.assertEqual([], list(lines))
@@ -244,7 +234,7 @@ class LogTailTest(WorkerTestCase):
         chunks = run("tail_and_analyze", path=path, follow=True, idle_timeout=0)
         self.assertEqual("three", chunks[-1]["log_entry"])
 
-    def test_following_ends_when_the_caller_gives_up_or_the_deadline_passes(self):
+    def test_following_ends_with_the_call(self):
         self.path("log", "one\n")
         context = Context("w", 1)
         lines = tail_and_analyze(context, path=self.path("log"), follow=True)
@@ -279,12 +269,10 @@ class LogTailTest(WorkerTestCase):
 class PingStreamTest(unittest.TestCase):
     def test_the_legacy_fields(self):
         chunks = run("ping_stream", count=2, interval=0)
-        self.assertEqual(
-            ["Ping 1 of 2", "Ping 2 of 2"], [chunk["message"] for chunk in chunks]
-        )
+        self.assertEqual(["Ping 1 of 2", "Ping 2 of 2"], [chunk["message"] for chunk in chunks])
         self.assertEqual([1, 2], [chunk["ping_number"] for chunk in chunks])
 
-    def test_it_waits_between_pings_and_stops_when_the_caller_gives_up(self):
+    def test_it_waits_between_pings_and_stops_when_cancelled(self):
         context = Context("w", 1)
         pings = ping_stream(context, count=9, interval=3600)
         self.assertEqual(1, next(pings)["ping_number"])
@@ -292,12 +280,7 @@ class PingStreamTest(unittest.TestCase):
         self.assertEqual([], list(pings))
 
     def test_bad_arguments_are_named(self):
-        for name, value in (
-            ("count", -1),
-            ("count", 1.5),
-            ("interval", -1),
-            ("interval", "1"),
-        ):
+        for name, value in (("count", -1), ("count", 1.5), ("interval", -1), ("interval", "1")):
             with self.assertRaisesRegex(Exception, f"^.*{name} is"):
                 run("ping_stream", **{name: value})
 

@@ -1,5 +1,9 @@
-"""A worker with the commands that the tests need."""
+"""The fixture worker: the commands that the tests of this folder need.
 
+    python3 fixture_worker.py [--capacity N] [options of every worker of the SDK]
+"""
+
+import argparse
 import os
 import posix
 import select
@@ -12,7 +16,11 @@ from snakepit_bridge import InvalidArgument, Last, Worker
 
 LIMIT_S = 20.0
 
-worker = Worker("fixture", version="1.2.3")
+_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+_parser.add_argument("--capacity", type=int, default=1)
+_options, _rest = _parser.parse_known_args()
+
+worker = Worker("fixture", version="1.2.3", capacity=_options.capacity)
 print("printed while the handlers are loaded")
 
 
@@ -38,7 +46,7 @@ def prints():
 def child():
     script = "import sys; print('from a child', repr(sys.stdin.read()))"
     subprocess.run([sys.executable, "-c", script], check=True)
-    # close_fds=False, as programs in other languages start theirs.
+    # close_fds=False: programs in other languages do not close descriptors either.
     listing = subprocess.check_output(["ls", "/proc/self/fd"], close_fds=False)
     return {"inherited": listing.decode()}
 
@@ -87,7 +95,7 @@ def numbers(count, last=False, fail_at=None, bad_at=None):
 
 @worker.command("wait_for")
 def wait_for(context, started, release):
-    """Opens one named pipe to say that it runs, and ends when the other is opened."""
+    """Opens the named pipe `started`, and ends when `release` is opened for writing."""
     released = os.open(release, os.O_RDONLY | os.O_NONBLOCK)
     with open(started, "wb"):
         pass
@@ -98,7 +106,7 @@ def wait_for(context, started, release):
 
 @worker.command("session_then")
 def session_then(context, started, release):
-    """The count of the session, after as much."""
+    """The count of the session, after a wait_for."""
     wait_for(context, started, release)
     return context.session["count"]
 
@@ -110,7 +118,7 @@ def echo_text(text):
 
 @worker.command("wait_stream")
 def wait_stream(context, waiting, closed):
-    """Streams one chunk, waits for its end, and tells of both by named pipes."""
+    """Streams a chunk, opens `waiting`, waits, and writes to `closed` when it is closed."""
     try:
         yield {"number": 0}
         with open(waiting, "wb"):
@@ -123,12 +131,12 @@ def wait_stream(context, waiting, closed):
 
 @worker.command("ticks")
 def ticks(context, interval):
-    """A chunk at once, and another after each interval until the caller gives up."""
+    """Streams a chunk at once, and one after each interval until the call is cancelled."""
     number = 0
     while True:
         yield {"number": number}
         number += 1
-        if context.wait(interval):
+        if not context.wait(interval):
             return
 
 
@@ -138,7 +146,7 @@ _present = 0
 
 @worker.command("together")
 def together(context, count):
-    """Ends when so many calls of it run at once; how long that took, in milliseconds."""
+    """Ends when `count` calls of it have begun; reports the time that took."""
     global _present
     began = time.monotonic()
     with _together:
@@ -158,7 +166,7 @@ _most_running = 0
 
 @worker.command("nap")
 def nap(seconds=0.01):
-    """How many of it have been seen to run at once."""
+    """The most calls of it that have been seen to run at once."""
     global _running, _most_running
     with _together:
         _running += 1
@@ -171,12 +179,12 @@ def nap(seconds=0.01):
 
 @worker.command("until_cancelled")
 def until_cancelled(context, started, how="raise"):
-    """Tells of its start by a named pipe, and waits until the caller gives up."""
+    """Opens the named pipe `started`, and waits until the call is cancelled."""
     cancelled = threading.Event()
     context.on_cancel(cancelled.set)
     with open(started, "wb"):
         pass
-    assert context.wait(LIMIT_S) and context.cancelled and cancelled.is_set()
+    assert not context.wait(LIMIT_S) and context.cancelled and cancelled.is_set()
     if how == "raise":
         context.check()
     return how
@@ -184,7 +192,7 @@ def until_cancelled(context, started, how="raise"):
 
 @worker.command("burn")
 def burn(started, seconds):
-    """Computes for so long, without looking at anything."""
+    """Opens `started`, and computes for that many seconds without a look at the context."""
     with open(started, "wb"):
         pass
     end = time.monotonic() + seconds
@@ -195,7 +203,7 @@ def burn(started, seconds):
 
 @worker.command("blocks")
 def blocks(context, count, size, log=None):
-    """Streams so many chunks of so many bytes, and counts them in a file."""
+    """Streams `count` chunks of `size` bytes; writes a dot to the file `log` for each."""
     try:
         for number in range(count):
             if log:
@@ -248,7 +256,7 @@ def context_of(context, count_up=False):
         "session_id": context.session_id,
         "request_id": context.request_id,
         "worker_id": context.worker_id,
-        "has_deadline": context.deadline_left_ms is not None,
+        "has_deadline": context.time_left_ms is not None,
         "count": (context.session or {}).get("count"),
     }
 
@@ -269,4 +277,4 @@ def sized(size):
 
 
 if __name__ == "__main__":
-    worker.main()
+    worker.main(_rest)

@@ -1,4 +1,4 @@
-"""Frames, as a pool may send them. PROTOCOL.md 2.1."""
+"""Frames in all the forms that a pool may send. PROTOCOL.md 2.1."""
 
 import json
 import os
@@ -28,12 +28,12 @@ class FrameReaderTest(unittest.TestCase):
         self.assertEqual([b"a", b"", b"bcd"], payloads)
         self.assertIsNone(self.reader.read())
 
-    def test_frames_that_straddle_the_buffer_are_whole(self):
+    def test_frames_across_the_end_of_the_buffer_are_whole(self):
         payloads = [bytes([number]) * 30_000 for number in range(9)]
         stream = b"".join(map(frame, payloads))
         read = []
         while stream:
-            # Each write ends within a frame, so that its rest is left in the buffer.
+            # Each write ends within a frame, so the frame's beginning stays in the buffer.
             self.write(stream[:30_020])
             stream = stream[30_020:]
             read.append(bytes(self.reader.read()))
@@ -66,11 +66,9 @@ class WorkerFramesTest(WorkerTestCase):
     def test_a_hundred_requests_in_one_write_are_answered_in_order(self):
         worker = self.stdio()
         worker.send(*({"id": i, "command": "ping"} for i in range(1, 101)))
-        self.assertEqual(
-            list(range(1, 101)), [worker.receive()["id"] for _ in range(100)]
-        )
+        self.assertEqual(list(range(1, 101)), [worker.receive()["id"] for _ in range(100)])
 
-    def test_what_is_no_request_is_answered_and_the_worker_lives_on(self):
+    def test_invalid_requests_are_answered_and_the_worker_lives_on(self):
         for opening in (None, NEGOTIATION):
             worker = self.stdio(negotiation=opening)
             for payload in (

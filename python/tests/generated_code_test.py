@@ -1,4 +1,4 @@
-"""snakepit_pb2.py is what protoc makes of snakepit.proto now."""
+"""snakepit_pb2.py is up to date with snakepit.proto."""
 
 import os
 import unittest
@@ -14,9 +14,7 @@ class GeneratedCodeTest(unittest.TestCase):
         with open(os.environ["GENERATED"], "rb") as file:
             generated = file.read()
         self.assertEqual(
-            generated,
-            committed,
-            "copy bazel-bin/proto/snakepit_pb2.py to python/snakepit_bridge/",
+            generated, committed, "copy bazel-bin/proto/snakepit_pb2.py to python/snakepit_bridge/"
         )
 
 

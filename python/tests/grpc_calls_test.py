@@ -11,7 +11,7 @@ import grpc
 import msgpack
 
 from grpc_client import pb
-from harness import ENVIRONMENT, FIXTURE, LIMIT_S, MANY, WorkerTestCase
+from harness import ENVIRONMENT, FIXTURE, FIXTURE_OF_FOUR, LIMIT_S, WorkerTestCase
 from snakepit_bridge import secret
 from snakepit_bridge.grpc_service import WAITING_THREADS
 
@@ -51,7 +51,7 @@ class GrpcTestCase(WorkerTestCase):
             return future
 
     def active(self, worker):
-        """The request ids of the handlers that run."""
+        """The request ids of the running handlers."""
         return list(worker.health(pb.HealthRequest(), timeout=LIMIT_S).active_request_ids)
 
     def wait_until(self, condition):
@@ -64,7 +64,7 @@ class GrpcTestCase(WorkerTestCase):
 class AgreementTest(GrpcTestCase):
     def test_version_2_is_agreed_by_get_info(self):
         env = {"SNAKEPIT_WORKER_ID": "w7", "SNAKEPIT_MAX_FRAME_BYTES": "8192"}
-        worker = self.grpc(MANY, **env)
+        worker = self.grpc(FIXTURE_OF_FOUR, **env)
         offer = pb.InfoRequest(
             protocol_version=3, features=["session", "later"], max_message_bytes=4096
         )
@@ -72,7 +72,7 @@ class AgreementTest(GrpcTestCase):
         self.assertEqual((2, ["session"]), (info.protocol_version, list(info.features)))
         self.assertEqual((4, 8192), (info.capacity, info.max_message_bytes))
         self.assertEqual("w7", info.worker_id)
-        # What the pool reads limits what it is sent, and only in version 2.
+        # The pool's limit holds for replies of version 2 only.
         reply = self.call(worker, "sized", size=4096)
         self.assertEqual("MESSAGE_TOO_LARGE", reply.code)
         self.assertIn("limit of 4096", reply.error)
@@ -83,15 +83,18 @@ class AgreementTest(GrpcTestCase):
         worker = self.grpc(FIXTURE)
         for version in (0, 1):
             info = worker.get_info(pb.InfoRequest(protocol_version=version))
-            self.assertEqual((0, [], 0, 0, ""), (
-                info.protocol_version,
-                list(info.features),
-                info.capacity,
-                info.max_message_bytes,
-                info.worker_id,
-            ))
+            self.assertEqual(
+                (0, [], 0, 0, ""),
+                (
+                    info.protocol_version,
+                    list(info.features),
+                    info.capacity,
+                    info.max_message_bytes,
+                    info.worker_id,
+                ),
+            )
 
-    def test_a_limit_that_cannot_be_is_refused(self):
+    def test_a_limit_out_of_range_is_refused(self):
         worker = self.grpc(FIXTURE)
         for bad in (-1, 1023, 1 << 31):
             with self.assertRaises(grpc.RpcError) as raised:
@@ -104,8 +107,22 @@ class ValueTest(GrpcTestCase):
         worker = self.grpc(FIXTURE)
         nan = struct.pack(">d", struct.unpack(">d", b"\x7f\xf0\0\0\0\0\0\1")[0])
         for value in (
-            None, True, 0, -(1 << 63), (1 << 64) - 1, 1.0, -0.0, float("inf"), "5", "null",
-            b"abc", b"\xff\0", [], {}, {"$bytes": "x"}, {"": [b"", "", {"a": None}]},
+            None,
+            True,
+            0,
+            -(1 << 63),
+            (1 << 64) - 1,
+            1.0,
+            -0.0,
+            float("inf"),
+            "5",
+            "null",
+            b"abc",
+            b"\xff\0",
+            [],
+            {},
+            {"$bytes": "x"},
+            {"": [b"", "", {"a": None}]},
         ):
             reply = self.call(worker, "identity", value=value)
             self.assertEqual(repr(value), repr(msgpack.unpackb(reply.typed_result)))
@@ -124,15 +141,13 @@ class ValueTest(GrpcTestCase):
         messages = list(self.stream(worker, "numbers", count=1))
         self.assertEqual([b"", True], [messages[1].typed_chunk, messages[1].is_final])
 
-    def test_args_that_are_no_map_of_texts_are_refused(self):
+    def test_args_that_are_no_map_with_text_keys_are_refused(self):
         worker = self.grpc(FIXTURE)
         for bad in (b"\xc0", b"\x90", b"\x81\x01\x02", b"\x81\xc4\x01a\x02", b"\xc1", b"\x81"):
             reply = worker.execute(pb.ExecuteRequest(command="kinds", typed_args=bad))
             self.assertEqual("INVALID_ARGUMENT", reply.code, bad)
             self.assertTrue(reply.did_not_run)
-            (message,) = worker.execute_stream(
-                pb.ExecuteRequest(command="kinds", typed_args=bad)
-            )
+            (message,) = worker.execute_stream(pb.ExecuteRequest(command="kinds", typed_args=bad))
             self.assertEqual((True, True), (message.is_final, message.did_not_run))
 
     def test_requests_of_both_versions_are_served_side_by_side(self):
@@ -173,7 +188,7 @@ class FailureTest(GrpcTestCase):
 
 
 class CancelTest(GrpcTestCase):
-    def test_a_handler_is_told_and_health_lists_it_until_its_end(self):
+    def test_a_cancelled_handler_is_told_and_listed_until_its_end(self):
         worker = self.grpc(FIXTURE)
         future = self.begin_waiting(worker, "one")
         self.assertEqual(["one"], self.active(worker))
@@ -183,14 +198,12 @@ class CancelTest(GrpcTestCase):
         self.assertEqual((1, 1), (health.total_requests, health.total_errors))
         self.assertTrue(self.call(worker, "ping").success)
 
-    def test_a_handler_that_does_not_look_is_listed_until_its_end(self):
+    def test_a_handler_that_ignores_a_cancel_is_listed_until_its_end(self):
         worker = self.grpc(FIXTURE)
         started, release = self.fifo("started"), self.fifo("release")
         args = {"started": started, "release": release}
         future = worker.execute.future(
-            pb.ExecuteRequest(
-                command="wait_for", typed_args=msgpack.packb(args), request_id="deaf"
-            )
+            pb.ExecuteRequest(command="wait_for", typed_args=msgpack.packb(args), request_id="deaf")
         )
         with open(started, "rb"):
             future.cancel()
@@ -200,7 +213,7 @@ class CancelTest(GrpcTestCase):
             pass
         self.wait_until(lambda: not self.active(worker))
 
-    def test_one_that_has_not_begun_is_never_begun(self):
+    def test_a_call_cancelled_before_its_turn_is_never_begun(self):
         worker = self.grpc(FIXTURE)
         first = self.begin_waiting(worker, "first")
         marker = self.path("marker")
@@ -216,7 +229,7 @@ class CancelTest(GrpcTestCase):
         self.assertTrue(self.call(worker, "ping").success)
         self.assertFalse(os.path.exists(marker))
 
-    def test_those_that_are_cancelled_before_their_turn_leave_room_for_others(self):
+    def test_calls_cancelled_before_their_turn_free_their_threads(self):
         worker = self.grpc(FIXTURE)
         first = self.begin_waiting(worker, "first")
         ping = pb.ExecuteRequest(command="ping")
@@ -225,15 +238,15 @@ class CancelTest(GrpcTestCase):
             worker.health(pb.HealthRequest(), timeout=LIMIT_S)
         for call in waiting:
             call.cancel()
-        # It waits for no turn, but needs a thread.
+        # This request waits for no turn, but needs a thread.
         request = pb.SessionRequest(session_id="s", end_session=True)
-        # Sooner than the first call ends by itself.
+        # The limit is shorter than the first call's own.
         reply = worker.execute_in_session(request, timeout=LIMIT_S / 2)
         self.assertTrue(reply.success)
         first.cancel()
 
-    def test_cancelled_at_any_time_leaves_nothing_running(self):
-        worker = self.grpc(MANY)
+    def test_a_cancel_at_any_time_leaves_nothing_running(self):
+        worker = self.grpc(FIXTURE_OF_FOUR)
         for round_number in range(200):
             request = pb.ExecuteRequest(
                 command="nap",
@@ -253,7 +266,7 @@ class CancelTest(GrpcTestCase):
         stream = self.stream(worker, "ticks", timeout=0.2, interval=3600)
         next(stream)
         try:
-            # The worker may notice just before the client does.
+            # The worker may see the deadline pass just before the client does.
             self.assertEqual("DEADLINE_EXCEEDED", next(stream).code)
         except grpc.RpcError as error:
             self.assertEqual(grpc.StatusCode.DEADLINE_EXCEEDED, error.code())
@@ -273,7 +286,7 @@ class CancelTest(GrpcTestCase):
 
 class CapacityTest(GrpcTestCase):
     def test_as_many_handlers_as_the_capacity_run_and_no_more(self):
-        for arguments, capacity in ((FIXTURE, 1), (MANY, 4)):
+        for arguments, capacity in ((FIXTURE, 1), (FIXTURE_OF_FOUR, 4)):
             worker = self.grpc(arguments)
             request = pb.ExecuteRequest(command="nap", typed_args=b"\x80")
             calls = [worker.execute.future(request) for _ in range(20)]
@@ -282,7 +295,7 @@ class CapacityTest(GrpcTestCase):
             worker.kill()
 
     def test_health_and_info_are_answered_however_many_calls_there_are(self):
-        worker = self.grpc(MANY)
+        worker = self.grpc(FIXTURE_OF_FOUR)
         calls = [self.stream(worker, "ticks", interval=3600) for _ in range(100)]
         for _ in range(20):
             self.assertTrue(worker.health(pb.HealthRequest(), timeout=LIMIT_S).healthy)
@@ -298,7 +311,7 @@ class FlowControlTest(GrpcTestCase):
         self.assertTrue(self.call(worker, "ping").success)
         log = self.path("log")
         before = rss_bytes(worker.process.pid)
-        # 1 GiB, of which the client takes one chunk.
+        # The stream has 1 GiB, of which the client reads one chunk.
         stream = self.stream(worker, "blocks", count=16384, size=1 << 16, log=log)
         next(stream)
         self.wait_until(lambda: is_still(log))
@@ -329,7 +342,7 @@ class SessionTest(GrpcTestCase):
         health = worker.health(pb.HealthRequest())
         self.assertEqual(3, health.total_requests)
 
-    def test_it_is_ended_while_all_handlers_are_busy(self):
+    def test_a_session_is_ended_while_all_handlers_are_busy(self):
         worker = self.grpc(FIXTURE)
         self.assertEqual(1, self.count_up(worker))
         future = self.begin_waiting(worker, "busy")
@@ -337,7 +350,7 @@ class SessionTest(GrpcTestCase):
         future.cancel()
         self.assertEqual(1, self.count_up(worker))
 
-    def test_with_a_command_it_is_refused(self):
+    def test_an_end_of_a_session_with_a_command_is_refused(self):
         worker = self.grpc(FIXTURE)
         reply = self.end(worker, session_id="s", command="ping")
         self.assertEqual((False, "INVALID_ARGUMENT"), (reply.success, reply.code))
@@ -345,11 +358,11 @@ class SessionTest(GrpcTestCase):
 
 
 class EndTest(GrpcTestCase):
-    def test_a_worker_that_is_ending_refuses_what_comes(self):
-        worker = self.grpc(MANY)
+    def test_a_worker_that_is_ending_refuses_calls(self):
+        worker = self.grpc(FIXTURE_OF_FOUR)
         future = self.begin_waiting(worker, "busy")
         worker.process.terminate()
-        # It may serve some before it has got to know of the signal.
+        # The worker may serve calls until it has handled the signal.
         reply = self.call(worker, "ping")
         while reply.success:
             reply = self.call(worker, "ping")
@@ -359,10 +372,17 @@ class EndTest(GrpcTestCase):
 
 
 class TokenTest(GrpcTestCase):
-    METHODS = ("Execute", "ExecuteStream", "ExecuteInSession", "ExecuteInSessionStream",
-               "Health", "GetInfo", "Later")
+    METHODS = (
+        "Execute",
+        "ExecuteStream",
+        "ExecuteInSession",
+        "ExecuteInSessionStream",
+        "Health",
+        "GetInfo",
+        "Later",
+    )
 
-    def test_every_method_refuses_without_it(self):
+    def test_every_method_refuses_calls_without_the_token(self):
         worker = self.grpc(FIXTURE, SNAKEPIT_TOKEN=TOKEN)
         texts = set()
         for method in self.METHODS:
@@ -394,7 +414,7 @@ class TokenTest(GrpcTestCase):
         status, errors = worker.wait()
         self.assertEqual((0, False), (status, TOKEN in errors))
 
-    def test_no_handler_and_no_child_sees_it(self):
+    def test_no_handler_and_no_child_sees_the_token(self):
         worker = self.grpc(FIXTURE, SNAKEPIT_TOKEN=TOKEN)
         with_token = (("snakepit-token", TOKEN),)
         reply = self.call(worker, "environment", metadata=with_token)
@@ -404,7 +424,7 @@ class TokenTest(GrpcTestCase):
         stdio = self.stdio(FIXTURE, SNAKEPIT_TOKEN=TOKEN)
         self.assertNotIn(TOKEN, str(stdio.call("environment")))
 
-    def test_no_other_process_sees_it(self):
+    def test_no_other_process_sees_the_token(self):
         for worker in (
             self.grpc(FIXTURE, SNAKEPIT_TOKEN=TOKEN, LATER="kept"),
             self.stdio(FIXTURE, SNAKEPIT_TOKEN=TOKEN, LATER="kept"),
@@ -432,23 +452,23 @@ class TokenTest(GrpcTestCase):
             self.assertNotIn(TOKEN.encode(), shown)
             self.assertIn(b"\0LATER=kept\0", shown)
 
-    def test_without_proc_nothing_happens(self):
+    def test_without_proc_the_token_stays_and_nothing_fails(self):
         for process in ("/proc/no/such", self.folder):
             secret._wipe(b"PATH", process)
-        # What the kernel says there is, and is not.
+        # Contents of /proc/PID/stat that no kernel gives.
         for stat in ("", "1 (", "1 (a) S", "1 (a) " + "0 " * 60, "1 (a) " + "x " * 60):
             self.path("stat", stat)
             self.path("mem", "")
             secret._wipe(b"PATH", self.folder)
 
-    def test_one_that_can_be_none_is_a_usage_error_that_does_not_show_it(self):
+    def test_an_invalid_token_is_a_usage_error_that_does_not_show_it(self):
         for bad in ("short", "x" * 129, "-" * 40, "é" * 40):
             worker = self.grpc(FIXTURE, SNAKEPIT_TOKEN=bad)
             status, errors = worker.wait()
             self.assertEqual((2, False), (status, bad in errors))
             worker.channel.close()
 
-    def test_without_one_all_are_served(self):
+    def test_without_a_token_all_calls_are_served(self):
         worker = self.grpc(FIXTURE, SNAKEPIT_TOKEN="")
         with_token = (("snakepit-token", TOKEN),)
         self.assertTrue(self.call(worker, "ping").success)
@@ -462,7 +482,7 @@ def rss_bytes(pid):
 
 
 def is_still(path):
-    """Whether a file does not grow any more."""
+    """True if the file is not empty and does not grow for 0.3 s."""
     before = os.path.getsize(path) if os.path.exists(path) else 0
     time.sleep(0.3)
     return before > 0 and os.path.getsize(path) == before

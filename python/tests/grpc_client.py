@@ -11,7 +11,7 @@ from snakepit_bridge import snakepit_pb2 as pb
 
 _SERVICE = "/snakepit.SnakepitBridge/"
 _OPTIONS = [
-    # A worker that listens where another did is not waited for on account of that one.
+    # Without a shared subchannel, a failed connection to an earlier worker causes no backoff.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -19,7 +19,7 @@ _OPTIONS = [
 
 
 class Client:
-    """The six methods of a worker at an address."""
+    """A client with the six methods of the service."""
 
     def __init__(self, address):
         self.channel = grpc.insecure_channel(address, options=_OPTIONS)
@@ -35,12 +35,8 @@ class Client:
             )
 
         self.execute = unary("Execute", pb.ExecuteRequest, pb.ExecuteResponse)
-        self.execute_in_session = unary(
-            "ExecuteInSession", pb.SessionRequest, pb.ExecuteResponse
-        )
-        self.execute_stream = stream(
-            "ExecuteStream", pb.ExecuteRequest, pb.StreamResponse
-        )
+        self.execute_in_session = unary("ExecuteInSession", pb.SessionRequest, pb.ExecuteResponse)
+        self.execute_stream = stream("ExecuteStream", pb.ExecuteRequest, pb.StreamResponse)
         self.execute_in_session_stream = stream(
             "ExecuteInSessionStream", pb.SessionRequest, pb.StreamResponse
         )
@@ -49,16 +45,12 @@ class Client:
 
     def call(self, command, **args):
         """The reply to Execute."""
-        request = pb.ExecuteRequest(
-            command=command, args=encode(args), request_id="call"
-        )
+        request = pb.ExecuteRequest(command=command, args=encode(args), request_id="call")
         return self.execute(request, timeout=LIMIT_S)
 
     def stream(self, command, **args):
         """The call object of ExecuteStream."""
-        request = pb.ExecuteRequest(
-            command=command, args=encode(args), request_id="stream"
-        )
+        request = pb.ExecuteRequest(command=command, args=encode(args), request_id="stream")
         return self.execute_stream(request, timeout=LIMIT_S)
 
 
@@ -76,12 +68,12 @@ class GrpcWorker(Client):
         super().__init__("unix:" + quote(path))
 
     def wait(self):
-        """The exit status: (status, stderr)."""
+        """Waits for the end of the process; returns (exit status, stderr)."""
         _, errors = self.process.communicate(timeout=LIMIT_S)
         return self.process.returncode, errors.decode()
 
     def kill(self):
-        """Ends the process and closes the connection."""
+        """Kills the process and closes the connection."""
         self.channel.close()
         self.process.kill()
         self.process.communicate()
@@ -96,7 +88,7 @@ def encode(args):
 
 
 def decode(fields):
-    """A legacy map as values: JSON where it is, else text, else bytes."""
+    """The values of a legacy map: JSON if valid, else text, else bytes."""
     return {key: _value(data) for key, data in fields.items()}
 
 

@@ -1,4 +1,4 @@
-"""Runs workers as a pool does: as processes, over pipes, a socket pair, or gRPC."""
+"""Runs workers like a pool: as processes, over pipes, a socket pair, or gRPC."""
 
 import json
 import os
@@ -17,14 +17,14 @@ _PACKAGE = os.path.dirname(os.path.abspath(snakepit_bridge.__file__))
 PYTHON_PATH = os.path.dirname(_PACKAGE)
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUNDLED = ["-P", "-m", "snakepit_bridge"]
+# The one fixture worker, and the same with a capacity of 4.
 FIXTURE = [os.path.join(HERE, "fixture_worker.py")]
-# The same with a capacity of 4.
-MANY = [os.path.join(HERE, "fixture_worker_of_four.py")]
+FIXTURE_OF_FOUR = [*FIXTURE, "--capacity", "4"]
 
-# Everything that a test waits for takes milliseconds; this is when it is given up.
+# The longest wait of a test, in seconds. The events that tests wait for take milliseconds.
 LIMIT_S = 20.0
 
-# What a pool passes on, but nothing that changes how Python starts.
+# The environment that a pool passes on, without variables that change how Python starts.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
 ENVIRONMENT["PYTHONDONTWRITEBYTECODE"] = "1"
 ENVIRONMENT["PYTHONPATH"] = PYTHON_PATH
@@ -41,7 +41,7 @@ NEGOTIATION = {
 
 
 def start(arguments, stdin, stdout, **env):
-    """A worker process: what Python takes, or a program with its arguments."""
+    """Starts a worker process; `arguments` are those of command()."""
     return subprocess.Popen(
         command(arguments),
         stdin=stdin,
@@ -52,20 +52,20 @@ def start(arguments, stdin, stdout, **env):
 
 
 def command(arguments):
-    """The argument vector of a worker."""
+    """The argument vector of a worker, given Python's arguments, or a program and its own."""
     is_for_python = arguments[0].startswith("-") or arguments[0].endswith(".py")
     return [sys.executable, *arguments] if is_for_python else [*arguments]
 
 
 class WorkerTestCase(unittest.TestCase):
-    """Ends every process that a test has started, and removes its folder."""
+    """Ends every process that a test has started, and removes the test's folder."""
 
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="sp")
         self.addCleanup(shutil.rmtree, self.folder)
 
     def path(self, name, text=None):
-        """A path in the test's own folder, of a file with that text if given."""
+        """A path in the test's folder; with a text, writes the file."""
         path = os.path.join(self.folder, name)
         if text is not None:
             with open(path, "w", encoding="utf-8", newline="") as file:
@@ -73,13 +73,13 @@ class WorkerTestCase(unittest.TestCase):
         return path
 
     def fifo(self, name):
-        """A named pipe in the test's folder: its two ends meet when both are opened."""
+        """Makes a named pipe in the test's folder; opening one end waits for the other."""
         path = self.path(name)
         os.mkfifo(path)
         return path
 
     def stdio(self, arguments=None, socketpair=False, negotiation=None, **env):
-        """A StdioWorker, which has answered the negotiation if one is given."""
+        """Starts a StdioWorker, and negotiates if a negotiation is given."""
         worker = StdioWorker(arguments or BUNDLED, socketpair, env)
         self.addCleanup(worker.kill)
         if negotiation is not None:
@@ -88,7 +88,7 @@ class WorkerTestCase(unittest.TestCase):
         return worker
 
     def grpc(self, arguments=None, **env):
-        """A GrpcWorker on a Unix socket in the test's folder."""
+        """Starts a GrpcWorker on a Unix socket in the test's folder."""
         from grpc_client import GrpcWorker
 
         worker = GrpcWorker(arguments or BUNDLED, self.path("worker socket"), env)
@@ -97,6 +97,8 @@ class WorkerTestCase(unittest.TestCase):
 
 
 class CallsTestCase(WorkerTestCase):
+    """Starts calls of the fixture worker over stdio, in version 2."""
+
     def worker(self, arguments=None, **options):
         return self.stdio(arguments or FIXTURE, negotiation=NEGOTIATION, **options)
 
@@ -109,7 +111,7 @@ class CallsTestCase(WorkerTestCase):
 
 
 class StdioWorker:
-    """A worker process, and the pool's end of its stdio."""
+    """A worker process and the pool's end of its stdio."""
 
     def __init__(self, arguments, socketpair, env):
         if socketpair:
@@ -126,12 +128,12 @@ class StdioWorker:
         self._buffer = b""
 
     def send_bytes(self, data):
-        """Writes bytes as they are."""
+        """Writes bytes unchanged."""
         while data:
             data = data[os.write(self._write_fd, data) :]
 
     def send(self, *messages):
-        """Writes JSON messages, all at once."""
+        """Writes JSON messages in one piece."""
         self.send_bytes(b"".join(frame(json.dumps(m).encode()) for m in messages))
 
     def receive_bytes(self):
@@ -150,30 +152,28 @@ class StdioWorker:
         return self.receive()
 
     def begin(self, command, request_id=1, *, members=None, **args):
-        """Sends a request, with other members besides."""
+        """Sends a request, with further members if given."""
         request = {"id": request_id, "command": command, "args": args}
         self.send({**request, **(members or {})})
 
     def cancel(self, request_id=1):
-        """Gives a call up."""
+        """Cancels a call."""
         self.send({"type": "cancel", "id": request_id})
 
     def is_silent(self, seconds):
-        """Whether nothing comes for so long."""
+        """True if nothing arrives for that many seconds."""
         return not self._buffer and not select.select([self._read_fd], [], [], seconds)[0]
 
     def stream(self, command, request_id=1, **args):
         """All messages that answer a streaming request."""
-        self.send(
-            {"id": request_id, "command": command, "args": args, "stream": True}
-        )
+        self.send({"id": request_id, "command": command, "args": args, "stream": True})
         messages = [self.receive()]
         while not messages[-1]["final"]:
             messages.append(self.receive())
         return messages
 
     def close_input(self):
-        """Ends the worker's stdin."""
+        """Closes the worker's stdin."""
         if self._write_fd == self._read_fd:
             end = socket.socket(fileno=os.dup(self._write_fd))
             end.shutdown(socket.SHUT_WR)
@@ -183,12 +183,12 @@ class StdioWorker:
             self._write_fd = -1
 
     def wait(self):
-        """The exit status: (status, stderr)."""
+        """Waits for the end of the process; returns (exit status, stderr)."""
         _, errors = self.process.communicate(timeout=LIMIT_S)
         return self.process.returncode, errors.decode()
 
     def kill(self):
-        """Ends the process and closes the connection."""
+        """Kills the process and closes the connection."""
         self.process.kill()
         self.process.communicate()
         for fd in {self._write_fd, self._read_fd} - {-1}:
@@ -210,5 +210,5 @@ class StdioWorker:
 
 
 def frame(payload):
-    """A payload with its length before it."""
+    """A frame: the payload after its length."""
     return struct.pack(">I", len(payload)) + payload

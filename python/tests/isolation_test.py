@@ -1,19 +1,11 @@
-"""Handlers and their children cannot touch the protocol; how a worker ends."""
+"""Handlers and their children cannot disturb the protocol; a worker's end and command line."""
 
 import os
 import signal
 import subprocess
 import unittest
 
-from harness import (
-    BUNDLED,
-    FIXTURE,
-    LIMIT_S,
-    NEGOTIATION,
-    PYTHON_PATH,
-    WorkerTestCase,
-    start,
-)
+from harness import BUNDLED, FIXTURE, LIMIT_S, NEGOTIATION, PYTHON_PATH, WorkerTestCase, start
 
 
 class IsolationTest(WorkerTestCase):
@@ -35,10 +27,10 @@ class IsolationTest(WorkerTestCase):
 
     def test_a_child_has_no_stdin_and_inherits_no_descriptor(self):
         worker = self.stdio(FIXTURE)
-        # The second request is there when the child runs: it must not be read by it.
+        # The second request has arrived when the child runs, which must not read it.
         worker.send({"id": 1, "command": "child"}, {"id": 2, "command": "ping"})
         reply = worker.receive()
-        # 0, 1, 2 and the one with which ls reads the folder.
+        # These are 0, 1, 2 and the descriptor with which ls reads the folder.
         self.assertEqual("0 1 2 3", " ".join(reply["result"]["inherited"].split()))
         self.assertEqual(2, worker.receive()["id"])
 
@@ -47,7 +39,7 @@ class IsolationTest(WorkerTestCase):
         self.assertEqual("forked", worker.call("fork")["result"])
         self.assertTrue(worker.call("ping")["success"])
 
-    def test_the_same_over_grpc(self):
+    def test_prints_go_to_stderr_over_grpc(self):
         worker = self.grpc(FIXTURE)
         self.assertEqual(b"printed", worker.call("print").result["result"])
         self.assertTrue(worker.call("child").success)
@@ -60,7 +52,7 @@ class IsolationTest(WorkerTestCase):
 
 class EndTest(WorkerTestCase):
     def busy(self, worker, request_id=1):
-        """Starts a call, which ends when the pipe returned is opened for writing."""
+        """Starts a call that ends when the returned named pipe is opened for writing."""
         started, release = self.fifo("started"), self.fifo("release")
         worker.send(
             {
@@ -101,7 +93,7 @@ class EndTest(WorkerTestCase):
     def test_sigterm_lets_a_call_in_progress_end(self):
         worker = self.stdio(FIXTURE)
         release = self.busy(worker)
-        worker.send({"id": 2, "command": "ping"})  # comes too late
+        worker.send({"id": 2, "command": "ping"})  # arrives too late
         worker.process.terminate()
         with open(release, "wb"):
             pass
@@ -116,7 +108,7 @@ class EndTest(WorkerTestCase):
         self.assertIsNone(worker.receive())
         self.assertEqual(0, worker.wait()[0])
 
-    def test_sigint_is_the_pools_to_judge(self):
+    def test_sigint_does_not_end_a_worker(self):
         worker = self.stdio()
         self.assertTrue(worker.call("ping")["success"])
         worker.process.send_signal(signal.SIGINT)
@@ -147,15 +139,14 @@ class EndTest(WorkerTestCase):
 
         call = worker.execute.future(
             pb.ExecuteRequest(
-                command="wait_for",
-                args=encode({"started": started, "release": release}),
+                command="wait_for", args=encode({"started": started, "release": release})
             )
         )
         with open(started, "rb"):
             worker.process.terminate()
         with self.assertRaises(subprocess.TimeoutExpired):
-            worker.process.wait(0.3)  # long enough for what does not wait for the call
-        # Fails at once when the handler, the reader, is no more.
+            worker.process.wait(0.3)  # a worker that did not wait for the call would end in time
+        # The open fails at once if the handler, the pipe's reader, is gone.
         os.close(os.open(release, os.O_WRONLY | os.O_NONBLOCK))
         self.assertTrue(call.result(LIMIT_S).success)
         self.assertEqual(0, worker.wait()[0])
@@ -163,10 +154,8 @@ class EndTest(WorkerTestCase):
 
 class CommandLineTest(WorkerTestCase):
     def run_worker(self, *arguments, **env):
-        process = start(
-            [*BUNDLED, *arguments], subprocess.DEVNULL, subprocess.PIPE, **env
-        )
-        self.addCleanup(process.kill)  # what should have ended may not have
+        process = start([*BUNDLED, *arguments], subprocess.DEVNULL, subprocess.PIPE, **env)
+        self.addCleanup(process.kill)  # a failing test may leave it running
         out, errors = process.communicate(timeout=LIMIT_S)
         return process.returncode, out.decode(), errors.decode()
 
@@ -210,18 +199,18 @@ class CommandLineTest(WorkerTestCase):
             with open(table, encoding="ascii") as file:
                 listening |= {line.split()[1] for line in file}
         at_port = {a for a in listening if a.endswith(f":{int(port):04X}")}
-        # 127.0.0.1, or the same as an IPv6 address; nothing else.
+        # Only 127.0.0.1 is allowed, also as an IPv6 address.
         self.assertRegex(" ".join(at_port), r"^(0{16}FFFF0000)?0100007F:\w+$")
 
         status, out, errors = self.run_worker("--transport", "grpc", "--port", port)
         self.assertEqual((1, ""), (status, out))
         self.assertIn(f"cannot listen on 127.0.0.1:{port}", errors)
 
-    def test_a_socket_that_cannot_be_had_is_a_clear_error(self):
+    def test_a_socket_that_is_not_available_is_a_clear_error(self):
         self.grpc()
         for path, reason in (
             (self.path("worker socket"), "another server"),
-            (self.path("file", "text"), "a file is there"),
+            (self.path("file", "text"), "the path exists"),
             (self.path("x" * 120), "at most 107 bytes"),
             (self.path("no/such/folder"), "cannot listen"),
         ):

@@ -1,6 +1,6 @@
-"""Clients that know nothing but version 1, on every transport. PROTOCOL.md 2 to 4.
+"""Clients that know version 1 only, on every transport. PROTOCOL.md 2 to 4.
 
-They are written from what pools in the field send and expect, and share no code with the SDK.
+They send and expect the same as pools in the field, and share no code with the SDK.
 """
 
 import json
@@ -10,7 +10,7 @@ import unittest
 import msgpack
 
 from grpc_client import pb
-from harness import BUNDLED, FIXTURE, MANY, WorkerTestCase
+from harness import BUNDLED, FIXTURE, FIXTURE_OF_FOUR, WorkerTestCase
 
 TIMESTAMP = "2024-01-01T00:00:00Z"
 SUCCESS = {"id", "success", "result", "timestamp"}
@@ -18,7 +18,7 @@ FAILURE = {"id", "success", "error", "timestamp"}
 
 
 class LegacyStdioClient:
-    """One request at a time, each answered by one reply of the same id."""
+    """Sends requests, each of which gets one reply of the same id."""
 
     def __init__(self, worker, encode, decode):
         self.worker = worker
@@ -27,7 +27,7 @@ class LegacyStdioClient:
         self.next_id = 0
 
     def negotiate(self, preferred, supported):
-        """The codec that the worker selects; the negotiation is always JSON."""
+        """Negotiates, always in JSON; returns the codec that the worker selects."""
         message = {
             "type": "protocol_negotiation",
             "supported": supported,
@@ -41,7 +41,7 @@ class LegacyStdioClient:
         return answer["protocol"]
 
     def start(self):
-        """The first ping, which says that the worker is ready."""
+        """Sends the first ping, whose reply says that the worker is ready."""
         result = self.call("ping", worker_id="w1", initialization=True)
         assert result["status"] == "ok" and result["worker_id"] == "w1", result
 
@@ -81,7 +81,7 @@ def message_pack_client(worker):
 
 class LegacyStdioTest(WorkerTestCase):
     def clients(self, arguments):
-        """A client of each way to begin."""
+        """A client for each codec, with and without a negotiation."""
         for negotiated in (True, False):
             for make, codec in ((json_client, "json"), (message_pack_client, "msgpack")):
                 client = make(self.stdio(arguments))
@@ -105,8 +105,8 @@ class LegacyStdioTest(WorkerTestCase):
             self.assertEqual(["Ping 1 of 2", "Ping 2 of 2"], [c["message"] for c in chunks])
             self.assertEqual("ok", client.call("ping", health_check=True)["status"])
 
-    def test_pipelined_requests_are_answered_in_order_whatever_the_capacity(self):
-        for client in self.clients(MANY):
+    def test_pipelined_requests_are_answered_in_order(self):
+        for client in self.clients(FIXTURE_OF_FOUR):
             ids = [
                 client.send("nap", {"seconds": 0.01 if number % 7 == 0 else 0})
                 for number in range(40)
@@ -153,7 +153,7 @@ class LegacyGrpcTest(WorkerTestCase):
         request = pb.ExecuteRequest(
             command=command, args=args, timeout_ms=timeout_ms, request_id="7"
         )
-        # As a peer reads it that has none but the old fields.
+        # An old peer sees only the old fields.
         reply = worker.execute(request)
         self.assertEqual("7", reply.request_id)
         self.assertEqual(b"", reply.typed_result)
@@ -183,7 +183,7 @@ class LegacyGrpcTest(WorkerTestCase):
         self.assertIn("echo", info.supported_commands)
         self.assertEqual(0, info.protocol_version)
 
-    def test_a_result_that_is_no_map_is_one_with_one_key(self):
+    def test_a_result_that_is_no_map_becomes_a_map_with_one_key(self):
         worker = self.grpc(FIXTURE)
         for value in (b"5", b'"text"', b"[1]", b"null"):
             reply = self.call(worker, "identity", value=value)
@@ -207,7 +207,7 @@ class LegacyGrpcTest(WorkerTestCase):
             self.assertEqual((True, {}), (final.is_final, dict(final.chunk)))
             self.assertTrue(final.error)
 
-    def test_a_last_chunk_that_is_an_empty_map_is_followed_by_a_final_message(self):
+    def test_a_last_chunk_that_is_an_empty_map_precedes_a_final_message(self):
         worker = self.grpc(FIXTURE)
         request = pb.ExecuteRequest(command="identity", args={"value": b"{}"})
         messages = list(worker.execute_stream(request))
@@ -217,9 +217,7 @@ class LegacyGrpcTest(WorkerTestCase):
         worker = self.grpc(FIXTURE)
         for session, expected in (("a", b"1"), ("a", b"2"), ("b", b"1")):
             reply = worker.execute_in_session(
-                pb.SessionRequest(
-                    session_id=session, command="context", args={"count_up": b"true"}
-                )
+                pb.SessionRequest(session_id=session, command="context", args={"count_up": b"true"})
             )
             self.assertEqual(expected, reply.result["count"])
 

@@ -1,12 +1,12 @@
-"""What multiprocessing starts from a handler is no worker."""
+"""A process that a handler starts with multiprocessing is not the worker."""
 
 import signal
 import unittest
 
 from grpc_client import encode, pb
-from harness import LIMIT_S, MANY, NEGOTIATION, WorkerTestCase
+from harness import LIMIT_S, NEGOTIATION, WorkerTestCase
 
-MULTIPROCESSING = '''
+MULTIPROCESSING = """
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
@@ -47,7 +47,7 @@ def terminated(method):
     return child.exitcode
 
 
-'''
+"""
 GUARDED = MULTIPROCESSING + 'if __name__ == "__main__":\n    worker.main()\n'
 METHODS = ("spawn", "forkserver", "fork")
 
@@ -77,7 +77,7 @@ class MultiprocessingTest(WorkerTestCase):
             worker.close_input()
             status, errors = worker.wait()
             self.assertEqual(0, status)
-            self.assertIn('RuntimeError: worker.main() was called while multiprocessing', errors)
+            self.assertIn("RuntimeError: worker.main() was called while multiprocessing", errors)
             self.assertIn('`if __name__ == "__main__":`', errors)
 
     def test_a_worker_over_stdio_is_a_program(self):

@@ -4,11 +4,11 @@ import unittest
 
 import msgpack
 
-from harness import FIXTURE, MANY, NEGOTIATION, PYTHON_PATH, WorkerTestCase, frame
+from harness import FIXTURE, FIXTURE_OF_FOUR, NEGOTIATION, PYTHON_PATH, WorkerTestCase, frame
 
 
 class NegotiationTest(WorkerTestCase):
-    def test_version_2_is_answered_with_what_both_have(self):
+    def test_version_2_is_answered_with_the_common_features(self):
         worker = self.stdio(SNAKEPIT_WORKER_ID="w7")
         worker.send(NEGOTIATION)
         answer = worker.receive()
@@ -28,18 +28,12 @@ class NegotiationTest(WorkerTestCase):
 
     def test_a_legacy_pool_gets_the_legacy_protocol(self):
         worker = self.stdio()
-        worker.send(
-            {"type": "protocol_negotiation", "supported": ["json"], "preferred": "json"}
-        )
-        self.assertEqual(
-            {"type", "protocol", "timestamp"}, set(worker.receive().keys())
-        )
+        worker.send({"type": "protocol_negotiation", "supported": ["json"], "preferred": "json"})
+        self.assertEqual({"type", "protocol", "timestamp"}, set(worker.receive().keys()))
         request = {"id": 1, "command": "ping_stream", "args": {"count": 0}}
         worker.send({**request, "stream": True})
         self.assertEqual({"chunks": []}, worker.receive()["result"])
-        self.assertEqual(
-            {"id", "success", "error", "timestamp"}, set(worker.call("nope").keys())
-        )
+        self.assertEqual({"id", "success", "error", "timestamp"}, set(worker.call("nope").keys()))
 
     def test_the_preferred_codec_is_taken_and_else_the_pools_first(self):
         for supported, preferred, expected in (
@@ -64,13 +58,13 @@ class NegotiationTest(WorkerTestCase):
                 self.assertIn("cbor", answer["error"])
             self.assertEqual(1, worker.wait()[0])
 
-    def test_what_is_refused_is_shown_as_a_short_text(self):
+    def test_a_refused_member_is_shown_as_a_short_text(self):
         long = ["x" * (1 << 20)] * 4 + [["deep"] * 1000, {"a": 1}] + ["y"] * 1000
         for members, text in (
             ({"supported": long}, "no common codec: the pool offers ['xxx"),
-            ({"version": "1" * (1 << 20)}, "version is an integer from 1 up, not '111"),
-            ({"version": long}, "version is an integer from 1 up, not ['xxx"),
-            ({"max_frame_bytes": long}, "max_frame_bytes is an integer"),
+            ({"version": "1" * (1 << 20)}, "version must be an integer of at least 1, not '111"),
+            ({"version": long}, "version must be an integer of at least 1, not ['xxx"),
+            ({"max_frame_bytes": long}, "max_frame_bytes must be an integer"),
         ):
             worker = self.stdio()
             worker.send({**NEGOTIATION, **members})
@@ -93,9 +87,7 @@ class NegotiationTest(WorkerTestCase):
             "none": None,
             "nested": {"list": [b"", "", {}]},
         }
-        worker.send_bytes(
-            frame(msgpack.packb({"id": 1, "command": "echo", "args": args}))
-        )
+        worker.send_bytes(frame(msgpack.packb({"id": 1, "command": "echo", "args": args})))
         reply = msgpack.unpackb(worker.receive_bytes())
         self.assertEqual(args, reply["result"]["echoed"])
         self.assertIs(float, type(reply["result"]["echoed"]["float"]))
@@ -107,10 +99,8 @@ class NegotiationTest(WorkerTestCase):
         worker.send({"id": 1, "command": "ping"})
         reply = msgpack.unpackb(worker.receive_bytes())
         self.assertEqual((None, False), (reply["id"], reply["success"]))
-        # A key that is no text: the message is refused, but its id can be told.
-        worker.send_bytes(
-            frame(msgpack.packb({"id": 4, "command": "echo", "args": {1: 2}}))
-        )
+        # A message with a key that is no text is refused with its id.
+        worker.send_bytes(frame(msgpack.packb({"id": 4, "command": "echo", "args": {1: 2}})))
         reply = msgpack.unpackb(worker.receive_bytes())
         self.assertEqual((4, False), (reply["id"], reply["success"]))
 
@@ -127,7 +117,7 @@ class NegotiationTest(WorkerTestCase):
             self.assertEqual({"x": b"\x00"}, reply["result"]["echoed"])
 
     def test_a_worker_without_message_pack_offers_json(self):
-        # A package that cannot be imported stands in the way of the real one.
+        # This module hides the real package and cannot be imported.
         self.path("msgpack.py", "raise ImportError('no such package')")
         env = {"PYTHONPATH": f"{self.folder}:{PYTHON_PATH}"}
         worker = self.stdio(FIXTURE, **env)
@@ -138,7 +128,7 @@ class NegotiationTest(WorkerTestCase):
         self.assertEqual("protocol_error", worker.receive()["type"])
 
     def test_the_capacity_and_the_limit_are_the_workers_own(self):
-        worker = self.stdio(MANY, SNAKEPIT_MAX_FRAME_BYTES="4096")
+        worker = self.stdio(FIXTURE_OF_FOUR, SNAKEPIT_MAX_FRAME_BYTES="4096")
         worker.send({**NEGOTIATION, "max_frame_bytes": 1 << 30})
         answer = worker.receive()
         self.assertEqual((4, 4096), (answer["capacity"], answer["max_frame_bytes"]))
@@ -148,12 +138,12 @@ class NegotiationTest(WorkerTestCase):
         worker.send({**NEGOTIATION, "version": 3, "features": ["session", 5]})
         answer = worker.receive()
         self.assertEqual((2, ["session"]), (answer["version"], answer["features"]))
-        # Without the feature, `stream` is a member that is not known.
+        # Without the feature, `stream` is an unknown member.
         request = {"id": 1, "command": "ping_stream", "args": {"count": 0}}
         worker.send({**request, "stream": True, "credit": "x"})
         self.assertEqual({"chunks": []}, worker.receive()["result"])
 
-    def test_a_limit_that_cannot_be_is_refused_in_version_2_alone(self):
+    def test_a_limit_out_of_range_is_refused_in_version_2_alone(self):
         for bad in (0, 1023, 1 << 31, "1024", 2048.0, True, None):
             worker = self.stdio()
             worker.send({**NEGOTIATION, "max_frame_bytes": bad})
@@ -165,7 +155,7 @@ class NegotiationTest(WorkerTestCase):
         worker.send({**NEGOTIATION, "version": 1, "max_frame_bytes": 0})
         self.assertEqual("protocol_selected", worker.receive()["type"])
 
-    def test_a_second_negotiation_is_no_message_that_is_known(self):
+    def test_a_second_negotiation_is_ignored(self):
         worker = self.stdio(negotiation=NEGOTIATION)
         worker.send({**NEGOTIATION, "preferred": "msgpack"})
         self.assertTrue(worker.call("ping")["success"])

@@ -1,4 +1,4 @@
-"""What cannot be decoded, or is no request, is refused, and the worker goes on.
+"""Malformed payloads and invalid requests are refused, and the worker goes on.
 
 PROTOCOL.md 0.6, 2.3.1, 2.6.7, 6.1.3, 6.6, 6.7.4, 6.8.4 and 6.12.7.
 """
@@ -21,16 +21,16 @@ def packed_arrays(depth):
     return b"\x91" * (depth - 1) + b"\x90"
 
 
-# Values that no peer has, and what is said of them.
+# Invalid value -> a part of the error's text.
 BAD_JSON = {
-    b"1e400": "beyond the doubles",
-    b"-1E+400": "beyond the doubles",
-    b"[0,0.5,1e400]": "beyond the doubles",
-    b"1" * 400 + b".0": "beyond the doubles",
-    b"1" * 300 + b"e99": "beyond the doubles",
-    b"18446744073709551616": "outside of INT64_MIN to UINT64_MAX",
-    b"-9223372036854775809": "outside of INT64_MIN to UINT64_MAX",
-    b"7" * 4000: "outside of INT64_MIN to UINT64_MAX",
+    b"1e400": "too large for a double",
+    b"-1E+400": "too large for a double",
+    b"[0,0.5,1e400]": "too large for a double",
+    b"1" * 400 + b".0": "too large for a double",
+    b"1" * 300 + b"e99": "too large for a double",
+    b"18446744073709551616": "outside the range INT64_MIN to UINT64_MAX",
+    b"-9223372036854775809": "outside the range INT64_MIN to UINT64_MAX",
+    b"7" * 4000: "outside the range INT64_MIN to UINT64_MAX",
     b"7" * 5000: "digits",
     arrays(64): "nested over 64 deep",
     b'{"x":' * 64 + b"{}" + b"}" * 64: "nested over 64 deep",
@@ -38,9 +38,9 @@ BAD_JSON = {
     b'["[]",' + arrays(63) + b"]": "nested over 64 deep",
     b'"\\ud800"': "surrogates",
     b'{"\\udc00x":1}': "surrogates",
-    b"NaN": "NaN is no JSON",
+    b"NaN": "NaN is not valid JSON",
 }
-# The same where there is much else, and where there is one long text.
+# The same values beside one long text, and beside many other values.
 BAD_JSON |= {
     b'["%b",%b]' % (b"x" * 5000, bad): text for bad, text in BAD_JSON.items() if b"[" not in bad
 } | {
@@ -49,9 +49,16 @@ BAD_JSON |= {
     if b"[" not in bad
 }
 GOOD_JSON = (
-    b"1.7976931348623157e308", b"1e-400", b"0e999", b"18446744073709551615",
-    b"-9223372036854775808", b"0." + b"1" * 500, b'"' + b"9" * 400 + b'e400"',
-    arrays(63), b'["' + b"[" * 500 + b'",[]]', b'"\\ud834\\udd1e"',
+    b"1.7976931348623157e308",
+    b"1e-400",
+    b"0e999",
+    b"18446744073709551615",
+    b"-9223372036854775808",
+    b"0." + b"1" * 500,
+    b'"' + b"9" * 400 + b'e400"',
+    arrays(63),
+    b'["' + b"[" * 500 + b'",[]]',
+    b'"\\ud834\\udd1e"',
     b"[" + b",".join([arrays(62)] * 100) + b"]",
 )
 BAD_MESSAGE_PACK = {
@@ -63,7 +70,18 @@ BAD_MESSAGE_PACK = {
     b"\xc1": "FormatError",
 }
 BAD_IDS = (
-    0, -1, 1 << 53, (1 << 63) - 1, -(1 << 63), (1 << 64) - 1, 1.0, True, False, "7", None, [7],
+    0,
+    -1,
+    1 << 53,
+    (1 << 63) - 1,
+    -(1 << 63),
+    (1 << 64) - 1,
+    1.0,
+    True,
+    False,
+    "7",
+    None,
+    [7],
 )
 
 
@@ -84,7 +102,7 @@ class RefusalsTestCase(WorkerTestCase):
         return json.dumps(message).encode() if self.codec == "json" else msgpack.packb(message)
 
     def exchange(self, worker, payload):
-        """The one reply to a payload."""
+        """Sends a payload, and returns the one reply."""
         worker.send_bytes(frame(payload))
         reply = worker.receive_bytes()
         return json.loads(reply) if self.codec == "json" else msgpack.unpackb(reply)
@@ -97,48 +115,48 @@ class RefusalsTestCase(WorkerTestCase):
             self.assertEqual(("INVALID_ARGUMENT", True), (reply["code"], reply["did_not_run"]))
 
     def assert_taken(self, reply):
-        """The reply to a request of a command that is not there."""
+        """Asserts that a request of an unknown command was decoded."""
         self.assertEqual((7, False), (reply["id"], reply["success"]))
         self.assertIn("Unknown command: nothing", reply["error"])
 
     def assert_serves(self, worker):
         reply = self.exchange(worker, self.written({"id": 99, "command": "ping", "args": {}}))
         self.assertEqual((99, True), (reply["id"], reply["success"]))
-        # None of what was refused has been counted, nor begun.
+        # No refused request has been run or counted.
         self.assertEqual(0, reply["result"]["requests_handled"])
 
 
 class ValuesTest(RefusalsTestCase):
-    def test_json(self):
+    def test_values_outside_the_range_are_refused_in_json(self):
         for version in (1, 2):
             worker = self.connected("json", version)
             for bad, text in BAD_JSON.items():
                 payload = b'{"id":7,"command":"ping","args":{"a":%b}}' % bad
-                # No integer can be read where the whole is no JSON.
-                request_id = None if text in ("digits", "NaN is no JSON") else 7
+                # The id cannot be read if the payload is not valid JSON.
+                request_id = None if text in ("digits", "NaN is not valid JSON") else 7
                 self.assert_refused(self.exchange(worker, payload), request_id, text)
             self.assert_serves(worker)
             for good in GOOD_JSON:
                 payload = b'{"id":7,"command":"nothing","args":{"a":%b}}' % good
                 self.assert_taken(self.exchange(worker, payload))
 
-    def test_numbers_among_tags(self):
+    def test_values_outside_the_range_are_refused_beside_tags(self):
         worker = self.connected("json", 2)
         for bad, text in (
-            (b'{"$bytes":""},1e400', "beyond the doubles"),
-            (b'{"$double":"7ff0000000000000"},[-1e400]', "beyond the doubles"),
-            (b'{"$$a":{"x":18446744073709551616}}', "outside of"),
+            (b'{"$bytes":""},1e400', "too large for a double"),
+            (b'{"$double":"7ff0000000000000"},[-1e400]', "too large for a double"),
+            (b'{"$$a":{"x":18446744073709551616}}', "outside the range"),
             (b'"$",' + arrays(63), "nested over 64 deep"),
         ):
             payload = b'{"id":7,"command":"ping","args":{"a":[%b]}}' % bad
             self.assert_refused(self.exchange(worker, payload), 7, text)
-        # A tag is no map for the limit.
+        # A tag does not count as a nesting level.
         for good in (b'{"$bytes":"AA=="}', b'{"$double":"7ff0000000000000"}'):
             value = b"[" * 63 + good + b"]" * 63
             payload = b'{"id":7,"command":"nothing","args":{"a":%b}}' % value
             self.assert_taken(self.exchange(worker, payload))
 
-    def test_message_pack(self):
+    def test_values_outside_the_range_are_refused_in_message_pack(self):
         for version in (1, 2):
             worker = self.connected("msgpack", version)
             for bad, text in BAD_MESSAGE_PACK.items():
@@ -148,14 +166,14 @@ class ValuesTest(RefusalsTestCase):
             payload = b"\x83\xa2id\x07\xa7command\xa7nothing\xa4args\x81\xa1a" + packed_arrays(63)
             self.assert_taken(self.exchange(worker, payload))
 
-    def test_over_grpc(self):
+    def test_values_outside_the_range_are_refused_over_grpc(self):
         worker = self.grpc(FIXTURE)
         for bad, text in BAD_MESSAGE_PACK.items():
             request = pb.ExecuteRequest(command="ping", typed_args=b"\x81\xa1a" + bad)
             reply = worker.execute(request, timeout=LIMIT_S)
             self.assertEqual(("INVALID_ARGUMENT", True), (reply.code, reply.did_not_run))
             self.assertIn(text, reply.error)
-        # In version 1 what is no JSON of a value is text. PROTOCOL.md 4.3.2.
+        # Version 1 takes bytes that are no JSON of a value as text. PROTOCOL.md 4.3.2.
         for bad in BAD_JSON:
             request = pb.ExecuteRequest(command="ping", args={"a": bad})
             reply = worker.execute(request, timeout=LIMIT_S)
@@ -164,7 +182,7 @@ class ValuesTest(RefusalsTestCase):
 
 
 class IdsTest(RefusalsTestCase):
-    def test_ids_that_can_be_none(self):
+    def test_invalid_ids_are_refused(self):
         for worker in self.connections():
             for bad in BAD_IDS:
                 is_int64 = type(bad) is int and -(1 << 63) <= bad < 1 << 63
@@ -174,7 +192,7 @@ class IdsTest(RefusalsTestCase):
             payload = self.written({"id": (1 << 53) - 1, "command": "nothing", "args": {}})
             self.assertEqual((1 << 53) - 1, self.exchange(worker, payload)["id"])
 
-    def test_in_what_is_no_request(self):
+    def test_invalid_ids_are_refused_in_control_messages(self):
         for codec in ("json", "msgpack"):
             worker = self.connected(codec, 2)
             for bad in BAD_IDS:
@@ -188,19 +206,19 @@ class IdsTest(RefusalsTestCase):
                 reply = self.exchange(
                     worker, self.written({"type": "credit", "id": 7, "bytes": bad})
                 )
-                self.assert_refused(reply, None, "bytes is 1 to 2147483647")
+                self.assert_refused(reply, None, "bytes must be an integer from 1 to 2147483647")
             for message in ({"type": "cancel"}, {"type": "credit", "bytes": 1}):
                 reply = self.exchange(worker, self.written(message))
                 self.assert_refused(reply, None, "the id of a request")
             reply = self.exchange(worker, self.written({"type": "credit", "id": 7}))
-            self.assert_refused(reply, None, "bytes is")
+            self.assert_refused(reply, None, "bytes must be")
             self.assert_serves(worker)
 
-    def test_what_is_no_request_and_cannot_be_decoded_has_no_id(self):
+    def test_a_malformed_control_message_is_refused_without_an_id(self):
         worker = self.connected("json", 2)
         for kind in (b"cancel", b"credit", b"health", b"later"):
             payload = b'{"type":"%b","id":7,"bytes":1,"args":{"a":1e400}}' % kind
-            self.assert_refused(self.exchange(worker, payload), None, "beyond the doubles")
+            self.assert_refused(self.exchange(worker, payload), None, "too large for a double")
         worker = self.connected("msgpack", 2)
         for kind in (b"\xa6cancel", b"\xa6credit", b"\xa6health"):
             payload = b"\x83\xa4type" + kind + b"\xa2id\x07\xa1x\xc1"

@@ -1,25 +1,20 @@
-"""The SDK as whoever writes a worker meets it."""
+"""The SDK's public names, used like an author of a worker uses them."""
 
 import contextlib
 import functools
 import io
 import json
 import threading
+import time
 import unittest
 
 from harness import LIMIT_S, NEGOTIATION, WorkerTestCase
 from snakepit_bridge import Cancelled, Context, DeadlineExceeded, Last, Worker
 from snakepit_bridge.calls import CallError
 from snakepit_bridge.sessions import MAX_SESSIONS, SESSION_TTL_S, Sessions
-from snakepit_bridge.values import (
-    MAX_DEPTH,
-    DecodeError,
-    EncodeError,
-    JsonCodec,
-    MessagePackCodec,
-)
+from snakepit_bridge.values import MAX_DEPTH, DecodeError, EncodeError, JsonCodec, MessagePackCodec
 
-TEN_LINES = '''from snakepit_bridge import Worker
+TEN_LINES = """from snakepit_bridge import Worker
 
 worker = Worker("greeter")
 
@@ -29,7 +24,7 @@ def greet(name="world"):
 
 if __name__ == "__main__":
     worker.main()
-'''
+"""
 
 
 class TenLineWorkerTest(WorkerTestCase):
@@ -62,9 +57,7 @@ class HandlerTest(unittest.TestCase):
             return [a, b, c, d]
 
         self.assertEqual([1, 2, 3, 4], self.call(handler, a=1, c=3))
-        self.assertEqual(
-            "x: missing argument 'a'; takes: a, b, c, d", self.refusal(handler, c=1)
-        )
+        self.assertEqual("x: missing argument 'a'; takes: a, b, c, d", self.refusal(handler, c=1))
         self.assertIn("missing argument 'c'", self.refusal(handler, a=1))
         self.assertIn("unknown argument 'e'", self.refusal(handler, a=1, c=3, e=5))
 
@@ -110,7 +103,7 @@ class HandlerTest(unittest.TestCase):
         self.assertEqual([1, 2], self.call(wrapped, a=1, b=2))
         self.assertIn("missing argument 'b'", self.refusal(wrapped, a=1))
 
-    def test_what_can_be_no_handler_is_refused_when_it_is_added(self):
+    def test_an_invalid_handler_is_refused_when_it_is_added(self):
         async def coroutine():
             pass
 
@@ -134,7 +127,7 @@ class HandlerTest(unittest.TestCase):
             finally:
                 closed.append(True)
 
-        # Kept here, so that they are not closed merely because nobody has them any more.
+        # References are kept here, since garbage collection would close the generators, too.
         kept = [handler(), handler(), handler()]
         generators = iter(kept)
         self.registry.add("x", lambda: next(generators))
@@ -144,7 +137,9 @@ class HandlerTest(unittest.TestCase):
         self.assertEqual([True], closed)
         stream = self.registry.stream("x", {}, Context("w", 1))
         self.assertEqual((1, False), next(stream))
-        self.assertEqual((2, True), next(stream))  # closed before its chunk is given on
+        self.assertEqual(
+            (2, True), next(stream)
+        )  # the generator is closed before its chunk is passed on
         self.assertEqual([True] * 2, closed)
         self.registry.call("x", {}, Context("w", 1))
         self.assertEqual([True] * 3, closed)
@@ -155,7 +150,7 @@ class HandlerTest(unittest.TestCase):
         def handler():
             yield 1
             context._deadline_ns = 0
-            yield 2  # too late
+            yield 2  # past the deadline
 
         self.registry.add("x", handler)
         stream = self.registry.stream("x", {}, context)
@@ -164,15 +159,21 @@ class HandlerTest(unittest.TestCase):
             next(stream)
         self.assertEqual("DEADLINE_EXCEEDED", raised.exception.code)
 
-    def test_the_context_tells_the_time_left(self):
-        self.assertIsNone(Context("w", 1).deadline_left_ms)
-        self.assertTrue(0 < Context("w", 1, timeout_ms=9000).deadline_left_ms <= 9000)
-        self.assertEqual(0, Context("w", 1, timeout_ms=-5).deadline_left_ms)
-        with self.assertRaises(DeadlineExceeded):
-            Context("w", 1, timeout_ms=-5).wait(0)
-        self.assertFalse(Context("w", 1).wait(0))
+    def test_the_context_has_the_time_left(self):
+        self.assertIsNone(Context("w", 1).time_left_ms)
+        self.assertTrue(0 < Context("w", 1, timeout_ms=9000).time_left_ms <= 9000)
+        self.assertEqual(0, Context("w", 1, timeout_ms=-5).time_left_ms)
 
-    def test_a_result_past_the_deadline_is_none(self):
+    def test_the_context_has_the_command(self):
+        def handler(context):
+            yield context.command
+
+        for name in ("a", "b"):
+            self.registry.add(name, handler)
+            for context in (Context("w", 1), Context("w", 1, timeout_ms=9000)):
+                self.assertEqual({"chunks": [name]}, self.registry.call(name, {}, context))
+
+    def test_a_result_past_the_deadline_is_dropped(self):
         context = Context("w", 1, timeout_ms=60_000)
 
         def handler():
@@ -215,7 +216,7 @@ class HandlerTest(unittest.TestCase):
     def first_of_stream(self, *args):
         return next(self.registry.stream(*args))
 
-    def test_a_cancelled_stream_ends_as_cancelled_and_closes_its_generator(self):
+    def test_a_cancelled_stream_ends_and_closes_its_generator(self):
         for gives_more in (True, False):
             context, closed = Context("w", 1), []
 
@@ -249,7 +250,7 @@ class HandlerTest(unittest.TestCase):
         with self.assertRaises(CallError) as raised:
             self.call(handler)
         self.assertEqual("CANCELLED", raised.exception.code)
-        self.assertIs(True, self.call(returns))
+        self.assertIs(False, self.call(returns))
         with self.assertRaises(CallError) as raised:
             self.call(lambda: (_ for _ in ()).throw(Cancelled()))
         self.assertEqual("CANCELLED", raised.exception.code)
@@ -271,7 +272,7 @@ class CancelTest(unittest.TestCase):
         with self.assertRaises(Cancelled):
             context.check()
 
-    def test_what_a_callback_raises_stops_no_other(self):
+    def test_an_exception_of_a_callback_stops_no_other(self):
         context, called = Context("w", 1), []
         context.on_cancel(lambda: 1 / 0)
         context.on_cancel(lambda: called.append(2))
@@ -289,9 +290,33 @@ class CancelTest(unittest.TestCase):
 
     def test_a_wait_is_woken(self):
         context = Context("w", 1)
-        context.wait(0)
+        self.assertIs(True, context.wait(0))
         threading.Thread(target=context.cancel).start()
-        self.assertTrue(context.wait(LIMIT_S))
+        self.assertIs(False, context.wait(LIMIT_S))
+        self.assertIs(False, context.wait(0))
+
+    def test_a_wait_is_true_only_if_it_took_its_whole_time(self):
+        for timeout_ms, seconds, expected in (
+            (0, 0.01, True),
+            (60_000, 0.01, True),
+            (20, 3600, False),
+            (-5, 0, False),
+            (-5, 3600, False),
+        ):
+            context = Context("w", 1, timeout_ms=timeout_ms)
+            began = time.monotonic()
+            self.assertIs(expected, context.wait(seconds), (timeout_ms, seconds))
+            took = time.monotonic() - began
+            self.assertGreaterEqual(took, seconds if expected else max(0, timeout_ms / 1000))
+            self.assertLess(took, LIMIT_S)
+            self.assertFalse(context.cancelled)
+
+    def test_a_wait_that_the_deadline_ends_leaves_no_time(self):
+        context = Context("w", 1, timeout_ms=5)
+        context.wait(3600)
+        self.assertEqual(0, context.time_left_ms)
+        with self.assertRaises(DeadlineExceeded):
+            context.check()
 
     def test_the_capacity_has_a_range(self):
         for bad in (0, -1, 65_537, 1.0, True, None):
@@ -313,7 +338,7 @@ class SessionsTest(unittest.TestCase):
         self.assertEqual(1, sessions.count())
         self.assertEqual({}, sessions.get("a"))
 
-    def test_the_one_unused_longest_makes_room(self):
+    def test_the_session_unused_longest_makes_room(self):
         sessions = Sessions()
         for number in range(MAX_SESSIONS):
             sessions.get(str(number))["n"] = number
@@ -323,7 +348,7 @@ class SessionsTest(unittest.TestCase):
         self.assertEqual({"n": 0}, sessions.get("0"))
         self.assertEqual({}, sessions.get("1"))
 
-    def test_one_that_has_ended_begins_anew_and_calls_in_flight_keep_theirs(self):
+    def test_an_ended_session_begins_anew_and_calls_keep_its_state(self):
         sessions = Sessions()
         state = sessions.get("a")
         state["x"] = 1
@@ -360,7 +385,7 @@ class CodecTest(unittest.TestCase):
 
         for codec in (JsonCodec(), MessagePackCodec()):
             codec.encode(nested(MAX_DEPTH))
-            codec.encode({"result": nested(MAX_DEPTH)})  # a message is no level
+            codec.encode({"result": nested(MAX_DEPTH)})  # a message is no nesting level
             with self.assertRaises(EncodeError):
                 codec.encode({"result": nested(MAX_DEPTH + 1)})
         self.assertEqual([[1]], json.loads(JsonCodec().encode(nested(2))))

@@ -7,14 +7,22 @@ import unittest
 
 import msgpack
 
-from harness import FIXTURE, LIMIT_S, MANY, NEGOTIATION, CallsTestCase, WorkerTestCase, frame
+from harness import (
+    FIXTURE,
+    FIXTURE_OF_FOUR,
+    LIMIT_S,
+    NEGOTIATION,
+    CallsTestCase,
+    WorkerTestCase,
+    frame,
+)
 from snakepit_bridge.stdio_threads import MAX_WAITING_BYTES, MAX_WAITING_CALLS
 
 MESSAGE_PACK = {**NEGOTIATION, "preferred": "msgpack"}
 
 
 class CancelTest(CallsTestCase):
-    def test_a_handler_is_told(self):
+    def test_a_cancelled_handler_is_told(self):
         for how, expected in (("raise", None), ("return", "return")):
             for socketpair in (False, True):
                 worker = self.worker(socketpair=socketpair)
@@ -30,7 +38,7 @@ class CancelTest(CallsTestCase):
                 self.assertTrue(worker.call("ping", 2)["success"])
                 os.unlink(self.path("started1"))
 
-    def test_one_that_has_not_begun_is_never_begun(self):
+    def test_a_call_cancelled_before_its_turn_is_never_begun(self):
         worker = self.worker()
         self.begin_waiting(worker)
         marker = self.path("marker")
@@ -49,9 +57,7 @@ class CancelTest(CallsTestCase):
     def test_a_stream_ends_with_one_message_and_its_generator_is_closed(self):
         worker = self.worker()
         log = self.path("log")
-        worker.begin(
-            "blocks", count=1 << 30, size=1, log=log, members={"stream": True}
-        )
+        worker.begin("blocks", count=1 << 30, size=1, log=log, members={"stream": True})
         for index in range(10):
             self.assertEqual(index, worker.receive()["index"])
         worker.cancel()
@@ -75,7 +81,7 @@ class CancelTest(CallsTestCase):
         self.assertEqual((1, True), (final["index"], final["final"]))
         self.assertEqual("CANCELLED", final["code"])
 
-    def test_what_is_not_in_flight_is_ignored(self):
+    def test_a_message_about_no_call_in_flight_is_ignored(self):
         worker = self.worker()
         self.assertTrue(worker.call("ping", 1)["success"])
         for request_id in (1, 99):
@@ -97,23 +103,23 @@ class CancelTest(CallsTestCase):
 
 
 class FlowControlTest(CallsTestCase):
-    def test_each_chunk_takes_its_payload_off_the_credit(self):
+    def test_each_chunk_reduces_the_credit_by_its_payload(self):
         worker = self.worker()
         log = self.path("log")
         options = {"stream": True, "credit": 1}
         worker.begin("blocks", count=50, size=100, log=log, members=options)
         payload = worker.receive_bytes()
         self.assertTrue(worker.is_silent(0.05))
-        # Another chunk is held, and no more are taken from the handler.
+        # One more chunk waits for credit, and no further one is taken from the handler.
         self.assertEqual(2, os.path.getsize(log))
         left = 1 - len(payload)
-        worker.send({"type": "credit", "id": 1, "bytes": -left})  # now exactly 0
+        worker.send({"type": "credit", "id": 1, "bytes": -left})  # the credit is exactly 0 now
         self.assertTrue(worker.is_silent(0.05))
         worker.send({"type": "credit", "id": 1, "bytes": 1})
         second = worker.receive_bytes()
         self.assertTrue(worker.is_silent(0.05))
         self.assertEqual(3, os.path.getsize(log))
-        # For two and a byte: so three come.
+        # This is credit for two chunks and one byte, so three chunks arrive.
         worker.send({"type": "credit", "id": 1, "bytes": 3 * len(second)})
         for _ in range(3):
             worker.receive_bytes()
@@ -144,13 +150,13 @@ class FlowControlTest(CallsTestCase):
             options = {"stream": True, "credit": 1}
             worker.begin("numbers", count=1 + last, last=last, members=options)
             self.assertEqual(0, worker.receive()["index"])
-            if last:  # its last chunk does
+            if last:  # a last message with a chunk needs credit
                 self.assertTrue(worker.is_silent(0.05))
                 worker.send({"type": "credit", "id": 1, "bytes": 1 << 20})
             self.assertTrue(worker.receive()["final"])
 
     def test_a_wait_for_credit_ends_by_cancellation_and_by_deadline(self):
-        for arguments in (FIXTURE, MANY):
+        for arguments in (FIXTURE, FIXTURE_OF_FOUR):
             worker = self.worker(arguments)
             log = self.path("log")
             options = {"stream": True, "credit": 1}
@@ -181,7 +187,7 @@ class FlowControlTest(CallsTestCase):
         self.assertIsNone(worker.receive())
         self.assertEqual(0, worker.wait()[0])
 
-    def test_credit_that_is_none_is_refused(self):
+    def test_invalid_credit_is_refused(self):
         worker = self.worker()
         for bad in (0, -1, 1 << 31, "5", 1.5, True):
             worker.begin("numbers", count=1, members={"stream": True, "credit": bad})
@@ -190,7 +196,7 @@ class FlowControlTest(CallsTestCase):
             self.assertTrue(reply["did_not_run"])
 
     def test_a_stream_that_stalls_holds_up_no_other(self):
-        worker = self.worker(MANY)
+        worker = self.worker(FIXTURE_OF_FOUR)
         stalled = {"stream": True, "credit": 1}
         for request_id in (1, 2, 3):
             worker.begin("blocks", request_id, count=9, size=1, members=stalled)
@@ -207,7 +213,7 @@ class FlowControlTest(CallsTestCase):
 
 class MultiplexingTest(CallsTestCase):
     def test_as_many_handlers_as_the_capacity_run_at_once(self):
-        worker = self.worker(MANY)
+        worker = self.worker(FIXTURE_OF_FOUR)
         for times in range(1, 11):
             for request_id in range(1, 5):
                 worker.begin("together", request_id, count=4 * times)
@@ -217,7 +223,7 @@ class MultiplexingTest(CallsTestCase):
                 self.assertTrue(reply["result"]["complete"])
 
     def test_no_more_than_the_capacity_run_at_once(self):
-        for arguments, capacity in ((FIXTURE, 1), (MANY, 4)):
+        for arguments, capacity in ((FIXTURE, 1), (FIXTURE_OF_FOUR, 4)):
             worker = self.worker(arguments)
             worker.send(*({"id": i, "command": "nap"} for i in range(1, 41)))
             most = [worker.receive()["result"] for _ in range(40)]
@@ -235,7 +241,7 @@ class MultiplexingTest(CallsTestCase):
             self.assertEqual((request_id, True), (reply["id"], reply["result"]["main"]))
 
     def test_an_id_in_flight_is_refused_and_the_call_goes_on(self):
-        worker = self.worker(MANY)
+        worker = self.worker(FIXTURE_OF_FOUR)
         self.begin_waiting(worker)
         for kind in ({"command": "ping"}, {"type": "health"}, {"type": "info"}):
             worker.send({"id": 1, **kind})
@@ -247,8 +253,8 @@ class MultiplexingTest(CallsTestCase):
         self.assertEqual((1, "CANCELLED"), (reply["id"], reply["code"]))
 
     def test_short_calls_after_long_ones_are_answered(self):
-        # The reading goes back and forth between the threads.
-        worker = self.worker(MANY)
+        # The main thread and the standby take turns at reading.
+        worker = self.worker(FIXTURE_OF_FOUR)
         for round_number in range(30):
             for request_id in range(1, 9):
                 worker.begin("nap", request_id, seconds=0.004 * (request_id % 3))
@@ -257,7 +263,7 @@ class MultiplexingTest(CallsTestCase):
             for request_id in range(9, 20):
                 self.assertEqual(request_id, worker.call("ping", request_id)["id"])
 
-    def test_more_than_are_kept_are_refused_and_the_worker_still_listens(self):
+    def test_calls_over_the_queues_limit_are_refused(self):
         for size, kept, limit in (
             (1, MAX_WAITING_CALLS, 1 << 20),
             (100_000, 11, 1 << 20),
@@ -290,8 +296,8 @@ class MultiplexingTest(CallsTestCase):
 
 
 class HealthTest(CallsTestCase):
-    def test_it_is_answered_between_calls_and_while_all_handlers_are_busy(self):
-        for arguments, capacity in ((FIXTURE, 1), (MANY, 4)):
+    def test_health_is_answered_while_all_handlers_are_busy(self):
+        for arguments, capacity in ((FIXTURE, 1), (FIXTURE_OF_FOUR, 4)):
             worker = self.worker(arguments, SNAKEPIT_WORKER_ID="w7")
             worker.call("ping", 100)
             worker.call("fail", 101)
@@ -320,7 +326,7 @@ class HealthTest(CallsTestCase):
                 worker.receive()
                 os.unlink(self.path(f"started{request_id}"))
 
-    def test_it_is_answered_while_a_handler_computes(self):
+    def test_health_is_answered_while_a_handler_computes(self):
         worker = self.worker()
         started = self.fifo("started")
         worker.begin("burn", started=started, seconds=1)
@@ -331,12 +337,6 @@ class HealthTest(CallsTestCase):
         self.assertEqual(2, worker.receive()["id"])
         self.assertLess(time.monotonic() - began, 0.9)
         self.assertEqual(1, worker.receive()["id"])
-
-    def test_a_worker_says_when_it_can_take_no_calls(self):
-        worker = self.worker()
-        worker.call("set_healthy", healthy=False)
-        worker.send({"type": "health", "id": 2})
-        self.assertIs(False, worker.receive()["result"]["healthy"])
 
     def test_info_has_the_fields_of_the_other_transport(self):
         worker = self.worker()
@@ -349,7 +349,7 @@ class HealthTest(CallsTestCase):
         self.assertEqual(0, info["stats"]["requests_handled"])
         self.assertEqual(str(worker.process.pid), info["system_info"]["pid"])
 
-    def test_one_without_an_id_is_refused(self):
+    def test_a_health_check_without_an_id_is_refused(self):
         worker = self.worker()
         for message in ({}, {"id": 0}, {"id": "1"}, {"id": None}, {"id": 1 << 53}):
             worker.send({"type": "health", **message})
@@ -371,16 +371,12 @@ class SessionTest(CallsTestCase):
             worker.send({"type": "end_session", "session_id": session_id})
         self.assertEqual(1, self.count_up(worker, 3, "s"))
 
-    def test_its_calls_in_flight_keep_its_state(self):
-        worker = self.worker(MANY)
+    def test_calls_in_flight_keep_the_state_of_an_ended_session(self):
+        worker = self.worker(FIXTURE_OF_FOUR)
         started, release = self.fifo("started"), self.fifo("release")
         self.assertEqual(1, self.count_up(worker, 1, "s"))
         worker.begin(
-            "session_then",
-            2,
-            started=started,
-            release=release,
-            members={"session_id": "s"},
+            "session_then", 2, started=started, release=release, members={"session_id": "s"}
         )
         with open(started, "rb"):
             worker.send({"type": "end_session", "session_id": "s"})
@@ -391,7 +387,7 @@ class SessionTest(CallsTestCase):
         self.assertEqual((2, 1), (reply["id"], reply["result"]))
         self.assertEqual(2, self.count_up(worker, 4, "s"))
 
-    def test_what_can_be_no_session_is_refused(self):
+    def test_an_invalid_session_id_is_refused(self):
         worker = self.worker()
         for bad in ("", "x" * 257, "é" * 129, 5, ["s"], "\ud800"):
             worker.begin("ping", members={"session_id": bad})
@@ -429,7 +425,7 @@ class FailureTest(CallsTestCase):
         self.assertEqual({"id", "success", "result"}, set(worker.call("greet")))
         self.assertEqual({"id", "success", "error", "code"}, set(worker.call("fail")))
 
-    def test_the_pools_limit_holds_for_what_is_sent(self):
+    def test_replies_keep_to_the_pools_limit(self):
         worker = self.stdio(FIXTURE)
         worker.send({**NEGOTIATION, "max_frame_bytes": 2048})
         worker.receive()
@@ -439,12 +435,12 @@ class FailureTest(CallsTestCase):
         self.assertIn("limit of 2048", reply["error"])
         worker.begin("blocks", count=2, size=3000, members={"stream": True})
         self.assertEqual("MESSAGE_TOO_LARGE", worker.receive()["code"])
-        # A failure is cut to fit, however its text is written.
+        # An error's text is cut to fit, however long its encoding is.
         for text in ("x", "é", "\x01", "𝄞"):
             worker.begin("fail", text=text * 1900)
             self.assertLessEqual(len(worker.receive_bytes()), 2048)
 
-    def test_a_deadline_that_passes_while_the_handler_runs(self):
+    def test_a_deadline_may_pass_while_the_handler_runs(self):
         worker = self.worker()
         worker.begin("nap", seconds=0.05, members={"timeout_ms": 20})
         self.assertEqual("DEADLINE_EXCEEDED", worker.receive()["code"])
@@ -457,8 +453,8 @@ class FailureTest(CallsTestCase):
 
 class BothWaysTest(CallsTestCase):
     def test_reading_goes_on_while_a_writer_blocks(self):
-        # The pool writes and does not read: without a reader both would wait for ever.
-        for arguments in (FIXTURE, MANY):
+        # The pool writes and does not read: a worker that stopped reading would deadlock.
+        for arguments in (FIXTURE, FIXTURE_OF_FOUR):
             for socketpair in (False, True):
                 worker = self.worker(arguments, socketpair=socketpair)
                 worker.begin("blocks", count=64, size=1 << 20, members={"stream": True})
@@ -479,7 +475,7 @@ class BothWaysTest(CallsTestCase):
                 self.assertEqual("CANCELLED", seen[1]["code"])
                 self.assertEqual({"text": "str"}, seen[2]["result"])
 
-    def test_replies_that_nobody_reads_yet_do_not_stop_the_reading(self):
+    def test_unread_replies_do_not_stop_the_reading(self):
         for socketpair in (False, True):
             worker = self.worker(socketpair=socketpair)
             count = 400
@@ -492,8 +488,7 @@ class BothWaysTest(CallsTestCase):
             sender.join(LIMIT_S)
             self.assertFalse(sender.is_alive())
             self.assertEqual(
-                list(range(1, count + 1)),
-                [worker.receive()["id"] for _ in range(count)],
+                list(range(1, count + 1)), [worker.receive()["id"] for _ in range(count)]
             )
 
 
@@ -512,8 +507,7 @@ class MessagePackTest(WorkerTestCase):
         args = {"count": 9, "size": 10}
         send({"id": 1, "command": "blocks", "args": args, "stream": True, "credit": 1})
         self.assertEqual(
-            {"id": 1, "type": "chunk", "index": 0, "final": False, "chunk": b"x" * 10},
-            receive(),
+            {"id": 1, "type": "chunk", "index": 0, "final": False, "chunk": b"x" * 10}, receive()
         )
         send({"type": "health", "id": 2})
         self.assertEqual(1, receive()["result"]["calls_in_flight"])

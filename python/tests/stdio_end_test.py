@@ -4,35 +4,35 @@ import os
 import time
 import unittest
 
-from harness import FIXTURE, MANY, CallsTestCase
+from harness import FIXTURE, FIXTURE_OF_FOUR, CallsTestCase
 
 
 class IdleTest(CallsTestCase):
     def test_an_idle_worker_does_not_wake_up(self):
-        for arguments in (FIXTURE, MANY):
+        for arguments in (FIXTURE, FIXTURE_OF_FOUR):
             worker = self.worker(arguments)
             worker.send(*({"id": i, "command": "nap"} for i in range(1, 5)))
             for _ in range(4):
                 worker.receive()
             self.assertTrue(worker.call("ping", 5)["success"])
-            time.sleep(0.05)  # what had been begun is over
+            time.sleep(0.05)  # lets the threads settle
             before = switches(worker.process.pid)
             time.sleep(0.3)
             self.assertEqual(before, switches(worker.process.pid))
 
-    def test_calls_that_are_short_wake_nobody_else(self):
+    def test_short_calls_wake_no_other_thread(self):
         worker = self.worker()
         worker.call("ping", 1)
         before = switches(worker.process.pid, but_main=True)
         for request_id in range(2, 62):
-            # Seldom enough for a thread that is woken to go to sleep again.
+            # The pause is long enough for a woken thread to go to sleep again.
             time.sleep(0.004)
             worker.call("ping", request_id)
         self.assertLess(switches(worker.process.pid, but_main=True) - before, 60)
 
 
 def switches(pid, but_main=False):
-    """How often the threads of a process have gone to sleep."""
+    """The number of times that the threads of a process have gone to sleep."""
     count = 0
     for thread in os.listdir(f"/proc/{pid}/task"):
         if but_main and int(thread) == pid:
@@ -46,7 +46,7 @@ def switches(pid, but_main=False):
 
 class EndTest(CallsTestCase):
     def test_busy_handlers_end_first(self):
-        for arguments, count in ((FIXTURE, 1), (MANY, 4)):
+        for arguments, count in ((FIXTURE, 1), (FIXTURE_OF_FOUR, 4)):
             worker = self.worker(arguments, socketpair=True)
             for request_id in range(1, count + 1):
                 worker.begin("nap", request_id, seconds=0.1)
@@ -57,7 +57,7 @@ class EndTest(CallsTestCase):
             self.assertEqual(0, worker.wait()[0])
 
     def test_sigterm_lets_calls_in_progress_end(self):
-        for arguments in (FIXTURE, MANY):
+        for arguments in (FIXTURE, FIXTURE_OF_FOUR):
             worker = self.worker(arguments)
             self.begin_waiting(worker)
             worker.process.terminate()
@@ -67,11 +67,11 @@ class EndTest(CallsTestCase):
             self.assertEqual(0, worker.wait()[0])
             os.unlink(self.path("started1"))
 
-    def test_a_worker_that_is_ending_refuses_what_comes(self):
-        worker = self.worker(MANY)
+    def test_a_worker_that_is_ending_refuses_calls(self):
+        worker = self.worker(FIXTURE_OF_FOUR)
         self.begin_waiting(worker)
         worker.process.terminate()
-        # It may serve some before it has got to know of the signal.
+        # The worker may serve calls until it has handled the signal.
         for request_id in range(2, 1000):
             reply = worker.call("ping", request_id)
             if not reply["success"]:
@@ -83,9 +83,9 @@ class EndTest(CallsTestCase):
         self.assertEqual(0, worker.wait()[0])
 
     def test_sigterm_ends_an_idle_worker(self):
-        for arguments in (FIXTURE, MANY):
+        for arguments in (FIXTURE, FIXTURE_OF_FOUR):
             worker = self.worker(arguments)
-            worker.call("nap")  # so that the reading has gone back
+            worker.call("nap")  # ends with the main thread reading again
             worker.process.terminate()
             self.assertEqual(0, worker.wait()[0])
 
@@ -110,7 +110,7 @@ class EndTest(CallsTestCase):
             self.assertEqual(status, worker.wait()[0])
 
     def test_a_pool_that_is_gone_is_an_error(self):
-        for arguments in (FIXTURE, MANY):
+        for arguments in (FIXTURE, FIXTURE_OF_FOUR):
             worker = self.worker(arguments, socketpair=True)
             worker.begin("blocks", 1, count=1 << 30, size=1 << 16, members={"stream": True})
             worker.begin("nap", 2)

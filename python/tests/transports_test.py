@@ -1,4 +1,4 @@
-"""One set of handlers, the same over both transports."""
+"""The same handlers behave the same over both transports."""
 
 import os
 import select
@@ -7,14 +7,14 @@ import unittest
 import grpc
 
 from grpc_client import decode, encode, pb
-from harness import FIXTURE, LIMIT_S, MANY, NEGOTIATION, WorkerTestCase
+from harness import FIXTURE, FIXTURE_OF_FOUR, LIMIT_S, NEGOTIATION, WorkerTestCase
 
-# Fields that are another with every call.
+# Fields that differ from call to call.
 _VOLATILE = {"timestamp", "uptime", "pid", "processed_at", "worker_id"}
 
 
 def steady(value):
-    """A value without what differs from call to call."""
+    """The value without the fields that differ from call to call."""
     if isinstance(value, dict):
         return {k: steady(v) for k, v in value.items() if k not in _VOLATILE}
     if isinstance(value, list):
@@ -23,7 +23,7 @@ def steady(value):
 
 
 class SameResultsTest(WorkerTestCase):
-    def test_unary_commands(self):
+    def test_unary_commands_have_the_same_results(self):
         stdio, over_grpc = self.stdio(negotiation=NEGOTIATION), self.grpc()
         for command, args in (
             ("ping", {"initialization": True}),
@@ -40,12 +40,11 @@ class SameResultsTest(WorkerTestCase):
         other = decode(over_grpc.call("info").result)
         self.assertEqual(one["status"], other["status"])
         self.assertEqual(
-            one["bridge_info"]["supported_commands"],
-            other["bridge_info"]["supported_commands"],
+            one["bridge_info"]["supported_commands"], other["bridge_info"]["supported_commands"]
         )
         self.assertEqual(stdio.process.pid, one["system_info"]["pid"])
 
-    def test_errors(self):
+    def test_errors_are_the_same(self):
         stdio, over_grpc = self.stdio(negotiation=NEGOTIATION), self.grpc()
         for command, args, code, text in (
             ("nope", {}, "UNIMPLEMENTED", "Unknown command: nope"),
@@ -91,7 +90,7 @@ class SameResultsTest(WorkerTestCase):
             self.assertIn(text, one["error"])
         self.assertIn("ping_stream", stdio.call("nope")["error"])
 
-    def test_streams(self):
+    def test_streams_are_the_same(self):
         log = self.path("log", "ERROR one\ninfo two\nwarn three")
         data = self.path("data.csv", "name,n\nx,1\ny,2.5\nz,oops\n")
         stdio, over_grpc = self.stdio(negotiation=NEGOTIATION), self.grpc()
@@ -159,8 +158,7 @@ class SameResultsTest(WorkerTestCase):
         for last in (False, True):
             reply = stdio.call("numbers", count=3, last=last)
             self.assertEqual(
-                {"chunks": [{"number": 0}, {"number": 1}, {"number": 2}]},
-                reply["result"],
+                {"chunks": [{"number": 0}, {"number": 1}, {"number": 2}]}, reply["result"]
             )
         self.assertTrue(stdio.call("numbers", count=10_000)["success"])
         self.assertIn("10000 chunks", stdio.call("numbers", count=10_001)["error"])
@@ -187,7 +185,7 @@ class SameResultsTest(WorkerTestCase):
         over_grpc = self.grpc(FIXTURE)
         for kind in ("object", "nan", "big", "key", "surrogate", "cycle", "set"):
             one = stdio.call("bad_value", kind=kind)
-            self.assertEqual(kind == "nan", one["success"])  # it has a form in version 2
+            self.assertEqual(kind == "nan", one["success"])  # version 2 has a form for it
             if kind != "nan":
                 self.assertEqual("HANDLER_FAILED", one["code"])
                 self.assertIn("cannot be encoded", one["error"])
@@ -209,7 +207,7 @@ class SameResultsTest(WorkerTestCase):
         self.assertIn("limit of 8192", over_grpc.call("sized", size=9000).error)
         self.assertTrue(over_grpc.call("sized", size=7000).success)
 
-    def test_the_context_tells_of_the_call(self):
+    def test_the_context_describes_the_call(self):
         env = {"SNAKEPIT_WORKER_ID": "w3"}
         stdio = self.stdio(FIXTURE, negotiation=NEGOTIATION, **env)
         request = {"id": 4, "command": "context", "args": {}}
@@ -235,12 +233,7 @@ class SameResultsTest(WorkerTestCase):
         counts = {"stdio": [], "grpc": []}
         for session in ("a", "b", "a", "a"):
             stdio.send(
-                {
-                    "id": 1,
-                    "command": "context",
-                    "args": {"count_up": True},
-                    "session_id": session,
-                }
+                {"id": 1, "command": "context", "args": {"count_up": True}, "session_id": session}
             )
             counts["stdio"].append(stdio.receive()["result"]["count"])
             request = pb.SessionRequest(
@@ -252,7 +245,7 @@ class SameResultsTest(WorkerTestCase):
         info = over_grpc.get_info(pb.InfoRequest(include_stats=True))
         self.assertEqual(2, info.stats.active_sessions)
 
-    def test_a_deadline_ends_what_waits(self):
+    def test_a_deadline_ends_a_wait(self):
         stdio = self.stdio(FIXTURE, negotiation=NEGOTIATION)
         request = {"id": 1, "command": "wait", "args": {"seconds": 3600}}
         for timeout_ms in (20, -1):
@@ -260,11 +253,64 @@ class SameResultsTest(WorkerTestCase):
             self.assertEqual("DEADLINE_EXCEEDED", stdio.receive()["code"])
         over_grpc = self.grpc(FIXTURE)
         reply = over_grpc.execute(
-            pb.ExecuteRequest(
-                command="wait", args=encode({"seconds": 3600}), timeout_ms=20
-            )
+            pb.ExecuteRequest(command="wait", args=encode({"seconds": 3600}), timeout_ms=20)
         )
         self.assertIn("time limit", reply.error)
+
+
+class HealthTest(WorkerTestCase):
+    def stdio_worker(self):
+        worker = self.stdio(FIXTURE_OF_FOUR, negotiation=NEGOTIATION)
+
+        def is_healthy():
+            worker.send({"type": "health", "id": 9})
+            return worker.receive()["result"]["healthy"]
+
+        def takes_calls():
+            return worker.call("greet", 2)["success"]
+
+        return worker, is_healthy, takes_calls, lambda: worker.cancel(1)
+
+    def grpc_worker(self):
+        worker = self.grpc(FIXTURE_OF_FOUR)
+        calls = []
+
+        def is_healthy():
+            return worker.health(pb.HealthRequest(), timeout=LIMIT_S).healthy
+
+        def begin(command, **args):
+            request = pb.ExecuteRequest(command=command, args=encode(args))
+            calls.append(worker.execute.future(request, timeout=LIMIT_S))
+
+        def takes_calls():
+            return worker.call("greet").success
+
+        worker.begin = begin
+        return worker, is_healthy, takes_calls, lambda: calls[0].cancel()
+
+    def test_a_worker_says_whether_it_can_take_calls(self):
+        for make in (self.stdio_worker, self.grpc_worker):
+            worker, is_healthy, _, _ = make()
+            self.assertIs(True, is_healthy())
+            for healthy in (False, True, False):
+                worker.call("set_healthy", healthy=healthy)
+                self.assertIs(healthy, is_healthy(), make.__name__)
+
+    def test_a_worker_that_drains_is_as_healthy_as_before(self):
+        for make in (self.stdio_worker, self.grpc_worker):
+            for healthy in (True, False):
+                worker, is_healthy, takes_calls, cancel = make()
+                worker.call("set_healthy", healthy=healthy)
+                started = self.fifo("started")
+                worker.begin("until_cancelled", started=started)
+                with open(started, "rb"):
+                    worker.process.terminate()
+                while takes_calls():
+                    pass
+                self.assertIs(healthy, is_healthy(), make.__name__)
+                cancel()
+                self.assertEqual(0, worker.process.wait(LIMIT_S))
+                os.unlink(started)
 
 
 class GrpcTest(WorkerTestCase):
@@ -285,7 +331,7 @@ class GrpcTest(WorkerTestCase):
         self.assertGreaterEqual(later.uptime_ms, health.uptime_ms)
         self.assertEqual(11, later.total_requests)
 
-    def test_get_info_tells_the_truth(self):
+    def test_get_info_describes_the_worker(self):
         worker = self.grpc(FIXTURE)
         info = worker.get_info(pb.InfoRequest())
         self.assertEqual("fixture", info.worker_type)
@@ -294,15 +340,10 @@ class GrpcTest(WorkerTestCase):
         self.assertFalse(info.HasField("stats"))
         for command in info.supported_commands:
             self.assertNotIn("Unknown command", worker.call(command).error)
-        info = worker.get_info(
-            pb.InfoRequest(include_capabilities=True, include_stats=True)
-        )
+        info = worker.get_info(pb.InfoRequest(include_capabilities=True, include_stats=True))
         self.assertEqual("true", info.capabilities["streaming"])
         self.assertGreater(info.stats.memory_usage_bytes, 1 << 20)
-        self.assertEqual(
-            len(info.supported_commands),
-            info.stats.requests_handled,
-        )
+        self.assertEqual(len(info.supported_commands), info.stats.requests_handled)
 
     def test_values_are_read_as_the_legacy_wire_has_them(self):
         worker = self.grpc(FIXTURE)
@@ -326,13 +367,11 @@ class GrpcTest(WorkerTestCase):
     def test_messages_up_to_64_mib_pass_both_ways(self):
         worker = self.grpc()
         text = "x" * (40 << 20)
-        reply = worker.execute(
-            pb.ExecuteRequest(command="echo", args={"text": text.encode()})
-        )
+        reply = worker.execute(pb.ExecuteRequest(command="echo", args={"text": text.encode()}))
         self.assertEqual(text, decode(reply.result)["echoed"]["text"])
 
     def test_health_and_others_are_answered_while_all_handlers_are_busy(self):
-        worker = self.grpc(MANY)
+        worker = self.grpc(FIXTURE_OF_FOUR)
         streams = [worker.stream("ticks", interval=0.001) for _ in range(4)]
         for stream in streams:
             next(stream)
@@ -348,10 +387,8 @@ class GrpcTest(WorkerTestCase):
     def test_cancelling_a_stream_ends_its_generator(self):
         worker = self.grpc(FIXTURE)
         args = {"waiting": self.fifo("waiting"), "closed": self.fifo("closed")}
-        # Without a deadline, which would end the wait too.
-        stream = worker.execute_stream(
-            pb.ExecuteRequest(command="wait_stream", args=encode(args))
-        )
+        # The request has no deadline, since that would end the wait, too.
+        stream = worker.execute_stream(pb.ExecuteRequest(command="wait_stream", args=encode(args)))
         next(stream)
         with open(args["waiting"], "rb"):
             pass

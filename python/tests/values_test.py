@@ -1,4 +1,4 @@
-"""Values come back as they went, in version 2. PROTOCOL.md 0.6 and 6.12."""
+"""Values come back unchanged in version 2. PROTOCOL.md 0.6 and 6.12."""
 
 import collections
 import enum
@@ -24,7 +24,7 @@ NANS = [
 
 
 def exact(value):
-    """What is the same for equal values alone, doubles bit for bit."""
+    """A form that is equal for equal values only; doubles are compared bit for bit."""
     if isinstance(value, float):
         return ("double", struct.pack(">d", value).hex())
     if isinstance(value, dict):
@@ -39,7 +39,7 @@ def through_json(value):
 
 
 def json_back(payload):
-    """The result in a reply, read as a pool would."""
+    """The result in a reply, decoded like a pool does."""
     return JSON.decode(payload.replace(b'"result":', b'"args":', 1))["args"]
 
 
@@ -54,7 +54,7 @@ def decode_args(payload):
 
 
 class RoundTripTest(unittest.TestCase):
-    def test_random_values(self):
+    def test_random_values_come_back_equal(self):
         seed = int(os.environ.get("VALUES_SEED", random.SystemRandom().randrange(1 << 32)))
         values = Values(seed)
         for number in range(3000):
@@ -66,15 +66,52 @@ class RoundTripTest(unittest.TestCase):
                     f"VALUES_SEED={seed}, value {number}, {through.__name__}",
                 )
 
-    def test_the_corners_of_each_kind(self):
+    def test_the_corners_of_each_kind_come_back_equal(self):
         for value in (
-            None, True, False, 0, -1, -(1 << 63), (1 << 63), (1 << 64) - 1,
-            0.0, -0.0, 1.0, 5e-324, 1.7976931348623157e308, float("inf"), float("-inf"), *NANS,
-            "", "\0", "\x7f", "é", "𝄞", "\ud7ff\ue000", '"$', '{"$bytes":""}', "\\u0024",
-            b"", b"\0", b"\xff" * 1000, bytes(range(256)), b"abc",
-            [], {}, [[]], {"": {}}, {"$": 1}, {"$$": 1}, {"$bytes": b"x"}, {"$bytes": "eA=="},
-            {"$double": "7ff8000000000000"}, {"$$double": NANS[0]}, {"$a": {"$b": {"$c": b""}}},
-            {"$a": 1, "$b": b""}, {"a": {"$bytes": 1}}, [{"$": []}, {"$": {}}],
+            None,
+            True,
+            False,
+            0,
+            -1,
+            -(1 << 63),
+            (1 << 63),
+            (1 << 64) - 1,
+            0.0,
+            -0.0,
+            1.0,
+            5e-324,
+            1.7976931348623157e308,
+            float("inf"),
+            float("-inf"),
+            *NANS,
+            "",
+            "\0",
+            "\x7f",
+            "é",
+            "𝄞",
+            "\ud7ff\ue000",
+            '"$',
+            '{"$bytes":""}',
+            "\\u0024",
+            b"",
+            b"\0",
+            b"\xff" * 1000,
+            bytes(range(256)),
+            b"abc",
+            [],
+            {},
+            [[]],
+            {"": {}},
+            {"$": 1},
+            {"$$": 1},
+            {"$bytes": b"x"},
+            {"$bytes": "eA=="},
+            {"$double": "7ff8000000000000"},
+            {"$$double": NANS[0]},
+            {"$a": {"$b": {"$c": b""}}},
+            {"$a": 1, "$b": b""},
+            {"a": {"$bytes": 1}},
+            [{"$": []}, {"$": {}}],
         ):
             for through in (through_json, through_message_pack):
                 self.assertEqual(exact(value), exact(through(value)), through.__name__)
@@ -98,7 +135,7 @@ class RoundTripTest(unittest.TestCase):
                     with self.assertRaises(EncodeError):
                         encode([value])
 
-    def test_what_is_derived_from_a_kind_is_of_that_kind(self):
+    def test_a_value_of_a_derived_type_is_of_its_base_type(self):
         class Colour(enum.IntEnum):
             RED = 1
 
@@ -116,10 +153,20 @@ class RoundTripTest(unittest.TestCase):
             for through in (through_json, through_message_pack):
                 self.assertEqual(exact([expected]), exact(through([value])))
 
-    def test_what_has_no_form_is_an_error(self):
+    def test_a_value_without_a_form_is_an_error(self):
         for value in (
-            1 << 64, -(1 << 63) - 1, {1: 2}, {b"a": 1}, {None: 1}, "\ud800", {"\udfff": 1},
-            object(), {1, 2}, 1j, [b"", "\udc80"], {"$": "\ud800"},
+            1 << 64,
+            -(1 << 63) - 1,
+            {1: 2},
+            {b"a": 1},
+            {None: 1},
+            "\ud800",
+            {"\udfff": 1},
+            object(),
+            {1, 2},
+            1j,
+            [b"", "\udc80"],
+            {"$": "\ud800"},
         ):
             for through in (through_json, through_message_pack):
                 with self.assertRaises(EncodeError, msg=repr(value)):
@@ -137,16 +184,14 @@ class WireTest(unittest.TestCase):
         args = {"b": b"\xff\0", "x": float("-inf"), "m": {"$a": -0.0}}
         self.assertEqual(exact(args), exact(JSON.decode(payload)["args"]))
         encoded = JSON.encode_result(5, args)
-        self.assertEqual(payload[payload.index(b'{"b"'):-1], encoded[encoded.index(b'{"b"'):-1])
+        self.assertEqual(payload[payload.index(b'{"b"') : -1], encoded[encoded.index(b'{"b"') : -1])
 
     def test_chunks_as_the_protocol_has_them(self):
         for codec, expected in (
             (JSON, b'{"id":7,"type":"chunk","index":1,"final":true}'),
             (
                 MESSAGE_PACK,
-                bytes.fromhex(
-                    "84a2696407a474797065a56368756e6ba5696e64657801a566696e616cc3"
-                ),
+                bytes.fromhex("84a2696407a474797065a56368756e6ba5696e64657801a566696e616cc3"),
             ),
         ):
             self.assertEqual(expected, codec.encode_chunk(7, 1, True, NO_CHUNK))
@@ -167,14 +212,28 @@ class WireTest(unittest.TestCase):
         ):
             self.assertEqual(exact(expected), exact(decode_args(payload)), payload)
 
-    def test_what_is_no_tag_cannot_be_decoded(self):
+    def test_a_map_like_a_tag_that_is_none_cannot_be_decoded(self):
         for payload in (
-            b'{"$":1}', b'{"$a":1}', b'{"$Bytes":""}', b'{"$bytes":1}', b'{"$bytes":null}',
-            b'{"$bytes":"/wA"}', b'{"$bytes":"/w A="}', b'{"$bytes":"/wA=\\n"}',
-            b'{"$bytes":"_w=="}', b'{"$bytes":"/x=="}', b'{"$bytes":"="}', b'{"$bytes":"\xc3\xa9"}',
-            b'{"$double":"7FF8000000000000"}', b'{"$double":"7ff800000000000"}',
-            b'{"$double":"3ff0000000000000"}', b'{"$double":5}', b'{"$double":"+ff8000000000000"}',
-            b'"\\ud800"', b'{"\\udc00":1}', b'["$",NaN]',
+            b'{"$":1}',
+            b'{"$a":1}',
+            b'{"$Bytes":""}',
+            b'{"$bytes":1}',
+            b'{"$bytes":null}',
+            b'{"$bytes":"/wA"}',
+            b'{"$bytes":"/w A="}',
+            b'{"$bytes":"/wA=\\n"}',
+            b'{"$bytes":"_w=="}',
+            b'{"$bytes":"/x=="}',
+            b'{"$bytes":"="}',
+            b'{"$bytes":"\xc3\xa9"}',
+            b'{"$double":"7FF8000000000000"}',
+            b'{"$double":"7ff800000000000"}',
+            b'{"$double":"3ff0000000000000"}',
+            b'{"$double":5}',
+            b'{"$double":"+ff8000000000000"}',
+            b'"\\ud800"',
+            b'{"\\udc00":1}',
+            b'["$",NaN]',
         ):
             with self.assertRaises(DecodeError, msg=payload) as raised:
                 decode_args(b'{"x":' + payload + b"}")
@@ -183,8 +242,16 @@ class WireTest(unittest.TestCase):
 
     def test_message_pack_is_strict(self):
         for payload in (
-            b"\x81\xc4\x01a\x01", b"\x81\x01\x02", b"\x91\x81\xc4\x01a\x01", b"\xd4\x05\x01",
-            b"\xa1\xff", b"\xa3\xed\xa0\x80", b"\x81\xa1a", b"", b"\xc0\xc0", b"\xc1",
+            b"\x81\xc4\x01a\x01",
+            b"\x81\x01\x02",
+            b"\x91\x81\xc4\x01a\x01",
+            b"\xd4\x05\x01",
+            b"\xa1\xff",
+            b"\xa3\xed\xa0\x80",
+            b"\x81\xa1a",
+            b"",
+            b"\xc0\xc0",
+            b"\xc1",
         ):
             with self.assertRaises(DecodeError, msg=payload):
                 MESSAGE_PACK.decode(payload)
@@ -212,9 +279,7 @@ class WorkerValuesTest(WorkerTestCase):
 
     def test_buffers_arrive_as_bytes(self):
         worker = self.stdio(FIXTURE, negotiation=NEGOTIATION)
-        self.assertEqual(
-            [{"$bytes": "/wE="}, {"$bytes": "YWJj"}], worker.call("buffers")["result"]
-        )
+        self.assertEqual([{"$bytes": "/wE="}, {"$bytes": "YWJj"}], worker.call("buffers")["result"])
 
     def test_args_that_cannot_be_decoded_are_refused_with_their_id(self):
         worker = self.stdio(FIXTURE, negotiation=NEGOTIATION)
@@ -230,12 +295,12 @@ class WorkerValuesTest(WorkerTestCase):
 
 
 def list_of_one(value):
-    """A map with one member as a pool reads it."""
+    """A map with one member, decoded like a pool does."""
     return decode_args(json.dumps(value).encode())
 
 
 class Values:
-    """Random values, always the same from a seed."""
+    """Random values, reproducible from a seed."""
 
     def __init__(self, seed):
         self._random = random.Random(seed)

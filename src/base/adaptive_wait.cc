@@ -47,7 +47,7 @@ AdaptiveWait::Outcome AdaptiveWait::Wait(std::span<pollfd> entries,
       left = ToTimespec(*deadline - now);
     }
     const int ready = ppoll(entries.data(), entries.size(), deadline ? &left : nullptr, nullptr);
-    // After an error the read will report what is wrong.
+    // After an error, the read will report the fault.
     if (ready > 0 || (ready < 0 && errno != EINTR)) return Outcome::kReady;
   }
 }

@@ -82,7 +82,7 @@ TEST(AdaptiveWait, BlocksWithoutUsingTheProcessor) {
 TEST(AdaptiveWait, AReplyThatComesLateStillEndsIt) {
   FdPair pair = *OpenSocketPair();
   AdaptiveWait wait;
-  // One end waits for the other by turns, so that each wait is longer than a spin now and then.
+  // Each end waits for the other in turn, so that some waits are longer than a spin.
   std::thread echo([&pair] {
     char byte;
     AdaptiveWait wait;

@@ -1,14 +1,14 @@
-// For the start of a thread: signals are for the program's own threads to handle.
-#ifndef SNAKEPIT_SRC_BASE_BLOCKED_SIGNALS_H_
-#define SNAKEPIT_SRC_BASE_BLOCKED_SIGNALS_H_
+// Blocks signals around the start of a thread: the program's own threads are to handle them.
+#ifndef SNAKEPIT_BASE_BLOCKED_SIGNALS_H_
+#define SNAKEPIT_BASE_BLOCKED_SIGNALS_H_
 
 #include <pthread.h>
 #include <signal.h>
 
 namespace snakepit {
 
-// Blocks all signals of the calling thread, and so of the threads that it starts meanwhile. Made
-// and destroyed on one thread.
+// Blocks all signals in the calling thread, and so in the threads that it starts in the meantime.
+// Must be destroyed on the thread that made it.
 class BlockedSignals {
  public:
   BlockedSignals() {
@@ -26,4 +26,4 @@ class BlockedSignals {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_BASE_BLOCKED_SIGNALS_H_
+#endif  // SNAKEPIT_BASE_BLOCKED_SIGNALS_H_

@@ -17,7 +17,7 @@ void UniqueFd::Reset(int fd) {
 }
 
 std::string ErrnoMessage(int error_number) {
-  // Both are of any thread, unlike strerror, and null for a number that has no description.
+  // Unlike strerror, both may be called from any thread. They are null for an unknown number.
   const char* description = strerrordesc_np(error_number);
   const char* name = strerrorname_np(error_number);
   if (description == nullptr || name == nullptr) {

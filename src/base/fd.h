@@ -1,6 +1,6 @@
 // Ownership of file descriptors, and the text of an errno.
-#ifndef SNAKEPIT_SRC_BASE_FD_H_
-#define SNAKEPIT_SRC_BASE_FD_H_
+#ifndef SNAKEPIT_BASE_FD_H_
+#define SNAKEPIT_BASE_FD_H_
 
 #include <string>
 #include <string_view>
@@ -25,10 +25,10 @@ class UniqueFd {
   int get() const { return fd_; }
   bool valid() const { return fd_ >= 0; }
 
-  // Gives up ownership; -1 when there was none.
+  // Gives up ownership; -1 if there was none.
   [[nodiscard]] int Release() { return std::exchange(fd_, -1); }
 
-  // Closes what is owned, if anything, and takes `fd`. errno is kept.
+  // Closes the owned descriptor, if any, and takes `fd`. errno is kept.
   void Reset(int fd = -1);
 
  private:
@@ -38,22 +38,22 @@ class UniqueFd {
 // "No such file or directory (ENOENT)".
 std::string ErrnoMessage(int error_number);
 
-// An INTERNAL error, `what` failed: "pipe2: Too many open files (EMFILE)".
+// An INTERNAL error, such as "pipe2: Too many open files (EMFILE)" for `what` = "pipe2".
 Error ErrnoError(std::string_view what, int error_number);
 
 // Both ends of a pipe or a connected pair of stream sockets.
 struct FdPair {
-  UniqueFd first;   // of a pipe: the end to read from
-  UniqueFd second;  // of a pipe: the end to write to
+  UniqueFd first;   // the read end of a pipe
+  UniqueFd second;  // the write end of a pipe
 };
 
-// Every descriptor that these open is close-on-exec. INTERNAL when the system has none to give.
+// Both open descriptors with close-on-exec. INTERNAL if the system has none left.
 Result<FdPair> OpenPipe();
 Result<FdPair> OpenSocketPair();
 
-// The content of a file, of /proc too, where a process may go between open and read. INTERNAL.
+// The content of a file. INTERNAL on a failure: in /proc, a process may end between open and read.
 Result<std::string> ReadFile(const std::string& path);
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_BASE_FD_H_
+#endif  // SNAKEPIT_BASE_FD_H_

@@ -1,14 +1,14 @@
-// HeldSignal: keeps a signal that a system call raises from the program that the call is made in.
-#ifndef SNAKEPIT_SRC_BASE_HELD_SIGNAL_H_
-#define SNAKEPIT_SRC_BASE_HELD_SIGNAL_H_
+// HeldSignal: shields the program from a signal that one of its system calls raises.
+#ifndef SNAKEPIT_BASE_HELD_SIGNAL_H_
+#define SNAKEPIT_BASE_HELD_SIGNAL_H_
 
 #include <signal.h>
 
 namespace snakepit {
 
 // While it lives, a system call of this thread that raises the signal only fails: SIGXFSZ with
-// EFBIG, SIGPIPE with EPIPE. What the program does with the signal stays as it is, and one that was
-// pending before still is afterwards. One thread: it is destroyed where it was made.
+// EFBIG, SIGPIPE with EPIPE. The program's handling of the signal stays unchanged, and a signal
+// that was pending before stays pending. Must be destroyed on the thread that made it.
 class HeldSignal {
  public:
   explicit HeldSignal(int signal);
@@ -24,4 +24,4 @@ class HeldSignal {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_BASE_HELD_SIGNAL_H_
+#endif  // SNAKEPIT_BASE_HELD_SIGNAL_H_

@@ -48,7 +48,7 @@ TEST_F(HeldSignalTest, ErrnoIsThatOfTheCall) {
   EXPECT_EQ(errno, EFBIG);
 }
 
-TEST_F(HeldSignalTest, WhatWasPendingBeforeStaysPending) {
+TEST_F(HeldSignalTest, APendingSignalStaysPending) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGPIPE);

@@ -11,8 +11,8 @@ namespace {
 using Word = std::atomic<uint64_t>;
 static_assert(Word::is_always_lock_free);
 
-// A word that is 0 in every process that has not set it: the kernel wipes its page on a fork,
-// however that is called. madvise(2), MADV_WIPEONFORK. Null where there is no such page.
+// A word that is 0 in every process that has not set it: the kernel wipes its page on every kind of
+// fork (madvise(2), MADV_WIPEONFORK). Null if there is no such page.
 Word* MapWord() {
   const long page_bytes = sysconf(_SC_PAGESIZE);
   void* const page = mmap(nullptr, static_cast<size_t>(page_bytes), PROT_READ | PROT_WRITE,
@@ -25,7 +25,7 @@ Word* MapWord() {
   return nullptr;
 }
 
-// The number of tags that the ancestors of this process, and itself, have made. It is copied.
+// The number of tags made by this process and its ancestors. A fork copies it.
 Word last_tag = 0;
 
 }  // namespace

@@ -1,6 +1,6 @@
-// Whether this process is the one that an object was made in, or one that was forked from it.
-#ifndef SNAKEPIT_SRC_BASE_HOME_PROCESS_H_
-#define SNAKEPIT_SRC_BASE_HOME_PROCESS_H_
+// Tells the process that an object was made in from its forked children.
+#ifndef SNAKEPIT_BASE_HOME_PROCESS_H_
+#define SNAKEPIT_BASE_HOME_PROCESS_H_
 
 #include <sys/types.h>
 
@@ -9,7 +9,7 @@
 namespace snakepit {
 
 // Remembers the process that it is made in. From any thread, without a lock or a system call: fork
-// may have copied both while another thread had them.
+// may have copied a lock while another thread held it.
 class HomeProcess {
  public:
   HomeProcess();
@@ -30,4 +30,4 @@ class HomeProcess {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_BASE_HOME_PROCESS_H_
+#endif  // SNAKEPIT_BASE_HOME_PROCESS_H_

@@ -9,7 +9,7 @@
 namespace snakepit {
 namespace {
 
-// Whether `holds` is true in a process that is forked for it.
+// True if `holds` is true in a process that is forked for it.
 bool InAChild(const std::function<bool()>& holds) {
   const pid_t pid = fork();
   if (pid == 0) _exit(holds() ? 0 : 1);

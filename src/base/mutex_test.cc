@@ -12,7 +12,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Every member as a guarded class would have it, so that --config=thread-safety sees each form.
+// One member for each form of lock and wait, so that --config=thread-safety sees each.
 class Gate {
  public:
   void Open() {
@@ -72,7 +72,7 @@ class Gate {
     function();
   }
 
-  // Lets go around the function.
+  // Unlocks around the function.
   template <typename Function>
   void Between(Function function) {
     MutexLock lock(mutex_);
@@ -134,7 +134,7 @@ TEST(RecursiveMutexLockTest, ItsHolderLocksAgain) {
   RecursiveMutex mutex;
   int depth = 0;
   const RecursiveMutexLock outer(mutex);
-  // As a callback would: the analysis sees a function of its own.
+  // A separate function, as a callback is, so that the analysis does not see the outer lock.
   const auto inner = [&mutex, &depth] {
     const RecursiveMutexLock lock(mutex);
     ++depth;

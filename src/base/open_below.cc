@@ -14,7 +14,7 @@ int OpenBelow(int folder_fd, const char* name, int flags) {
   how.flags = static_cast<unsigned>(flags | O_NOFOLLOW | O_CLOEXEC);
   how.resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS;
   const long fd = syscall(SYS_openat2, folder_fd, name, &how, sizeof how);
-  // EPERM: the answer of a sandbox to a system call that is newer than itself.
+  // EPERM: a sandbox's answer to a system call that is newer than itself.
   if (fd >= 0 || (errno != ENOSYS && errno != EPERM)) return static_cast<int>(fd);
   return openat(folder_fd, name, flags | O_NOFOLLOW | O_CLOEXEC);
 }

@@ -53,7 +53,7 @@ TEST_F(OpenBelowTest, NoLinkIsFollowed) {
   EXPECT_FALSE(IsSameFile(link.get(), Open("file").get()));
 }
 
-TEST_F(OpenBelowTest, WhatIsMountedIsNotEntered) {
+TEST_F(OpenBelowTest, AMountPointIsNotEntered) {
   const UniqueFd root(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
   const UniqueFd mounted(OpenBelow(root.get(), "proc", O_PATH | O_DIRECTORY));
   if (mounted.valid()) GTEST_SKIP() << "/proc is not mounted, or the kernel is older than 5.6";

@@ -37,7 +37,7 @@ void AppendEscaped(unsigned char byte, std::string* out) {
   }
 }
 
-// Characters beyond ASCII that are escaped: they change how other text is shown, or are not seen.
+// Characters beyond ASCII that are escaped: they change the look of other text, or are invisible.
 struct Range {
   char32_t first;
   char32_t last;
@@ -69,7 +69,7 @@ char32_t CharacterOf(std::string_view sequence) {
   return c;
 }
 
-// The next place to be escaped: a character, or a byte that is not UTF-8.
+// The next character to escape, or the next byte that is not UTF-8.
 struct Found {
   size_t at;
   size_t bytes;
@@ -93,7 +93,7 @@ std::optional<Found> FindUnsafe(std::string_view text, size_t at) {
   return std::nullopt;
 }
 
-// The text with what FindUnsafe finds as `escape` writes it.
+// The text with everything that FindUnsafe finds replaced by `escape`.
 template <typename Escape>
 std::string WithEscapes(std::string_view text, std::optional<Found> found, const Escape& escape) {
   std::string out;
@@ -111,8 +111,8 @@ std::string WithEscapes(std::string_view text, std::optional<Found> found, const
 constexpr std::string_view kMarkBegin = " [";
 constexpr std::string_view kMarkEnd = " bytes more]";
 
-// Takes the mark of a former cut off the text: what it says is missing. (A worker may have put it
-// there, too. It then misleads about the size, and about nothing else.)
+// Takes the mark of an earlier cut off the text, and returns its number. A worker may have sent the
+// mark itself. It then misleads about the size, and about nothing else.
 size_t TakeMark(std::string_view* text) {
   const size_t begin = text->rfind(kMarkBegin);
   if (!text->ends_with(kMarkEnd) || begin == std::string_view::npos) return 0;
@@ -125,7 +125,7 @@ size_t TakeMark(std::string_view* text) {
   return missing;
 }
 
-// The first 16 characters or more of the text that are in the secret in that order.
+// The first 16 or more consecutive characters of the text that are in the secret in that order.
 constexpr size_t kTellingCharacters = 16;
 size_t LengthOfSecretAt(std::string_view text, std::string_view secret) {
   size_t longest = 0;
@@ -215,11 +215,30 @@ std::string Excerpt(std::string_view text, size_t max_bytes) {
   return Printable(CutText(text, max_bytes));
 }
 
+std::string Quoted(std::string_view text) { return '"' + Printable(text) + '"'; }
+
+std::string ShellQuote(std::string_view text) {
+  constexpr std::string_view kPlain =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+=:,./@%";
+  if (!text.empty() && text.find_first_not_of(kPlain) == std::string_view::npos) {
+    return std::string(text);
+  }
+  std::string quoted = "'";
+  for (const char c : text) {
+    if (c == '\'') {
+      quoted += "'\\''";
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + "'";
+}
+
 std::string HideSecret(std::string text, std::string_view secret) {
   if (secret.size() < kTellingCharacters) return text;
   std::string hidden;
   bool found = false;
-  // Each piece of the secret lies in a run of characters that it has.
+  // Each piece of the secret lies in a run of the secret's characters.
   for (size_t at = 0; at < text.size();) {
     const std::string_view rest = std::string_view(text).substr(at);
     const size_t run = std::min(rest.find_first_not_of(secret), rest.size());

@@ -30,7 +30,7 @@ TEST(PrintableTest, KeepsTextAndEscapesControlCharacters) {
   EXPECT_EQ(Printable(""), "");
 }
 
-TEST(PrintableTest, EscapesWhatIsNotSeenOrChangesHowTextLooks) {
+TEST(PrintableTest, EscapesInvisibleCharactersAndDirections) {
   EXPECT_EQ(Printable("a\u009b2Kb"), "a\\u009b2Kb");
   EXPECT_EQ(Printable("\u061c\u200e\u200f\u202a\u202e\u2066\u2069"),
             "\\u061c\\u200e\\u200f\\u202a\\u202e\\u2066\\u2069");
@@ -39,7 +39,7 @@ TEST(PrintableTest, EscapesWhatIsNotSeenOrChangesHowTextLooks) {
   EXPECT_EQ(Printable("\U000e0041"), "\\U000e0041");
 }
 
-// The neighbours of each range, and what people write.
+// The neighbours of each range, and everyday text.
 TEST(PrintableTest, KeepsAllElse) {
   for (const char* text :
        {"\u00a0", "\u00ac\u00ae", "\u061b\u061d", "\u180d\u180f", "\u200a\u2010", "\u2027\u202f",
@@ -54,7 +54,7 @@ TEST(PrintableTest, BytesThatAreNoUtf8AreReplaced) {
   EXPECT_EQ(Printable("a\xff\xe2\x82z"), "a\uFFFD\uFFFD\uFFFDz");
 }
 
-TEST(PrintableTest, WhatIsSafeStaysAsItIs) {
+TEST(PrintableTest, SafeTextStaysAsItIs) {
   const std::string once = Printable("\n\\n\x1b\xff\u202e\U000e0001");
   EXPECT_EQ(Printable(once), once);
 }
@@ -83,12 +83,12 @@ TEST(CutTextTest, CutsBetweenCharacters) {
   }
 }
 
-TEST(CutTextTest, WhatIsCutIsNotCutAgain) {
+TEST(CutTextTest, ACutTextIsNotCutAgain) {
   const std::string once = CutText(std::string(100'000, 'x'), 1000);
   EXPECT_EQ(CutText(once, 1000), once);
 }
 
-TEST(CutTextTest, AllThatIsMissingIsToldHoweverOftenATextIsCut) {
+TEST(CutTextTest, TheMarkCountsTheBytesOfAllCuts) {
   const std::string text(100'000, 'x');
   EXPECT_EQ(CutText("why: " + CutText(text, 1000), 500), CutText("why: " + text, 500));
   for (const char* end : {" [ bytes more]", " [-1 bytes more]", " [1x bytes more]", " bytes more]",
@@ -98,6 +98,16 @@ TEST(CutTextTest, AllThatIsMissingIsToldHoweverOftenATextIsCut) {
 }
 
 constexpr char kSecret[] = "0123456789abcdef0f1e2d3c4b5a69788796a5b4c3d2e1f00123456789abcdeA";
+
+TEST(QuotedTest, IsSafeToShow) { EXPECT_EQ(Quoted("a b\x1b"), R"("a b\x1b")"); }
+
+TEST(ShellQuoteTest, QuotesWordsThatAShellWouldChange) {
+  EXPECT_EQ(ShellQuote("/a/b-c_d.py"), "/a/b-c_d.py");
+  EXPECT_EQ(ShellQuote("--name=x:1,2+3@4%"), "--name=x:1,2+3@4%");
+  EXPECT_EQ(ShellQuote(""), "''");
+  EXPECT_EQ(ShellQuote("{port}"), "'{port}'");
+  EXPECT_EQ(ShellQuote("it's $HOME"), R"('it'\''s $HOME')");
+}
 
 TEST(HideSecretTest, ReplacesItWhereverItStands) {
   const std::string secret = kSecret;
@@ -111,7 +121,7 @@ TEST(HideSecretTest, ReplacesALongPartOfIt) {
   EXPECT_EQ(HideSecret("t " + secret.substr(0, 16) + " [9 bytes more]", secret),
             "t [the worker's token] [9 bytes more]");
   EXPECT_EQ(HideSecret(secret.substr(40), secret), "[the worker's token]");
-  // The longer of two that begin alike.
+  // The longer one of two that begin alike.
   EXPECT_EQ(HideSecret(secret.substr(0, 20) + "-", secret), "[the worker's token]-");
 }
 

@@ -1,7 +1,7 @@
-// Tells a shortage of this process, or of the whole system, from a fault of the other end: it says
-// nothing of whoever is there, and passes.
-#ifndef SNAKEPIT_SRC_BASE_SHORTAGE_H_
-#define SNAKEPIT_SRC_BASE_SHORTAGE_H_
+// Tells a shortage of this process, or of the system, from a fault of the peer. A shortage says
+// nothing about the peer, and passes.
+#ifndef SNAKEPIT_BASE_SHORTAGE_H_
+#define SNAKEPIT_BASE_SHORTAGE_H_
 
 #include <cerrno>
 
@@ -14,4 +14,4 @@ inline bool IsShortage(int error_number) {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_BASE_SHORTAGE_H_
+#endif  // SNAKEPIT_BASE_SHORTAGE_H_

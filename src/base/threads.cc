@@ -23,7 +23,7 @@ std::string ProcessLimitAdvice(int error_number) {
   if (error_number != EAGAIN && error_number != ENOMEM) return "";
   std::string advice;
   rlimit limit = {};
-  // The stack of a thread that finds no room is EAGAIN, too.
+  // A thread's stack that finds no room is EAGAIN, too.
   if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
     advice =
         "; this process may have an address space of " + std::to_string(limit.rlim_cur >> 20) +
@@ -37,12 +37,12 @@ std::string ProcessLimitAdvice(int error_number) {
 
 namespace {
 
-// Address space beside the stacks, for what the threads allocate.
+// Address space besides the stacks, for the threads' allocations.
 constexpr size_t kSpareBytes = size_t{64} << 20;
-// What the C library takes for a heap of a thread's own, at its first allocation.
+// Size of the heap that the C library gives each thread at its first allocation.
 constexpr size_t kHeapBytes = size_t{128} << 20;
 
-// The address space that is left to this process, when it is limited; 0 when nobody can tell.
+// The address space left to this process, if it is limited; 0 if that is unknown.
 std::optional<size_t> LeftAddressSpace() {
   rlimit limit = {};
   if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return std::nullopt;
@@ -53,7 +53,7 @@ std::optional<size_t> LeftAddressSpace() {
   return limit.rlim_cur - std::min<size_t>(used, limit.rlim_cur);
 }
 
-// 0, or the errno.
+// Returns 0 or the errno.
 int TrySpareMemory() {
   void* const memory =
       mmap(nullptr, kSpareBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -66,7 +66,7 @@ int TrySpareMemory() {
 
 Result<void> TryThreads(int count) {
   const auto left = LeftAddressSpace();
-  // Else the heaps of the first threads leave no room for the stacks of the last.
+  // Otherwise the heaps of the first threads leave no room for the stacks of the last.
   if (left && *left < count * (kHeapBytes + kSpareBytes)) mallopt(M_ARENA_MAX, 1);
   Mutex gate;
   const auto wait_at_gate = [](void* mutex) -> void* {

@@ -14,7 +14,7 @@ size_t Utf8SequenceLength(std::string_view bytes) {
   for (size_t i = 1; i < length; ++i) {
     if ((byte(i) & 0xc0) != 0x80) return 0;
   }
-  // What the lead alone does not exclude: overlong forms, surrogates, over U+10FFFF.
+  // Faults that the lead alone does not exclude: overlong forms, surrogates, over U+10FFFF.
   const unsigned char second = byte(1);
   if (lead == 0xe0 && second < 0xa0) return 0;
   if (lead == 0xed && second > 0x9f) return 0;
@@ -36,7 +36,7 @@ std::string RepairUtf8(std::string_view bytes) {
 
 std::string_view Utf8Prefix(std::string_view text, size_t max_bytes) {
   if (text.size() <= max_bytes) return text;
-  // The character at the cut begins with one of the last three bytes before it, or there.
+  // The character at the cut begins with one of the last three bytes before it, or at the cut.
   for (size_t begin = max_bytes; begin + 3 >= max_bytes; --begin) {
     if ((static_cast<unsigned char>(text[begin]) & 0xc0) != 0x80) {
       const size_t length = Utf8SequenceLength(text.substr(begin));
@@ -44,7 +44,7 @@ std::string_view Utf8Prefix(std::string_view text, size_t max_bytes) {
     }
     if (begin == 0) break;
   }
-  return text.substr(0, max_bytes);  // it is no UTF-8 there
+  return text.substr(0, max_bytes);  // not UTF-8 here
 }
 
 }  // namespace snakepit

@@ -7,7 +7,7 @@
 namespace snakepit {
 namespace {
 
-TEST(Utf8Test, RepairReplacesWhatIsNoUtf8AndNothingElse) {
+TEST(Utf8Test, RepairReplacesNothingButInvalidBytes) {
   EXPECT_EQ(RepairUtf8("a€"), "a€");
   EXPECT_EQ(RepairUtf8("a\xff\xe2\x82z"), "a\uFFFD\uFFFD\uFFFDz");
   EXPECT_EQ(RepairUtf8("\xe2\x82"), "\uFFFD\uFFFD");
@@ -25,8 +25,8 @@ TEST(Utf8Test, APrefixEndsBetweenCharacters) {
   EXPECT_EQ(Utf8Prefix("é", 0), "");
 }
 
-// Never a loop, and never more than asked for, whatever the bytes are.
-TEST(Utf8Test, APrefixOfWhatIsNoUtf8IsCutAtTheLimit) {
+// It ends, and returns no more than asked for, whatever the bytes are.
+TEST(Utf8Test, APrefixOfInvalidBytesIsCutAtTheLimit) {
   EXPECT_EQ(Utf8Prefix("\x80\x80\x80\x80\x80", 4), "\x80\x80\x80\x80");
   EXPECT_EQ(Utf8Prefix("\x80\x80", 1), "\x80");
   EXPECT_EQ(Utf8Prefix("ab\xf0\x80z", 4), "ab\xf0\x80");

@@ -1,6 +1,6 @@
 // Wakes a thread that waits for descriptors.
-#ifndef SNAKEPIT_SRC_BASE_WAKEUP_H_
-#define SNAKEPIT_SRC_BASE_WAKEUP_H_
+#ifndef SNAKEPIT_BASE_WAKEUP_H_
+#define SNAKEPIT_BASE_WAKEUP_H_
 
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -17,12 +17,12 @@ class Wakeup {
  public:
   Wakeup() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
-  // False when the system had none to give; errno says why.
+  // False if the system had none to give; errno says why.
   bool valid() const { return fd_.valid(); }
-  // Can be read from when Wake was called since the last Clear.
+  // Readable if Wake was called since the last Clear.
   int fd() const { return fd_.get(); }
 
-  // From a signal handler, too.
+  // May be called from a signal handler.
   void Wake() const {
     const int saved = errno;
     const uint64_t one = 1;
@@ -41,4 +41,4 @@ class Wakeup {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_BASE_WAKEUP_H_
+#endif  // SNAKEPIT_BASE_WAKEUP_H_

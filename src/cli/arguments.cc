@@ -10,6 +10,7 @@
 #include "src/base/quote.h"
 #include "src/cli/duration.h"
 #include "src/cli/help.h"
+#include "src/wire/limits.h"
 
 namespace snakepit {
 namespace {
@@ -18,7 +19,6 @@ using std::chrono::milliseconds;
 
 constexpr int kMaxParallel = 1'000;
 constexpr int64_t kMaxRepeat = 1'000'000'000;
-constexpr size_t kMaxSessionBytes = 256;
 
 // The flags as they were given, before they are judged together.
 struct RawCall {
@@ -174,7 +174,7 @@ CallArguments Judge(bool stream, RawCall raw) {
     }
     call.handshake = false;
   }
-  if (raw.session.size() > kMaxSessionBytes) {
+  if (raw.session.size() > kMaxSessionIdBytes) {
     throw UsageError{"--session: an id has 1 to 256 bytes"};
   }
   call.session = std::move(raw.session);

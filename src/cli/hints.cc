@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "src/base/quote.h"
 #include "src/cli/duration.h"
 
 namespace snakepit {
@@ -145,25 +146,8 @@ std::string CodecHint(const Error& error, std::optional<Codec> codec, bool hands
 }
 
 std::string ShellCommand(const std::vector<std::string>& argv) {
-  constexpr char kPlain[] =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,+@%";
   std::string line;
-  for (const std::string& argument : argv) {
-    if (!line.empty()) line += ' ';
-    if (!argument.empty() && argument.find_first_not_of(kPlain) == std::string::npos) {
-      line += argument;
-      continue;
-    }
-    line += '\'';
-    for (char c : argument) {
-      if (c == '\'') {
-        line += "'\\''";
-      } else {
-        line += c;
-      }
-    }
-    line += '\'';
-  }
+  for (const std::string& argument : argv) line += (line.empty() ? "" : " ") + ShellQuote(argument);
   return line;
 }
 

@@ -1,4 +1,4 @@
-// What the core bounds: the wait for the exit of a process, the starts at a time, the memory.
+// The limits of the core: on the wait for an exit, on starts at a time, on memory.
 #include <gtest/gtest.h>
 
 #include "src/core/testing/fixture.h"
@@ -33,7 +33,7 @@ TEST_F(CoreTest, TheCallsOfADisownedProcessAreLost) {
   const CallId call = Submit();
   Unusable(ProcessOf(0));
   Pass(Core::kKillLimit);
-  EXPECT_EQ(Ended(call), nullptr) << "its transport has yet to report";
+  EXPECT_EQ(Ended(call), nullptr) << "its transport has not reported yet";
   End(call, CallReport::kLost);
   ASSERT_NE(Ended(call), nullptr);
   EXPECT_EQ(Ended(call)->why, EndCall::Why::kWorkerLost);
@@ -84,10 +84,10 @@ TEST_F(CoreTest, AnExitInTimeExplainsTheLoss) {
   Exit(ProcessOf(0), {.code = 3});
   ASSERT_NE(Ended(call), nullptr);
   EXPECT_EQ(Ended(call)->exit, (ExitStatus{.code = 3}));
-  Pass(Core::kExitReportLimit);  // its timer has gone with it
+  Pass(Core::kExitReportLimit);  // its timer is gone, too
 }
 
-// --- Why a process is killed or replaced -------------------------------------------------------
+// --- Reasons to kill or replace a process -------------------------------------------------------
 
 TEST_F(CoreTest, AKillSaysWhy) {
   options_.health.interval = milliseconds(1000);
@@ -189,7 +189,7 @@ class MemoryTest : public CoreTest {
     options_.recycle.warm_up_calls = 1;
   }
 
-  // A round in which they have so much.
+  // Runs a round in which the workers have so much memory.
   void Round(const std::vector<int64_t>& rss_bytes) {
     Take(&measured_);
     Pass(options_.health.interval);
@@ -220,7 +220,7 @@ TEST_F(MemoryTest, OnlyOneIsReplacedAtATime) {
   Round({900, 800});
   EXPECT_EQ(replaced_.size(), 1u);
   Round({900, 800});
-  EXPECT_EQ(replaced_.size(), 1u) << "the first has yet to be replaced";
+  EXPECT_EQ(replaced_.size(), 1u) << "the first is not replaced yet";
 }
 
 TEST_F(MemoryTest, AWorkerThatIsNotWarmIsLeftAlone) {

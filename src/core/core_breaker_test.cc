@@ -1,4 +1,4 @@
-// When workers that end are started again, and when not.
+// The breaker: workers that end too often are not started again.
 #include <gtest/gtest.h>
 
 #include "src/core/core.h"
@@ -16,7 +16,7 @@ class BreakerTest : public CoreTest {
     options_.restart.initial_backoff = options_.restart.max_backoff = milliseconds(10);
   }
 
-  // Ends every process that starts of that worker, until the breaker is open.
+  // Ends each process that the worker starts, until the breaker is open.
   void Open(int id) {
     while (breaker() == BreakerState::kClosed) {
       Exit(ProcessOf(id));

@@ -108,7 +108,7 @@ TEST_F(CoreTest, AQueuedCallThatIsCancelledEndsAtOnceAndIsNeverExecuted) {
   EXPECT_EQ(WorkerOf(queued), -1);
   EXPECT_EQ(WorkerOf(next), 0);
   Pass(options_.call_timeout);
-  EXPECT_EQ(ended_.size(), 1u) << "its timer has gone with it";
+  EXPECT_EQ(ended_.size(), 1u) << "its timer is gone, too";
   EXPECT_EQ(core_->NextWake(), std::nullopt);
 }
 
@@ -120,7 +120,7 @@ TEST_F(CoreTest, CancellingMakesRoomInTheQueue) {
   EXPECT_NE(Submit(), 0u);
 }
 
-TEST_F(CoreTest, ADispatchedCallThatIsCancelledGoesOnUntilItsTransportReports) {
+TEST_F(CoreTest, ACancelledCallInFlightGoesOnUntilItsTransportReports) {
   Begin(1);
   const CallId call = Submit();
   Cancel(call);
@@ -143,7 +143,7 @@ TEST_F(CoreTest, AFullQueueRefuses) {
   EXPECT_EQ(core_->scheduler().calls(), 3u);
 }
 
-TEST_F(CoreTest, AQueuedCallIsRemovedWhenItsQueueTimeIsOverAndNeverExecuted) {
+TEST_F(CoreTest, AQueuedCallIsRemovedAtItsQueueTimeoutAndNeverExecuted) {
   Begin(1);
   const CallId running = Submit(), queued = Submit();
   Pass(options_.queue.timeout);
@@ -257,7 +257,7 @@ TEST_F(CoreTest, FirstCallsOfASessionThatWereAllQueuedAgreeToo) {
   EXPECT_EQ(WorkerOf(a), WorkerOf(x));
   End(y);
   EXPECT_EQ(WorkerOf(b), -1);
-  EXPECT_EQ(WorkerOf(other), WorkerOf(y)) << "who waits for a session holds up nobody else";
+  EXPECT_EQ(WorkerOf(other), WorkerOf(y)) << "a call that waits for its session holds up no other";
   End(a);
   EXPECT_EQ(WorkerOf(b), WorkerOf(a));
 }
@@ -282,7 +282,7 @@ TEST_F(CoreTest, ASessionWhoseWorkerIsLostMovesToOneOther) {
   Exit(ProcessOf(WorkerOf(first)));
   const CallId second = Submit("s"), third = Submit("s");
   EXPECT_NE(WorkerOf(second), WorkerOf(first));
-  EXPECT_EQ(WorkerOf(third), -1) << "the state is made anew: who comes meanwhile waits";
+  EXPECT_EQ(WorkerOf(third), -1) << "the state is made anew: later calls wait for it";
   End(second);
   EXPECT_EQ(WorkerOf(third), WorkerOf(second));
 }
@@ -313,7 +313,7 @@ TEST_F(CoreTest, AQueuedCallOfASessionThatWasEndedBeginsItAnew) {
   const CallId first = Submit("s"), second = Submit("s");
   ASSERT_EQ(WorkerOf(second), -1);
   EndSession("s");
-  EXPECT_EQ(WorkerOf(second), 1 - WorkerOf(first)) << "it is bound to no worker any more";
+  EXPECT_EQ(WorkerOf(second), 1 - WorkerOf(first)) << "it is not bound to a worker any more";
   EXPECT_EQ(core_->scheduler().sessions(), 1u);
   End(first);
   EXPECT_EQ(core_->scheduler().sessions(), 1u);
@@ -337,7 +337,7 @@ TEST_F(CoreTest, TheWorkerIsToldOfASessionThatIsTooOldOrOneTooMany) {
   EXPECT_EQ(core_->NextWake(), std::nullopt);
 }
 
-TEST_F(CoreTest, NobodyIsToldOfASessionWhoseProcessIsNotThereOrNeverHadIt) {
+TEST_F(CoreTest, NoWorkerIsToldOfASessionThatItDoesNotHold) {
   Begin(1);
   End(Submit("lost"));
   Exit(ProcessOf(0));
@@ -368,7 +368,7 @@ TEST_F(CoreTest, StrictQueueWaitsForItsWorkerThoughOthersAreFree) {
   EXPECT_EQ(Ended(c)->why, EndCall::Why::kQueueTimeout);
 }
 
-TEST_F(CoreTest, WhoWaitsForASessionsWorkerHoldsUpNobodyElse) {
+TEST_F(CoreTest, ACallThatWaitsForItsWorkerHoldsUpNoOther) {
   options_.sessions.affinity = Affinity::kStrictQueue;
   Begin(2);
   const CallId a = Submit("s"), b = Submit("s");
@@ -419,7 +419,7 @@ TEST_F(CoreTest, ALostSessionFailsByNameUntilItIsEndedInTheStrictModes) {
     EXPECT_EQ(Refused("s"), Refusal::kSessionLost);
     Pass(milliseconds(0));
     Ready(ProcessOf(WorkerOf(first)));
-    EXPECT_EQ(Refused("s"), Refusal::kSessionLost) << "the replacement has not its state";
+    EXPECT_EQ(Refused("s"), Refusal::kSessionLost) << "the replacement does not have its state";
     EndSession("s");
     EXPECT_NE(WorkerOf(Submit("s")), -1);
   }

@@ -1,4 +1,4 @@
-// Health, and how workers are replaced in order: by a successor, or by another number of them.
+// Health checks, and the replacement of workers: by a successor, or by a resize.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -30,7 +30,7 @@ TEST_F(HealthTest, EveryWorkerIsAskedAtEveryRoundOnceAtATime) {
   HealthReported(checked_[0], HealthReport::kHealthy);
   const ProcessNumber answered = checked_[0];
   Round();
-  EXPECT_EQ(checked_, std::vector<ProcessNumber>{answered}) << "the other has yet to answer";
+  EXPECT_EQ(checked_, std::vector<ProcessNumber>{answered}) << "the other has not answered yet";
 }
 
 TEST_F(HealthTest, ASilentWorkerIsKilledAndReplacedAndItsCallsAreLost) {
@@ -53,7 +53,7 @@ TEST_F(HealthTest, AnIdleWorkerWhoseConnectionIsFoundClosedIsReplaced) {
   const CallId call = Submit();
   Round();
   HealthReported(ProcessOf(0), HealthReport::kLost);
-  EXPECT_EQ(StateOf(0), WorkerState::kReady) << "its call's transport tells";
+  EXPECT_EQ(StateOf(0), WorkerState::kReady) << "the transport of its call will report";
   End(call);
   Round();
   HealthReported(ProcessOf(0), HealthReport::kLost);
@@ -90,7 +90,7 @@ TEST_F(HealthTest, OneThatStaysUnwellIsReplaced) {
   EXPECT_EQ(StateOf(0), WorkerState::kReady);
 }
 
-TEST_F(HealthTest, OneThatCannotBeAskedWhileItIsBusyIsAskedInThePlaceOfACall) {
+TEST_F(HealthTest, ACheckOfALegacyWorkerTakesThePlaceOfACall) {
   options_.workers = 1;
   core_.emplace(options_, kSeed);
   core_->Start(now_);
@@ -202,7 +202,7 @@ TEST_F(ReplacementTest, AWorkerIsReplacedWhenItsMemoryHasGrown) {
   measure(10'000);
   End(Submit());
   const CallId second = Submit();
-  measure(20'000);  // in the middle of loading it
+  measure(20'000);  // while it is loading the model
   End(second);
   measure(50'000);  // the model is loaded: the baseline
   measure(50'900);
@@ -227,7 +227,7 @@ TEST_F(ReplacementTest, AWorkerIsReplacedWhenItHasBeenIdle) {
   EXPECT_TRUE(spawned_.empty());
   const CallId call = Submit();
   Pass(milliseconds(60'000));
-  EXPECT_TRUE(spawned_.empty()) << "who is busy is not idle";
+  EXPECT_TRUE(spawned_.empty()) << "a busy worker is not idle";
   End(call);
   for (int i = 0; i < 20 && spawned_.empty(); ++i) Pass(milliseconds(1'000));
   EXPECT_EQ(spawned_.size(), 1u);
@@ -252,7 +252,7 @@ TEST_F(ReplacementTest, ASuccessorThatDoesNotStartLeavesTheOldOneServing) {
   EXPECT_NE(ProcessOf(0), old);
 }
 
-TEST_F(ReplacementTest, AnOldOneThatEndsBeforeItsSuccessorIsReadyIsNotStartedAgain) {
+TEST_F(ReplacementTest, AnOldWorkerThatEndsEarlyIsNotStartedAgain) {
   options_.recycle.max_age = milliseconds(1'000);
   Begin(1);
   Take(&spawned_);
@@ -289,7 +289,7 @@ TEST_F(ReplacementTest, ARestartWaitsForTheLastCallOfAnOldWorker) {
   const ProcessNumber old = ProcessOf(0);
   Ready(Take(&spawned_)[0].process);
   Pass(options_.stop_grace * 5);
-  EXPECT_TRUE(killed_.empty()) << "no grace but that of its calls";
+  EXPECT_TRUE(killed_.empty()) << "only its calls bound the wait";
   End(call);
   EXPECT_EQ(core_->supervisor().restart_state(), RestartState::kRunning);
   Exit(old, {});
@@ -313,7 +313,7 @@ TEST_F(ReplacementTest, ARestartFindsWorkersInEveryState) {
   Exit(ProcessOf(0));  // backs off
   End(Submit());
   Exit(ProcessOf(1));
-  Pass(milliseconds(0));  // may have been started, or not, by now
+  Pass(milliseconds(0));  // may have been started by now
   Take(&spawned_);
   Restart();
   for (int i = 0; i < 20 && core_->supervisor().restart_state() == RestartState::kRunning; ++i) {
@@ -357,7 +357,7 @@ TEST_F(ReplacementTest, AnOldWorkerWhoseLastQueuedCallIsGivenUpEnds) {
   EXPECT_EQ(asked_to_end_.size(), 1u);
 }
 
-TEST_F(ReplacementTest, AWorkerThatWentOnWithACallThatWasGivenUpKeepsItsOtherCalls) {
+TEST_F(ReplacementTest, AWorkerThatOverranACallKeepsItsOtherCalls) {
   BeginOf({3});
   Take(&spawned_);
   const CallId a = Submit(), b = Submit();
@@ -371,7 +371,7 @@ TEST_F(ReplacementTest, AWorkerThatWentOnWithACallThatWasGivenUpKeepsItsOtherCal
   End(b);
   EXPECT_EQ(asked_to_end_.size(), 1u);
   Pass(options_.stop_grace);
-  EXPECT_EQ(killed_.size(), 1u) << "it still is at the call";
+  EXPECT_EQ(killed_.size(), 1u) << "it still runs the call";
   Exit(old);
   EXPECT_EQ(Processes(), 1);
   EXPECT_EQ(core_->roster().counts().crashes, 1);
@@ -391,7 +391,7 @@ TEST_F(ReplacementTest, AWorkerThatRefusesACallAsItIsEndingGetsNoMore) {
   EXPECT_EQ(core_->roster().counts().crashes, 1);
 }
 
-TEST_F(ReplacementTest, WhatWaitsForAWorkerThatRefusesIsOfALostSession) {
+TEST_F(ReplacementTest, CallsThatWaitForAWorkerThatRefusesLoseTheirSession) {
   options_.sessions.affinity = Affinity::kStrictQueue;
   Begin(1);
   const CallId a = Submit("s"), b = Submit("s"), c = Submit("s");

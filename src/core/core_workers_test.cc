@@ -1,4 +1,4 @@
-// Workers, from their start to their end.
+// Workers from their start to their end.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,7 +11,7 @@ namespace {
 
 // --- Workers -----------------------------------------------------------------------------------
 
-TEST_F(CoreTest, ACallThatWaitsForItsSessionsWorkerGoesToAnotherAsSoonAsThatOneIsLost) {
+TEST_F(CoreTest, ACallOfALostSessionWorkerGoesToAnotherAtOnce) {
   const auto lose = [this](int way, ProcessNumber process) {
     if (way == 0) core_->ConnectionLost(process, now_);
     if (way == 1) core_->Unusable(process, now_);
@@ -110,7 +110,7 @@ TEST_F(CoreTest, AWorkerThatServedIsReplacedAtOnce) {
   EXPECT_EQ(spawned_.size(), 1u);
 }
 
-TEST_F(CoreTest, TheWaitBeforeAStartDoublesUpToItsMaximumAndEndsWithUsefulWork) {
+TEST_F(CoreTest, TheBackoffDoublesUpToItsMaximumAndEndsWithUsefulWork) {
   options_.restart.initial_backoff = milliseconds(100);
   options_.restart.max_backoff = milliseconds(350);
   Begin(1);
@@ -121,7 +121,7 @@ TEST_F(CoreTest, TheWaitBeforeAStartDoublesUpToItsMaximumAndEndsWithUsefulWork) 
     EXPECT_TRUE(spawned_.empty()) << wait;
     Pass(milliseconds(wait - wait / 2 + 1));
     EXPECT_EQ(spawned_.size(), 1u) << wait;
-    Ready(ProcessOf(0));  // which is no useful work
+    Ready(ProcessOf(0));  // no useful work
   }
   End(Submit());
   Take(&spawned_);
@@ -157,7 +157,7 @@ TEST_F(CoreTest, AWorkerThatIsNotReadyInTimeIsReportedAndKilled) {
   EXPECT_EQ(StateOf(0), WorkerState::kKilled);
 }
 
-TEST_F(CoreTest, WhatConcernsAnEarlierProcessIsDropped) {
+TEST_F(CoreTest, NewsOfAnEarlierProcessIsDropped) {
   Begin(1);
   const ProcessNumber old = ProcessOf(0);
   Exit(old);
@@ -220,7 +220,7 @@ TEST_F(CoreTest, StoppingLetsTheCallInFlightEndAndThenAsksTheWorkerToEnd) {
   EXPECT_EQ(core_->NextWake(), std::nullopt);
 }
 
-TEST_F(CoreTest, WhoDoesNotEndWithinTheGraceIsKilled) {
+TEST_F(CoreTest, AWorkerThatDoesNotEndWithinTheGraceIsKilled) {
   Begin(2);
   const CallId running = Submit();
   core_->Stop(now_);

@@ -9,6 +9,8 @@
 #define SNAKEPIT_CORE_LIFECYCLE_DRIVER_H_
 
 #include <chrono>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "snakepit/options.h"

@@ -4,18 +4,15 @@
 
 #include <cstdint>
 
+#include "src/base/splitmix64.h"
+
 namespace snakepit {
 
 class SplitMix {
  public:
   explicit SplitMix(uint64_t seed) : state_(seed) {}
 
-  uint64_t Next() {
-    uint64_t x = state_ += 0x9e3779b97f4a7c15;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-    return x ^ (x >> 31);
-  }
+  uint64_t Next() { return SplitMix64(state_); }
   // From 0 to `limit`, both included.
   uint64_t UpTo(uint64_t limit) { return Next() % (limit + 1); }
   // From 0 to `limit` - 1. Without a division.

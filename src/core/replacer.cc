@@ -18,13 +18,8 @@ bool Replacer::IsReplacing() const {
   return old.process == replaced_process_ && old.state != WorkerState::kGone;
 }
 
-void Replacer::ReplaceDue(SteadyTime now) {
-  if (any_due_) ReplaceNext(now);
-}
-
 // Takes the worker of the longest-lived process first.
 void Replacer::ReplaceNext(SteadyTime now) {
-  if (!any_due_ && !restart_.IsRunning()) return;
   if (IsReplacing() || closed_ || !starter_.IsClosed() || !starter_.HasRoom()) return;
   bool any_due = false;
   const Roster::Seat* next = nullptr;

@@ -31,9 +31,14 @@ class Replacer {
   // The worker is to be replaced as soon as it may be. An earlier reason stays.
   void MarkDue(WorkerIndex index, ReplaceReason why);
   // Begins the next replacement, if a worker is due.
-  void ReplaceDue(SteadyTime now);
-  // The same, if a worker is due or a restart is under way; also ends a restart that is complete.
-  void ReplaceNext(SteadyTime now);
+  void ReplaceDue(SteadyTime now) {
+    if (any_due_) ReplaceNext(now);
+  }
+  // Begins the next replacement, if a worker is due or a restart is under way. Ends a restart that
+  // is complete.
+  void ReplaceDueOrOld(SteadyTime now) {
+    if (any_due_ || restart_.IsRunning()) ReplaceNext(now);
+  }
 
   tl::expected<void, Refusal> Restart(SteadyTime now);
   void FailRestart() { restart_.Fail(); }
@@ -51,6 +56,7 @@ class Replacer {
   bool IsReplacing() const;
 
  private:
+  void ReplaceNext(SteadyTime now);
   void Replace(const Roster::Seat& seat, SteadyTime now);
   void FinishRestartIfComplete();
 

@@ -14,7 +14,7 @@ class SessionTableTest : public testing::Test {
     return table_->Use(id, now, &forgotten_);
   }
 
-  // The ids of what was forgotten since the last time.
+  // The ids of the sessions that were forgotten since the last call.
   std::vector<std::string> Forgotten() {
     std::vector<std::string> ids;
     for (const SessionTable::Session& session : forgotten_) ids.push_back(session.id);
@@ -99,7 +99,7 @@ TEST_F(SessionTableTest, ASessionWithAnOpenCallIsNotForgotten) {
   EXPECT_EQ(table_->Find("busy", kStart + seconds(71)), nullptr);
 }
 
-TEST_F(SessionTableTest, WhereAllAreBusyThereIsOneTooMany) {
+TEST_F(SessionTableTest, WhenAllAreBusyThereIsOneTooMany) {
   table_.emplace(seconds(10), 1);
   ++Use("busy", kStart).open_calls;
   Use("new", kStart);

@@ -12,8 +12,8 @@ void Starter::StartOrHold(WorkerIndex index, SteadyTime now) {
   }
 }
 
-void Starter::StartHeld(SteadyTime now) {
-  if (!any_held_ || driver_.stopping() || !IsClosed() || !HasRoom()) return;
+void Starter::StartSomeHeld(SteadyTime now) {
+  if (driver_.stopping() || !IsClosed() || !HasRoom()) return;
   any_held_ = false;
   for (const Roster::Seat& seat : roster_.seats()) {
     const bool backs_off = roster_.view(seat.worker).state == WorkerState::kBackingOff;
@@ -66,11 +66,6 @@ void Starter::BreakerTimerFired(SteadyTime now) {
   } else {
     CloseBreaker(now);
   }
-}
-
-void Starter::ArmBreakerTimer() {
-  timers_.Set(&breaker_timer_, TimerKey(TimerKind::kBreaker),
-              driver_.stopping() ? std::nullopt : breaker_.timer());
 }
 
 }  // namespace snakepit

@@ -31,7 +31,9 @@ class Starter {
   // Starts a worker that backs off, or holds it until it may start.
   void StartOrHold(WorkerIndex index, SteadyTime now);
   // Starts held workers, as many as may.
-  void StartHeld(SteadyTime now);
+  void StartHeld(SteadyTime now) {
+    if (any_held_) StartSomeHeld(now);
+  }
   // Starts a worker as the probe of a half-open breaker that has none.
   void StartProbe(SteadyTime now);
 
@@ -45,7 +47,10 @@ class Starter {
 
   void BreakerTimerFired(SteadyTime now);
   // Sets the breaker's timer as the breaker wants it. To be called after each event.
-  void ArmBreakerTimer();
+  void ArmBreakerTimer() {
+    const auto at = driver_.stopping() ? std::nullopt : breaker_.timer();
+    if (at != breaker_timer_) timers_.Set(&breaker_timer_, TimerKey(TimerKind::kBreaker), at);
+  }
 
   // True if fewer workers are starting than may at a time.
   bool HasRoom() const;
@@ -55,6 +60,7 @@ class Starter {
   const Breaker& breaker() const { return breaker_; }
 
  private:
+  void StartSomeHeld(SteadyTime now);
   void CloseBreaker(SteadyTime now);
 
   const PoolOptions& options_;

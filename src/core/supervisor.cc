@@ -186,7 +186,7 @@ bool Supervisor::WorkerTimerFired(WorkerIndex index, SteadyTime now) {
 
 void Supervisor::StartAndReplace(SteadyTime now) {
   starter_.StartHeld(now);
-  replacer_.ReplaceNext(now);
+  replacer_.ReplaceDueOrOld(now);
   starter_.ArmBreakerTimer();
 }
 

@@ -3,11 +3,9 @@
 #define SNAKEPIT_CORE_TIMERS_H_
 
 #include <chrono>
-#include <compare>
 #include <cstdint>
 #include <optional>
 #include <set>
-#include <utility>
 
 #include "src/core/worker_index.h"
 
@@ -29,7 +27,8 @@ class TimerKey {
   constexpr TimerKind kind() const { return static_cast<TimerKind>(bits_ >> kShift); }
   constexpr uint64_t number() const { return bits_ & ((uint64_t{1} << kShift) - 1); }
   constexpr WorkerIndex worker() const { return static_cast<WorkerIndex>(number()); }
-  constexpr auto operator<=>(const TimerKey&) const = default;
+  constexpr bool operator==(const TimerKey&) const = default;
+  constexpr bool operator<(TimerKey other) const { return bits_ < other.bits_; }
 
  private:
   static constexpr int kShift = 61;
@@ -38,7 +37,7 @@ class TimerKey {
 
 class Timers {
  public:
-  void Add(SteadyTime at, TimerKey key) { timers_.emplace(at, key); }
+  void Add(SteadyTime at, TimerKey key) { timers_.insert({at, key}); }
   // Removes the timer, if it has not fired yet.
   void Remove(SteadyTime at, TimerKey key) { timers_.erase({at, key}); }
 
@@ -53,19 +52,26 @@ class Timers {
   // Time at which the next timer fires; nothing: none is set.
   std::optional<SteadyTime> Next() const {
     if (timers_.empty()) return std::nullopt;
-    return timers_.begin()->first;
+    return timers_.begin()->at;
   }
 
   // Removes and returns the next timer, if it is due.
   std::optional<TimerKey> TakeDue(SteadyTime now) {
-    if (timers_.empty() || timers_.begin()->first > now) return std::nullopt;
-    const TimerKey key = timers_.begin()->second;
+    if (timers_.empty() || timers_.begin()->at > now) return std::nullopt;
+    const TimerKey key = timers_.begin()->key;
     timers_.erase(timers_.begin());
     return key;
   }
 
  private:
-  std::set<std::pair<SteadyTime, TimerKey>> timers_;
+  struct Timer {
+    SteadyTime at;
+    TimerKey key;
+    bool operator<(const Timer& other) const {
+      return at < other.at || (at == other.at && key < other.key);
+    }
+  };
+  std::set<Timer> timers_;
 };
 
 }  // namespace snakepit

@@ -10,6 +10,7 @@
 #include "src/pool/options.h"
 #include "src/value/json.h"
 #include "src/value/memory.h"
+#include "src/wire/limits.h"
 
 namespace snakepit {
 namespace {

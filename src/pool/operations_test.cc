@@ -280,7 +280,7 @@ TEST_P(OperationsTest, ACallThatIgnoresItsEndTakesNoOtherCallAlong) {
       << "its successor does not wait for it";
   auto result = other.get_future().get();
   ASSERT_TRUE(result) << result.error().ToString() << "\n" << log_.Text();
-  EXPECT_EQ(*result->get_if<int64_t>(), pid);
+  EXPECT_EQ(*result, Value(pid));
   EXPECT_TRUE(testing::WaitUntilGone(pid));
 }
 

@@ -17,7 +17,6 @@ namespace snakepit {
 
 inline constexpr std::chrono::milliseconds kLongestTimeout = std::chrono::hours(24);
 inline constexpr int kMaxWorkers = 1'000;
-inline constexpr size_t kMaxSessionIdBytes = 256;
 
 enum class Unit { kCount, kBytes, kMilliseconds };
 

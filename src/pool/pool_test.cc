@@ -405,7 +405,7 @@ TEST_P(PoolTest, SubmittedCallsEndByTheirCallbacks) {
   for (int i = 0; i < kCalls; ++i) {
     pool_->Submit("echo", Value::Map{{"i", i}}, [&, i](Result<Value> result) {
       ASSERT_TRUE(result) << result.error().ToString();
-      results[i] = *result->Find("echoed")->Find("i")->get_if<int64_t>();
+      results[i] = result->Find("echoed")->IntegerAt("i", -1);
       if (--left == 0) all.set_value();
     });
   }

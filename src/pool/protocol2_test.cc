@@ -39,7 +39,7 @@ def say(text):
 @worker.command("wait")
 def wait(context):
     say("began to wait")
-    while not context.wait(3600):
+    while context.wait(3600):
         pass
     say("was given up")
 

@@ -17,8 +17,6 @@
 namespace snakepit {
 namespace {
 
-std::string Quoted(std::string_view text) { return '"' + Printable(text) + '"'; }
-
 tl::unexpected<Error> NotSafe(const std::string& folder, const std::string& why) {
   return Fail(ErrorCode::kInvalidArgument, Quoted(folder) + " " + why);
 }

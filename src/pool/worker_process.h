@@ -13,9 +13,9 @@
 #include "snakepit/error.h"
 #include "src/core/core.h"
 #include "src/pool/explain.h"
+#include "src/process/output_reader.h"
 #include "src/transport/connection.h"
 #include "src/transport/launch.h"
-#include "src/transport/output_reader.h"
 
 namespace snakepit {
 

@@ -18,7 +18,7 @@ namespace snakepit {
 namespace {
 
 constexpr int64_t kCpuPeriodUs = 100'000;
-constexpr double kFewestProcessors = 0.01;  // the kernel's least quota is 1 ms
+constexpr double kFewestProcessors = 0.01;  // the kernel's smallest quota is 1 ms
 constexpr double kMostProcessors = 8192;
 
 tl::unexpected<Error> NotAvailable(const std::string& why) {
@@ -48,7 +48,7 @@ std::string Unescaped(const std::string& text) {
 }
 
 struct Mount {
-  std::string root;   // which cgroup is at `point`
+  std::string root;   // the cgroup at `point`
   std::string point;  //
   bool read_only = false;
 };
@@ -97,7 +97,8 @@ Result<std::string> OwnCgroup(const std::string& proc_self) {
   return NotAvailable("the cgroup of this process, " + path + ", is not among those mounted");
 }
 
-// systemd marks what it delegates; elsewhere it is that the folder was given to a user.
+// systemd marks the cgroups that it delegates. Elsewhere delegation means that a user owns the
+// folder.
 bool IsDelegated(const std::string& folder) {
   for (const char* mark : {"user.delegate", "trusted.delegate"}) {
     char value = 0;
@@ -107,7 +108,7 @@ bool IsDelegated(const std::string& folder) {
          access((folder + "/cgroup.procs").c_str(), W_OK) == 0;
 }
 
-// 0, or the errno.
+// Returns 0 or the errno.
 int WriteText(const std::string& path, std::string_view text) {
   const UniqueFd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!file.valid()) return errno;
@@ -129,7 +130,7 @@ Result<void> Enable(const std::string& folder, const std::string& controller) {
   return {};
 }
 
-// Calls `visit` with each cgroup that a guardian made in the folder, and that guardian.
+// Calls `visit` for each cgroup that a guardian made in the folder.
 void VisitCgroups(const std::string& parent,
                   const std::function<void(const std::string& path, pid_t guardian)>& visit) {
   DIR* const entries = opendir(parent.c_str());
@@ -205,7 +206,7 @@ Result<std::optional<CgroupPlan>> PlanCgroup(const CgroupLimits& limits, const C
   for (const std::string& controller : controllers) {
     if (auto enabled = Enable(plan.parent, controller); !enabled) return Fail(enabled.error());
   }
-  // One with a process in it cannot be removed, so this hits none but what is left over.
+  // A cgroup with a process in it cannot be removed, so this removes only leftovers.
   VisitCgroups(plan.parent, [](const std::string& path, pid_t guardian) {
     if (!IsGuardian(guardian)) rmdir(path.c_str());
   });
@@ -216,7 +217,7 @@ void ClearCgroups(const std::string& parent, pid_t guardian, const std::function
   VisitCgroups(parent, [&](const std::string& path, pid_t whose) {
     if (whose != guardian) return;
     const UniqueFd kill_file(open((path + "/cgroup.kill").c_str(), O_WRONLY | O_CLOEXEC));
-    // Asked after the file was opened, which is that of the guardian's cgroup, then.
+    // Checked after the file was opened: a true result means that the file is the guardian's.
     if (!is_held()) return;
     if (kill_file.valid()) (void)!write(kill_file.get(), "1", 1);
     rmdir(path.c_str());

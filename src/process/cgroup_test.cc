@@ -1,4 +1,4 @@
-// Where a worker's cgroup goes, on machines that are made of files here.
+// The place of a worker's cgroup, on machines that are made of files here.
 #include "src/process/cgroup.h"
 
 #include <gtest/gtest.h>
@@ -34,7 +34,7 @@ class CgroupTest : public testing::Test {
   }
   void TearDown() override { fs::remove_all(machine_); }
 
-  // At machine/fs; the space in it is escaped.
+  // Mounted at machine/fs; the space in the path is escaped.
   void Mount(const std::string& options, const std::string& root = "/") {
     std::string point = machine_ / "fs";
     point.replace(point.find(' '), 1, "\\040");
@@ -77,7 +77,7 @@ class CgroupTest : public testing::Test {
   CgroupView view_;
 };
 
-TEST_F(CgroupTest, WhoSetsNoLimitNeedsNothing) {
+TEST_F(CgroupTest, NoLimitsNeedNoCgroup) {
   view_.proc_self = "/no/such/folder";
   const auto plan = PlanCgroup({}, view_);
   ASSERT_TRUE(plan);
@@ -121,7 +121,7 @@ TEST_F(CgroupTest, TheMountMayBeginBelowTheRoot) {
   EXPECT_EQ(WhyNot(), "the cgroup of this process, /../outside, is not among those mounted");
 }
 
-TEST_F(CgroupTest, WhatIsNotEnabledYetIsEnabled) {
+TEST_F(CgroupTest, AMissingControllerIsEnabled) {
   Be("/a/b");
   delegated_ = MakeCgroup("a", "memory pids", "pids");
   MakeCgroup("a/b", "", "");
@@ -131,7 +131,7 @@ TEST_F(CgroupTest, WhatIsNotEnabledYetIsEnabled) {
   EXPECT_TRUE(ReadFile(delegated_ + "/cgroup.subtree_control")->starts_with("+memory"));
 }
 
-TEST_F(CgroupTest, WhyItIsNotAvailableIsSaid) {
+TEST_F(CgroupTest, TheErrorSaysWhyNoCgroupIsAvailable) {
   Be("/a/b");
   MakeCgroup("a", "memory", "memory");
   MakeCgroup("a/b", "memory", "");
@@ -168,7 +168,7 @@ TEST_F(CgroupTest, EmptyCgroupsOfGuardiansThatAreGoneAreRemoved) {
   for (const fs::path& other : others) EXPECT_TRUE(fs::exists(other)) << other;
 }
 
-TEST(Validate, CgroupLimitsThatAreRightNowhereAreRefusedByName) {
+TEST(Validate, ImpossibleCgroupLimitsAreRefusedByName) {
   const auto message = [](const CgroupLimits& limits) {
     const auto valid = Validate(limits);
     if (valid) return std::string("valid");

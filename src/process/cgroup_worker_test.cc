@@ -1,4 +1,4 @@
-// A worker in a cgroup of its own, on a machine that has some: made, entered, emptied and removed.
+// A worker's own cgroup on a real machine: made, entered, emptied and removed.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
@@ -8,7 +8,7 @@
 
 #include "src/process/cgroup.h"
 #include "src/process/guardian.h"
-#include "src/process/guardian_testing.h"
+#include "src/process/testing/fixture.h"
 
 namespace snakepit {
 namespace {
@@ -34,7 +34,7 @@ class CgroupWorkerTest : public GuardianTest {
 
   SpawnSpec SpecInCgroup(std::vector<std::string> arguments) {
     SpawnSpec spec = Spec(std::move(arguments));
-    // One that needs no controller.
+    // A setting that needs no controller.
     spec.cgroup = CgroupPlan{.parent = parent_, .settings = {{"cgroup.max.depth", "3"}}};
     return spec;
   }
@@ -45,7 +45,7 @@ class CgroupWorkerTest : public GuardianTest {
 
   bool Exists(uint64_t id) const { return fs::exists(fs::path(parent_) / NameOf(id)); }
 
-  // Starts "linger" with an id, which has four children, two of them in other sessions.
+  // Starts "linger" with an id. It has four children, two of them in other sessions.
   UniqueFd StartLingering(uint64_t id) {
     UniqueFd out = SpawnPiped(id, SpecInCgroup({"linger"}));
     EXPECT_EQ(ReadLine(out.get()), "ready");
@@ -70,16 +70,16 @@ TEST_F(CgroupWorkerTest, IsMadeForTheWorkerWithItsSettingsAndRemovedAfterIt) {
 TEST_F(CgroupWorkerTest, EverythingInItEndsWithTheWorkerAndItIsRemoved) {
   const UniqueFd out = StartLingering(1);
   guardian_->Signal(1, SIGKILL);
-  EXPECT_EQ(ReadToEnd(out.get()), "");  // who left the session has ended as well
+  EXPECT_EQ(ReadToEnd(out.get()), "");  // processes that left the session have ended as well
   EXPECT_EQ(ExitOf(1).signal, SIGKILL);
-  // Its last process is reaped a moment after it has ended.
+  // Its last process is reaped a moment after its end.
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   while (Exists(1) && std::chrono::steady_clock::now() < deadline) sched_yield();
   EXPECT_FALSE(Exists(1));
   EXPECT_EQ(ListMarked(mark_), std::vector<pid_t>());
 }
 
-TEST_F(CgroupWorkerTest, AKilledGuardianLeavesNeitherItNorWhatIsInIt) {
+TEST_F(CgroupWorkerTest, AKilledGuardianLeavesNoCgroupAndNoProcessInIt) {
   const UniqueFd out = StartLingering(1);
   const std::string folder = parent_ + "/" + NameOf(1);
   kill(guardian_->pid(), SIGKILL);

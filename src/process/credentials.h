@@ -1,6 +1,6 @@
-// As whom a process runs. credentials(7)
-#ifndef SNAKEPIT_SRC_PROCESS_CREDENTIALS_H_
-#define SNAKEPIT_SRC_PROCESS_CREDENTIALS_H_
+// User and groups of a process: credentials(7).
+#ifndef SNAKEPIT_PROCESS_CREDENTIALS_H_
+#define SNAKEPIT_PROCESS_CREDENTIALS_H_
 
 #include <sys/types.h>
 
@@ -15,15 +15,14 @@ struct Credentials {
   std::array<gid_t, 3> gids{};  // likewise
   std::vector<gid_t> groups;
 
-  // Those of the calling thread; they are the same for all of a process, unless a thread has gone
-  // round the C library.
+  // The calling thread's. They are the same for all threads, unless one bypassed the C library.
   static Credentials Current();
 
-  // "user ids (real, effective, saved) 0 0 0, before 1000 1000 1000": the first that differ from
-  // those before. Empty: none.
+  // The first difference, as "user ids (real, effective, saved) 0 0 0, before 1000 1000 1000".
+  // Empty if there is none.
   std::string DifferenceFrom(const Credentials& before) const;
 };
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_PROCESS_CREDENTIALS_H_
+#endif  // SNAKEPIT_PROCESS_CREDENTIALS_H_

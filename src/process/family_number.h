@@ -1,7 +1,7 @@
-// The number that a worker's family has in common, as the guardian gives it and others read it.
-// guardian_family.h says what a family is. C library only.
-#ifndef SNAKEPIT_SRC_PROCESS_FAMILY_NUMBER_H_
-#define SNAKEPIT_SRC_PROCESS_FAMILY_NUMBER_H_
+// The number that all processes of a worker's family share. The guardian sets it, and others read
+// it. guardian/family.h says what a family is. C library only.
+#ifndef SNAKEPIT_PROCESS_FAMILY_NUMBER_H_
+#define SNAKEPIT_PROCESS_FAMILY_NUMBER_H_
 
 #include <stdint.h>
 #include <sys/resource.h>
@@ -9,14 +9,14 @@
 
 namespace snakepit {
 
-// Of no family, or one whose number the hard limit of this process forbids: such a process is found
-// only when everything ends.
+// No family, or a number that the hard limit of this process forbids: such a process is found only
+// when everything ends.
 inline constexpr uint64_t kNoFamily = 0;
 
-// The lower bits count the families of a guardian, the upper ones tell guardians apart.
+// The lower bits count the families of one guardian. The upper bits tell guardians apart.
 inline constexpr int kFamilyBits = 32;
 
-// kNoFamily: it is in none, or has gone, or is of another user.
+// kNoFamily if the process is in none, has gone, or belongs to another user.
 inline uint64_t FamilyNumberOf(pid_t pid) {
   rlimit limit = {};
   if (prlimit(pid, RLIMIT_LOCKS, nullptr, &limit) != 0) return kNoFamily;
@@ -26,4 +26,4 @@ inline uint64_t FamilyNumberOf(pid_t pid) {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_PROCESS_FAMILY_NUMBER_H_
+#endif  // SNAKEPIT_PROCESS_FAMILY_NUMBER_H_

@@ -26,8 +26,8 @@
 #include "src/base/mutex.h"
 #include "src/base/quote.h"
 #include "src/process/credentials.h"
+#include "src/process/guardian/protocol.h"
 #include "src/process/guardian_process.h"
-#include "src/process/guardian_protocol.h"
 #include "src/process/process_settings.h"
 #include "src/process/request_queue.h"
 #include "src/process/start_error.h"
@@ -37,20 +37,18 @@ namespace {
 
 namespace protocol = guardian_protocol;
 
-// The guardian answers at once. One that does not for so long may have been stopped by a signal,
-// which SIGCONT ends; one that goes on so is stuck, and given up.
+// The guardian normally answers at once. A silent one may have been stopped by a signal, so it gets
+// SIGCONT after kContinueAfter. If it stays silent, it is stuck and given up.
 constexpr std::chrono::milliseconds kContinueAfter{2'000};
 constexpr std::chrono::milliseconds kAnswerLimit{6'000};
-// Before what the socket did not take is tried again, where no event tells.
+// Retry interval for requests that the socket did not take, where no event tells.
 constexpr std::chrono::milliseconds kRetryWait{5};
-// For killing everything; then the guardian itself is killed.
+// Time for the guardian to kill everything. After it the guardian itself is killed.
 constexpr std::chrono::milliseconds kEndTimeout{8'000};
 static_assert(kEndTimeout >
               std::chrono::milliseconds(protocol::kEndCommandLimitMs) + kLongestLeaderGrace);
-// Events that are handled in one go, before other work of the io_context has its turn.
+// Events handled in one go before other work of the io_context has its turn.
 constexpr int kEventsPerTurn = 64;
-
-std::string Quoted(std::string_view text) { return '"' + Printable(text) + '"'; }
 
 bool HasNul(const std::string& text) { return text.find('\0') != std::string::npos; }
 
@@ -80,7 +78,7 @@ Result<void> Validate(const SpawnSpec& spec) {
   return Validate(spec.process);
 }
 
-// As guardian_protocol::kSpecFd has it.
+// The content of guardian_protocol::kSpecFd.
 std::string Serialize(const SpawnSpec& spec, const std::string& mark) {
   protocol::SpecHeader header = {};
   header.argument_count = static_cast<uint32_t>(spec.argv.size());
@@ -109,14 +107,14 @@ std::string Serialize(const SpawnSpec& spec, const std::string& mark) {
   return bytes;
 }
 
-// Where the working directory of the spec starts from.
+// The directory from which the spec's working directory starts.
 Result<UniqueFd> OpenStartDirectory(const SpawnSpec& spec) {
   constexpr int kFlags = O_PATH | O_DIRECTORY | O_CLOEXEC;
   UniqueFd directory(open(spec.working_directory.starts_with('/') ? "/" : ".", kFlags));
   if (directory.valid()) return directory;
   Error error = ErrnoError("cannot enter the working directory of this process", errno);
-  // As in a folder of another user, from where this program was started by sudo -u. Whatever is
-  // relative could not be found there.
+  // The folder can belong to another user, for example if `sudo -u` started this program there.
+  // Nothing relative could be found from such a folder.
   const std::string& program = spec.argv[0];
   const bool is_relative = program[0] != '/' && program.find('/') != std::string::npos;
   if (!spec.working_directory.empty() || is_relative) return Fail(std::move(error));
@@ -143,7 +141,7 @@ std::string EndCommandFailure(const protocol::Event& event) {
   }
   if (event.error != 0) return "it could not be started: " + ErrnoMessage(event.error);
   std::string text = "it ended by " + Describe(ToExitStatus(event.wait_status));
-  // As in a shell.
+  // The shell's convention.
   if (WIFEXITED(event.wait_status) && WEXITSTATUS(event.wait_status) == 127) {
     text += ": it could not be executed";
   }
@@ -152,7 +150,7 @@ std::string EndCommandFailure(const protocol::Event& event) {
 
 }  // namespace
 
-// What outlives the Guardian while one of its events is running.
+// The part that outlives the Guardian while one of its events is running.
 class Guardian::Link : public std::enable_shared_from_this<Link> {
  public:
   Link(asio::io_context& io, Events events, Credentials credentials, GuardianProcess process)
@@ -197,13 +195,14 @@ class Guardian::Link : public std::enable_shared_from_this<Link> {
   void AwaitLoss();
   void TellLoss();
 
-  // Held while events are called, so that none is once Close has it; recursive, as an event may
-  // destroy the Guardian.
+  // Held while events are called, so that none runs once Close has it. Recursive, because an event
+  // may destroy the Guardian.
   RecursiveMutex dispatch_mutex_;
   bool closed_ ABSL_GUARDED_BY(dispatch_mutex_) = false;
   const Events events_;
-  const Credentials credentials_;  // the guardian's, and so the workers'
-  // By dispatch_mutex_; from a loss on only used by loss_waiter_, until that is joined.
+  const Credentials credentials_;  // the guardian's, and therefore the workers'
+  // Guarded by dispatch_mutex_ until a loss. After that, only loss_waiter_ uses it until it is
+  // joined.
   GuardianProcess process_;
   std::atomic<bool> is_lost_ = false;
   std::thread loss_waiter_ ABSL_GUARDED_BY(dispatch_mutex_);
@@ -215,7 +214,7 @@ class Guardian::Link : public std::enable_shared_from_this<Link> {
   asio::posix::stream_descriptor descriptor_;
   asio::steady_timer answer_timer_ ABSL_GUARDED_BY(dispatch_mutex_);
   asio::steady_timer retry_timer_ ABSL_GUARDED_BY(dispatch_mutex_);
-  // When SIGCONT was sent since the guardian's last answer.
+  // Time of the SIGCONT that was sent since the guardian's last answer.
   std::optional<RequestQueue::Time> continued_at_ ABSL_GUARDED_BY(dispatch_mutex_);
 
   Mutex starting_mutex_;
@@ -228,9 +227,8 @@ Result<void> Guardian::Link::Spawn(uint64_t id, const SpawnSpec& spec) {
   const std::string difference = Credentials::Current().DifferenceFrom(credentials_);
   if (!difference.empty()) {
     return Fail(ErrorCode::kStartFailed,
-                "this process has changed as whom it runs (" + difference +
-                    "), and workers would still get the rights of before; start the pool after "
-                    "the change");
+                "the user or groups of this process have changed (" + difference +
+                    "), and workers would still get the old ones; start the pool after the change");
   }
   const auto spec_file = OpenMemoryFile("snakepit-spec", false, Serialize(spec, mark_));
   if (!spec_file) return Fail(spec_file.error());
@@ -281,7 +279,7 @@ Result<void> Guardian::Link::Spawn(uint64_t id, const SpawnSpec& spec) {
 }
 
 void Guardian::Link::Signal(uint64_t id, int signal) {
-  // One that is gone has nothing left to signal.
+  // A lost guardian has nothing left to signal.
   (void)Send({.kind = protocol::kSignal, .signal = signal, .id = id}, nullptr, 0);
 }
 
@@ -298,7 +296,7 @@ int Guardian::Link::Send(const protocol::Request& request, const int* fds, size_
   return error;
 }
 
-// On the io_context's thread, as all that follows but Close and AwaitLoss.
+// Runs on the io_context's thread, as do all methods below but Close and AwaitLoss.
 void Guardian::Link::Flush() {
   const RecursiveMutexLock lock(dispatch_mutex_);
   if (closed_ || is_lost_) return;
@@ -315,11 +313,11 @@ void Guardian::Link::Flush() {
   }
 }
 
-// Sees to it that a guardian that answers nothing is noticed.
+// Makes sure that a silent guardian is noticed.
 void Guardian::Link::LookForAnswer() {
   const RecursiveMutexLock lock(dispatch_mutex_);
   if (closed_ || is_lost_) return;
-  // This thread may have been held up, and the answer have come.
+  // The answer may have come while this thread was held up.
   if (!ReadEvents()) return;
   const auto since = requests_.unanswered_since();
   if (!since) return;
@@ -329,7 +327,7 @@ void Guardian::Link::LookForAnswer() {
     process_.Continue();
     continued_at_ = now;
   }
-  // Counted from SIGCONT on, as this thread may not have been here earlier.
+  // Counted from SIGCONT on, because this thread may have come here late.
   const auto next =
       continued_at_ ? *continued_at_ + (kAnswerLimit - kContinueAfter) : *since + kContinueAfter;
   char unread;  // may be the answer
@@ -344,7 +342,7 @@ void Guardian::Link::LookForAnswer() {
 }
 
 void Guardian::Link::SetRuntimeDirectory(int fd) {
-  // One that is gone removes none.
+  // A lost guardian removes none.
   (void)Send({.kind = protocol::kRuntimeDirectory}, &fd, 1);
 }
 
@@ -353,12 +351,12 @@ void Guardian::Link::HandleReadable() {
   if (!closed_ && !is_lost_ && ReadEvents()) Listen();
 }
 
-// What has come; false when nothing more is to be expected.
+// Handles the events that have come. False if no more are to be expected.
 bool Guardian::Link::ReadEvents() {
   for (int i = 0; i < kEventsPerTurn; ++i) {
     protocol::Event event;
     const ssize_t got = recv(fd_, &event, sizeof event, MSG_DONTWAIT);
-    // ECONNRESET, said once, comes before the last events.
+    // ECONNRESET is reported once, before the last events.
     if (got < 0 && (errno == EINTR || errno == ECONNRESET)) continue;
     if (got < 0 && errno == EAGAIN) break;
     if (got != sizeof event) {
@@ -398,19 +396,19 @@ Starting Guardian::Link::TakeStarting(uint64_t id) {
 
 void Guardian::Link::HandleLoss() {
   if (is_lost_.exchange(true)) return;
-  // It ends by itself when it sees what this side saw, unless it is stopped or stuck. That may
-  // take its time, in which this thread has other work.
+  // The guardian ends by itself when it sees the loss too, unless it is stopped or stuck. Waiting
+  // for that can take time, and this thread has other work.
   shutdown(fd_, SHUT_RDWR);
   answer_timer_.cancel();
   try {
     const BlockedSignals blocked;
     loss_waiter_ = std::thread([this, work = asio::make_work_guard(io_)] { AwaitLoss(); });
-  } catch (const std::exception&) {  // there is no thread, or memory, to be had
+  } catch (const std::exception&) {  // out of threads or memory
     AwaitLoss();
   }
 }
 
-// On a thread of its own, which Close joins.
+// Runs on a thread of its own, which Close joins.
 void Guardian::Link::AwaitLoss() {
   try {
     process_.AwaitEnd(kEndTimeout, [this] {
@@ -419,7 +417,8 @@ void Guardian::Link::AwaitLoss() {
         ClearCgroups(parent, pid_, [this] { return process_.IsHeld(); });
       }
     });
-  } catch (const std::exception&) {  // there is no memory: what is left is left, and the loss told
+  } catch (const std::exception&) {
+    // Out of memory: the leftovers stay, and the loss is still reported.
   }
   asio::post(io_, [weak = weak_from_this()] {
     if (const std::shared_ptr<Link> self = weak.lock()) self->TellLoss();
@@ -434,7 +433,7 @@ void Guardian::Link::TellLoss() {
 void Guardian::Link::Close() {
   const RecursiveMutexLock lock(dispatch_mutex_);
   closed_ = true;
-  // Not only closed: a process that this one forked may hold a copy.
+  // close alone is not enough: a process that this one forked may hold a copy.
   shutdown(fd_, SHUT_RDWR);
   asio::error_code ignored;
   descriptor_.close(ignored);

@@ -1,4 +1,4 @@
-// A guardian that does not answer: it holds up nobody, is continued, or given up.
+// A guardian that does not answer: it blocks no caller, and is continued or given up.
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -6,7 +6,7 @@
 #include <chrono>
 #include <thread>
 
-#include "src/process/guardian_testing.h"
+#include "src/process/testing/fixture.h"
 #include "src/testing/debugger.h"
 
 namespace snakepit {
@@ -14,14 +14,14 @@ namespace {
 
 using std::chrono::steady_clock;
 
-// Over what the socket of a guardian takes.
+// More requests than the guardian's socket holds.
 constexpr int kMoreThanFit = 5'000;
 
 TEST_F(GuardianTest, RequestsDoNotWaitForAStoppedGuardian) {
   kill(guardian_->pid(), SIGSTOP);
   const auto begin = steady_clock::now();
   for (int i = 0; i < kMoreThanFit; ++i) guardian_->Signal(77, SIGUSR1);
-  // These are among those that the socket did not take, and keep their order.
+  // These requests find the socket full, and keep their order.
   UniqueFd out = SpawnPiped(1, Spec({"hold"}));
   guardian_->Signal(1, SIGKILL);
   EXPECT_LT(steady_clock::now() - begin, std::chrono::seconds(2));
@@ -39,10 +39,10 @@ TEST_F(GuardianTest, AStoppedGuardianIsContinued) {
   EXPECT_EQ(lost_, 0);
 }
 
-TEST_F(GuardianTest, AGuardianIsNotGivenUpByALoopThatWasHeldUp) {
+TEST_F(GuardianTest, ALoopThatWasHeldUpKeepsItsGuardian) {
   kill(guardian_->pid(), SIGSTOP);
   ASSERT_TRUE(guardian_->Spawn(1, Spec({"exit", "3"})));
-  std::this_thread::sleep_for(std::chrono::seconds(7));  // a callback takes so long
+  std::this_thread::sleep_for(std::chrono::seconds(7));  // a slow callback
   EXPECT_EQ(ExitOf(1), ExitStatus{.code = 3});
   EXPECT_EQ(lost_, 0);
 }

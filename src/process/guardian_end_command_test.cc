@@ -1,4 +1,4 @@
-// The end command of a worker: when it runs, with what, and what is said when it fails.
+// The end command of a worker: its time, its surroundings, and its errors.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -13,13 +13,13 @@
 
 #include "src/base/fd.h"
 #include "src/process/guardian.h"
-#include "src/process/guardian_testing.h"
+#include "src/process/testing/fixture.h"
 
 namespace snakepit {
 namespace {
 
-// A task that no guardian has started, and that ends when it is told to: by a line in a fifo. As
-// that of a launcher such as srun.
+// A task that no guardian started, such as the task of a launcher like srun. It ends when a line in
+// a fifo tells it to.
 class EndCommandTest : public GuardianTest {
  protected:
   void SetUp() override {
@@ -41,7 +41,7 @@ class EndCommandTest : public GuardianTest {
     _exit(ReadLine(fifo_fd_.get()) == "stop" ? 0 : 1);
   }
 
-  // Returns when it has ended.
+  // Returns once it has ended.
   void AwaitTask() {
     int status = -1;
     ASSERT_EQ(waitpid(task_, &status, 0), task_);
@@ -107,7 +107,7 @@ TEST_F(EndCommandTest, DestructionWaitsForOneThatRuns) {
   ASSERT_TRUE(guardian_->Spawn(1, spec));
   EXPECT_EQ(ExitOf(1), ExitStatus{});
   EXPECT_EQ(ReadLine(fifo_fd_.get()), "a");
-  // While it waits at the gate, the destructor does.
+  // The destructor waits for the command while that waits at the gate.
   std::thread destruction([this] { guardian_.reset(); });
   EXPECT_EQ(write(gate_fd.get(), "\n", 1), 1);
   EXPECT_EQ(ReadLine(fifo_fd_.get()), "b");
@@ -123,16 +123,16 @@ TEST_F(EndCommandTest, HasTheFolderAndTheVariablesOfTheWorkerAndNothingElse) {
   spec.end_command.insert(spec.end_command.end(), {"name", "one", "{two} three"});
   spec.working_directory = "/usr/bin";
   ASSERT_TRUE(guardian_->Spawn(1, spec));
-  // Of ls: the three standard streams, and the folder that it reads.
+  // The descriptors of ls: the three standard streams, and the folder that it reads.
   EXPECT_EQ(ReadLine(fifo_fd_.get()),
             "/usr/bin " + mark_.substr(mark_.find('=') + 1) + " 2 /dev/null 4");
   EXPECT_EQ(ExitOf(1), ExitStatus{});
 }
 
-// The guardian of a pool within a worker sees to its own workers before it ends.
+// The guardian of a pool inside a worker ends its own workers before itself.
 TEST_F(EndCommandTest, RunsForAWorkerOfAWorkerThatIsKilled) {
   SpawnSpec spec = Spec({"host", "linger"});
-  // Takes some work, in which it could be stopped.
+  // This takes a while, during which the guardian could be stopped.
   spec.environment.push_back("END_COMMAND=for i in $(seq 50); do /bin/true; done; echo ended > " +
                              fifo_);
   const UniqueFd out = SpawnPiped(1, std::move(spec));

@@ -1,4 +1,4 @@
-// How everything ends: workers, guardian, and the process that uses it.
+// The end of everything: workers, guardian, and the process that uses it.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -14,13 +14,13 @@
 
 #include "src/base/fd.h"
 #include "src/process/guardian.h"
-#include "src/process/guardian_testing.h"
+#include "src/process/testing/fixture.h"
 
 namespace snakepit {
 namespace {
 
 TEST_F(GuardianTest, RestOfTheGroupDiesWithTheWorker) {
-  // Its output ends when the last that holds it has ended.
+  // Its output ends once the last process that holds it has ended.
   EXPECT_EQ(Output(Spec({"leave-group"})), "ready\n");
 }
 
@@ -95,7 +95,7 @@ TEST_F(GuardianTest, KilledGuardianTakesItsWorkersAndTheirGroupsAlong) {
   EXPECT_EQ(lost_, 1);
 }
 
-TEST_F(GuardianTest, KilledGuardianTakesAlongWhatLeftItsSession) {
+TEST_F(GuardianTest, ProcessesThatLeftTheSessionEndWithAKilledGuardian) {
   const UniqueFd out = SpawnPiped(1, Spec({"linger"}));
   ASSERT_EQ(ReadLine(out.get()), "ready");
   EXPECT_EQ(ListMarked(mark_).size(), 5u);
@@ -105,8 +105,8 @@ TEST_F(GuardianTest, KilledGuardianTakesAlongWhatLeftItsSession) {
   EXPECT_EQ(ReadToEnd(out.get()), "");
 }
 
-// As a scheduler of jobs does on behalf of a worker.
-TEST_F(GuardianTest, WhoWasGivenACopyOfTheEnvironmentOutlivesAKilledGuardian) {
+// A job scheduler starts processes on behalf of a worker in the same way.
+TEST_F(GuardianTest, AHolderOfACopiedEnvironmentOutlivesAKilledGuardian) {
   const std::string environment = Output(Spec({"environment"}));
   const std::string copy = environment.substr(environment.find("SNAKEPIT_GUARDIAN=")).c_str();
   auto pipe = OpenPipe();

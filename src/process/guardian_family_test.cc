@@ -1,4 +1,4 @@
-// That what a worker started ends with it, wherever it has gone, and that of no other worker does.
+// A worker's descendants end with it, wherever they have gone, and no other worker's do.
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
@@ -12,15 +12,15 @@
 
 #include "src/base/fd.h"
 #include "src/process/guardian.h"
-#include "src/process/guardian_testing.h"
+#include "src/process/testing/fixture.h"
 
 namespace snakepit {
 namespace {
 
-// Each of these reads the output of a worker to its end, which comes when the last that holds it
-// has ended: an assertion that fails by waiting.
+// Each of these tests reads the output of a worker to its end, which comes once the last holder of
+// the pipe has ended. A failure shows as a wait that does not return.
 
-TEST_F(GuardianTest, WhatLeftTheSessionEndsWithAKilledWorker) {
+TEST_F(GuardianTest, ProcessesThatLeftTheSessionEndWithAKilledWorker) {
   const UniqueFd out = SpawnPiped(1, Spec({"linger"}));
   ASSERT_EQ(ReadLine(out.get()), "ready");
   EXPECT_EQ(ListMarked(mark_).size(), 5u);
@@ -29,7 +29,7 @@ TEST_F(GuardianTest, WhatLeftTheSessionEndsWithAKilledWorker) {
   EXPECT_EQ(ReadToEnd(out.get()), "");
 }
 
-TEST_F(GuardianTest, WhatLeftTheSessionEndsWithAWorkerThatEnds) {
+TEST_F(GuardianTest, ProcessesThatLeftTheSessionEndWithAnExit) {
   EXPECT_EQ(Output(Spec({"leave-all"})), "ready\n");
 }
 
@@ -51,7 +51,7 @@ TEST_F(GuardianTest, AHungWorkerEndsUnderAWrapperThatMakesASession) {
   EXPECT_EQ(ExitOf(1), ExitStatus{.signal = SIGKILL});
 }
 
-TEST_F(GuardianTest, WhatAnotherWorkerStartedLivesOn) {
+TEST_F(GuardianTest, AnotherWorkersChildrenLiveOn) {
   const std::string mark_of_other = NewMark();
   SpawnSpec spec = Spec({"linger"});
   spec.environment = {mark_of_other};
@@ -68,8 +68,8 @@ TEST_F(GuardianTest, WhatAnotherWorkerStartedLivesOn) {
   EXPECT_EQ(ListMarked(mark_of_other), std::vector<pid_t>());
 }
 
-// Where no number can be given, there is no difference until the end of the guardian.
-TEST_F(GuardianTest, AHardLimitOfLocksLeavesWhatLeftTheGroupToTheEnd) {
+// If no number can be given, families cannot be told apart until the guardian ends.
+TEST_F(GuardianTest, WithoutFamiliesProcessesOutsideTheGroupEndLast) {
   const pid_t child = fork();
   if (child == 0) {
     const rlimit limit = {64, 64};
@@ -90,7 +90,7 @@ TEST_F(GuardianTest, AHardLimitOfLocksLeavesWhatLeftTheGroupToTheEnd) {
   EXPECT_EQ(status, 0);
 }
 
-// As in a chroot(2) of few folders.
+// Imitates a chroot(2) with few folders.
 TEST_F(GuardianTest, WithoutProcNothingIsLeftEither) {
   constexpr int kMayNot = 77;
   const pid_t child = fork();

@@ -1,5 +1,5 @@
-// The guardian of a program that is unusual: in its limits, its user, its folder, or in what it
-// does with its children. Each in a process of its own.
+// The guardian of an unusual program: unusual in its limits, its user, its folder, or its treatment
+// of its children. Each test forks a process of its own.
 #include <fcntl.h>
 #include <grp.h>
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@
 
 #include "src/base/fd.h"
 #include "src/process/guardian.h"
-#include "src/process/guardian_testing.h"
+#include "src/process/testing/fixture.h"
 
 namespace snakepit {
 namespace {
@@ -33,7 +33,7 @@ class GuardianHostTest : public GuardianTest {
  protected:
   void SetUp() override {}  // each test has a guardian of its own, if any
 
-  // What a guardian cannot be started for.
+  // The error of a guardian that cannot be started.
   std::string StartFailure() {
     auto guardian = Guardian::Start(io_, {.spawned = [](uint64_t, pid_t) {},
                                           .spawn_failed = [](uint64_t, const Error&) {},
@@ -47,7 +47,7 @@ class GuardianHostTest : public GuardianTest {
     return spawned ? "" : spawned.error().message;
   }
 
-  // In a process of its own, whose expectations count here.
+  // Runs in a process of its own, whose expectations count here.
   void InAChild(const std::function<void()>& body) {
     const pid_t child = fork();
     if (child == 0) {
@@ -73,7 +73,7 @@ TEST_F(GuardianHostTest, AFileSizeLimitThatIsTooSmallIsNamed) {
   });
 }
 
-TEST_F(GuardianHostTest, ASpecOverTheFileSizeLimitIsRefusedByItsName) {
+TEST_F(GuardianHostTest, TheErrorOfALargeSpecNamesTheFileSizeLimit) {
   InAChild([this] {
     StartGuardian();
     const rlimit limit = {16 * 1024, 16 * 1024};
@@ -84,7 +84,7 @@ TEST_F(GuardianHostTest, ASpecOverTheFileSizeLimitIsRefusedByItsName) {
   });
 }
 
-TEST_F(GuardianHostTest, AFileSizeLimitThatSufficesIsNoMatter) {
+TEST_F(GuardianHostTest, ASufficientFileSizeLimitIsNoError) {
   InAChild([this] {
     const rlimit limit = {64 * 1024, 64 * 1024};
     ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
@@ -93,17 +93,17 @@ TEST_F(GuardianHostTest, AFileSizeLimitThatSufficesIsNoMatter) {
   });
 }
 
-TEST_F(GuardianHostTest, AFolderThatMayNotBeEnteredKeepsNoWorkerFromStarting) {
+TEST_F(GuardianHostTest, AWorkerStartsFromAFolderThatMayNotBeEntered) {
   char folder[] = "/tmp/guardian_host_test-XXXXXX";
   ASSERT_NE(mkdtemp(folder), nullptr);
   InAChild([&] {
-    // Whoever runs the test can then execute the program.
+    // Any user can then execute the program.
     const UniqueFd program(open(TestProgram().c_str(), O_PATH));
     ASSERT_EQ(chdir(folder), 0);
     ASSERT_EQ(chmod(folder, 0), 0);
     if (geteuid() == 0 &&
         (setgroups(0, nullptr) != 0 || setgid(kNobody) != 0 || setuid(kNobody) != 0)) {
-      return;  // where there is but one user, and that may enter every folder
+      return;  // there is only one user, who may enter every folder
     }
     StartGuardian();
     SpawnSpec spec = Spec({});
@@ -126,16 +126,16 @@ TEST_F(GuardianHostTest, AFolderThatMayNotBeEnteredKeepsNoWorkerFromStarting) {
   rmdir(folder);
 }
 
-TEST_F(GuardianHostTest, NoWorkerStartsAsTheUserOfBefore) {
+TEST_F(GuardianHostTest, NoWorkerStartsAfterAChangeOfTheUser) {
   InAChild([this] {
     StartGuardian();
     EXPECT_NE(Output(Spec({"fds"})), "");
     if (setegid(kNobody) != 0) return;  // takes root
     const std::string refused = SpawnFailure(Spec({"fds"}));
     EXPECT_TRUE(Contains(refused,
-                         "this process has changed as whom it runs (group ids (real, effective, "
-                         "saved) 0 65534 0, before 0 0 0), and workers would still get the rights "
-                         "of before"))
+                         "the user or groups of this process have changed (group ids (real, "
+                         "effective, saved) 0 65534 0, before 0 0 0), and workers would still get "
+                         "the old ones"))
         << refused;
     ASSERT_EQ(setegid(0), 0);
     EXPECT_NE(Output(Spec({"fds"})), "");
@@ -149,8 +149,8 @@ TEST_F(GuardianHostTest, NoWorkerStartsAsTheUserOfBefore) {
   });
 }
 
-// As the kernel gives a number out again: a process that has that of `pid` as its own, its group's
-// and its session's. -1 when this process may not do that.
+// Imitates the kernel's reuse of a pid: starts a process whose pid, group and session are `pid`.
+// Returns -1 if this process may not do that.
 pid_t StartUnderNumber(pid_t pid) {
   clone_args arguments = {};
   arguments.exit_signal = SIGCHLD;
@@ -162,7 +162,7 @@ pid_t StartUnderNumber(pid_t pid) {
   for (;;) pause();
 }
 
-TEST_F(GuardianHostTest, WhoGotTheNumberOfAKilledGuardianLivesOn) {
+TEST_F(GuardianHostTest, AProcessWithAKilledGuardiansPidLivesOn) {
   InAChild([this] {
     signal(SIGCHLD, SIG_IGN);
     StartGuardian();
@@ -174,7 +174,7 @@ TEST_F(GuardianHostTest, WhoGotTheNumberOfAKilledGuardianLivesOn) {
     if (other < 0) return;  // takes root
     ASSERT_EQ(other, number);
     const UniqueFd other_fd = OpenPidfd(other);
-    // Only a session of its own is one that could be taken for the guardian's.
+    // Only a process with a session of its own could be mistaken for the guardian's.
     while (getsid(other) != other) {
     }
     RunUntil([this] { return lost_ > 0; });
@@ -184,9 +184,9 @@ TEST_F(GuardianHostTest, WhoGotTheNumberOfAKilledGuardianLivesOn) {
   });
 }
 
-TEST_F(GuardianHostTest, WhoGotTheNumberOfAGuardianThatEndedLivesOn) {
+TEST_F(GuardianHostTest, AProcessWithAnEndedGuardiansPidLivesOn) {
   InAChild([this] {
-    // Reaps as soon as it can, as a program may that waits for every child.
+    // Reaps as soon as it can, like a program that waits for every child.
     signal(SIGCHLD, [](int) {
       while (waitpid(-1, nullptr, WNOHANG) > 0) {
       }
@@ -223,7 +223,7 @@ class StraysTest : public GuardianHostTest {
   }
 };
 
-// By their family, as the session is not known to be the guardian's.
+// The family identifies them, because the session is not known to be the guardian's.
 TEST_F(StraysTest, StraysEndInAProcessThatIgnoresItsChildren) {
   InAChild([this] {
     signal(SIGCHLD, SIG_IGN);
@@ -231,11 +231,11 @@ TEST_F(StraysTest, StraysEndInAProcessThatIgnoresItsChildren) {
   });
 }
 
-TEST_F(StraysTest, StraysEndThatHaveAnotherEnvironment) {
+TEST_F(StraysTest, StraysWithACleanedEnvironmentEnd) {
   InAChild([this] { ExpectNoneIsLeft("linger-clean"); });
 }
 
-// By their environment, as there are no families either.
+// The environment identifies them, because there are no families either.
 TEST_F(StraysTest, StraysEndWhereTheLimitOfLocksIsTaken) {
   InAChild([this] {
     signal(SIGCHLD, SIG_IGN);

@@ -1,4 +1,4 @@
-// That a worker is killed, with all that it started, whatever it has done against that.
+// A worker is killed with all its descendants, whatever it does against that.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 
 #include "src/base/fd.h"
 #include "src/process/guardian.h"
-#include "src/process/guardian_testing.h"
+#include "src/process/testing/fixture.h"
 
 namespace snakepit {
 namespace {
@@ -17,7 +17,7 @@ namespace {
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-// The pool gives a worker up that has not ended by then, and a guardian a little later.
+// The pool has given up a living worker by this time, and a guardian a little later.
 constexpr seconds kLimit{5};
 
 class TrickTest : public GuardianTest, public testing::WithParamInterface<const char*> {
@@ -60,7 +60,7 @@ TEST_P(TrickTest, TheEndOfTheGuardianKillsIt) {
   EXPECT_LT(steady_clock::now() - begin, kLimit);
 }
 
-TEST_P(TrickTest, ItsOwnEndIsSeenWhenItIsKilledThereafter) {
+TEST_P(TrickTest, ADeadWorkerIsReportedThoughKilledAgain) {
   const UniqueFd out = Begin();
   RunUntil([this] { return outcomes_[1].pid != 0; });
   const UniqueFd pidfd = OpenPidfd(outcomes_[1].pid);
@@ -79,7 +79,7 @@ TEST_F(HostileTest, AWorkerThatLeftItsGroupIsAskedToEnd) {
   EXPECT_EQ(ExitOf(1), ExitStatus{.signal = SIGTERM});
 }
 
-TEST_F(HostileTest, AWorkerInTheGroupOfAnotherIsKilledAndTheOtherIsNot) {
+TEST_F(HostileTest, AWorkerInAnotherWorkersGroupIsKilledAlone) {
   const UniqueFd first = SpawnPiped(1, Spec({"hold"}));
   ASSERT_EQ(ReadLine(first.get()), "ready");
   RunUntil([this] { return outcomes_[1].pid != 0; });
@@ -92,7 +92,7 @@ TEST_F(HostileTest, AWorkerInTheGroupOfAnotherIsKilledAndTheOtherIsNot) {
   EXPECT_EQ(ExitOf(1), ExitStatus{.signal = SIGTERM});
 }
 
-TEST_F(HostileTest, WhatAWorkerStartedUnderAGraceDoesNotHoldIt) {
+TEST_F(HostileTest, ATracerUnderAGraceDoesNotHoldItsWorker) {
   SpawnSpec spec = Spec({"traced"});
   spec.leader_grace = kLongestLeaderGrace;
   const UniqueFd out = SpawnPiped(1, std::move(spec));

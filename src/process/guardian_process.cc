@@ -16,7 +16,7 @@
 
 #include "src/base/held_signal.h"
 #include "src/base/threads.h"
-#include "src/process/guardian_protocol.h"
+#include "src/process/guardian/protocol.h"
 #include "src/process/pidfd.h"
 #include "src/process/strays.h"
 
@@ -35,14 +35,14 @@ namespace snakepit {
 namespace {
 
 constexpr unsigned char kProgram[] = {
-#include "src/process/guardian_program.inc"
+#include "src/process/guardian/program.inc"
 };
 
 constexpr char kName[] = "snakepit-guardian";
-// Descriptors over this are in nobody's way while 0 to 4 are set up.
+// Descriptors from here on are in nobody's way while 0 to 4 are set up.
 constexpr int kLowestSpareFd = 10;
 constexpr size_t kLaunchStackBytes = 32 * 1024;
-// After SIGKILL; longer takes only a process that the kernel cannot end.
+// Wait after SIGKILL. Only a process that the kernel cannot end takes longer.
 constexpr std::chrono::milliseconds kKillTimeout{2'000};
 
 Result<UniqueFd> CopyOutOfTheWay(int fd) {
@@ -63,7 +63,7 @@ struct LaunchPlan {
   volatile int error;
 };
 
-// Becomes the guardian. Runs in the memory of the parent, so it touches nothing there but the
+// Becomes the guardian. It runs in the memory of the parent, so it touches nothing there but the
 // error.
 [[gnu::no_sanitize("address")]] int ExecuteGuardian(void* plan_pointer) {
   LaunchPlan& plan = *static_cast<LaunchPlan*>(plan_pointer);
@@ -77,7 +77,7 @@ struct LaunchPlan {
 
 void ReapByPidfd(const UniqueFd& pidfd, int flags) {
   siginfo_t info = {};
-  // ECHILD, when this process ignores SIGCHLD or waits for any child elsewhere, is as good.
+  // ECHILD is as good: this process ignores SIGCHLD or waits for any child elsewhere.
   while (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd.get()), &info,
                 WEXITED | flags) != 0 &&
          errno == EINTR) {
@@ -90,14 +90,14 @@ struct Launched {
   int error = 0;
 };
 
-// As vfork(2) it copies nothing, so the cost does not grow with this process. The descriptor of the
-// child comes with it: a number alone could be another process's by the time one is opened for it.
+// Copies nothing, same as vfork(2), so the cost does not grow with this process. The descriptor of
+// the child comes with it: a pid alone could be another process's by the time it is opened.
 Launched Launch(LaunchPlan plan) {
-  // What runs on it until the execution is short, even with a sanitizer.
+  // Enough for the short code that runs until the execution, even with a sanitizer.
   alignas(64) unsigned char stack[kLaunchStackBytes];
   Launched launched;
   int pidfd = -1;
-  // No handler of this process may run in the child. The guardian begins with all blocked.
+  // No handler of this process may run in the child. The guardian begins with all signals blocked.
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
@@ -193,7 +193,7 @@ void GuardianProcess::Continue() const {
 void GuardianProcess::AwaitEnd(std::chrono::milliseconds timeout,
                                const std::function<void()>& before_reaping) {
   if (!pidfd_.valid()) return;
-  Continue();  // a stopped one has work to do
+  Continue();  // a stopped guardian has work to do
   if (!AwaitPidfd(pidfd_, timeout)) {
     PidfdSignal(pidfd_, SIGKILL);
     AwaitPidfd(pidfd_, kKillTimeout);

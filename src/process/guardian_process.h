@@ -1,6 +1,6 @@
-// The guardian as a process of this one: how it is started from memory, and how it is seen off.
-#ifndef SNAKEPIT_SRC_PROCESS_GUARDIAN_PROCESS_H_
-#define SNAKEPIT_SRC_PROCESS_GUARDIAN_PROCESS_H_
+// The guardian as a child of this process: its start from memory, and its end.
+#ifndef SNAKEPIT_PROCESS_GUARDIAN_PROCESS_H_
+#define SNAKEPIT_PROCESS_GUARDIAN_PROCESS_H_
 
 #include <sys/types.h>
 
@@ -15,40 +15,40 @@
 
 namespace snakepit {
 
-// A file in memory with close-on-exec. `executable` says whether it may be executed, for kernels
-// that ask (Linux 6.3). INTERNAL, naming the limit, when this process may not write as large a
-// file; it gets no SIGXFSZ for that.
+// Opens a file in memory with close-on-exec. `executable` says if it may be executed, for kernels
+// that ask (Linux 6.3). INTERNAL, naming the limit, if this process may not write so large a file;
+// no SIGXFSZ is raised then.
 Result<UniqueFd> OpenMemoryFile(const char* name, bool executable, std::string_view content);
 
 // Not synchronised.
 class GuardianProcess {
  public:
-  // `runtime_directory_fd`: guardian_protocol::kRuntimeDirectoryFd; borrowed; -1 is none.
+  // `runtime_directory_fd` becomes guardian_protocol::kRuntimeDirectoryFd; borrowed; -1 is none.
   static Result<GuardianProcess> Start(int runtime_directory_fd);
 
   pid_t pid() const { return pid_; }
 
-  // For the environment of each worker: how AwaitEnd finds what they started, where it cannot by
-  // their families. strays.h
+  // The variable for the environment of each worker. AwaitEnd finds descendants by it where it
+  // cannot find them by their families: strays.h.
   const std::string& mark() const { return mark_.variable; }
 
-  // This process's end of the socket, until that is given up; the guardian ends when it is closed.
+  // This process's end of the socket, until ReleaseSocket. The guardian ends when it is closed.
   int socket() const { return socket_.get(); }
   [[nodiscard]] int ReleaseSocket() { return socket_.Release(); }
 
-  // Ends what may have stopped the guardian: SIGSTOP, say.
+  // Sends SIGCONT: SIGSTOP, for example, may have stopped the guardian.
   void Continue() const;
 
-  // Returns when the guardian is gone and reaped; to be called when it has no reason to live, or
-  // has died. Kills it after the time limit. When it did not end in order, or nobody can tell any
-  // more, kills what it left of the workers, too. `before_reaping` runs when it is gone; where
-  // IsHeld says so its number is still its own. A second call does nothing.
+  // Waits until the guardian is gone, and reaps it. The guardian must have no reason to live, or
+  // have died. Kills it after the time limit. If it did not end in order, or nobody can tell any
+  // more, kills the leftovers of the workers too. `before_reaping` runs when the guardian is gone;
+  // if IsHeld is true then, its pid is still its own. A second call does nothing.
   void AwaitEnd(
       std::chrono::milliseconds timeout, const std::function<void()>& before_reaping = [] {});
 
-  // Whether the guardian's number, which is also that of its session, cannot have become another
-  // process's up to now: it is not reaped. A program that ignores SIGCHLD, or waits for every
-  // child, may have done that as soon as it ended.
+  // True if the guardian's pid, which is also its session's, is still its own: the guardian is not
+  // reaped. A program that ignores SIGCHLD, or waits for every child, may have reaped it as soon as
+  // it ended.
   bool IsHeld() const;
 
  private:
@@ -62,4 +62,4 @@ class GuardianProcess {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_PROCESS_GUARDIAN_PROCESS_H_
+#endif  // SNAKEPIT_PROCESS_GUARDIAN_PROCESS_H_

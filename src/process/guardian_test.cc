@@ -1,4 +1,4 @@
-// How workers start, what they get, and what is reported of them.
+// The start of workers, their surroundings, and the events about them.
 #include "src/process/guardian.h"
 
 #include <dirent.h>
@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "src/base/fd.h"
-#include "src/process/guardian_testing.h"
+#include "src/process/testing/fixture.h"
 
 namespace snakepit {
 namespace {
@@ -109,7 +109,7 @@ TEST_F(GuardianTest, WorkingDirectoryIsTheGivenOne) {
   EXPECT_EQ(Output(spec), "/usr/bin");
 }
 
-TEST_F(GuardianTest, WorkingDirectoryIsThatOfThisProcessAtTheTimeOfSpawn) {
+TEST_F(GuardianTest, WorkingDirectoryIsTakenAtTheTimeOfSpawn) {
   char before[4096];
   ASSERT_NE(getcwd(before, sizeof before), nullptr);
   ASSERT_EQ(chdir("/usr"), 0);
@@ -187,12 +187,12 @@ TEST_F(GuardianTest, MissingProgramIsNamed) {
             "cannot start \"/no/such\": No such file or directory (ENOENT); is the path right?");
 }
 
-TEST_F(GuardianTest, UnusableProgramsAreToldApart) {
+TEST_F(GuardianTest, EachKindOfUnusableProgramHasItsOwnError) {
   const std::pair<std::string, std::string> cases[] = {
       {WriteFile("plain", "#!/bin/sh\n", 0644), "(EACCES); make it executable (chmod +x)"},
       {WriteFile("garbage", "neither ELF nor script", 0755), "(ENOEXEC); it is not a program"},
       {WriteFile("empty", "", 0755), "(ENOEXEC); it is not a program"},
-      {WriteFile("orphan", "#!/no/such/interpreter\n", 0755), "the program that runs it is not"},
+      {WriteFile("orphan", "#!/no/such/interpreter\n", 0755), "its interpreter does not"},
       {testing::TempDir(), "(EISDIR); it is a folder"},
   };
   for (const auto& [path, text] : cases) {
@@ -206,14 +206,13 @@ TEST_F(GuardianTest, UnusableProgramsAreToldApart) {
   }
 }
 
-TEST_F(GuardianTest, MissingInterpreterOfAProgramOnThePathIsToldApart) {
+TEST_F(GuardianTest, MissingInterpreterOfAProgramOnThePathIsNamed) {
   WriteFile("orphan-on-path", "#!/no/such/interpreter\n", 0755);
   SpawnSpec spec = Spec({});
   spec.argv = {"orphan-on-path"};
   spec.environment.push_back("PATH=" + testing::TempDir() + ":/nowhere");
   const Error error = FailureOf(spec);
-  EXPECT_NE(error.message.find("the program that runs it is not"), std::string::npos)
-      << error.message;
+  EXPECT_NE(error.message.find("its interpreter does not"), std::string::npos) << error.message;
 }
 
 TEST_F(GuardianTest, TooLongAnArgumentIsAnError) {
@@ -274,7 +273,7 @@ TEST_F(GuardianTest, ManySpawnsFromManyThreads) {
 TEST_F(GuardianTest, MoreRequestsThanTheSocketHoldsAreAllServed) {
   SpawnSpec spec = Spec({});
   spec.argv = {"/no/such"};
-  // No event is read at first, so that both directions fill; then one for each request.
+  // No event is read at first, so that both directions fill. Then one is read for each request.
   constexpr int kUnread = 1'000;
   constexpr int kCount = 2'000;
   for (int id = 0; id < kCount; ++id) {
@@ -285,7 +284,7 @@ TEST_F(GuardianTest, MoreRequestsThanTheSocketHoldsAreAllServed) {
   for (const auto& [id, outcome] : outcomes_) EXPECT_TRUE(outcome.failure) << id;
 }
 
-TEST_F(GuardianTest, ShowsItsNameAndWhoseItIs) {
+TEST_F(GuardianTest, ShowsItsNameAndItsPool) {
   ASSERT_NE(Output(Spec({"fds"})), "");  // the guardian runs by now
   EXPECT_EQ(ReadFile("/proc/" + std::to_string(guardian_->pid()) + "/cmdline").value_or(""),
             std::string("snakepit-guardian\0", 18) + std::to_string(getpid()) + '\0');
@@ -318,7 +317,7 @@ TEST_F(GuardianTest, WorksInAProcessThatIgnoresItsChildren) {
 }
 
 TEST_F(GuardianTest, StartsWithoutStandardStreams) {
-  // The descriptors of the guardian's set-up then have the low numbers.
+  // The low numbers are free for the descriptors of the guardian's set-up.
   guardian_.reset();
   const pid_t child = fork();
   if (child == 0) {

@@ -12,13 +12,13 @@ namespace {
 
 bool IsContinuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
 
-// Without the rest of a sequence that begins before the text.
+// Drops the rest of a sequence that begins before the text.
 std::string_view WithoutLeadingContinuation(std::string_view text) {
   for (int i = 0; i < 3 && !text.empty() && IsContinuation(text[0]); ++i) text.remove_prefix(1);
   return text;
 }
 
-// Without the beginning of a sequence that ends after the text.
+// Drops the beginning of a sequence that ends after the text.
 std::string_view WithoutTrailingBeginning(std::string_view text) {
   for (size_t back = 1; back <= std::min<size_t>(3, text.size()); ++back) {
     const unsigned char byte = static_cast<unsigned char>(text[text.size() - back]);
@@ -77,7 +77,7 @@ void OutputTail::Finish() {
 std::string OutputTail::Text() const {
   const std::string_view end = WithoutTrailingNewlines(tail_);
   std::string text = RepairUtf8(CutToLineStart(end, limits_.tail_bytes, tail_is_cut_));
-  // The marks of what was not valid may have made it longer.
+  // The replacement characters may have made it longer.
   if (text.size() > limits_.tail_bytes) {
     text = CutToLineStart(text, limits_.tail_bytes, true);
   }
@@ -85,8 +85,8 @@ std::string OutputTail::Text() const {
 }
 
 void OutputTail::AppendToTail(std::string_view bytes) {
-  // Twice the limit is kept, so that a byte is moved once and not at every call; and a little more
-  // than the limit is always there, to see whether a line starts at the cut.
+  // Twice the limit is kept, so that a byte is moved once and not at every call. At least one byte
+  // more than the limit stays, to see if a line starts at the cut.
   const size_t kept = limits_.tail_bytes * 2;
   if (bytes.size() >= kept) {
     tail_is_cut_ = tail_is_cut_ || !tail_.empty() || bytes.size() > kept;

@@ -11,7 +11,7 @@ namespace {
 std::string TailOf(std::string_view bytes, size_t tail_bytes) {
   OutputTail tail({.tail_bytes = tail_bytes});
   tail.Append(bytes);
-  // The same in single bytes.
+  // The same bytes one at a time.
   OutputTail slow({.tail_bytes = tail_bytes});
   for (const char byte : bytes) slow.Append(std::string_view(&byte, 1));
   EXPECT_EQ(tail.Text(), slow.Text());
@@ -31,7 +31,7 @@ using Lines = std::vector<std::string>;
 
 TEST(OutputTail, IsEmptyAtFirst) { EXPECT_EQ(OutputTail().Text(), ""); }
 
-TEST(OutputTail, KeepsAllThatIsShort) {
+TEST(OutputTail, KeepsShortOutput) {
   EXPECT_EQ(TailOf("one\ntwo", 100), "one\ntwo");
   EXPECT_EQ(TailOf("one\r\n\ntwo\r\n\n", 100), "one\r\n\ntwo");
 }

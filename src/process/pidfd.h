@@ -1,6 +1,6 @@
-// A process held by a descriptor, so that its number cannot become another one's. pidfd_open(2)
-#ifndef SNAKEPIT_SRC_PROCESS_PIDFD_H_
-#define SNAKEPIT_SRC_PROCESS_PIDFD_H_
+// A process held by a descriptor, so that its pid cannot become another's: pidfd_open(2).
+#ifndef SNAKEPIT_PROCESS_PIDFD_H_
+#define SNAKEPIT_PROCESS_PIDFD_H_
 
 #include <sys/types.h>
 
@@ -10,15 +10,15 @@
 
 namespace snakepit {
 
-// Not valid, with errno, when there is no such process.
+// Not valid, with errno, if there is no such process.
 UniqueFd PidfdOpen(pid_t pid);
 
-// Does nothing when the process has ended.
+// Does nothing if the process has ended.
 void PidfdSignal(const UniqueFd& pidfd, int signal);
 
-// Whether the process ended within the time limit.
+// True if the process ended within the time limit.
 bool AwaitPidfd(const UniqueFd& pidfd, std::chrono::milliseconds timeout);
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_PROCESS_PIDFD_H_
+#endif  // SNAKEPIT_PROCESS_PIDFD_H_

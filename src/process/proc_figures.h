@@ -1,6 +1,6 @@
-// What /proc says of a running process, as far as it is cheap to ask.
-#ifndef SNAKEPIT_SRC_PROCESS_PROC_FIGURES_H_
-#define SNAKEPIT_SRC_PROCESS_PROC_FIGURES_H_
+// Figures of a running process from /proc that are cheap to read.
+#ifndef SNAKEPIT_PROCESS_PROC_FIGURES_H_
+#define SNAKEPIT_PROCESS_PROC_FIGURES_H_
 
 #include <sys/types.h>
 
@@ -12,19 +12,19 @@
 namespace snakepit {
 
 struct ProcFigures {
-  // Resident memory, shared pages included. The kernel keeps the count in batches a processor, so
-  // it may be off by some hundred KiB.
+  // Resident memory, shared pages included. The kernel counts in batches for each processor, so
+  // this may be off by some hundred KiB.
   int64_t rss_bytes = 0;
   int threads = 0;
-  int open_fds = 0;  // -1: not for this user to see
-  // Of the process itself; in steps of the kernel's clock tick, usually 10 ms.
+  int open_fds = 0;  // -1: this user may not see it
+  // The process's own time, in steps of the kernel's clock tick, usually 10 ms.
   std::chrono::milliseconds user_time{0};
   std::chrono::milliseconds system_time{0};
 };
 
-// Two reads of /proc: 20 us or more. INTERNAL when there is no such process (a zombie counts as
-// none), or when it may not be looked at. From any thread.
-// It takes longer for each descriptor that the process has open.
+// Reads /proc twice, which takes 20 us or more, and longer for each open descriptor of the process.
+// INTERNAL if there is no such process (a zombie counts as none), or if it may not be inspected.
+// From any thread.
 Result<ProcFigures> ReadProcFigures(pid_t pid);
 
 // ProcFigures::rss_bytes alone: one read, whatever the process does.
@@ -32,4 +32,4 @@ Result<int64_t> ReadRssBytes(pid_t pid);
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_PROCESS_PROC_FIGURES_H_
+#endif  // SNAKEPIT_PROCESS_PROC_FIGURES_H_

@@ -27,7 +27,7 @@ constexpr KnownResource kResources[] = {
 static_assert(std::size(kResources) <= guardian_protocol::kMaxLimits);
 static_assert(kUnlimited == RLIM_INFINITY);
 
-// Null for a number that is none of the closed list.
+// Null for a number outside the closed list.
 const KnownResource* Find(Resource resource) {
   for (const KnownResource& known : kResources) {
     if (known.resource == resource) return &known;
@@ -48,11 +48,11 @@ Result<void> Validate(const ProcessSettings& settings) {
     return Bad("nice", "-20 to 19");
   }
   for (const auto& [resource, limit] : settings.limits) {
-    if (Find(resource) == nullptr) return Bad("limits", "of a Resource each");
+    if (Find(resource) == nullptr) return Bad("limits", "keyed by values of Resource");
     if (limit.soft > limit.hard) {
       return Fail(ErrorCode::kInvalidArgument,
                   "the soft limit of " + std::string(ResourceName(resource)) +
-                      " in adapter.process.limits is over its hard one");
+                      " in adapter.process.limits is above the hard limit");
     }
   }
   for (const int cpu : settings.cpus) {

@@ -1,22 +1,22 @@
-// What an adapter sets for the process of a worker: checked, and as the guardian takes it.
-#ifndef SNAKEPIT_SRC_PROCESS_PROCESS_SETTINGS_H_
-#define SNAKEPIT_SRC_PROCESS_PROCESS_SETTINGS_H_
+// An adapter's settings for the process of a worker: their check, and their form for the guardian.
+#ifndef SNAKEPIT_PROCESS_PROCESS_SETTINGS_H_
+#define SNAKEPIT_PROCESS_PROCESS_SETTINGS_H_
 
 #include <string_view>
 
 #include "snakepit/adapter.h"
 #include "snakepit/error.h"
-#include "src/process/guardian_protocol.h"
+#include "src/process/guardian/protocol.h"
 
 namespace snakepit {
 
-// INVALID_ARGUMENT when the settings cannot be right on any machine.
+// INVALID_ARGUMENT if no machine could accept the settings.
 Result<void> Validate(const ProcessSettings& settings);
 
-// Of valid settings.
+// The settings must be valid.
 void WriteSettings(const ProcessSettings& settings, guardian_protocol::SpecHeader* header);
 
-// The resource as setrlimit(2) numbers it.
+// The resource's number for setrlimit(2).
 int ResourceNumber(Resource resource);
 
 // The resource's name in prlimit(1), such as "nofile".
@@ -24,4 +24,4 @@ std::string_view ResourceName(Resource resource);
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_PROCESS_PROCESS_SETTINGS_H_
+#endif  // SNAKEPIT_PROCESS_PROCESS_SETTINGS_H_

@@ -1,4 +1,4 @@
-// What is set for the process of a worker: that it arrives, and what is said when it cannot be.
+// The settings of a worker's process: their arrival, and the error if one is impossible.
 #include "src/process/process_settings.h"
 
 #include <gtest/gtest.h>
@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "src/process/guardian.h"
-#include "src/process/guardian_testing.h"
+#include "src/process/testing/fixture.h"
 
 namespace snakepit {
 namespace {
@@ -32,7 +32,7 @@ class ProcessSettingsTest : public GuardianTest {
     return spec;
   }
 
-  // The lines of the worker.
+  // The lines that the worker prints.
   std::vector<std::string> Lines(ProcessSettings settings) {
     std::istringstream text(Output(SpecWith(std::move(settings))));
     std::vector<std::string> lines;
@@ -48,7 +48,7 @@ std::string LineOf(const std::vector<std::string>& lines, std::string_view begin
   return "";
 }
 
-// "soft hard" of /proc/PID/limits, whose columns are padded.
+// "soft hard" from /proc/PID/limits, whose columns are padded.
 std::string LimitOf(const std::vector<std::string>& lines, std::string_view name) {
   std::istringstream values(
       LineOf(lines, name).substr(std::min<size_t>(name.size(), LineOf(lines, name).size())));
@@ -68,7 +68,7 @@ std::vector<int> UsableCpus() {
   return cpus;
 }
 
-TEST_F(ProcessSettingsTest, WhatIsNotSetIsInherited) {
+TEST_F(ProcessSettingsTest, UnsetSettingsAreInherited) {
   const mode_t mask = umask(0031);
   guardian_.reset();
   StartGuardian();
@@ -91,7 +91,7 @@ TEST_F(ProcessSettingsTest, UmaskNiceAndProcessorsAreTheGivenOnes) {
   EXPECT_EQ(LineOf(lines, "umask"), "umask 0");
   EXPECT_EQ(LineOf(lines, "nice"), "nice 7");
   EXPECT_EQ(LineOf(lines, "cpus"), "cpus " + std::to_string(cpu));
-  // The next worker has them not.
+  // The next worker does not have them.
   EXPECT_NE(LineOf(Lines({}), "nice"), "nice 7");
 }
 
@@ -126,7 +126,7 @@ TEST_F(ProcessSettingsTest, NoLimitHindersTheStartItself) {
   spec.process.limits[Resource::kOpenFiles] = {0, 0};
   spec.process.limits[Resource::kFileSize] = {0, 0};
   spec.process.limits[Resource::kProcesses] = {0, 0};
-  EXPECT_NE(FailureOf(spec).message.find("ENOENT"), std::string::npos);  // that alone is wrong
+  EXPECT_NE(FailureOf(spec).message.find("ENOENT"), std::string::npos);  // the only fault
   spec.argv = {"/bin/sh", "-c", "exit 3"};
   spec.process.limits[Resource::kOpenFiles] = {20, 20};
   ASSERT_TRUE(guardian_->Spawn(1, spec));
@@ -145,31 +145,31 @@ TEST_F(ProcessSettingsTest, AProcessorThatIsNotThereIsNamed) {
   EXPECT_EQ(error.code, ErrorCode::kStartFailed);
   EXPECT_EQ(error.message, "cannot start \"" + TestProgram() + "\" on the processors " +
                                std::to_string(cpu) +
-                               ", 8191: Invalid argument (EINVAL); each must be there, and one "
-                               "that this process may use (taskset -p)");
+                               ", 8191: Invalid argument (EINVAL); each must exist and be "
+                               "allowed for this process (taskset -p)");
 }
 
 TEST_F(ProcessSettingsTest, ALimitThatIsRefusedIsNamed) {
-  // Over fs.nr_open, which nobody may have.
+  // Above fs.nr_open, which no process may exceed.
   const Error error = FailureOf(SpecWith(
       {.limits = {{Resource::kCoreFile, {0, 0}}, {Resource::kOpenFiles, {5, uint64_t{1} << 40}}}}));
   EXPECT_EQ(error.code, ErrorCode::kStartFailed);
   EXPECT_EQ(error.message,
             "cannot start \"" + TestProgram() +
                 "\" with the limit nofile of 5, hard 1099511627776: Operation not permitted "
-                "(EPERM); a hard limit over this process's own (ulimit -aH) takes the capability "
+                "(EPERM); a hard limit above this process's own (ulimit -aH) needs the capability "
                 "CAP_SYS_RESOURCE");
 }
 
 TEST_F(ProcessSettingsTest, ANiceThatIsRefusedIsNamed) {
-  // In a process without the privilege.
+  // Runs in a process without the privilege.
   guardian_.reset();
   auto pipe = OpenPipe();
   const pid_t child = fork();
   if (child == 0) {
     const rlimit none = {0, 0};
     if (setrlimit(RLIMIT_NICE, &none) != 0) _exit(1);
-    prctl(PR_CAPBSET_DROP, CAP_SYS_NICE);  // who may not do that has it not
+    prctl(PR_CAPBSET_DROP, CAP_SYS_NICE);  // fails without the privilege to drop it
     asio::io_context io;
     auto guardian = Guardian::Start(
         io, {.spawned = [](uint64_t, pid_t) { _exit(3); },
@@ -188,16 +188,17 @@ TEST_F(ProcessSettingsTest, ANiceThatIsRefusedIsNamed) {
     io.run();
   }
   pipe->second.Reset();
-  EXPECT_EQ(ReadToEnd(pipe->first.get()),
-            "cannot start \"" + TestProgram() +
-                "\" with nice -5: Permission denied (EACCES); less than this process's own takes "
-                "the capability CAP_SYS_NICE");
+  EXPECT_EQ(
+      ReadToEnd(pipe->first.get()),
+      "cannot start \"" + TestProgram() +
+          "\" with nice -5: Permission denied (EACCES); a value below this process's own needs "
+          "the capability CAP_SYS_NICE");
   int status = -1;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);
 }
 
-TEST(Validate, SettingsThatAreRightNowhereAreRefusedByName) {
+TEST(Validate, ImpossibleSettingsAreRefusedByName) {
   const auto message = [](const ProcessSettings& settings) {
     const auto valid = Validate(settings);
     if (valid) return std::string("valid");
@@ -208,9 +209,9 @@ TEST(Validate, SettingsThatAreRightNowhereAreRefusedByName) {
   EXPECT_EQ(message({.nice = 20}), "adapter.process.nice must be -20 to 19");
   EXPECT_EQ(message({.nice = -21}), "adapter.process.nice must be -20 to 19");
   EXPECT_EQ(message({.limits = {{Resource::kStack, {.soft = 2, .hard = 1}}}}),
-            "the soft limit of stack in adapter.process.limits is over its hard one");
+            "the soft limit of stack in adapter.process.limits is above the hard limit");
   EXPECT_EQ(message({.limits = {{static_cast<Resource>(99), {}}}}),
-            "adapter.process.limits must be of a Resource each");
+            "adapter.process.limits must be keyed by values of Resource");
   EXPECT_EQ(message({.cpus = {0, 8192}}),
             "adapter.process.cpus must be numbers from 0 to 8191, not 8192");
   EXPECT_EQ(message({.cpus = {-1}}), "adapter.process.cpus must be numbers from 0 to 8191, not -1");

@@ -11,12 +11,12 @@
 namespace snakepit {
 namespace {
 
-// Each level has a descriptor open.
+// Each level keeps a descriptor open.
 constexpr int kDeepest = 8;
 
 bool IsSelfOrParent(const char* name) { return strcmp(name, ".") == 0 || strcmp(name, "..") == 0; }
 
-// Null when it may not be read.
+// Null if it may not be read.
 DIR* List(int folder_fd) {
   const int fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR* const entries = fd < 0 ? nullptr : fdopendir(fd);
@@ -28,7 +28,7 @@ bool Unlink(int folder_fd, const char* name, int flags) {
   return unlinkat(folder_fd, name, flags) == 0 || errno == ENOENT;
 }
 
-// False when something is left beside `but`.
+// False if something besides `but` is left.
 bool RemoveEntries(int folder_fd, const char* but, int levels) {
   DIR* const entries = List(folder_fd);
   if (entries == nullptr) return false;
@@ -68,7 +68,7 @@ void RemoveRuntimeFolder(int folder_fd) {
       if (found < 0) continue;
       const bool is_it = IsSameFile(found, folder_fd);
       close(found);
-      // It removes an empty folder, or nothing.
+      // Only an empty folder is removed.
       if (is_it && unlinkat(parent, name, AT_REMOVEDIR) == 0) break;
     }
     closedir(entries);

@@ -76,8 +76,8 @@ TEST_F(RemoveFolderTest, AnotherFolderInItsPlaceStays) {
   EXPECT_TRUE(fs::is_empty(base_ / "moved"));
 }
 
-// Each level takes a descriptor; what is deeper keeps the folder in its place, and as a pool's, so
-// that a later sweep looks at it again.
+// Each level takes a descriptor. Deeper content keeps the folder in place and marked as a pool's,
+// so that a later sweep looks at it again.
 TEST_F(RemoveFolderTest, ItDoesNotGoDownWithoutEnd) {
   fs::path deep = path_;
   for (int i = 0; i < 30; ++i) deep /= "d";
@@ -92,7 +92,7 @@ TEST_F(RemoveFolderTest, ItDoesNotGoDownWithoutEnd) {
   EXPECT_FALSE(fs::exists(path_));
 }
 
-TEST_F(RemoveFolderTest, NoFolderIsNoMatter) {
+TEST_F(RemoveFolderTest, NoFolderIsNoError) {
   const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
   RemoveRuntimeFolder(null.get());
   RemoveRuntimeFolder(-1);

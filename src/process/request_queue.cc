@@ -12,7 +12,7 @@ namespace {
 
 namespace protocol = guardian_protocol;
 
-// One packet, with descriptors; 0 or the errno.
+// Sends one packet with descriptors. Returns 0 or the errno.
 int SendOnce(int socket, const protocol::Request& request, const int* fds, size_t fd_count) {
   iovec part = {const_cast<protocol::Request*>(&request), sizeof request};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * protocol::kMaxSpawnFds)] = {};
@@ -34,8 +34,8 @@ int SendOnce(int socket, const protocol::Request& request, const int* fds, size_
   }
 }
 
-// Whether there is no room just now. ETOOMANYREFS: the guardian has yet to take the descriptors
-// that are under way. unix(7)
+// True if there is no room just now. ETOOMANYREFS: the guardian has yet to take the descriptors in
+// flight: unix(7).
 bool IsFull(int error) {
   return error == EAGAIN || error == ENOBUFS || error == ENOMEM || error == ETOOMANYREFS;
 }
@@ -67,7 +67,7 @@ int RequestQueue::Flush() {
     for (size_t i = 0; i < next.fds.size(); ++i) fds[i] = next.fds[i].get();
     const int error = SendOnce(socket_, next.request, fds, next.fds.size());
     if (IsFull(error)) return error;
-    // Any other fault is the end of the socket, which its reader sees as well.
+    // Any other fault means the end of the socket, which its reader sees as well.
     kept_.pop_front();
   }
   return 0;

@@ -1,6 +1,6 @@
-// The requests on their way to the guardian.
-#ifndef SNAKEPIT_SRC_PROCESS_REQUEST_QUEUE_H_
-#define SNAKEPIT_SRC_PROCESS_REQUEST_QUEUE_H_
+// The queue of requests to the guardian.
+#ifndef SNAKEPIT_PROCESS_REQUEST_QUEUE_H_
+#define SNAKEPIT_PROCESS_REQUEST_QUEUE_H_
 
 #include <chrono>
 #include <cstddef>
@@ -10,31 +10,31 @@
 
 #include "src/base/fd.h"
 #include "src/base/mutex.h"
-#include "src/process/guardian_protocol.h"
+#include "src/process/guardian/protocol.h"
 
 namespace snakepit {
 
-// Sends requests in their order and never waits: where the socket has no room for one, that and
-// all later ones are kept until Flush. All methods from any thread.
+// Sends requests in order and never waits. If the socket has no room for a request, it and all
+// later ones are kept until Flush. All methods from any thread.
 class RequestQueue {
  public:
   using Request = guardian_protocol::Request;
   using Time = std::chrono::steady_clock::time_point;
 
-  // `socket` is the caller's: of type SOCK_SEQPACKET, open for as long as this is used.
+  // `socket` is borrowed: of type SOCK_SEQPACKET, and open for as long as this object is used.
   explicit RequestQueue(int socket) : socket_(socket) {}
 
-  // 0, or the errno of a request that was neither sent nor kept: EBADF, EPIPE, EMFILE. The
-  // descriptors are borrowed: one that is kept has copies.
+  // Returns 0, or the errno of a request that was neither sent nor kept: EBADF, EPIPE, EMFILE. The
+  // descriptors are borrowed: a kept request has copies.
   int Send(const Request& request, const int* fds, size_t fd_count);
 
-  // Sends what was kept. 0: nothing is left. EAGAIN: more can be sent when the socket takes it.
-  // Another errno: to be tried again in a moment, as no event will tell.
+  // Sends the kept requests. 0: none is left. EAGAIN: call again when the socket is writable.
+  // Another errno: call again in a moment, since no event will tell.
   int Flush();
 
-  // The guardian has answered the oldest request that it had not answered.
+  // The guardian has answered its oldest unanswered request.
   void Answered();
-  // How long it has answered nothing, though it has been asked; nothing: no answer is owed.
+  // Start of the guardian's current silence; nothing if it owes no answer.
   std::optional<Time> unanswered_since() const;
 
  private:
@@ -52,4 +52,4 @@ class RequestQueue {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_PROCESS_REQUEST_QUEUE_H_
+#endif  // SNAKEPIT_PROCESS_REQUEST_QUEUE_H_

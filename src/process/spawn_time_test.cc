@@ -1,5 +1,5 @@
-// That what a start costs depends neither on the memory of this process nor on its limit of
-// descriptors: each beside what it would cost if it did, measured in the same run.
+// The cost of a start depends neither on the memory of this process nor on its limit of
+// descriptors. Each is compared with the cost of that dependence, measured in the same run.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "src/process/guardian.h"
-#include "src/process/guardian_testing.h"
+#include "src/process/testing/fixture.h"
 
 namespace snakepit {
 namespace {
@@ -22,11 +22,11 @@ namespace {
 using Microseconds = std::chrono::duration<double, std::micro>;
 
 constexpr int kRounds = 31;
-constexpr int kWorkers = 2;  // of a guardian
+constexpr int kWorkers = 2;  // workers of one guardian
 constexpr size_t kMemoryBytes = size_t{1} << 30;
 constexpr rlim_t kFewDescriptors = 1'024;
 constexpr rlim_t kManyDescriptors = 1'048'576;
-// Fewer would not tell whether each is closed.
+// Enough to tell if each is closed.
 constexpr rlim_t kEnoughDescriptors = 16'384;
 
 double Median(std::vector<double> times) {
@@ -35,7 +35,7 @@ double Median(std::vector<double> times) {
   return *middle;
 }
 
-// What this process has used, with all that it has reaped.
+// Processor time used by this process and by all that it has reaped.
 double ProcessorTimeUs() {
   double total = 0;
   for (const auto who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
@@ -48,11 +48,11 @@ double ProcessorTimeUs() {
   return total;
 }
 
-// Of a number of rounds.
+// The times of a number of rounds.
 struct Times {
-  // How long it takes for a caller; on a busy machine most of that is waiting for a processor.
+  // Time for a caller. On a busy machine most of it is waiting for a processor.
   std::vector<double> elapsed_us;
-  // What it takes of processors, in all processes: this is what must not grow.
+  // Processor time of all processes: this must not grow.
   std::vector<double> processor_us;
 
   template <typename Action>
@@ -67,7 +67,7 @@ struct Times {
 
 class SpawnTimeTest : public GuardianTest {
  protected:
-  // A guardian, from its start to its end, that starts some workers.
+  // A guardian's life from start to end, with a few workers.
   void StartAll() {
     StartGuardian();
     for (int worker = 0; worker < kWorkers; ++worker) {
@@ -84,7 +84,7 @@ class SpawnTimeTest : public GuardianTest {
     guardian_.reset();
   }
 
-  // Not by a good part of `cost`, which is what one process would have to spend.
+  // The difference is well under `cost`, which one process would have to spend.
   static void ExpectNoGrowth(const Times& before, const Times& after, double cost_us) {
     std::cout << "a guardian and " << kWorkers << " workers: elapsed " << Median(before.elapsed_us)
               << " us, then " << Median(after.elapsed_us) << " us; processor time "

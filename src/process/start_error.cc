@@ -16,9 +16,7 @@ namespace {
 
 namespace protocol = guardian_protocol;
 
-std::string Quoted(std::string_view text) { return '"' + Printable(text) + '"'; }
-
-// What would help against the error of execve(2).
+// A remedy for the error of execve(2).
 std::string ExecuteAdvice(const std::string& program, int error) {
   switch (error) {
     case ENOENT:
@@ -84,9 +82,10 @@ Error StartError(const Starting& starting, const protocol::Event& event) {
                  ": " + ErrnoMessage(error) + "; it must be a folder that may be entered";
       break;
     case protocol::kStepInterpreter:
-      message += ": " + ErrnoMessage(error) +
-                 "; it is there, but the program that runs it is not: see its first line (#!), "
-                 "which must not end in a carriage return either";
+      message +=
+          ": " + ErrnoMessage(error) +
+          "; the file exists, but its interpreter does not: see its first line (#!), which must "
+          "not end in a carriage return";
       break;
     case protocol::kStepExecute:
       message += ": " + ErrnoMessage(error) + ExecuteAdvice(starting.program, error);
@@ -94,16 +93,16 @@ Error StartError(const Starting& starting, const protocol::Event& event) {
     case protocol::kStepNice:
       message += " with nice " + std::to_string(starting.process.nice.value_or(0)) + ": " +
                  ErrnoMessage(error) +
-                 "; less than this process's own takes the capability CAP_SYS_NICE";
+                 "; a value below this process's own needs the capability CAP_SYS_NICE";
       break;
     case protocol::kStepCpus:
       message += " on the processors " + Numbers(starting.process.cpus) + ": " +
                  ErrnoMessage(error) +
-                 "; each must be there, and one that this process may use (taskset -p)";
+                 "; each must exist and be allowed for this process (taskset -p)";
       break;
     case protocol::kStepLimit:
       message += LimitText(starting.process, event.which) + ": " + ErrnoMessage(error) +
-                 "; a hard limit over this process's own (ulimit -aH) takes the capability "
+                 "; a hard limit above this process's own (ulimit -aH) needs the capability "
                  "CAP_SYS_RESOURCE";
       break;
     case protocol::kStepCgroup:

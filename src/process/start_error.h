@@ -1,6 +1,6 @@
-// What is said of a worker that could not be started.
-#ifndef SNAKEPIT_SRC_PROCESS_START_ERROR_H_
-#define SNAKEPIT_SRC_PROCESS_START_ERROR_H_
+// The error of a worker that could not be started.
+#ifndef SNAKEPIT_PROCESS_START_ERROR_H_
+#define SNAKEPIT_PROCESS_START_ERROR_H_
 
 #include <optional>
 #include <string>
@@ -8,11 +8,11 @@
 #include "snakepit/adapter.h"
 #include "snakepit/error.h"
 #include "src/process/cgroup.h"
-#include "src/process/guardian_protocol.h"
+#include "src/process/guardian/protocol.h"
 
 namespace snakepit {
 
-// What the message has to name.
+// The facts that the message names.
 struct Starting {
   std::string program;
   std::string working_directory;
@@ -20,9 +20,9 @@ struct Starting {
   std::optional<CgroupPlan> cgroup;
 };
 
-// START_FAILED: which step failed, why, and what would help. `event` is a kSpawnFailed.
+// START_FAILED with the failed step, the reason and a remedy. `event` is a kSpawnFailed.
 Error StartError(const Starting& starting, const guardian_protocol::Event& event);
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_PROCESS_START_ERROR_H_
+#endif  // SNAKEPIT_PROCESS_START_ERROR_H_

@@ -1,8 +1,6 @@
 #include "src/process/strays.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -10,76 +8,37 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <set>
 #include <vector>
 
 #include "src/base/fd.h"
+#include "src/base/proc.h"
 #include "src/process/family_number.h"
-#include "src/process/guardian_protocol.h"
+#include "src/process/guardian/protocol.h"
 #include "src/process/pidfd.h"
 
 namespace snakepit {
 namespace {
 
 constexpr std::string_view kMarkVariable = "SNAKEPIT_GUARDIAN=";
-// A process in the middle of execve(2) shows no environment: what is found by none of two looks in
-// a row is not there.
+// A process in the middle of execve(2) shows no environment, so only two looks in a row that find
+// nothing count.
 constexpr int kLooks = 2;
-constexpr size_t kMostEnvironmentBytes = size_t{8} << 20;
 
-struct ProcessState {
-  char state = 'X';
-  pid_t parent = 0;
-  pid_t session = -1;
-  long threads = 0;
-
-  // A process is a zombie as soon as its first thread has ended; until the last one has, it is the
-  // parent of its children.
-  bool alive() const { return state != 'X' && (state != 'Z' || threads > 1); }
-};
-
-ProcessState ReadProcessState(pid_t pid) {
-  ProcessState result;
-  const std::string text = ReadFile("/proc/" + std::to_string(pid) + "/stat").value_or("");
-  // proc(5). The name, in parentheses, may contain anything.
-  const size_t after_name = text.rfind(')');
-  if (after_name == std::string::npos ||
-      sscanf(text.c_str() + after_name,
-             ") %c %d %*d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld",
-             &result.state, &result.parent, &result.session, &result.threads) != 4) {
-    return {};
-  }
-  return result;
+// A process is a zombie as soon as its first thread has ended. Until the last one has, it is still
+// the parent of its children.
+bool IsAlive(const ProcStat& process) {
+  return process.state != 'X' && (process.state != 'Z' || process.threads > 1);
 }
 
 // This process and its ancestors.
 std::set<pid_t> Ancestry() {
   std::set<pid_t> pids;
   for (pid_t pid = getpid(); pid > 0 && pids.insert(pid).second;) {
-    pid = ReadProcessState(pid).parent;
+    const auto process = ReadProcStat(pid);
+    pid = process ? process->parent : 0;
   }
   return pids;
-}
-
-// How large the environment is, is the choice of the process: prctl(2), PR_SET_MM_MAP. An execution
-// can give it 6 MiB.
-bool HasVariable(pid_t pid, const std::string& variable) {
-  const UniqueFd file(
-      open(("/proc/" + std::to_string(pid) + "/environ").c_str(), O_RDONLY | O_CLOEXEC));
-  const std::string wanted = '\0' + variable + '\0';
-  std::string text(1, '\0');
-  char buffer[65536];
-  for (size_t all = 0; all < kMostEnvironmentBytes;) {
-    const ssize_t size = read(file.get(), buffer, sizeof buffer);
-    if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) return false;
-    all += static_cast<size_t>(size);
-    text.append(buffer, static_cast<size_t>(size));
-    if (text.find(wanted) != std::string::npos) return true;
-    text.erase(0, text.size() - std::min(text.size(), wanted.size()));
-  }
-  return false;
 }
 
 bool HasFamilies() {
@@ -88,7 +47,7 @@ bool HasFamilies() {
 }
 
 bool HasMark(pid_t pid, const GuardianMark& mark) {
-  if (!HasFamilies()) return HasVariable(pid, mark.variable);
+  if (!HasFamilies()) return HasEnvironmentVariable(pid, mark.variable);
   return FamilyNumberOf(pid) >> kFamilyBits == mark.families;
 }
 
@@ -97,26 +56,19 @@ struct Family {
   const GuardianMark& mark;
   std::set<pid_t> ancestry = Ancestry();
 
-  // Of a process whose number cannot become another's meanwhile, if that is to mean more than a
-  // guess.
+  // Sure only if the pid cannot become another process's in the meantime; otherwise a guess.
   bool Has(pid_t pid) const {
-    const ProcessState process = ReadProcessState(pid);
-    if (!process.alive()) return false;
-    // Held after the look, so it was at the look: no other session has had the number.
-    if (process.session == guardian.session && guardian.is_held()) return true;
-    return ancestry.count(process.parent) > 0 && ancestry.count(pid) == 0 && HasMark(pid, mark);
+    const auto process = ReadProcStat(pid);
+    if (!process || !IsAlive(*process)) return false;
+    // Held after the look, therefore held at the look: no other session has had the number.
+    if (process->session == guardian.session && guardian.is_held()) return true;
+    return ancestry.count(process->parent) > 0 && ancestry.count(pid) == 0 && HasMark(pid, mark);
   }
 };
 
 std::vector<pid_t> List(const Family& family) {
-  std::vector<pid_t> pids;
-  DIR* const processes = opendir("/proc");
-  if (processes == nullptr) return pids;
-  while (const dirent* entry = readdir(processes)) {
-    const pid_t pid = std::atoi(entry->d_name);
-    if (pid > 0 && family.Has(pid)) pids.push_back(pid);
-  }
-  closedir(processes);
+  std::vector<pid_t> pids = ListProcesses();
+  std::erase_if(pids, [&family](pid_t pid) { return !family.Has(pid); });
   return pids;
 }
 
@@ -145,7 +97,7 @@ void KillStrays(const GuardianSession& session, const GuardianMark& mark,
     for (const pid_t pid : List(family)) {
       looks = -1;
       const UniqueFd pidfd = PidfdOpen(pid);
-      // Asked again, as only now the number cannot become another process's.
+      // Checked again, because only now the pid cannot become another process's.
       if (!pidfd.valid() || !family.Has(pid)) continue;
       PidfdSignal(pidfd, SIGKILL);
       AwaitPidfd(pidfd, std::max(std::chrono::milliseconds(0),

@@ -5,8 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -15,17 +13,18 @@
 #include <vector>
 
 #include "src/base/fd.h"
+#include "src/base/proc.h"
 #include "src/base/shortage.h"
 #include "src/process/family_number.h"
 
 namespace snakepit {
 namespace {
 
-// No chain of parents is longer, as long as nobody makes it so.
+// Longest chain of parents to follow. A longer one is made on purpose.
 constexpr int kMaxAncestors = 256;
 
-// The worker and its descendants are looked at first, so many of them, by so many tasks of each:
-// what is beyond it is found among all processes.
+// The worker and its descendants are looked at first: so many processes, and so many tasks of each.
+// Any others are found among all processes.
 constexpr size_t kMaxListedProcesses = 64;
 constexpr int kMaxListedTasks = 64;
 
@@ -33,7 +32,7 @@ using Folder = std::unique_ptr<DIR, int (*)(DIR*)>;
 
 Folder OpenFolder(const std::string& path) { return {opendir(path.c_str()), closedir}; }
 
-// Looks a process up once at most.
+// Looks each process up at most once.
 class ProcessTable {
  public:
   const std::optional<ProcessIdentity>& Of(pid_t pid) {
@@ -45,11 +44,11 @@ class ProcessTable {
     return known_.emplace(pid, std::move(process)).first->second;
   }
 
-  // What could not be looked at, and why.
+  // Takes note that something could not be looked at, and why.
   void Missed(int error_number) {
     if (IsShortage(error_number)) shortage_ = error_number;
   }
-  // The shortage that kept something from being looked at, or 0.
+  // The shortage that prevented a look, or 0.
   int shortage() const { return shortage_; }
 
  private:
@@ -73,7 +72,7 @@ bool IsIn(const std::optional<ProcessIdentity>& worker,
   return false;
 }
 
-// Whether the process has it; takes each descriptor that it looks at from `fds_left`.
+// True if the process has the socket. Each descriptor that it looks at counts against `fds_left`.
 bool HasSocketOpen(pid_t pid, const std::string& socket, int* fds_left, ProcessTable& table) {
   const std::string path = "/proc/" + std::to_string(pid) + "/fd";
   const Folder fds = OpenFolder(path);
@@ -91,7 +90,7 @@ bool HasSocketOpen(pid_t pid, const std::string& socket, int* fds_left, ProcessT
   return false;
 }
 
-// Adds the children of a process, as far as the system lists them.
+// Adds the children of a process as far as the system lists them.
 void AddChildren(pid_t pid, std::vector<pid_t>* processes) {
   const std::string tasks = "/proc/" + std::to_string(pid) + "/task/";
   const Folder folder = OpenFolder(tasks);
@@ -109,19 +108,9 @@ void AddChildren(pid_t pid, std::vector<pid_t>* processes) {
 }  // namespace
 
 std::optional<ProcessIdentity> ProcessIdentity::Of(pid_t pid) {
-  const std::string stat = ReadFile("/proc/" + std::to_string(pid) + "/stat").value_or("");
-  // proc(5). The name, in parentheses, may contain anything.
-  const size_t after_name = stat.rfind(')');
-  int parent = 0;
-  unsigned long long start_time = 0;
-  if (after_name == std::string::npos ||
-      std::sscanf(stat.c_str() + after_name,
-                  ") %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
-                  "%llu",
-                  &parent, &start_time) != 2) {
-    return std::nullopt;
-  }
-  return ProcessIdentity{.pid = pid, .start_time = start_time, .parent = parent};
+  const auto stat = ReadProcStat(pid);
+  if (!stat) return std::nullopt;
+  return ProcessIdentity{.pid = pid, .start_time = stat->start_ticks, .parent = stat->parent};
 }
 
 WorkerFamily::WorkerFamily(pid_t worker)
@@ -141,18 +130,16 @@ Result<bool> WorkerFamily::HasSocket(uint64_t inode) const {
   const std::string socket = "socket:[" + std::to_string(inode) + "]";
   int fds_left = kMaxFds;
   ProcessTable table;
-  // It is mostly the worker itself, or a child of it.
+  // Usually it is the worker itself or a child of it.
   std::vector<pid_t> first = {worker_->pid};
   for (size_t i = 0; i < first.size(); ++i) {
     if (!IsIn(worker_, guardian_, number_, first[i], table)) continue;
     if (HasSocketOpen(first[i], socket, &fds_left, table)) return true;
     AddChildren(first[i], &first);
   }
-  const Folder processes = OpenFolder("/proc");
-  if (!processes) return Fail(ErrnoError("cannot open /proc", errno));
-  while (const dirent* entry = readdir(processes.get())) {
-    if (entry->d_name[0] < '1' || entry->d_name[0] > '9') continue;
-    const pid_t pid = std::atoi(entry->d_name);
+  const std::vector<pid_t> processes = ListProcesses();
+  if (processes.empty()) return Fail(ErrnoError("cannot open /proc", errno));
+  for (const pid_t pid : processes) {
     if (std::find(first.begin(), first.end(), pid) != first.end()) continue;
     if (!IsIn(worker_, guardian_, number_, pid, table)) continue;
     if (HasSocketOpen(pid, socket, &fds_left, table)) return true;

@@ -1,6 +1,6 @@
-// Which processes are a worker's own, and whether one of them has a socket, as /proc tells.
-#ifndef SNAKEPIT_SRC_PROCESS_WORKER_FAMILY_H_
-#define SNAKEPIT_SRC_PROCESS_WORKER_FAMILY_H_
+// The processes of a worker and their sockets, as shown by /proc.
+#ifndef SNAKEPIT_PROCESS_WORKER_FAMILY_H_
+#define SNAKEPIT_PROCESS_WORKER_FAMILY_H_
 
 #include <sys/types.h>
 
@@ -11,13 +11,13 @@
 
 namespace snakepit {
 
-// A process, and not a later one with the same number.
+// A process, told apart from a later one with the same pid.
 struct ProcessIdentity {
   pid_t pid = 0;
-  uint64_t start_time = 0;  // in ticks since the system began
+  uint64_t start_time = 0;  // clock ticks since boot
   pid_t parent = 0;
 
-  // Nothing where there is no such process, or /proc does not show it.
+  // Nothing if there is no such process, or /proc does not show it.
   static std::optional<ProcessIdentity> Of(pid_t pid);
 
   bool IsSameAs(const ProcessIdentity& other) const {
@@ -25,13 +25,12 @@ struct ProcessIdentity {
   }
 };
 
-// The worker's process and all that it started, in whatever process group or session that is. Each
-// of them descends from the worker, or else from the guardian, which takes in orphans, and has the
-// number of the family. The number alone would not do: other users can read it and take it.
-// Usable from any thread.
+// The worker's process and all its descendants, in any process group or session. Each descends from
+// the worker, or else from the guardian, which adopts orphans, and has the number of the family.
+// The number alone would not do: other users can read and take it. Usable from any thread.
 class WorkerFamily {
  public:
-  // The sockets of a family are looked for among so many descriptors at most.
+  // Most descriptors of a family that HasSocket looks at.
   static constexpr int kMaxFds = 16'384;
 
   // `worker` runs, as a child of its guardian.
@@ -39,9 +38,9 @@ class WorkerFamily {
 
   bool Has(pid_t pid) const;
 
-  // Whether a process of the family has the socket. START_FAILED where that cannot be told: /proc
-  // does not show the worker, or there are more than kMaxFds descriptors to look at. INTERNAL where
-  // this process, or the system, is short of what it takes to look.
+  // True if a process of the family has the socket. START_FAILED if that cannot be told: /proc does
+  // not show the worker, or there are more than kMaxFds descriptors. INTERNAL if this process, or
+  // the system, is short of a resource that the look takes.
   Result<bool> HasSocket(uint64_t inode) const;
 
  private:
@@ -52,4 +51,4 @@ class WorkerFamily {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_PROCESS_WORKER_FAMILY_H_
+#endif  // SNAKEPIT_PROCESS_WORKER_FAMILY_H_

@@ -19,7 +19,7 @@
 
 #include "snakepit/pool.h"
 #include "src/base/fd.h"
-#include "src/process/guardian_testing.h"
+#include "src/process/testing/fixture.h"
 #include "src/testing/workers.h"
 
 namespace snakepit {

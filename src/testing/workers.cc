@@ -6,11 +6,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
-#include <fstream>
 #include <utility>
 
 #include "src/base/fd.h"
+#include "src/base/proc.h"
 
 namespace snakepit::testing {
 namespace {
@@ -161,20 +160,13 @@ bool WaitUntilGone(pid_t pid) {
 }
 
 pid_t ParentOf(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string stat;
-  if (!std::getline(file, stat)) return 0;
-  int parent = 0;
-  std::sscanf(stat.c_str() + stat.rfind(')'), ") %*c %d", &parent);
-  return parent;
+  const auto process = ReadProcStat(pid);
+  return process ? process->parent : 0;
 }
 
 bool IsAlive(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string stat;
-  if (!std::getline(file, stat)) return false;
-  const size_t name_end = stat.rfind(')');  // "pid (name) state …"
-  return name_end != std::string::npos && stat.size() > name_end + 2 && stat[name_end + 2] != 'Z';
+  const auto process = ReadProcStat(pid);
+  return process && process->state != 'Z';
 }
 
 }  // namespace snakepit::testing

@@ -1,6 +1,6 @@
-// What the decoding of a message may take: memory and time.
-#ifndef SNAKEPIT_SRC_VALUE_DECODE_BUDGET_H_
-#define SNAKEPIT_SRC_VALUE_DECODE_BUDGET_H_
+// Limits on the memory and the time that the decoding of a message takes.
+#ifndef SNAKEPIT_VALUE_DECODE_BUDGET_H_
+#define SNAKEPIT_VALUE_DECODE_BUDGET_H_
 
 #include <algorithm>
 #include <chrono>
@@ -16,20 +16,20 @@
 namespace snakepit {
 
 // Bytes from outside become values that take up to 64 times as much: an empty map is 1 byte of
-// MessagePack and 64 bytes of memory. So what they become is limited beside their own size.
+// MessagePack and 64 bytes of memory. So the values are limited beside the size of the bytes.
 struct DecodeLimits {
-  // Of the values in memory, as MemoryBytes (memory.h) counts.
+  // Memory of the values, as MemoryBytes (memory.h) counts it.
   size_t max_bytes = SIZE_MAX;
-  // When the result is of no use any more.
+  // From then on the result is useless.
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
   std::stop_token stop;
 };
 
-// The bytes that 0 for Adapter::max_decoded_bytes stands for, with largest messages of that size;
-// any other stands for itself.
+// The limit for that value of Adapter::max_decoded_bytes. 0 stands for a default that depends on
+// the size of the largest messages.
 size_t DecodedLimit(size_t max_decoded_bytes, size_t max_message_bytes);
 
-// Counts what one decoding takes. Not synchronised.
+// Counts the memory and the time of one decoding. Not synchronised.
 class DecodeBudget {
  public:
   // `limits` must outlive it.
@@ -38,17 +38,17 @@ class DecodeBudget {
         slice_(std::min(kSlice, limits.max_bytes)),
         left_(limits.max_bytes - slice_) {}
 
-  // To be called before the memory is allocated. false: the limits have been passed, and `error`
-  // says which: MESSAGE_TOO_LARGE, DEADLINE_EXCEEDED or CANCELLED. The time is looked at once in
-  // 256 KiB, and so never for a small message.
+  // Call it before you allocate the memory. False when a limit has been passed, and `error` says
+  // which: MESSAGE_TOO_LARGE, DEADLINE_EXCEEDED or CANCELLED. It looks at the time once in 256 KiB,
+  // and so never for a small message.
   bool Take(size_t bytes) {
     if (bytes > slice_) return TakeSlice(bytes);
     slice_ -= bytes;
     return true;
   }
 
-  // Whether so many bytes may be allocated ahead, each of which Take is going to count; `error`
-  // likewise.
+  // True if so many bytes may be allocated ahead; Take counts them later. Otherwise `error` says
+  // why not.
   bool Allows(size_t bytes) { return bytes <= slice_ + left_ || Fail(TooLarge(bytes)); }
 
   const std::optional<Error>& error() const { return error_; }
@@ -64,16 +64,16 @@ class DecodeBudget {
   }
 
   const DecodeLimits& limits_;
-  size_t slice_;  // what may be taken before the next look at the time
-  size_t left_;   // beside that
+  size_t slice_;  // bytes that may be taken before the next look at the time
+  size_t left_;   // the bytes beside those
   std::optional<Error> error_;
 };
 
 // INTERNAL: the system has no memory for a message of that size.
 Error OutOfMemory(size_t message_bytes);
 
-// What `decode`, which returns a Result, makes of a message of that size; OutOfMemory where it
-// throws std::bad_alloc.
+// Calls `decode`, which returns a Result, for a message of that size. OutOfMemory when it throws
+// std::bad_alloc.
 template <typename Decode>
 auto OrOutOfMemory(size_t message_bytes, const Decode& decode) -> decltype(decode()) {
   try {
@@ -85,4 +85,4 @@ auto OrOutOfMemory(size_t message_bytes, const Decode& decode) -> decltype(decod
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_VALUE_DECODE_BUDGET_H_
+#endif  // SNAKEPIT_VALUE_DECODE_BUDGET_H_

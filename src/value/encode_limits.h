@@ -1,6 +1,6 @@
-// How long an encoding may take, and how much may come of it.
-#ifndef SNAKEPIT_SRC_VALUE_ENCODE_LIMITS_H_
-#define SNAKEPIT_SRC_VALUE_ENCODE_LIMITS_H_
+// Limits on the time and the size of an encoding.
+#ifndef SNAKEPIT_VALUE_ENCODE_LIMITS_H_
+#define SNAKEPIT_VALUE_ENCODE_LIMITS_H_
 
 #include <chrono>
 #include <cstddef>
@@ -15,21 +15,21 @@
 namespace snakepit {
 
 struct EncodeLimits {
-  size_t max_bytes = SIZE_MAX;  // of what is appended; a last text may go beyond
-  // When the result is of no use any more.
+  size_t max_bytes = SIZE_MAX;  // appended bytes; a last text may go beyond
+  // From then on the result is useless.
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
   std::stop_token stop;
 };
 
-// For an encoder to ask now and then. Not synchronised.
+// An encoder asks it now and then. Not synchronised.
 class EncodeBudget {
  public:
   // Both must outlive it.
   EncodeBudget(const EncodeLimits& limits, const std::string& out)
       : limits_(limits), out_(out), start_(out.size()), next_look_(start_ + kSlice) {}
 
-  // Whether to go on; else `error` says why not: MESSAGE_TOO_LARGE, DEADLINE_EXCEEDED or CANCELLED.
-  // It looks once in 256 KiB, and so never for a small message.
+  // True if the encoder may go on. Otherwise `error` says why not: MESSAGE_TOO_LARGE,
+  // DEADLINE_EXCEEDED or CANCELLED. It looks once in 256 KiB, and so never for a small message.
   bool Holds() { return out_.size() < next_look_ || Look(); }
 
   const std::optional<Error>& error() const { return error_; }
@@ -48,4 +48,4 @@ class EncodeBudget {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_VALUE_ENCODE_LIMITS_H_
+#endif  // SNAKEPIT_VALUE_ENCODE_LIMITS_H_

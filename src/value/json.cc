@@ -244,7 +244,7 @@ tl::unexpected<Error> NoJson(std::string_view json, int max_nesting) {
   // A tag is a map more.
   const std::optional<JsonFault> fault = FindJsonFault(json, max_nesting + 1);
   return InvalidJson(fault ? fault->what + " at byte " + std::to_string(fault->offset)
-                           : "the parser refuses it",  // as when memory runs out
+                           : "the parser refuses it",  // when memory runs out
                      json);
 }
 

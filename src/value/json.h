@@ -1,6 +1,6 @@
 // JSON <-> Value. PROTOCOL.md 2.2 and 6.12. Usable from any thread.
-#ifndef SNAKEPIT_SRC_VALUE_JSON_H_
-#define SNAKEPIT_SRC_VALUE_JSON_H_
+#ifndef SNAKEPIT_VALUE_JSON_H_
+#define SNAKEPIT_VALUE_JSON_H_
 
 #include <span>
 #include <string>
@@ -14,51 +14,51 @@
 
 namespace snakepit {
 
-// How many arrays and maps may enclose each other in a value, the outermost counted: [[]] has 2.
+// Most arrays and maps that enclose each other in a value, the outermost included: [[]] has 2.
 inline constexpr int kMaxNesting = 64;
 
-// How JSON is to carry values.
+// The form of values in JSON.
 enum class JsonDialect {
-  // As RFC 8259 has it: no bytes, NaN or infinities. Version 1. PROTOCOL.md 2.2.3.
+  // The JSON of RFC 8259: no bytes, NaN or infinities. Version 1. PROTOCOL.md 2.2.3.
   kPlain,
-  // Every value, bit for bit: bytes are {"$bytes":"<base64>"}, NaN and infinities are
-  // {"$double":"<16 hex digits>"}, and a map of one member whose key begins with '$' has one '$'
-  // more. A tag is no map for the nesting. Version 2. PROTOCOL.md 6.12.
+  // Every value, bit for bit. Bytes are {"$bytes":"<base64>"}, NaN and infinities are
+  // {"$double":"<16 hex digits>"}. A map of one member whose key begins with '$' has one '$' more.
+  // A tag does not count as a map for the nesting. Version 2. PROTOCOL.md 6.12.
   kLossless,
 };
 
 // Decodes exactly one JSON text (RFC 8259), with whitespace around it at most.
 // - A number without '.', 'e' and 'E' is an integer. One that neither int64 nor uint64 holds is an
-//   error, as is one beyond the doubles: a nearby number would be a silent change.
-// - Of members with the same name, the last counts.
+//   error, and so is one beyond the doubles: a nearby number would be a silent change.
+// - If members have the same name, the last one counts.
 // - A \u escape of half a surrogate pair is an error: no UTF-8 text can hold it.
 // - NaN, Infinity and -Infinity, which Python writes, are an error that names them.
-// - kLossless: a map of one member that looks like a tag and is none is an error.
-// The error is an INVALID_ARGUMENT of one line: what is wrong, at which byte or in which member,
-// and the first bytes. Or that of DecodeBudget, or OutOfMemory. Reading the text takes, beside what
-// the limits count, up to 15 times its size for a moment.
+// - In kLossless, a map of one member that looks like a tag and is none is an error.
+// The error is an INVALID_ARGUMENT of one line: the fault, its byte or member, and the first bytes.
+// It may also be that of DecodeBudget, or OutOfMemory. Beside the memory that the limits count,
+// reading takes up to 15 times the size of the text for a moment.
 Result<Value> DecodeJson(std::string_view json, int max_nesting = kMaxNesting,
                          JsonDialect dialect = JsonDialect::kPlain,
                          const DecodeLimits& limits = {});
 
-// Decodes a map, of which `members` get theirs, and the others are dropped. Only values are in that
-// dialect: the map itself, and all else in it, are plain. Each may nest kMaxNesting deep. Errors as
-// above; members that could be read have been even then, as far as the text is JSON.
+// Decodes a map into `members`, and drops its other members. Only values are in that dialect: the
+// map itself, and everything else in it, is plain. Each may nest kMaxNesting deep. The errors are
+// those of DecodeJson. Even then the members before the fault have been read.
 Result<void> DecodeJsonMembers(std::string_view json, JsonDialect dialect,
                                std::span<Member> members, const DecodeLimits& limits = {},
                                Values values = Values::kDecoded);
 
-// As DecodeJson, for texts that often are not JSON: true, or false without the reason, unless that
-// is the budget's error. Throws std::bad_alloc.
+// Same as DecodeJson, for texts that often are not JSON. False does not say why, unless the budget
+// has an error. Throws std::bad_alloc.
 bool TryDecodeJson(std::string_view json, Value* value, DecodeBudget* budget,
                    int max_nesting = kMaxNesting);
 
 // Appends the value as JSON, on one line, in UTF-8 with only '"', '\' and control characters
 // escaped. Doubles are written in the shortest form that gives the same double again, always with a
-// '.' or an 'e', so that they stay doubles. INVALID_ARGUMENT, and `*out` unchanged, for what JSON
-// cannot hold: text that is not UTF-8, nesting over the limit and, in kPlain, bytes, NaN and
-// infinities; its message names the place, from `root` on: "args.items[3].x".
-// Or the error of EncodeBudget.
+// '.' or an 'e', so that they stay doubles. INVALID_ARGUMENT for values that JSON cannot hold: text
+// that is not UTF-8, nesting over the limit and, in kPlain, bytes, NaN and infinities. The message
+// names the place, from `root` on: "args.items[3].x". The error may also be that of EncodeBudget.
+// On an error `*out` is unchanged.
 Result<void> EncodeJson(const Value& value, std::string* out, std::string_view root = "value",
                         int max_nesting = kMaxNesting, JsonDialect dialect = JsonDialect::kPlain,
                         const EncodeLimits& limits = {});
@@ -66,13 +66,13 @@ Result<void> EncodeJson(const Value& value, std::string* out, std::string_view r
 // Appends the text between double quotes, escaped as above. It must be UTF-8.
 void AppendJsonText(std::string_view text, std::string* out);
 
-// What Value::ToJson promises.
+// Appends the text that Value::ToJson describes.
 void AppendDisplayJson(const Value& value, std::string* out);
 
-// The beginning of it, for an error message, and safe to show (src/base/quote.h): however large the
-// value is, at most some hundred bytes, and "…" where there is more.
+// The beginning of that text, for an error message, safe to show (src/base/quote.h). It has at most
+// some hundred bytes, however large the value is, and "…" where there is more.
 std::string BriefJson(const Value& value);
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_VALUE_JSON_H_
+#endif  // SNAKEPIT_VALUE_JSON_H_

@@ -13,7 +13,7 @@ namespace {
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
-// Whether a number that double cannot hold is too large, and not just too near to zero.
+// True if a number that double cannot hold is too large, and not just too near to zero.
 bool IsHuge(std::string_view number) {
   if (number.front() == '-') number.remove_prefix(1);
   const size_t e = std::min(number.find_first_of("eE"), number.size());

@@ -1,7 +1,7 @@
-// Where a JSON text goes wrong. Decoding uses simdjson, which is fast but does not tell; this slow
-// scanner does, and is the second opinion that the tests compare simdjson with.
-#ifndef SNAKEPIT_SRC_VALUE_JSON_SCAN_H_
-#define SNAKEPIT_SRC_VALUE_JSON_SCAN_H_
+// Finds the fault in a JSON text. Decoding uses simdjson, which is fast but does not say where a
+// text goes wrong. The tests also compare simdjson with this slow scanner.
+#ifndef SNAKEPIT_VALUE_JSON_SCAN_H_
+#define SNAKEPIT_VALUE_JSON_SCAN_H_
 
 #include <cstddef>
 #include <optional>
@@ -11,7 +11,7 @@
 namespace snakepit {
 
 struct JsonFault {
-  size_t offset = 0;  // of the first byte that cannot be right
+  size_t offset = 0;  // the first byte that cannot be right
   std::string what;   // "NaN is not a JSON value"
 };
 
@@ -20,4 +20,4 @@ std::optional<JsonFault> FindJsonFault(std::string_view json, int max_nesting);
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_VALUE_JSON_SCAN_H_
+#endif  // SNAKEPIT_VALUE_JSON_SCAN_H_

@@ -17,7 +17,7 @@
 namespace snakepit {
 namespace {
 
-// What JSON can hold.
+// Values that JSON can hold.
 const ValueGenOptions kJsonValues = {.bytes = false, .non_finite = false, .max_nesting = 4};
 
 std::string Encoded(const Value& value) {
@@ -54,7 +54,7 @@ Result<Value> DecodedLossless(std::string_view json) {
   return DecodeJson(json, kMaxNesting, JsonDialect::kLossless);
 }
 
-// What the decoder says is wrong, without the text that it quotes.
+// The fault that the decoder names, without the text that it quotes.
 std::string FaultOf(std::string_view json) {
   const Result<Value> value = DecodedLossless(json);
   if (value) return "none";
@@ -334,12 +334,12 @@ RC_GTEST_PROP(LosslessJsonPropertyTest, EveryValueComesBackWithTheSameBits, ()) 
   RC_ASSERT(SameBits(*decoded, value));
 }
 
-// What is written is JSON to others, too.
+// The written text is JSON to others, too.
 RC_GTEST_PROP(LosslessJsonPropertyTest, TheTextIsJson, ()) {
   RC_ASSERT(!FindJsonFault(EncodedLossless(*GenAnyValue()), kMaxNesting + 1).has_value());
 }
 
-// What is accepted is written again as the same value: no two readings of a text.
+// An accepted text is written again as the same value: no text has two readings.
 RC_GTEST_PROP(LosslessJsonPropertyTest, ADamagedTextIsRefusedOrStable, ()) {
   std::string json = EncodedLossless(*GenAnyValue());
   json[*rc::gen::inRange<size_t>(0, json.size())] =

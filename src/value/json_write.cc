@@ -16,7 +16,7 @@
 namespace snakepit {
 namespace {
 
-// For each byte: 0 when it stands for itself, 'u' for \u00xx, else the letter after the backslash.
+// The escape of each byte: 0 for none, 'u' for \u00xx, else the letter after the backslash.
 constexpr std::array<char, 256> MakeEscapes() {
   std::array<char, 256> escapes{};
   for (int i = 0; i < 0x20; ++i) escapes[i] = 'u';
@@ -33,8 +33,8 @@ constexpr std::array<char, 256> kEscapes = MakeEscapes();
 
 constexpr char kHexDigits[] = "0123456789abcdef";
 
-// Whether one of 8 bytes has an escape; most texts have none. A borrow between bytes can at worst
-// make it say so where there is none.
+// True if one of 8 bytes has an escape; most texts have none. A borrow between bytes can at worst
+// make it true where there is none.
 bool AnyEscapeIn8(const char* text) {
   constexpr uint64_t kOnes = 0x0101010101010101;
   constexpr uint64_t kHighs = 0x8080808080808080;

@@ -1,6 +1,6 @@
-// A member of a message that its reader asks for.
-#ifndef SNAKEPIT_SRC_VALUE_MEMBER_H_
-#define SNAKEPIT_SRC_VALUE_MEMBER_H_
+// A member of a message that its reader wants.
+#ifndef SNAKEPIT_VALUE_MEMBER_H_
+#define SNAKEPIT_VALUE_MEMBER_H_
 
 #include <algorithm>
 #include <optional>
@@ -23,23 +23,23 @@ struct Member {
   Kind kind = Kind::kField;
   std::optional<Value> value = std::nullopt;  // absent: the message has no such member
 
-  // What is inside, or nullptr when it is absent or of another kind.
+  // A pointer to the content, or nullptr when it is absent or of another kind.
   template <typename T>
   T* get_if() {
     return value ? value->get_if<T>() : nullptr;
   }
 };
 
-// What becomes of the members of Kind::kValue.
+// Treatment of the members of Kind::kValue.
 enum class Values {
   kDecoded,
-  // They are null where they are there: what the message is for can be told quickly, and in little
-  // memory, from what is left. Members that nobody asked for are passed over, too, and other
-  // members, none of which is a list or a map, are an empty list where they are one.
+  // They are null where they are there. The purpose of the message can then be told quickly, and in
+  // little memory, from the other members. Members that the reader does not want are skipped, too.
+  // No other member should be a list or a map; one that is becomes an empty list.
   kPassedOver,
 };
 
-// The member of that name, or nullptr when it was not asked for.
+// The member of that name, or nullptr when the reader does not want it.
 inline Member* FindMember(std::span<Member> members, std::string_view name) {
   const auto it = std::find_if(members.begin(), members.end(),
                                [name](const Member& member) { return member.name == name; });
@@ -48,4 +48,4 @@ inline Member* FindMember(std::span<Member> members, std::string_view name) {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_VALUE_MEMBER_H_
+#endif  // SNAKEPIT_VALUE_MEMBER_H_

@@ -1,6 +1,6 @@
 // Names the place inside a Value where encoding it failed.
-#ifndef SNAKEPIT_SRC_VALUE_PATH_H_
-#define SNAKEPIT_SRC_VALUE_PATH_H_
+#ifndef SNAKEPIT_VALUE_PATH_H_
+#define SNAKEPIT_VALUE_PATH_H_
 
 #include <cstddef>
 #include <string>
@@ -8,8 +8,8 @@
 
 namespace snakepit {
 
-// An encoder that fails adds, on its way out of the recursion, the member or element it was in: the
-// innermost first. So the path costs nothing while all goes well.
+// An encoder that fails adds the member or element that it was in, on its way out of the recursion:
+// the innermost first. So the path costs nothing unless the encoder fails.
 class FailurePath {
  public:
   // ".key", or "[\"odd key\"]" when the key is no plain word, or a long one.
@@ -26,4 +26,4 @@ class FailurePath {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_VALUE_PATH_H_
+#endif  // SNAKEPIT_VALUE_PATH_H_

@@ -1,6 +1,6 @@
-// Whether bytes are UTF-8, at the speed of vector code; the rest of it is in src/base/utf8.h.
-#ifndef SNAKEPIT_SRC_VALUE_UTF8_H_
-#define SNAKEPIT_SRC_VALUE_UTF8_H_
+// A check for UTF-8 at the speed of vector code. The other functions are in src/base/utf8.h.
+#ifndef SNAKEPIT_VALUE_UTF8_H_
+#define SNAKEPIT_VALUE_UTF8_H_
 
 #include <string_view>
 
@@ -12,4 +12,4 @@ bool IsUtf8(std::string_view bytes);
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_VALUE_UTF8_H_
+#endif  // SNAKEPIT_VALUE_UTF8_H_

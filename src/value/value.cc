@@ -2,10 +2,12 @@
 
 #include <bit>
 #include <cmath>
+#include <optional>
 #include <type_traits>
 
 #include "src/base/quote.h"
 #include "src/value/json.h"
+#include "src/value/kind_error.h"
 #include "src/value/path.h"
 
 namespace snakepit {
@@ -23,6 +25,39 @@ bool IsPlainWord(std::string_view key) {
     if (!plain) return false;
   }
   return !key.empty() && key.size() <= kQuotedBytes;
+}
+
+// The kind that T stands for, for an error message.
+template <typename T>
+constexpr std::string_view KindName() {
+  if constexpr (std::is_same_v<T, bool>) return "true or false";
+  if constexpr (std::is_same_v<T, int64_t>) return "an integer";
+  if constexpr (std::is_same_v<T, double>) return "a number";
+  if constexpr (std::is_same_v<T, std::string>) return "a text";
+  if constexpr (std::is_same_v<T, Bytes>) return "bytes";
+  if constexpr (std::is_same_v<T, Value::Array>) return "an array";
+  if constexpr (std::is_same_v<T, Value::Map>) return "a map";
+}
+
+// nullopt when the value is of another kind. A number may be an integer.
+std::optional<double> NumberIn(const Value& value) {
+  if (const auto* number = value.get_if<double>()) return *number;
+  if (const auto* integer = value.get_if<int64_t>()) return static_cast<double>(*integer);
+  if (const auto* integer = value.get_if<uint64_t>()) return static_cast<double>(*integer);
+  return std::nullopt;
+}
+
+template <typename T>
+Result<T> GetFrom(const Value& value, std::string_view name) {
+  if constexpr (std::is_same_v<T, double>) {
+    if (const auto number = NumberIn(value)) return *number;
+  } else if (const T* content = value.get_if<T>()) {
+    return *content;
+  }
+  if (std::is_same_v<T, int64_t> && value.is_integer()) {
+    return Fail(KindError(name, "an integer up to 9223372036854775807", value));
+  }
+  return Fail(KindError(name, KindName<T>(), value));
 }
 
 }  // namespace
@@ -78,6 +113,64 @@ const Value* Value::Find(std::string_view key) const {
   if (map == nullptr) return nullptr;
   const auto it = map->find(key);
   return it == map->end() ? nullptr : &it->second;
+}
+
+Error KindError(std::string_view name, std::string_view wanted, const Value& found) {
+  Error error;
+  error.code = ErrorCode::kInvalidArgument;
+  error.message =
+      std::string(name) + " must be " + std::string(wanted) + ", not " + BriefJson(found);
+  return error;
+}
+
+template <typename T>
+Result<T> Value::Get() const {
+  return GetFrom<T>(*this, "the value");
+}
+
+template <typename T>
+Result<T> Value::Get(std::string_view key) const {
+  const Value* member = Find(key);
+  if (member == nullptr) return Fail(ErrorCode::kInvalidArgument, QuoteBytes(key) + " is missing");
+  return GetFrom<T>(*member, QuoteBytes(key));
+}
+
+template Result<bool> Value::Get() const;
+template Result<int64_t> Value::Get() const;
+template Result<double> Value::Get() const;
+template Result<std::string> Value::Get() const;
+template Result<Bytes> Value::Get() const;
+template Result<Value::Array> Value::Get() const;
+template Result<Value::Map> Value::Get() const;
+template Result<bool> Value::Get(std::string_view key) const;
+template Result<int64_t> Value::Get(std::string_view key) const;
+template Result<double> Value::Get(std::string_view key) const;
+template Result<std::string> Value::Get(std::string_view key) const;
+template Result<Bytes> Value::Get(std::string_view key) const;
+template Result<Value::Array> Value::Get(std::string_view key) const;
+template Result<Value::Map> Value::Get(std::string_view key) const;
+
+int64_t Value::IntegerAt(std::string_view key, int64_t otherwise) const {
+  const Value* member = Find(key);
+  const int64_t* integer = member == nullptr ? nullptr : member->get_if<int64_t>();
+  return integer == nullptr ? otherwise : *integer;
+}
+
+double Value::NumberAt(std::string_view key, double otherwise) const {
+  const Value* member = Find(key);
+  return member == nullptr ? otherwise : NumberIn(*member).value_or(otherwise);
+}
+
+bool Value::BoolAt(std::string_view key, bool otherwise) const {
+  const Value* member = Find(key);
+  const bool* flag = member == nullptr ? nullptr : member->get_if<bool>();
+  return flag == nullptr ? otherwise : *flag;
+}
+
+const Value::Map& Value::members() const {
+  static const Map kNone;
+  const Map* map = get_if<Map>();
+  return map == nullptr ? kNone : *map;
 }
 
 std::string_view Value::TextAt(std::string_view key, std::string_view otherwise) const {

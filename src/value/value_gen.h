@@ -1,6 +1,6 @@
 // Random values for property tests, which shrink to the smallest that fails.
-#ifndef SNAKEPIT_SRC_VALUE_VALUE_GEN_H_
-#define SNAKEPIT_SRC_VALUE_VALUE_GEN_H_
+#ifndef SNAKEPIT_VALUE_VALUE_GEN_H_
+#define SNAKEPIT_VALUE_VALUE_GEN_H_
 
 #include <rapidcheck.h>
 
@@ -24,7 +24,7 @@ namespace snakepit {
 inline void PrintTo(const Value& value, std::ostream* os) { *os << value.ToJson(); }
 inline void showValue(const Value& value, std::ostream& os) { os << value.ToJson(); }
 
-// As ==, but that a NaN equals only the NaN of the same bits.
+// Same as ==, except that a NaN equals only the NaN of the same bits.
 inline bool SameBits(const Value& a, const Value& b) {
   if (const double* number = a.get_if<double>(); number != nullptr && b.get_if<double>()) {
     return std::bit_cast<uint64_t>(*number) == std::bit_cast<uint64_t>(*b.get_if<double>());
@@ -43,7 +43,7 @@ inline bool SameBits(const Value& a, const Value& b) {
   return a == b;
 }
 
-// What the values may hold, beside what every encoding can.
+// Contents of the values, beside those that every encoding holds.
 struct ValueGenOptions {
   bool bytes = true;
   bool non_finite = true;
@@ -216,7 +216,7 @@ inline rc::Gen<Value> GenValue(const ValueGenOptions& options) {
   });
 }
 
-// How many arrays and maps enclose each other.
+// Number of arrays and maps that enclose each other.
 inline int Nesting(const Value& value) {
   int inside = 0;
   if (const auto* array = value.get_if<Value::Array>()) {
@@ -252,11 +252,11 @@ inline rc::Gen<Value> GenNestedValue(const ValueGenOptions& options = {}) {
   });
 }
 
-// What version 2 carries: every value.
+// Any value: version 2 carries them all.
 inline rc::Gen<Value> GenAnyValue() {
   return rc::gen::weightedOneOf<Value>({{4, GenValue()}, {1, GenNestedValue()}, {1, GenNearTag()}});
 }
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_VALUE_VALUE_GEN_H_
+#endif  // SNAKEPIT_VALUE_VALUE_GEN_H_

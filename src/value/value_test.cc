@@ -109,11 +109,99 @@ TEST(ValueTest, ToJsonShowsWhatJsonCannotHold) {
             "\"text\":\"a\uFFFD\uFFFD\uFFFDz€\"}");
 }
 
+// A pointer or an enum would else become a bool or a double unseen.
+static_assert(!std::is_constructible_v<Value, int*>);
+static_assert(!std::is_constructible_v<Value, const void*>);
+static_assert(!std::is_constructible_v<Value, Value*>);
+static_assert(!std::is_constructible_v<Value, void (*)()>);
+enum PlainEnum { kPlain };
+static_assert(!std::is_constructible_v<Value, PlainEnum>);
+static_assert(std::is_constructible_v<Value, bool> && std::is_constructible_v<Value, float>);
+static_assert(std::is_constructible_v<Value, const char*>);
+
+template <typename T>
+std::string ErrorOf(const Result<T>& result) {
+  return result ? "none" : result.error().ToString();
+}
+
+TEST(ValueTest, GetReturnsTheContentOfEachKind) {
+  EXPECT_EQ(Value(true).Get<bool>(), true);
+  EXPECT_EQ(Value(7).Get<int64_t>(), 7);
+  EXPECT_EQ(Value(0.5).Get<double>(), 0.5);
+  EXPECT_EQ(Value(7).Get<double>(), 7.0);
+  EXPECT_EQ(Value(UINT64_MAX).Get<double>(), 18446744073709551615.0);
+  EXPECT_EQ(Value("a").Get<std::string>(), "a");
+  EXPECT_EQ(Value(Bytes{"a"}).Get<Bytes>(), Bytes{"a"});
+  EXPECT_EQ(Value(Value::Array{1}).Get<Value::Array>(), Value::Array{1});
+  EXPECT_EQ((Value(Value::Map{{"a", 1}}).Get<Value::Map>()), (Value::Map{{"a", 1}}));
+}
+
+TEST(ValueTest, GetSaysWhatTheValueMustBeAndIs) {
+  const Value map = Value::Map{{"count", "three"}, {"none", nullptr}, {"large", UINT64_MAX}};
+  EXPECT_EQ(ErrorOf(map.Get<int64_t>("count")),
+            "INVALID_ARGUMENT: \"count\" must be an integer, not \"three\"");
+  EXPECT_EQ(ErrorOf(map.Get<double>("count")),
+            "INVALID_ARGUMENT: \"count\" must be a number, not \"three\"");
+  EXPECT_EQ(ErrorOf(map.Get<bool>("none")),
+            "INVALID_ARGUMENT: \"none\" must be true or false, not null");
+  EXPECT_EQ(ErrorOf(map.Get<std::string>("none")),
+            "INVALID_ARGUMENT: \"none\" must be a text, not null");
+  EXPECT_EQ(ErrorOf(map.Get<Bytes>("count")),
+            "INVALID_ARGUMENT: \"count\" must be bytes, not \"three\"");
+  EXPECT_EQ(ErrorOf(map.Get<Value::Array>("count")),
+            "INVALID_ARGUMENT: \"count\" must be an array, not \"three\"");
+  EXPECT_EQ(ErrorOf(map.Get<Value::Map>("count")),
+            "INVALID_ARGUMENT: \"count\" must be a map, not \"three\"");
+  EXPECT_EQ(ErrorOf(map.Get<int64_t>("large")),
+            "INVALID_ARGUMENT: \"large\" must be an integer up to 9223372036854775807, not "
+            "18446744073709551615");
+  EXPECT_EQ(ErrorOf(map.Get<int64_t>("there")), "INVALID_ARGUMENT: \"there\" is missing");
+  EXPECT_EQ(ErrorOf(Value(1).Get<int64_t>("there")), "INVALID_ARGUMENT: \"there\" is missing");
+  EXPECT_EQ(ErrorOf(Value(1.5).Get<int64_t>()),
+            "INVALID_ARGUMENT: the value must be an integer, not 1.5");
+  EXPECT_LT(ErrorOf(Value(std::string(100'000, 'x')).Get<bool>()).size(), 400u);
+}
+
+TEST(ValueTest, AMemberIsOtherwiseWhenAbsentOrOfAnotherKind) {
+  const Value map = Value::Map{{"i", 1}, {"n", 0.5}, {"b", true}, {"t", "x"}};
+  EXPECT_EQ(map.IntegerAt("i", 9), 1);
+  EXPECT_EQ(map.NumberAt("n", 9), 0.5);
+  EXPECT_EQ(map.NumberAt("i", 9), 1);
+  EXPECT_EQ(map.BoolAt("b"), true);
+  EXPECT_EQ(map.TextAt("t", "y"), "x");
+  for (const char* key : {"other", "z"}) {
+    const Value others = Value::Map{{"other", Value::Array{}}};
+    EXPECT_EQ(others.IntegerAt(key, 9), 9) << key;
+    EXPECT_EQ(others.NumberAt(key, 9.5), 9.5) << key;
+    EXPECT_EQ(others.BoolAt(key, true), true) << key;
+    EXPECT_EQ(others.TextAt(key, "y"), "y") << key;
+  }
+  EXPECT_EQ(map.IntegerAt("n"), 0);
+  EXPECT_EQ(map.BoolAt("i"), false);
+  EXPECT_EQ(map.TextAt("i"), "");
+  EXPECT_EQ(Value(1).IntegerAt("i", 9), 9);
+}
+
+TEST(ValueTest, ElementsAndMembersAreIteratedOver) {
+  const Value task = Value::Map{{"b", Value::Array{1, "x", Value::Array{}}},
+                                {"a", Value::Map{{"nested", Value::Map{{"deep", true}}}}}};
+  std::string seen;
+  for (const auto& [key, member] : task.members()) seen += key + "=" + member.ToJson() + ";";
+  EXPECT_EQ(seen, "a={\"nested\":{\"deep\":true}};b=[1,\"x\",[]];");
+  seen.clear();
+  for (const Value& element : task.Find("b")->elements()) seen += element.ToJson() + ";";
+  EXPECT_EQ(seen, "1;\"x\";[];");
+  EXPECT_TRUE(Value("text").elements().empty());
+  EXPECT_TRUE(task.elements().empty());
+  EXPECT_TRUE(Value().members().empty());
+  EXPECT_TRUE(task.Find("b")->members().empty());
+}
+
 TEST(ValueTest, ToJsonIsOneLine) {
   EXPECT_EQ(Value("a\nb\x01\"\\").ToJson(), "\"a\\nb\\u0001\\\"\\\\\"");
 }
 
-// What every encoding gets to see in property tests.
+// The values that every encoding gets to see in property tests.
 TEST(ValueGenTest, MakesWhatIsHardToEncode) {
   std::set<std::string> seen;
   const std::function<void(const Value&)> look = [&](const Value& value) {

@@ -5,10 +5,6 @@
 namespace snakepit {
 namespace {
 
-JsonDialect DialectOf(int version) {
-  return version >= 2 ? JsonDialect::kLossless : JsonDialect::kPlain;
-}
-
 MapKeys KeysOf(int version) { return version >= 2 ? MapKeys::kText : MapKeys::kLegacy; }
 
 }  // namespace

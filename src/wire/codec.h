@@ -1,6 +1,6 @@
 // Either codec, chosen at run time. PROTOCOL.md 2.2. Usable from any thread.
-#ifndef SNAKEPIT_SRC_WIRE_CODEC_H_
-#define SNAKEPIT_SRC_WIRE_CODEC_H_
+#ifndef SNAKEPIT_WIRE_CODEC_H_
+#define SNAKEPIT_WIRE_CODEC_H_
 
 #include <optional>
 #include <span>
@@ -15,17 +15,21 @@
 
 namespace snakepit {
 
-// As EncodeJson or EncodeMsgpack, in the form that the version of the protocol has for values: 1,
-// or 2, which loses none. PROTOCOL.md 6.12.
+// The form of values in JSON: version 2 of the protocol loses none. PROTOCOL.md 6.12.
+inline JsonDialect DialectOf(int version) {
+  return version >= 2 ? JsonDialect::kLossless : JsonDialect::kPlain;
+}
+
+// Same as EncodeJson or EncodeMsgpack, in the form that the version of the protocol has for values.
 Result<void> Encode(Codec codec, int version, const Value& value, std::string* out,
                     std::string_view root = "value", int max_nesting = kMaxNesting,
                     const EncodeLimits& limits = {});
 
-// As DecodeJson or DecodeMsgpack, likewise.
+// Same as DecodeJson or DecodeMsgpack, from that form.
 Result<Value> Decode(Codec codec, int version, std::string_view payload,
                      int max_nesting = kMaxNesting, const DecodeLimits& limits = {});
 
-// Decodes a message: a map, of which `members` get theirs. As DecodeJsonMembers or
+// Decodes a message, a map, into the `members` that its reader wants. Same as DecodeJsonMembers or
 // DecodeMsgpackMembers.
 Result<void> DecodeMembers(Codec codec, int version, std::string_view payload,
                            std::span<Member> members, const DecodeLimits& limits = {},
@@ -36,4 +40,4 @@ std::optional<Codec> CodecFromName(std::string_view name);
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_WIRE_CODEC_H_
+#endif  // SNAKEPIT_WIRE_CODEC_H_

@@ -9,7 +9,7 @@
 namespace snakepit {
 namespace {
 
-// What the buffer starts with: many small frames come in one receive.
+// First size of the buffer: many small frames come in one receive.
 constexpr size_t kFirstCapacity = 16 * 1024;
 // A buffer over this is given back when it is empty, rather than kept for the next frame.
 constexpr size_t kKeptCapacity = 256 * 1024;
@@ -28,7 +28,7 @@ bool IsPrintable(unsigned char byte) {
   return (byte >= 0x20 && byte < 0x7f) || byte == '\n' || byte == '\r' || byte == '\t';
 }
 
-// Whether bytes in the place of a header look like text: a short line, or text throughout.
+// True if bytes in the place of a header look like text: a short line, or text throughout.
 bool LooksPrinted(std::string_view header) {
   for (const char c : header) {
     if (!IsPrintable(static_cast<unsigned char>(c))) return false;

@@ -1,4 +1,4 @@
-// What decoding and encoding may take: in every codec, and in every message of values.
+// Limits on decoding and encoding: in every codec, and in every message of values.
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
@@ -17,10 +17,10 @@
 #include "src/value/value_gen.h"
 #include "src/wire/codec.h"
 #include "src/wire/frame.h"
-#include "src/wire/pool_side/message.h"
 #include "src/wire/msgpack.h"
-#include "src/wire/worker_side/message.h"
+#include "src/wire/pool_side/message.h"
 #include "src/wire/proto_map.h"
+#include "src/wire/worker_side/message.h"
 
 namespace snakepit {
 namespace {
@@ -273,7 +273,7 @@ TEST(ReplyLimitsTest, WithoutItsValueAReplyIsWhatItIs) {
   }
 }
 
-// What is for people is cut while it is decoded, and marked; what is for programs is not.
+// Decoding cuts texts for people and marks the cut. It leaves texts for programs whole.
 TEST(ReplyLimitsTest, ALongErrorTextIsCutBetweenCharactersAndMarked) {
   constexpr size_t kCharacters = 100'000;
   std::string text = "ValueError: ";

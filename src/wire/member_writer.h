@@ -1,6 +1,6 @@
 // Writes the map of a message, member by member, in either codec.
-#ifndef SNAKEPIT_SRC_WIRE_MEMBER_WRITER_H_
-#define SNAKEPIT_SRC_WIRE_MEMBER_WRITER_H_
+#ifndef SNAKEPIT_WIRE_MEMBER_WRITER_H_
+#define SNAKEPIT_WIRE_MEMBER_WRITER_H_
 
 #include <charconv>
 #include <cstddef>
@@ -10,68 +10,124 @@
 #include <utility>
 
 #include "snakepit/adapter.h"
+#include "snakepit/error.h"
+#include "snakepit/value.h"
+#include "src/value/encode_limits.h"
 #include "src/value/json.h"
+#include "src/wire/codec.h"
 #include "src/wire/msgpack.h"
 
 namespace snakepit {
 
-// Texts must be UTF-8.
-class MemberWriter {
+// Both writers have the same methods. Texts must be UTF-8, and a message has at least one member.
+class JsonMemberWriter {
  public:
-  // Exactly `members` members, at least one, are to follow, and then End().
-  MemberWriter(Codec codec, size_t members, std::string* out) : codec_(codec), out_(out) {
-    if (codec_ == Codec::kMessagePack) AppendMsgpackMapHeader(members, out_);
-  }
-
-  // The value is to be appended to the same string.
-  void Key(std::string_view key) {
-    if (codec_ == Codec::kMessagePack) return AppendMsgpackText(key, out_);
-    *out_ += std::exchange(separator_, ',');
-    AppendJsonText(key, out_);
-    *out_ += ':';
-  }
+  explicit JsonMemberWriter(std::string* out) : out_(out) {}
 
   void Int(std::string_view key, int64_t number) {
     Key(key);
-    if (codec_ == Codec::kMessagePack) return AppendMsgpackInt(number, out_);
     char buffer[20];
     out_->append(buffer, std::to_chars(buffer, buffer + sizeof buffer, number).ptr);
   }
 
   void Text(std::string_view key, std::string_view text) {
     Key(key);
-    if (codec_ == Codec::kMessagePack) return AppendMsgpackText(text, out_);
     AppendJsonText(text, out_);
   }
 
   void Bool(std::string_view key, bool value) {
     Key(key);
-    if (codec_ == Codec::kMessagePack) return AppendMsgpackBool(value, out_);
     *out_ += value ? "true" : "false";
   }
 
   void Null(std::string_view key) {
     Key(key);
-    if (codec_ == Codec::kMessagePack) return AppendMsgpackNil(out_);
     *out_ += "null";
   }
 
   void EmptyMap(std::string_view key) {
     Key(key);
-    if (codec_ == Codec::kMessagePack) return AppendMsgpackMapHeader(0, out_);
     *out_ += "{}";
   }
 
-  void End() {
-    if (codec_ == Codec::kJson) *out_ += '}';
+  // A value in the form of that version of the protocol. The errors are those of Encode; they name
+  // the place from `key` on.
+  Result<void> AnyValue(std::string_view key, const Value& value, int version,
+                        const EncodeLimits& limits = {}) {
+    Key(key);
+    return EncodeJson(value, out_, key, kMaxNesting, DialectOf(version), limits);
   }
 
+  void End() { *out_ += '}'; }
+
  private:
-  const Codec codec_;
+  void Key(std::string_view key) {
+    *out_ += std::exchange(separator_, ',');
+    AppendJsonText(key, out_);
+    *out_ += ':';
+  }
+
   std::string* out_;
   char separator_ = '{';
 };
 
+class MsgpackMemberWriter {
+ public:
+  // Exactly `members` members follow.
+  MsgpackMemberWriter(size_t members, std::string* out) : out_(out) {
+    AppendMsgpackMapHeader(members, out_);
+  }
+
+  void Int(std::string_view key, int64_t number) {
+    AppendMsgpackText(key, out_);
+    AppendMsgpackInt(number, out_);
+  }
+
+  void Text(std::string_view key, std::string_view text) {
+    AppendMsgpackText(key, out_);
+    AppendMsgpackText(text, out_);
+  }
+
+  void Bool(std::string_view key, bool value) {
+    AppendMsgpackText(key, out_);
+    AppendMsgpackBool(value, out_);
+  }
+
+  void Null(std::string_view key) {
+    AppendMsgpackText(key, out_);
+    AppendMsgpackNil(out_);
+  }
+
+  void EmptyMap(std::string_view key) {
+    AppendMsgpackText(key, out_);
+    AppendMsgpackMapHeader(0, out_);
+  }
+
+  // MessagePack holds every value in each version of the protocol.
+  Result<void> AnyValue(std::string_view key, const Value& value, int,
+                        const EncodeLimits& limits = {}) {
+    AppendMsgpackText(key, out_);
+    return EncodeMsgpack(value, out_, key, kMaxNesting, limits);
+  }
+
+  void End() {}
+
+ private:
+  std::string* out_;
+};
+
+// Calls `write` with the codec's writer for a message of `members` members, and returns its result.
+// The codec is chosen once for the message. `write` ends with writer.End().
+template <typename Write>
+decltype(auto) WithMemberWriter(Codec codec, size_t members, std::string* out, Write&& write) {
+  if (codec == Codec::kJson) {
+    JsonMemberWriter writer(out);
+    return write(writer);
+  }
+  MsgpackMemberWriter writer(members, out);
+  return write(writer);
+}
+
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_WIRE_MEMBER_WRITER_H_
+#endif  // SNAKEPIT_WIRE_MEMBER_WRITER_H_

@@ -1,6 +1,6 @@
 // MessagePack <-> Value. PROTOCOL.md 2.2 and 6.12. Usable from any thread.
-#ifndef SNAKEPIT_SRC_WIRE_MSGPACK_H_
-#define SNAKEPIT_SRC_WIRE_MSGPACK_H_
+#ifndef SNAKEPIT_WIRE_MSGPACK_H_
+#define SNAKEPIT_WIRE_MSGPACK_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -17,31 +17,34 @@
 
 namespace snakepit {
 
-// Which keys a map may have, and what becomes of a str that is not UTF-8.
+// Keys that a map may have, and the treatment of a str that is not UTF-8.
 enum class MapKeys {
-  kText,    // text alone; an error: version 2. PROTOCOL.md 6.12.1
-  kLegacy,  // a bin of UTF-8, or an integer, too, which become text; bytes: version 1. 2.2.8, 2.7.5
+  // Version 2: a key is text, and such a str is an error. PROTOCOL.md 6.12.1
+  kText,
+  // Version 1: a key may also be a bin of UTF-8 or an integer, which become text, and such a str
+  // becomes bytes. PROTOCOL.md 2.2.8 and 2.7.5
+  kLegacy,
 };
 
 // Decodes exactly one MessagePack object: every type but the extensions.
 // - str is text; bin is bytes; a float of 32 bits becomes a double.
-// - A key that may not be is an error. Of equal keys the last counts.
-// What is reserved in memory follows the bytes that are there, not the lengths claimed.
-// The error is an INVALID_ARGUMENT of one line: what is wrong, at which byte, and the first bytes.
-// Or that of DecodeBudget, or OutOfMemory: what it would have been has not been found out then.
+// - Another key than MapKeys allows is an error. If keys are equal, the last one counts.
+// The memory that it reserves follows the bytes that are there, not the lengths claimed.
+// The error is an INVALID_ARGUMENT of one line: the fault, its byte, and the first bytes. It may
+// also be that of DecodeBudget, or OutOfMemory; the rest of the message is then unread.
 Result<Value> DecodeMsgpack(std::string_view bytes, MapKeys keys = MapKeys::kText,
                             int max_nesting = kMaxNesting, const DecodeLimits& limits = {});
 
-// Decodes a map, of which `members` get theirs, and the others are dropped. Each may nest
-// kMaxNesting deep. Errors as above; members before the fault have been read even then.
+// Decodes a map into `members`, and drops its other members. Each may nest kMaxNesting deep. The
+// errors are those of DecodeMsgpack. Even then the members before the fault have been read.
 Result<void> DecodeMsgpackMembers(std::string_view bytes, MapKeys keys, std::span<Member> members,
                                   const DecodeLimits& limits = {},
                                   Values values = Values::kDecoded);
 
 // Appends the value: integers in their shortest form, doubles in 64 bits, bytes as bin.
-// INVALID_ARGUMENT, and `*out` unchanged, for text that is not UTF-8, for what is longer than
-// 2^32 - 1 and for nesting over the limit; its message names the place, from `root` on. Or the
-// error of EncodeBudget.
+// INVALID_ARGUMENT for text that is not UTF-8, for lengths over 2^32 - 1 and for nesting over the
+// limit. Its message names the place, from `root` on. The error may also be that of EncodeBudget.
+// On an error `*out` is unchanged.
 Result<void> EncodeMsgpack(const Value& value, std::string* out, std::string_view root = "value",
                            int max_nesting = kMaxNesting, const EncodeLimits& limits = {});
 
@@ -56,4 +59,4 @@ void AppendMsgpackNil(std::string* out);
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_WIRE_MSGPACK_H_
+#endif  // SNAKEPIT_WIRE_MSGPACK_H_

@@ -253,7 +253,7 @@ RC_GTEST_PROP(MsgpackPropertyTest, EveryValueComesBackWithTheSameBits, ()) {
   RC_ASSERT(SameBits(*decoded, value));
 }
 
-// Whether msgpack-cxx read what the value says.
+// True if msgpack-cxx read the same value.
 bool Same(const msgpack::object& object, const Value& value) {
   switch (object.type) {
     case msgpack::type::NIL:

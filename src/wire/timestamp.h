@@ -1,6 +1,6 @@
-// Now, as messages have it. PROTOCOL.md 2.3.1 and 2.4.4.
-#ifndef SNAKEPIT_SRC_WIRE_TIMESTAMP_H_
-#define SNAKEPIT_SRC_WIRE_TIMESTAMP_H_
+// The time of day in messages. PROTOCOL.md 2.3.1 and 2.4.4.
+#ifndef SNAKEPIT_WIRE_TIMESTAMP_H_
+#define SNAKEPIT_WIRE_TIMESTAMP_H_
 
 #include <ctime>
 #include <string_view>
@@ -23,4 +23,4 @@ inline std::string_view TimestampNow() {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_WIRE_TIMESTAMP_H_
+#endif  // SNAKEPIT_WIRE_TIMESTAMP_H_

@@ -3,6 +3,9 @@
 #include <mutex>
 
 #include "snakepit/worker.h"
+#include "src/base/mutex.h"
+#include "src/base/quote.h"
+#include "src/value/kind_error.h"
 #include "src/worker/call_state.h"
 #include "src/worker/forked.h"
 
@@ -14,13 +17,38 @@ using std::chrono::steady_clock;
 // Longer than any process lives, and safe to add to a time point.
 constexpr std::chrono::hours kLongest{24 * 365};
 
-// The argument, nothing when it is absent and may be.
+// The argument; null when it is missing and not required.
 const Value* Argument(const Value& args, std::string_view name, bool required) {
   const Value* value = args.Find(name);
-  if (value == nullptr && required) {
-    throw InvalidArgument("missing argument '" + std::string(name) + "'");
-  }
+  if (value == nullptr && required) throw InvalidArgument(QuoteBytes(name) + " is missing");
   return value;
+}
+
+[[noreturn]] void Refuse(std::string_view name, std::string_view wanted, const Value& found) {
+  throw InvalidArgument(KindError(QuoteBytes(name), wanted, found).message);
+}
+
+// The content of an argument that must be there.
+template <typename T>
+const T& Content(const Value& args, std::string_view name, std::string_view wanted) {
+  const Value* value = Argument(args, name, true);
+  if (const T* content = value->get_if<T>()) return *content;
+  Refuse(name, wanted, *value);
+}
+
+// "an integer from 1 to 10", "a number of at least 0.5". A limit that is none is a null.
+std::string Describe(std::string_view kind, const Value& min, const Value& max) {
+  std::string text(kind);
+  if (!min.is_null() && !max.is_null())
+    return text + " from " + min.ToJson() + " to " + max.ToJson();
+  if (!min.is_null()) return text + " of at least " + min.ToJson();
+  if (!max.is_null()) return text + " up to " + max.ToJson();
+  return text;
+}
+
+template <typename T>
+Value LimitOrNull(T limit, T none) {
+  return limit == none ? Value() : Value(limit);
 }
 
 }  // namespace
@@ -53,19 +81,56 @@ Error CallError(ErrorCode code, std::string message, bool may_have_run) {
 
 const Value& Call::args() const { return state_.args; }
 
-int64_t Call::Integer(std::string_view name, std::optional<int64_t> otherwise) const {
+int64_t Call::Integer(std::string_view name, std::optional<int64_t> otherwise,
+                      IntegerRange range) const {
   const Value* value = Argument(state_.args, name, !otherwise);
   if (value == nullptr) return *otherwise;
-  if (const int64_t* integer = value->get_if<int64_t>()) return *integer;
-  throw InvalidArgument("'" + std::string(name) + "' is an integer of 64 bits");
+  const int64_t* integer = value->get_if<int64_t>();
+  if (integer != nullptr && *integer >= range.min && *integer <= range.max) return *integer;
+  // An integer that int64_t does not hold is over the default limit.
+  const bool is_over = value->get_if<uint64_t>() != nullptr;
+  Refuse(name,
+         Describe("an integer", LimitOrNull(range.min, IntegerRange().min),
+                  is_over ? Value(range.max) : LimitOrNull(range.max, IntegerRange().max)),
+         *value);
 }
 
-std::string_view Call::Text(std::string_view name,
-                            std::optional<std::string_view> otherwise) const {
+double Call::Number(std::string_view name, std::optional<double> otherwise,
+                    NumberRange range) const {
   const Value* value = Argument(state_.args, name, !otherwise);
   if (value == nullptr) return *otherwise;
+  const Result<double> number = value->Get<double>();
+  if (number && *number >= range.min && *number <= range.max) return *number;
+  Refuse(name,
+         Describe("a number", LimitOrNull(range.min, NumberRange().min),
+                  LimitOrNull(range.max, NumberRange().max)),
+         *value);
+}
+
+bool Call::Bool(std::string_view name, std::optional<bool> otherwise) const {
+  const Value* value = Argument(state_.args, name, !otherwise);
+  if (value == nullptr) return *otherwise;
+  if (const bool* flag = value->get_if<bool>()) return *flag;
+  Refuse(name, "true or false", *value);
+}
+
+std::string Call::Text(std::string_view name, std::optional<std::string_view> otherwise) const {
+  const Value* value = Argument(state_.args, name, !otherwise);
+  if (value == nullptr) return std::string(*otherwise);
   if (const std::string* text = value->get_if<std::string>()) return *text;
-  throw InvalidArgument("'" + std::string(name) + "' is a text");
+  Refuse(name, "a text", *value);
+}
+
+const std::string& Call::Bytes(std::string_view name) const {
+  return Content<snakepit::Bytes>(state_.args, name, "bytes").data;
+}
+
+const Value::Array& Call::Array(std::string_view name) const {
+  return Content<Value::Array>(state_.args, name, "an array");
+}
+
+const Value::Map& Call::Map(std::string_view name) const {
+  return Content<Value::Map>(state_.args, name, "a map");
 }
 
 std::string_view Call::command() const { return state_.command; }
@@ -108,8 +173,9 @@ void Call::UseSession(const std::function<void(Value& state)>& use) const {
     Value nobodys;
     return use(nobodys);
   }
-  std::lock_guard lock(state_.session->mutex);
-  use(state_.session->value);
+  SessionState& session = *state_.session;
+  const MutexLock lock(session.mutex);
+  use(session.value);
 }
 
 }  // namespace snakepit

@@ -1,6 +1,6 @@
-// What a worker knows of a call: the inside of Call.
-#ifndef SNAKEPIT_SRC_WORKER_CALL_STATE_H_
-#define SNAKEPIT_SRC_WORKER_CALL_STATE_H_
+// The state of a call in the worker, behind the handler's Call.
+#ifndef SNAKEPIT_WORKER_CALL_STATE_H_
+#define SNAKEPIT_WORKER_CALL_STATE_H_
 
 #include <chrono>
 #include <cstdint>
@@ -18,7 +18,7 @@ namespace snakepit {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 
-// Filled by a transport before the handler begins; then only the stop changes.
+// A transport fills it before the handler begins. From then on only the stop changes.
 class CallState {
  public:
   std::string command;
@@ -30,17 +30,18 @@ class CallState {
   std::optional<SteadyTime> deadline;     // absent: no limit
   std::stop_source stop;
 
-  // The limit passes so long from now; 0 is no limit, below 0 it has passed already. An earlier
-  // deadline stays.
+  // Sets the deadline so far from now, unless an earlier one is set. 0 is no limit; a limit below 0
+  // has passed already.
   void LimitTime(int64_t timeout_ms);
 
-  // Why no more is wanted of the call: CANCELLED, or DEADLINE_EXCEEDED; nothing while it is.
+  // The reason why nobody waits for the call any more: CANCELLED or DEADLINE_EXCEEDED. Nothing
+  // while somebody does.
   std::optional<Error> GivenUp() const;
 };
 
-// An error of a call whose handler was begun, or was not.
+// An error of a call. may_have_run says whether its handler was begun.
 Error CallError(ErrorCode code, std::string message, bool may_have_run);
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_WORKER_CALL_STATE_H_
+#endif  // SNAKEPIT_WORKER_CALL_STATE_H_

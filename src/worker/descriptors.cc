@@ -15,7 +15,7 @@
 namespace snakepit {
 namespace {
 
-// Out of the way of programs that use low numbers by hand.
+// High, because programs may use low numbers by hand.
 constexpr int kLowestPrivateFd = 100;
 
 Result<UniqueFd> Private(int fd) {
@@ -27,10 +27,10 @@ Result<UniqueFd> Private(int fd) {
   return UniqueFd(moved);
 }
 
-// Calls `visit` with each descriptor that is open. In a forked child, so without any memory.
+// Calls `visit` with each open descriptor. Allocates no memory, because it runs in a forked child.
 template <typename Visit>
 void ForEachDescriptor(Visit visit) {
-  struct Entry {  // of getdents64(2)
+  struct Entry {  // see getdents64(2)
     uint64_t inode;
     int64_t offset;
     uint16_t size;
@@ -55,7 +55,7 @@ void ForEachDescriptor(Visit visit) {
   close(folder);
 }
 
-// The socket that was bound to this address, or one that it accepted.
+// True for the socket that was bound to this address, and for those that it accepted.
 bool IsOwnSocket(int fd, const char* path, int port) {
   int type = 0;
   socklen_t type_size = sizeof type;
@@ -92,7 +92,7 @@ Result<StdioDescriptors> TakeStdio() {
     dup2(null.get(), STDERR_FILENO);
   }
   if (null.get() <= STDERR_FILENO) fcntl(null.Release(), F_SETFD, 0);
-  // Only now: what was printed before and is still buffered must not get between frames.
+  // Only now, so that text printed before and still buffered does not get between frames.
   std::fflush(stdout);
   return StdioDescriptors{std::move(*input), std::move(*output)};
 }

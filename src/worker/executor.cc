@@ -7,44 +7,44 @@ namespace snakepit {
 
 Executor::~Executor() {
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
     waiting_.clear();
     tasks_.clear();
   }
   work_.notify_all();
-  // No thread ends of itself any more, and so no place in either list changes.
+  // No thread ends by itself any more, so neither list changes.
   for (std::thread& thread : threads_) thread.join();
   for (std::thread& thread : ended_) thread.join();
 }
 
 bool Executor::TryBeginHere() {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!IsIdle()) return false;
   ++running_;
   return true;
 }
 
 void Executor::EndHere() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   --running_;
   while (!waiting_.empty() && !IsFull() && !HaveThread()) RunJob(lock);
   if (IsIdle()) idle_.notify_all();
 }
 
 Executor::Outcome Executor::Submit(std::function<void()> job) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (waiting_.size() >= kMaxWaitingJobs + max_running_) return Outcome::kFull;
   waiting_.push_back(std::move(job));
   if (IsFull() || HaveThread()) return Outcome::kTaken;
-  // Whoever runs a job, or is on its way to one, takes this one later.
+  // A thread that runs a job, or is on its way to one, takes this one later.
   if (running_ > 0 || coming_ > tasks_.size()) return Outcome::kTaken;
   waiting_.pop_back();
   return Outcome::kNoThread;
 }
 
 bool Executor::Start(std::function<void()> task) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   tasks_.push_back(std::move(task));
   if (HaveThread()) return true;
   tasks_.pop_back();
@@ -52,26 +52,27 @@ bool Executor::Start(std::function<void()> task) {
 }
 
 size_t Executor::in_flight() const {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return running_ + waiting_.size();
 }
 
 size_t Executor::threads() const {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return threads_.size();
 }
 
 void Executor::WaitUntilIdle() {
-  std::unique_lock lock(mutex_);
-  idle_.wait(lock, [this] { return IsIdle(); });
+  MutexLock lock(mutex_);
+  idle_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return IsIdle(); });
 }
 
 bool Executor::WaitUntilIdle(std::chrono::steady_clock::duration limit) {
-  std::unique_lock lock(mutex_);
-  return idle_.wait_for(lock, limit, [this] { return IsIdle(); });
+  MutexLock lock(mutex_);
+  return idle_.wait_for(lock, limit,
+                        [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return IsIdle(); });
 }
 
-// Wakes a thread, or makes one.
+// Wakes a thread, or makes one. False when the system gives none.
 bool Executor::HaveThread() {
   if (sleeping_ > 0) {
     --sleeping_;
@@ -94,7 +95,7 @@ bool Executor::HaveThread() {
   }
 }
 
-void Executor::RunJob(std::unique_lock<std::mutex>& lock) {
+void Executor::RunJob(MutexLock& lock) {
   auto job = std::move(waiting_.front());
   waiting_.pop_front();
   ++running_;
@@ -105,11 +106,12 @@ void Executor::RunJob(std::unique_lock<std::mutex>& lock) {
   --running_;
 }
 
-bool Executor::AwaitWork(std::unique_lock<std::mutex>& lock) {
+bool Executor::AwaitWork(MutexLock& lock) {
   ++sleeping_;
-  const auto awake = [this] { return wakes_ > 0 || stopping_; };
+  const auto awake = [this]()
+                         ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return wakes_ > 0 || stopping_; };
   while (!work_.wait_for(lock, idle_limit_, awake)) {
-    // One stays, and then sleeps for as long as nothing is to be done.
+    // One thread stays, and then sleeps as long as there is no work.
     if (sleeping_ > 1) {
       --sleeping_;
       return false;
@@ -124,7 +126,7 @@ bool Executor::AwaitWork(std::unique_lock<std::mutex>& lock) {
 }
 
 void Executor::ThreadMain(std::list<std::thread>::iterator self) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   --coming_;
   while (!stopping_) {
     if (!tasks_.empty()) {

@@ -42,7 +42,7 @@ TEST(ExecutorTest, RunsAsManyJobsAtATimeAsItMay) {
 
 TEST(ExecutorTest, RunsNoMoreJobsThanItMayAndInTheirOrder) {
   std::atomic<int> running{0};
-  std::vector<int> order;  // of one job at a time
+  std::vector<int> order;  // one job at a time writes it
   Executor executor(1);
   for (int i = 0; i < 500; ++i) {
     EXPECT_EQ(executor.Submit([&, i] {

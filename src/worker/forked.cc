@@ -17,7 +17,7 @@ std::atomic<bool> is_child{false};
 void (*let_go_of_worker)() = nullptr;
 thread_local sigset_t mask_before;
 
-// What is sent to the child before it has its own handlers waits until then.
+// Holds signals to the child back until it has its own handlers.
 void BeforeFork() {
   sigset_t all;
   sigfillset(&all);
@@ -27,7 +27,7 @@ void BeforeFork() {
 void InParent() { pthread_sigmask(SIG_SETMASK, &mask_before, nullptr); }
 
 void InChild() {
-  if (!is_child.exchange(true)) let_go_of_worker();  // and not in a child of one
+  if (!is_child.exchange(true)) let_go_of_worker();  // not again in a child of a child
   pthread_sigmask(SIG_SETMASK, &mask_before, nullptr);
 }
 

@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "src/value/utf8.h"
-#include "src/wire/pool_side/message.h"
+#include "src/wire/worker_code.h"
 #include "src/worker/forked.h"
 
 namespace snakepit {
@@ -23,7 +23,7 @@ std::string Demangled(const std::type_info& type) {
   return status == 0 ? name.get() : type.name();
 }
 
-// The outcome of a handler, whatever it does. PROTOCOL.md 6.4.4.
+// The outcome of a handler that may fail or throw in any way. PROTOCOL.md 6.4.4.
 template <typename T, typename F>
 Result<T> OutcomeOf(F&& handler) {
   const auto fail = [](ErrorCode code, std::string_view message) {
@@ -35,7 +35,7 @@ Result<T> OutcomeOf(F&& handler) {
     const Error& error = result.error();
     if (error.message.empty()) return fail(WorkersCode(error.code), "the handler gave no reason");
     if (WorkersCode(error.code) == error.code) return fail(error.code, error.message);
-    return fail(ErrorCode::kHandlerFailed, error.ToString());  // not a worker's code to give
+    return fail(ErrorCode::kHandlerFailed, error.ToString());  // no worker may report that code
   } catch (const InvalidArgument& error) {
     const std::string_view message = error.what();
     return fail(ErrorCode::kInvalidArgument,
@@ -45,13 +45,13 @@ Result<T> OutcomeOf(F&& handler) {
     return fail(ErrorCode::kHandlerFailed,
                 Demangled(typeid(error)) + (message.empty() ? "" : ": ") + std::string(message));
   } catch (const abi::__forced_unwind&) {
-    throw;  // the thread is being ended, which cannot be stopped
+    throw;  // the end of a thread cannot be stopped
   } catch (...) {
     return fail(ErrorCode::kHandlerFailed, Demangled(*abi::__cxa_current_exception_type()));
   }
 }
 
-// The same; but a child that the handler has forked does not come back from it.
+// The same, but ends a child that the handler has forked and that returns from it.
 template <typename T, typename F>
 Result<T> Guarded(F&& handler) {
   Result<T> outcome = OutcomeOf<T>(std::forward<F>(handler));

@@ -1,6 +1,6 @@
 // The commands of a worker, and how a call of one is carried out.
-#ifndef SNAKEPIT_SRC_WORKER_REGISTRY_H_
-#define SNAKEPIT_SRC_WORKER_REGISTRY_H_
+#ifndef SNAKEPIT_WORKER_REGISTRY_H_
+#define SNAKEPIT_WORKER_REGISTRY_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -18,24 +18,24 @@
 
 namespace snakepit {
 
-// A streaming command that is called for one result gives at most so many chunks.
+// Most chunks of a streaming command that is called for one result.
 inline constexpr size_t kMaxCollectedChunks = 10'000;
 
-// What all transports' streams have in common: counting the chunks, and how the stream ended.
+// Counts the chunks of a stream and keeps how it ended, for all transports.
 class StreamSink : public ChunkSink {
  public:
   bool Send(Value chunk) final { return Put(std::move(chunk), false); }
   void SendLast(Value chunk) final { Put(std::move(chunk), true); }
 
-  // The chunks sent.
+  // Number of chunks sent.
   int64_t count() const { return count_; }
-  // Whether the last chunk was sent.
+  // True once the last chunk was sent.
   bool ended() const { return ended_; }
-  // Why no chunk can be sent any more, if so.
+  // The reason why no more chunks can be sent, if there is one.
   const std::optional<Error>& error() const { return error_; }
 
  protected:
-  // Waits until the chunk can be sent, and sends it. An error is how the call ends.
+  // Waits until the chunk can be sent, and sends it. The call ends with its error, if any.
   virtual Result<void> Deliver(Value chunk, bool final) = 0;
 
  private:
@@ -46,21 +46,21 @@ class StreamSink : public ChunkSink {
   std::optional<Error> error_;
 };
 
-// Commands are added first; then calls may come from any threads. Errors of calls are data:
-// may_have_run says whether the handler was begun, and the message is UTF-8.
+// Add commands first; then calls may come from any thread. Errors of calls are data: may_have_run
+// says whether the handler was begun, and the message is UTF-8.
 class Registry {
  public:
   // A later command of the same name replaces an earlier one.
   void Add(std::string name, Worker::CommandHandler handler);
   void AddStream(std::string name, Worker::StreamHandler handler);
 
-  // Sorted.
+  // The names of all commands, sorted.
   std::vector<std::string> Names() const;
 
   // Carries out a call for one result.
   Result<Value> Run(CallState& call) const;
 
-  // Carries out a call for chunks. After a success without sink.ended(), the stream is to be ended
+  // Carries out a call for chunks. After a success without sink.ended(), the caller ends the stream
   // by a message without a chunk.
   Result<void> RunStream(CallState& call, StreamSink& sink) const;
 
@@ -78,4 +78,4 @@ class Registry {
 
 }  // namespace snakepit
 
-#endif  // SNAKEPIT_SRC_WORKER_REGISTRY_H_
+#endif  // SNAKEPIT_WORKER_REGISTRY_H_

@@ -6,7 +6,7 @@ namespace snakepit {
 
 std::shared_ptr<SessionState> Sessions::Use(std::string_view id) {
   const auto now = clock_();
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Expire(now);
   if (const auto found = by_id_.find(id); found != by_id_.end()) {
     entries_.splice(entries_.end(), entries_, found->second);
@@ -20,7 +20,7 @@ std::shared_ptr<SessionState> Sessions::Use(std::string_view id) {
 }
 
 void Sessions::End(std::string_view id) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = by_id_.find(id);
   if (found == by_id_.end()) return;
   const auto entry = found->second;
@@ -30,7 +30,7 @@ void Sessions::End(std::string_view id) {
 
 size_t Sessions::size() {
   const auto now = clock_();
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Expire(now);
   return entries_.size();
 }

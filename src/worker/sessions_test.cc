@@ -11,8 +11,16 @@ using namespace std::chrono_literals;
 
 class SessionsTest : public ::testing::Test {
  protected:
-  void Set(const std::string& id, int64_t value) { sessions_.Use(id)->value = value; }
-  Value Get(const std::string& id) { return sessions_.Use(id)->value; }
+  void Set(const std::string& id, int64_t value) {
+    const auto state = sessions_.Use(id);
+    const MutexLock lock(state->mutex);
+    state->value = value;
+  }
+  Value Get(const std::string& id) { return ValueOf(*sessions_.Use(id)); }
+  static Value ValueOf(SessionState& state) {
+    const MutexLock lock(state.mutex);
+    return state.value;
+  }
 
   std::chrono::steady_clock::time_point now_;
   Sessions sessions_{[this] { return now_; }};
@@ -28,7 +36,7 @@ TEST_F(SessionsTest, KeepsAStateForEachUntilItsEnd) {
   sessions_.End("unknown");
   EXPECT_EQ(Get("a"), Value());
   // The calls that have it keep it.
-  EXPECT_EQ(held->value, Value(1));
+  EXPECT_EQ(ValueOf(*held), Value(1));
   EXPECT_EQ(sessions_.size(), 2u);
 }
 

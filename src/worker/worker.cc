@@ -14,48 +14,44 @@
 #include <optional>
 #include <utility>
 
-#include "src/wire/pool_side/handshake.h"
+#include "src/wire/limits.h"
+#include "src/worker/command_service.h"
 #include "src/worker/descriptors.h"
 #include "src/worker/forked.h"
 #include "src/worker/grpc/address.h"
-#include "src/worker/grpc/server.h"
 #include "src/worker/grpc/pool_watch.h"
+#include "src/worker/grpc/server.h"
 #include "src/worker/stdio/server.h"
-#include "src/worker/worker_core.h"
 
 namespace snakepit {
 namespace {
 
 constexpr int kUsageError = 2;
-// After SIGTERM, and after a fault, calls in progress have so long to end.
+// Longest time that calls in flight have to end after SIGTERM or a fault.
 constexpr unsigned kDrainLimitSeconds = 2;
-
-constexpr size_t kDefaultMaxFrameBytes = 64u << 20;
-constexpr size_t kLeastMaxFrameBytes = 1024;
-constexpr size_t kGreatestMaxFrameBytes = INT32_MAX;
 
 struct CommandLine {
   bool grpc = false;
   ListenAddress address;
-  size_t max_frame_bytes = kDefaultMaxFrameBytes;
+  size_t max_frame_bytes = kDefaultFrameLimit;
 };
 
-std::string UsageError(const WorkerCore& core, const std::string& problem) {
-  return core.name + ": " + problem + "\n" + core.name + ": --help lists the options\n";
+std::string UsageError(const CommandService& commands, const std::string& problem) {
+  return commands.name + ": " + problem + "\n" + commands.name + ": --help lists the options\n";
 }
 
-// PROTOCOL.md 1.2.3. Nothing when it cannot be right.
+// PROTOCOL.md 1.2.3. Nothing when the value is invalid.
 std::optional<size_t> MaxFrameBytes() {
   const char* text = std::getenv("SNAKEPIT_MAX_FRAME_BYTES");
-  if (text == nullptr || *text == '\0') return kDefaultMaxFrameBytes;
-  size_t bytes = 0;
+  if (text == nullptr || *text == '\0') return kDefaultFrameLimit;
+  int64_t bytes = 0;
   const char* end = text + strlen(text);
   const auto [rest, error] = std::from_chars(text, end, bytes);
-  if (error != std::errc() || rest != end || bytes < kLeastMaxFrameBytes ||
-      bytes > kGreatestMaxFrameBytes) {
+  if (error != std::errc() || rest != end || bytes < kLeastFrameLimit ||
+      bytes > kGreatestFrameLimit) {
     return std::nullopt;
   }
-  return bytes;
+  return static_cast<size_t>(bytes);
 }
 
 // PROTOCOL.md 6.13.1.
@@ -66,26 +62,26 @@ bool IsToken(std::string_view text) {
          });
 }
 
-// The exit status when there is nothing to serve.
-std::optional<int> Parse(const WorkerCore& core, int argc, const char* const* argv,
+// Returns the exit status when there is nothing to serve.
+std::optional<int> Parse(const CommandService& commands, int argc, const char* const* argv,
                          CommandLine* parsed) {
-  CLI::App app("The worker " + core.name + ": serves a Snakepit pool.", core.name);
+  CLI::App app("The worker " + commands.name + ", which serves a Snakepit pool.", commands.name);
   std::string transport = "stdio", host = parsed->address.host, socket, mode;
   int port = 0;
   app.add_option("--transport", transport, "stdio (default) or grpc")
       ->check(CLI::IsMember({"stdio", "grpc"}));
   auto* port_option =
-      app.add_option("--port", port, "gRPC: the TCP port; 0 is any free one (default)")
+      app.add_option("--port", port, "gRPC: the TCP port; 0 (default) takes any free port")
           ->check(CLI::Range(0, 65535));
-  app.add_option("--host", host, "gRPC: the port's address (127.0.0.1)");
+  app.add_option("--host", host, "gRPC: the port's address (default: 127.0.0.1)");
   auto* socket_option =
       app.add_option("--socket", socket, "gRPC: the path of a Unix socket instead of a port")
           ->excludes(port_option);
   app.add_option("--mode", mode, "ignored; older pools pass it")
       ->check(CLI::IsMember({"pool-worker"}));
-  app.set_version_flag("--version", core.name + " " + core.options.version);
+  app.set_version_flag("--version", commands.name + " " + commands.options.version);
   const auto usage_error = [&](const std::string& problem) {
-    std::fputs(UsageError(core, problem).c_str(), stderr);
+    std::fputs(UsageError(commands, problem).c_str(), stderr);
     return kUsageError;
   };
   try {
@@ -100,17 +96,21 @@ std::optional<int> Parse(const WorkerCore& core, int argc, const char* const* ar
     return usage_error("--port and --socket need --transport grpc");
   }
   if (*socket_option && socket.empty()) return usage_error("--socket: the path is empty");
-  if (parsed->grpc && !core.token.empty() && !IsToken(core.token)) {
-    return usage_error("SNAKEPIT_TOKEN is no text of 32 to 128 letters and digits");
+  if (parsed->grpc && !commands.token.empty() && !IsToken(commands.token)) {
+    return usage_error("SNAKEPIT_TOKEN must be 32 to 128 ASCII letters and digits");
   }
   const std::optional<size_t> limit = MaxFrameBytes();
-  if (!limit) return usage_error("SNAKEPIT_MAX_FRAME_BYTES is a number from 1024 to 2147483647");
+  if (!limit) {
+    return usage_error(
+        "SNAKEPIT_MAX_FRAME_BYTES must be an integer from 1024 to 2147483647, not '" +
+        std::string(std::getenv("SNAKEPIT_MAX_FRAME_BYTES")) + "'");
+  }
   parsed->max_frame_bytes = *limit;
   parsed->address = {.socket_path = socket, .host = host, .port = port};
   return std::nullopt;
 }
 
-// The pool's secret, and no trace of it in the environment, /proc/self/environ included.
+// Takes the pool's secret, and leaves no trace of it in the environment or /proc/self/environ.
 std::string TakeToken() {
   char* token = std::getenv("SNAKEPIT_TOKEN");
   if (token == nullptr) return "";
@@ -120,11 +120,11 @@ std::string TakeToken() {
   return taken;
 }
 
-// What the signal handlers can reach.
+// The servers, for the signal handlers.
 std::atomic<StdioServer*> stdio_server{nullptr};
 std::atomic<GrpcServer*> grpc_server{nullptr};
 
-// Of a process whose time is over.
+// Exit status of a process whose time is over.
 std::atomic<int> late_status{0};
 
 void OnTerminate(int) {
@@ -141,20 +141,20 @@ void OnTerminate(int) {
 struct HandledSignal {
   int number;
   void (*handler)(int);
-  struct sigaction before {};  // the worker began
+  struct sigaction before {};  // as it was before the worker served
 };
 
-// Handlers, since children inherit SIG_IGN. A terminal's ^C is the pool's to judge; a write to a
+// Handlers, because children inherit SIG_IGN. The pool decides about a terminal's ^C. A write to a
 // pool that is gone reports that itself.
 HandledSignal handled_signals[] = {
     {SIGINT, [](int) {}},
     {SIGPIPE, [](int) {}},
     {SIGTERM, OnTerminate},
-    // The time that calls had after SIGTERM or a fault is over, or that Leave has.
+    // The time that calls had after SIGTERM or a fault is over, or the time of Leave.
     {SIGALRM, [](int) { _exit(late_status); }},
 };
 
-// What a child that is forked and runs on must not hold open.
+// The descriptors and sockets that a forked child must not hold open.
 struct Served {
   int input = -1;
   int output = -1;
@@ -163,8 +163,8 @@ struct Served {
 };
 Served served;
 
-// In such a child. What is sent to it is not for the worker, whose descriptors a handler could
-// wake.
+// Runs in such a child. A signal to the child is not for the worker, and its handler could wake the
+// worker by their common descriptors.
 void LetGoOfWorker() {
   for (const HandledSignal& handled : handled_signals) {
     sigaction(handled.number, &handled.before, nullptr);
@@ -174,7 +174,7 @@ void LetGoOfWorker() {
   if (served.port >= 0) CloseServedSockets(served.socket_path, served.port);
 }
 
-// From here on this process is the worker, and no process that it forks.
+// From here on this process is the worker, and the processes that it forks are not.
 void BeginToServe() {
   for (HandledSignal& handled : handled_signals) {
     struct sigaction action {};
@@ -185,7 +185,7 @@ void BeginToServe() {
   PrepareForForks(LetGoOfWorker);
 }
 
-// A handler runs on that cannot be stopped: nothing that it may use is taken down.
+// Ends the process while a handler runs that cannot be stopped. Leaves everything that it may use.
 [[noreturn]] void Leave(int status) {
   late_status = status;
   alarm(1);  // the handler may hold a FILE
@@ -193,17 +193,17 @@ void BeginToServe() {
   _exit(status);
 }
 
-// Ends the process where the thread that would runs a handler. A second late: the server's own
-// limit, after which output is flushed, comes first where it can.
+// Ends the process if the main thread runs a handler and cannot. It is a second late, so that the
+// server's own limit comes first if it can: after that one output is flushed.
 void LimitTimeAfterFault() {
   late_status = 1;
   alarm(kDrainLimitSeconds + 1);
 }
 
-int ServeStdio(WorkerCore& core, StdioDescriptors descriptors, size_t max_frame_bytes) {
+int ServeStdio(CommandService& commands, StdioDescriptors descriptors, size_t max_frame_bytes) {
   served.input = descriptors.input.get();
   served.output = descriptors.output.get();
-  StdioServer server(core, std::move(descriptors.input), std::move(descriptors.output),
+  StdioServer server(commands, std::move(descriptors.input), std::move(descriptors.output),
                      max_frame_bytes, LimitTimeAfterFault);
   stdio_server = &server;
   BeginToServe();
@@ -215,14 +215,15 @@ int ServeStdio(WorkerCore& core, StdioDescriptors descriptors, size_t max_frame_
   return status;
 }
 
-int ServeGrpc(WorkerCore& core, StdioDescriptors descriptors, const CommandLine& command_line) {
-  // A pool that names its workers gives them no stdin, whatever a wrapper makes of that.
+int ServeGrpc(CommandService& commands, StdioDescriptors descriptors,
+              const CommandLine& command_line) {
+  // A pool that names its workers gives them no stdin, though a wrapper may.
   const char* id = std::getenv("SNAKEPIT_WORKER_ID");
   const bool is_named = id != nullptr && *id != '\0';
   PoolWatch watch(std::move(descriptors.input), std::move(descriptors.output), !is_named);
-  GrpcServer server(core, command_line.max_frame_bytes);
+  GrpcServer server(commands, command_line.max_frame_bytes);
   const auto failed = [&](const Error& error) {
-    std::fprintf(stderr, "%s: %s\n", core.name.c_str(), error.message.c_str());
+    std::fprintf(stderr, "%s: %s\n", commands.name.c_str(), error.message.c_str());
     grpc_server = nullptr;
     return 1;
   };
@@ -242,12 +243,12 @@ int ServeGrpc(WorkerCore& core, StdioDescriptors descriptors, const CommandLine&
     }
   }
   if (Result<void> announced = Announce(watch.output(), *address); !announced) {
-    // A pool that connects instead may have closed its end.
-    std::fprintf(stderr, "%s: cannot announce %s on stdout: %s\n", core.name.c_str(),
+    // A pool that connects without an announcement may have closed its end.
+    std::fprintf(stderr, "%s: cannot announce %s on stdout: %s\n", commands.name.c_str(),
                  address->c_str(), announced.error().message.c_str());
   }
   server.Run(watch);
-  if (watch.pool_is_gone()) std::fprintf(stderr, "%s: the pool is gone\n", core.name.c_str());
+  if (watch.pool_is_gone()) std::fprintf(stderr, "%s: the pool is gone\n", commands.name.c_str());
   if (!server.idle()) Leave(0);
   grpc_server = nullptr;
   served = {};
@@ -258,37 +259,39 @@ int ServeGrpc(WorkerCore& core, StdioDescriptors descriptors, const CommandLine&
 
 Worker::Worker(std::string name, WorkerOptions options) {
   options.capacity = std::clamp(options.capacity, 1, kMaxCapacity);
-  core_ = std::make_unique<WorkerCore>(std::move(name), std::move(options));
-  core_->token = TakeToken();
+  commands_ = std::make_unique<CommandService>(std::move(name), std::move(options));
+  commands_->token = TakeToken();
 }
 
 Worker::~Worker() = default;
 
 void Worker::Command(std::string name, CommandHandler handler) {
-  core_->registry.Add(std::move(name), std::move(handler));
+  commands_->registry.Add(std::move(name), std::move(handler));
 }
 
 void Worker::AddStream(std::string name, StreamHandler handler) {
-  core_->registry.AddStream(std::move(name), std::move(handler));
+  commands_->registry.AddStream(std::move(name), std::move(handler));
 }
+
+void Worker::set_healthy(bool healthy) { commands_->set_healthy(healthy); }
 
 int Worker::Main(int argc, const char* const* argv) {
   if (IsForkedChild()) {
     std::fprintf(stderr, "%s: Worker::Main in process %d, which a handler has forked\n",
-                 core_->name.c_str(), getpid());
+                 commands_->name.c_str(), getpid());
     return 1;
   }
   CommandLine command_line;
-  if (const auto status = Parse(*core_, argc, argv, &command_line)) return *status;
+  if (const auto status = Parse(*commands_, argc, argv, &command_line)) return *status;
   if (command_line.grpc) OpenClosedStdio();
   Result<StdioDescriptors> descriptors = TakeStdio();
   if (!descriptors) {
-    std::fprintf(stderr, "%s: %s\n", core_->name.c_str(), descriptors.error().message.c_str());
+    std::fprintf(stderr, "%s: %s\n", commands_->name.c_str(), descriptors.error().message.c_str());
     return 1;
   }
   return command_line.grpc
-             ? ServeGrpc(*core_, std::move(*descriptors), command_line)
-             : ServeStdio(*core_, std::move(*descriptors), command_line.max_frame_bytes);
+             ? ServeGrpc(*commands_, std::move(*descriptors), command_line)
+             : ServeStdio(*commands_, std::move(*descriptors), command_line.max_frame_bytes);
 }
 
 }  // namespace snakepit

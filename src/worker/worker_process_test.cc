@@ -138,7 +138,7 @@ class WorkerProcessTest : public ::testing::Test {
     return stub.Execute(&context, request, response);
   }
 
-  // How it ended, as waitpid has it; -1 when it does not.
+  // Returns the exit status, or 128 and the signal; -1 when the worker does not end.
   int Wait() {
     const auto deadline = std::chrono::steady_clock::now() + kLimit;
     int status = 0;
@@ -187,11 +187,11 @@ TEST_F(WorkerProcessTest, PrintsGoToStderrAndChildrenGetNothing) {
 TEST_F(WorkerProcessTest, AForkedChildDoesNotHoldTheConnectionOpen) {
   StdioPeer& peer = StartStdio();
   peer.Negotiate(Codec::kJson);
-  const Value child = peer.Call("fork").value;
-  ASSERT_NE(child.get_if<int64_t>(), nullptr);
+  const Result<int64_t> child = peer.Call("fork").value.Get<int64_t>();
+  ASSERT_TRUE(child) << child.error().ToString();
   kill(pid_, SIGKILL);
   EXPECT_EQ(peer.Receive(), std::nullopt);
-  kill(static_cast<pid_t>(*child.get_if<int64_t>()), SIGKILL);
+  kill(static_cast<pid_t>(*child), SIGKILL);
 }
 
 TEST_F(WorkerProcessTest, ABusyWorkerAnswersAfterTheEndOfItsInput) {
@@ -289,7 +289,10 @@ TEST_F(WorkerProcessTest, TheCommandLineIsChecked) {
            {{"--transport", "grpc", "--port", "1", "--socket", "/x"}, {}, 2, "excludes"},
            {{"--transport", "grpc", "--port", "65536"}, {}, 2, "--port"},
            {{"--transport", "grpc", "--socket", ""}, {}, 2, "empty"},
-           {{"--transport", "grpc", "--socket", "/dev/null"}, {}, 1, "a file is there"},
+           {{"--transport", "grpc", "--socket", "/dev/null"},
+            {},
+            1,
+            "the path exists and is no socket"},
            {{"--mode", "x"}, {}, 2, "--mode"},
            {{}, {"SNAKEPIT_MAX_FRAME_BYTES=1023"}, 2, "SNAKEPIT_MAX_FRAME_BYTES"},
            {{}, {"SNAKEPIT_MAX_FRAME_BYTES=4096x"}, 2, "SNAKEPIT_MAX_FRAME_BYTES"},
@@ -300,6 +303,30 @@ TEST_F(WorkerProcessTest, TheCommandLineIsChecked) {
     EXPECT_THAT(stderr_, HasSubstr(c.text));
     stderr_.clear();
   }
+}
+
+TEST_F(WorkerProcessTest, AHandlerMaySayThatTheWorkerTakesNoCalls) {
+  const Value args = Value::Map{{"healthy", false}};
+  StdioPeer& peer = StartStdio();
+  peer.Negotiate(Codec::kJson);
+  EXPECT_EQ(peer.Call("set_healthy", args).kind, Reply::Kind::kResult);
+  peer.AskHealth();
+  EXPECT_EQ(peer.Receive()->value.Get<bool>("healthy"), false);
+  peer.CloseInput();
+  EXPECT_EQ(Wait(), 0);
+  const std::string path = folder_ + "/worker.sock";
+  StartGrpc({"--socket", path});
+  EXPECT_EQ(AnnouncedAddress(), path);
+  auto stub = Connect("unix:" + path);
+  ExecuteResponse response;
+  ASSERT_TRUE(Execute(*stub, "set_healthy", args, &response).ok());
+  grpc::ClientContext context;
+  HealthResponse health;
+  health.set_healthy(true);
+  ASSERT_TRUE(stub->Health(&context, {}, &health).ok());
+  EXPECT_FALSE(health.healthy());
+  kill(pid_, SIGTERM);
+  EXPECT_EQ(Wait(), 0);
 }
 
 TEST_F(WorkerProcessTest, VersionAndHelpArePrinted) {

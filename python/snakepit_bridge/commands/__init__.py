@@ -1,4 +1,4 @@
-"""The bundled worker: its commands, each the same over both transports."""
+"""The bundled worker and its commands, which are the same over both transports."""
 
 import math
 import time
@@ -22,7 +22,7 @@ _EXAMPLE_ITEMS = ("Where is my parcel?", "I cannot log in", "Refund me")
 
 @worker.command("echo")
 def echo(**args):
-    """Gives the arguments back: {status, echoed, timestamp}."""
+    """Returns the arguments: {status, echoed, timestamp}."""
     return {"status": "ok", "echoed": args, "timestamp": time.time()}
 
 
@@ -31,15 +31,14 @@ def compute(operation, a, b):
     """Computes: {status, operation, inputs, result, timestamp}.
 
     operation: "add", "subtract", "multiply" or "divide".
-    a, b: numbers. Integers give an integer, but for divide, which gives a float.
+    a, b: finite numbers. The result of integers is an integer, except for "divide".
 
-    Fails on a division by zero, and where the result is over what a number can be.
+    Fails with HANDLER_FAILED on a division by zero, and if the result is not a finite float or an
+    integer from INT64_MIN to UINT64_MAX.
     """
     function = _OPERATIONS.get(operation) if isinstance(operation, str) else None
     if function is None:
-        raise InvalidArgument(
-            f"unknown operation {operation!r}; one of: {', '.join(_OPERATIONS)}"
-        )
+        raise InvalidArgument(f"unknown operation {operation!r}; one of: {', '.join(_OPERATIONS)}")
     for name, value in (("a", a), ("b", b)):
         require_number(name, value)
     result = function(a, b)
@@ -60,14 +59,15 @@ def compute(operation, a, b):
 def ping_stream(context, count=5, interval=1.0):
     """Streams chunks at intervals: {ping_number, timestamp, message}.
 
-    count: 0 or more, 5 by default. interval: seconds, 0 or more, 1.0 by default.
+    count: an integer, 0 or more, 5 by default.
+    interval: seconds, 0 to 86,400, 1.0 by default.
     """
     require_integer("count", count, 0)
     require_number("interval", interval)
     if interval < 0 or interval > 86_400:
         raise InvalidArgument("interval is 0 to 86400 seconds")
     for number in range(1, count + 1):
-        if number > 1 and interval > 0 and context.wait(interval):
+        if number > 1 and interval > 0 and not context.wait(interval):
             return
         chunk = {
             "ping_number": number,
@@ -79,13 +79,13 @@ def ping_stream(context, count=5, interval=1.0):
 
 @worker.command("batch_inference")
 def batch_inference(batch_items=_EXAMPLE_ITEMS):
-    """Classifies texts, a chunk each: {item, prediction, confidence, processed_at}.
+    """Classifies texts, one chunk for each: {item, prediction, confidence, processed_at}.
 
-    batch_items: a list; an item that is no text is classified by its JSON text. Some
-    examples by default.
+    batch_items: a list; some examples by default. An item that is no text is classified by its
+        JSON text.
 
-    prediction is "account", "billing", "shipping" or "technical": what a request to a
-    shop's support is about. confidence is the model's probability of it, 0 to 1.
+    prediction: the topic of a request to a shop's support, "account", "billing", "shipping" or
+        "technical". confidence: its probability, 0 to 1, by the model.
     """
     from . import classifier
 
@@ -93,25 +93,24 @@ def batch_inference(batch_items=_EXAMPLE_ITEMS):
 
 
 @worker.command("process_large_dataset")
-def process_large_dataset(
-    path=None, column=None, group_by=None, chunk_size=100, total_rows=None
-):
-    """Aggregates rows in constant memory, a chunk after each `chunk_size` of them.
+def process_large_dataset(path=None, column=None, group_by=None, chunk_size=100, total_rows=None):
+    """Aggregates rows in constant memory, with a chunk after each `chunk_size` rows.
 
-    path: a CSV file, UTF-8, whose first row names the columns; of any size. Without it,
-    `total_rows` rows with the columns amount and region are generated, always the same.
-    column: the column of numbers to aggregate; by default the first that holds a number
-    in the first row.
-    group_by: a column, for figures by its values too; of 100 groups, the rest together.
-    chunk_size: rows a chunk, 1 or more, 100 by default.
-    total_rows: the most rows to read, 0 or more; 1000 by default when rows are
-    generated, and by default all rows of a file.
+    path: a CSV file of any size, in UTF-8, whose first row names the columns. Without it,
+        `total_rows` rows with the columns amount and region are generated, always the same.
+    column: the column of numbers to aggregate; by default the first with a number in the first
+        row.
+    group_by: a column by whose values the rows are grouped, too. The first 100 values have a
+        group each; the other rows form one group.
+    chunk_size: the number of rows for a chunk, 1 or more, 100 by default.
+    total_rows: the most rows to read, 0 or more; by default all rows of a file, and 1000
+        generated ones.
 
-    A chunk: {processed_rows, total_rows, progress_percent, chunk_number, chunk_size,
-    column, count, skipped, sum, mean, min, max}, figures over all rows so far.
-    total_rows is null while a file's number of rows is not known; skipped counts values
-    that are no number. The final chunk has `groups` too with group_by: {value: {count,
-    sum, mean, min, max}}, and `other_groups`, null or the same figures.
+    A chunk holds statistics of all rows so far: {processed_rows, total_rows, progress_percent,
+    chunk_number, chunk_size, column, count, skipped, sum, mean, min, max}. total_rows is null
+    until the end of a file. skipped is the number of values that are no number. With group_by,
+    the final chunk also has `groups`, {value: {count, sum, mean, min, max}}, and `other_groups`,
+    which is null or the same statistics.
     """
     from . import dataset
 
@@ -128,26 +127,24 @@ def tail_and_analyze(
     max_entries=None,
     idle_timeout=None,
 ):
-    """Reads the lines of a log, a chunk each.
+    """Streams the lines of a log, one chunk for each.
 
     A chunk: {log_entry, severity, timestamp, entry_number, line_number, matches}.
 
     path: the file; a sample log by default.
-    patterns: regular expressions; only lines that one of them matches are given. A
-    text, a list of texts, or a map of names to texts.
-    from_start: false begins at the end of the file as it is now.
-    follow: true waits for more lines, through truncation and rotation of the file,
-    until the caller gives up or one of the limits below is met.
-    max_entries: ends after so many chunks, 1 or more.
-    idle_timeout: with follow, ends after so many seconds without a new line.
+    patterns: regular expressions, as a text, a list of texts, or a map of names to texts. Only
+        lines that one of them matches are streamed; all lines by default.
+    from_start: false begins at the current end of the file; true by default.
+    follow: true waits for further lines, through truncation and rotation of the file, until the
+        caller cancels or one of the limits below is met; false by default.
+    max_entries: the most chunks, 1 or more; without a limit by default.
+    idle_timeout: with follow, the longest time without a new line, in seconds; without a limit
+        by default.
 
-    severity is "critical", "error", "warning", "info" or "debug", by the words of the
-    line. timestamp is when the line was read. matches is a list of {pattern, text,
-    groups}.
+    severity: "critical", "error", "warning", "info" or "debug", by the words of the line.
+    timestamp: the time at which the line was read, in seconds since 1970.
+    matches: a list of {pattern, text, groups}.
     """
     from . import log_tail
 
-    yield from log_tail.tail(
-        context, path, patterns, from_start, follow, max_entries, idle_timeout
-    )
-
+    yield from log_tail.tail(context, path, patterns, from_start, follow, max_entries, idle_timeout)

@@ -1,4 +1,4 @@
-"""Checks of arguments, whose errors name the argument and what it must be."""
+"""Checks of arguments. The errors name the argument and the value that it must have."""
 
 import math
 
@@ -14,13 +14,11 @@ def require_number(name, value):
 def require_integer(name, value, least):
     """Raises InvalidArgument unless the value is an integer of at least `least`."""
     if type(value) is not int or value < least:
-        raise InvalidArgument(
-            f"{name} is an integer of at least {least}, not {value!r}"
-        )
+        raise InvalidArgument(f"{name} is an integer of at least {least}, not {value!r}")
 
 
 def require_text(name, value):
-    """Raises InvalidArgument unless the value is a text that is not empty."""
+    """Raises InvalidArgument unless the value is a non-empty text."""
     if not isinstance(value, str) or not value:
         raise InvalidArgument(f"{name} is a text that is not empty, not {value!r}")
 

@@ -13,18 +13,18 @@ from ..calls import InvalidArgument, Last
 
 TRAINING_DATA = os.path.join(os.path.dirname(__file__), "..", "data", "tickets.tsv")
 
-# Added to every count, so that a word a label never had rules nothing out.
+# Added to every count, so that a word that is new to a label does not rule the label out.
 _SMOOTHING = 0.5
 _WORD = re.compile(r"\w+")
-# More of a text than this says nothing that its beginning did not.
+# The most words of a text that are looked at; further ones hardly change the result.
 _MAX_WORDS = 10_000
 
 
 class Classifier:
-    """Trained once; then unchanging, and usable from any thread."""
+    """A classifier that is trained once, by its constructor. Thread-safe."""
 
     def __init__(self, examples):
-        """examples: (label, text) pairs, at least one."""
+        """examples: a list of (label, text) pairs, at least one."""
         texts = Counter(label for label, _ in examples)
         counts = {label: Counter() for label in sorted(texts)}
         for label, text in examples:
@@ -32,11 +32,8 @@ class Classifier:
         vocabulary = set().union(*counts.values())
         self.labels = list(counts)
         self._priors = [math.log(texts[n] / len(examples)) for n in self.labels]
-        # Per feature, the logarithm of its probability under each label.
-        scales = [
-            math.log(counts[n].total() + _SMOOTHING * len(vocabulary))
-            for n in self.labels
-        ]
+        # The logarithm of each feature's probability under each label.
+        scales = [math.log(counts[n].total() + _SMOOTHING * len(vocabulary)) for n in self.labels]
         self._weights = {
             feature: [
                 math.log(counts[label][feature] + _SMOOTHING) - scale
@@ -46,25 +43,25 @@ class Classifier:
         }
 
     def classify(self, text):
-        """The most probable label of a text, and its probability: (label, 0 to 1)."""
+        """The most probable label of a text and its probability: (label, 0 to 1)."""
         scores = list(self._priors)
         for feature in _features(text):
             for index, weight in enumerate(self._weights.get(feature, ())):
                 scores[index] += weight
         most = max(scores)
-        # Softmax; the largest exponent is 0, so nothing overflows.
+        # Softmax. The largest exponent is 0, so nothing overflows.
         total = sum(math.exp(score - most) for score in scores)
         return self.labels[scores.index(most)], 1 / total
 
 
 @lru_cache(maxsize=None)
 def trained():
-    """The classifier of the data in the package, trained when first asked for."""
+    """The classifier for the package's data, trained on first use."""
     return Classifier(read_examples(TRAINING_DATA))
 
 
 def read_examples(path):
-    """The (label, text) pairs of a file of lines "label TAB text"."""
+    """The (label, text) pairs of a file with lines "label TAB text"."""
     with open(path, encoding="utf-8") as file:
         return [tuple(line.rstrip("\n").split("\t", 1)) for line in file]
 

@@ -1,4 +1,4 @@
-"""Aggregates rows, of a CSV file or generated, in constant memory."""
+"""Aggregates rows of a CSV file, or generated ones, in constant memory."""
 
 import csv
 import math
@@ -15,7 +15,7 @@ _REGIONS = ("north", "east", "south", "west")
 
 
 def process(path, column, group_by, chunk_size, total_rows):
-    """The chunks of process_large_dataset; its arguments are those of the command."""
+    """The chunks of the command process_large_dataset, which has the same arguments."""
     require_integer("chunk_size", chunk_size, 1)
     if total_rows is not None:
         require_integer("total_rows", total_rows, 0)
@@ -52,7 +52,7 @@ def _process(source, column, group_by, chunk_size):
             if group_index is not None:
                 _group(groups, others, row[group_index]).add(number)
         processed += 1
-        # One row ahead, to know which chunk is the final one.
+        # Reads one row ahead, to recognize the final chunk.
         row = next(rows, None)
         if row is not None and processed % chunk_size:
             continue
@@ -77,19 +77,19 @@ def _process(source, column, group_by, chunk_size):
 
 
 class _Figures:
-    """Count, sum, mean, least and most of numbers, one at a time."""
+    """The count, sum, mean, minimum and maximum of numbers that are added one by one."""
 
     __slots__ = ("count", "_sum", "_lost", "_min", "_max")
 
     def __init__(self):
         self.count = 0
         self._sum = 0.0
-        self._lost = 0.0  # what rounding took from the sum (Neumaier)
+        self._lost = 0.0  # rounding error of the sum (Neumaier summation)
         self._min = math.inf
         self._max = -math.inf
 
     def add(self, number):
-        """Takes one more number."""
+        """Adds a number."""
         self.count += 1
         total = self._sum + number
         if abs(self._sum) >= abs(number):
@@ -103,7 +103,7 @@ class _Figures:
             self._max = number
 
     def as_dict(self):
-        """The figures; mean, min and max are None of no numbers."""
+        """The statistics; mean, min and max are None without numbers. Raises OverflowError."""
         total = self._sum + self._lost
         if not math.isfinite(total):
             raise OverflowError("the sum is too large for a float")
@@ -126,7 +126,7 @@ def _group(groups, others, name):
 
 
 def _number(text):
-    """The finite number that a field holds, or None."""
+    """The finite number in a field, or None."""
     try:
         number = float(text)
     except ValueError:
@@ -147,11 +147,11 @@ def _index(header, column):
     try:
         return header.index(column)
     except ValueError:
-        raise InvalidArgument(f"no column {column!r}; there are {header}") from None
+        raise InvalidArgument(f"no column {column!r}; the columns are {header}") from None
 
 
 class _GeneratedRows:
-    """Rows that are the same each time."""
+    """Generated rows, always the same."""
 
     header = ["amount", "region"]
 
@@ -163,15 +163,15 @@ class _GeneratedRows:
             yield str(index * 7919 % 10_007 / 100), _REGIONS[index % len(_REGIONS)]
 
     def percent(self, processed):
-        """How much of the whole is done, 0 to 100."""
+        """The progress, 0 to 100."""
         return round(100 * processed / self.total_rows, 2)
 
     def close(self):
-        """There is nothing to close."""
+        """Does nothing."""
 
 
 class _CsvFile:
-    """The rows of a CSV file, of which one line at a time is in memory."""
+    """The rows of a CSV file, with one line at a time in memory."""
 
     def __init__(self, path, max_rows):
         self._path = path
@@ -188,7 +188,7 @@ class _CsvFile:
         self._file.close()
 
     def percent(self, processed):
-        """How much is done, 0 to 100, by the bytes read or the rows wanted."""
+        """The progress, 0 to 100, by the bytes read or the rows wanted."""
         done = self._bytes_read / self._size if self._size else 0.0
         if self._max_rows:
             done = max(done, processed / self._max_rows)
@@ -212,12 +212,10 @@ class _CsvFile:
                 count += 1
                 yield row
         except csv.Error as error:
-            raise InvalidArgument(
-                f"{self._path}: line {self._line_number}: {error}"
-            ) from None
+            raise InvalidArgument(f"{self._path}: line {self._line_number}: {error}") from None
 
     def _lines(self):
-        encoding = "utf-8-sig"  # the first line may begin with a byte order mark
+        encoding = "utf-8-sig"  # skips a byte order mark on the first line
         while True:
             line = self._file.readline(MAX_LINE_BYTES + 1)
             if not line:
@@ -229,5 +227,5 @@ class _CsvFile:
             try:
                 yield line.decode(encoding)
             except UnicodeDecodeError as error:
-                raise csv.Error(f"it is no UTF-8: {error.reason}") from None
+                raise csv.Error(f"it is not UTF-8: {error.reason}") from None
             encoding = "utf-8"

@@ -1,4 +1,4 @@
-"""Reads a log line by line, as it grows if asked to, and matches patterns."""
+"""Reads a log line by line, optionally as it grows, and matches patterns."""
 
 import os
 import re
@@ -9,13 +9,13 @@ from .arguments import require_bool, require_integer, require_number, require_te
 
 SAMPLE_LOG = os.path.join(os.path.dirname(__file__), "..", "data", "sample.log")
 
-# A longer line is given in pieces of this size, so that memory stays bounded.
+# A longer line is split into pieces of this size, to bound the memory.
 MAX_LINE_BYTES = 64 << 10
-# How often a file is looked at that has no more lines now.
+# Seconds between polls of a file without further lines.
 POLL_INTERVAL_S = 0.05
 MAX_PATTERNS = 100
 
-# The severity of a line is that of its first such word; of a line without one, info.
+# The first such word of a line determines its severity; without one it is info.
 _SEVERITIES = {
     "critical": ("critical", "crit", "fatal", "emergency", "emerg", "alert", "panic"),
     "error": ("error", "err", "failed", "failure", "exception"),
@@ -23,14 +23,12 @@ _SEVERITIES = {
     "info": ("info", "notice"),
     "debug": ("debug", "trace"),
 }
-_SEVERITY_OF_WORD = {
-    word: severity for severity, words in _SEVERITIES.items() for word in words
-}
+_SEVERITY_OF_WORD = {word: severity for severity, words in _SEVERITIES.items() for word in words}
 _SEVERITY_WORD = re.compile(rf"\b({'|'.join(_SEVERITY_OF_WORD)})\b", re.IGNORECASE)
 
 
 def tail(context, path, patterns, from_start, follow, max_entries, idle_timeout):
-    """The chunks of tail_and_analyze; its arguments are those of the command."""
+    """The chunks of the command tail_and_analyze, which has the same arguments."""
     if path is None:
         path = SAMPLE_LOG
     require_text("path", path)
@@ -53,13 +51,13 @@ def tail(context, path, patterns, from_start, follow, max_entries, idle_timeout)
 
 
 def severity_of(line):
-    """The severity that a line tells by its words."""
+    """The severity of a line, by its words."""
     found = _SEVERITY_WORD.search(line)
     return _SEVERITY_OF_WORD[found.group().lower()] if found else "info"
 
 
 def _compile(patterns):
-    """(name, compiled) pairs; None when every line is wanted."""
+    """A list of (name, compiled pattern); None if every line is wanted. Raises InvalidArgument."""
     if patterns is None:
         return None
     if isinstance(patterns, str):
@@ -79,7 +77,7 @@ def _compile(patterns):
 
 
 def _chunks(lines, patterns, max_entries, mark_last):
-    """A chunk a wanted line; mark_last holds each back until it is known to be last."""
+    """A chunk for each wanted line. With mark_last the final one is a Last."""
     held = None
     entry_number = 0
     for line_number, line in enumerate(lines, 1):
@@ -124,7 +122,7 @@ def _matches(patterns, line):
 
 
 def _followed(lines, context, idle_timeout):
-    """Lines as they come, until the caller gives up or none came for idle_timeout."""
+    """New lines until the caller cancels, or none has come for idle_timeout seconds."""
     last_line_s = time.monotonic()
     while True:
         for line in lines.read(at_end=False):
@@ -132,7 +130,7 @@ def _followed(lines, context, idle_timeout):
             last_line_s = time.monotonic()
         successor = lines.successor()
         if successor is not None:
-            # What was written between the last read and the change is not lost.
+            # Lines may have been written between the last read and the change.
             yield from lines.read(at_end=True)
             lines.begin(successor)
             continue
@@ -143,12 +141,12 @@ def _followed(lines, context, idle_timeout):
                 yield from lines.read(at_end=True)
                 return
             wait_s = min(wait_s, left_s)
-        if context.wait(wait_s):
+        if not context.wait(wait_s):
             return
 
 
 class _Lines:
-    """The lines of a file that others write, move away and cut."""
+    """The lines of a file that others append to, rotate and truncate."""
 
     def __init__(self, path, from_start):
         self._path = path
@@ -162,7 +160,7 @@ class _Lines:
         self._file.close()
 
     def read(self, at_end):
-        """The lines that are there; with at_end also a last one without a newline."""
+        """The lines written so far; with at_end also a last one without a newline."""
         while True:
             data = self._file.read(MAX_LINE_BYTES)
             if not data:
@@ -175,7 +173,7 @@ class _Lines:
             yield line
 
     def successor(self):
-        """The file to go on with if this one was cut or replaced; else None."""
+        """The file to continue with if this one was truncated or replaced, else None."""
         mine = os.fstat(self._file.fileno())
         if mine.st_size < self._file.tell():
             return self._file
@@ -185,10 +183,10 @@ class _Lines:
                 return None
             return open(self._path, "rb", buffering=0)
         except FileNotFoundError:
-            return None  # moved away, and the next one not there yet
+            return None  # it was moved away, and its successor does not exist yet
 
     def begin(self, successor):
-        """Goes on at the start of that file."""
+        """Continues at the start of that file."""
         if successor is self._file:
             successor.seek(0)
         else:
@@ -211,5 +209,5 @@ class _Lines:
 
 
 def _text(line):
-    """The text of a line; what is no UTF-8 becomes U+FFFD."""
+    """The text of a line; bytes that are not UTF-8 become U+FFFD."""
     return line.removesuffix(b"\r").decode("utf-8", "replace")

@@ -110,11 +110,11 @@ MUTATIONS = [
         "new": "EndLost(call, now);\n  }\n  board_",
     },
     {
-        "name": "in_flight_kept",
-        "what": "The calls of a process that ended are counted on the next one.",
+        "name": "in_flight_taken_twice",
+        "what": "A lost call of a process that ended is taken off the count of the next one, too.",
         "file": "scheduler.cc",
-        "old": "  board_[worker].in_flight = 0;\n",
-        "new": "",
+        "old": "  if (!call->second.process_gone) --board_[call->second.worker].in_flight;\n",
+        "new": "  --board_[call->second.worker].in_flight;\n",
     },
     {
         "name": "stale_process_heard",

@@ -212,10 +212,11 @@ void Observer::LookAtWorkers() {
   });
   Require(starting <= options_.max_starting, "more workers start at a time than may");
   const bool may_start = breaker == BreakerState::kClosed && starting < options_.max_starting;
-  for (WorkerIndex w{0}; w != workers.end_index(); ++w) {
-    LookAtWorker(w, may_start);
-    living +=
-        workers[w].state != WorkerState::kGone && workers[w].state != WorkerState::kBackingOff;
+  WorkerIndex index{0};
+  for (const WorkerView& worker : workers) {
+    if (worker.state != WorkerState::kGone) LookAtWorker(index, worker, may_start);
+    living += worker.state != WorkerState::kGone && worker.state != WorkerState::kBackingOff;
+    ++index;
   }
   Require(living == model_.processes.size(), "a process is forgotten");
   if (core_.supervisor().restart_state() == RestartState::kDone) {
@@ -245,25 +246,20 @@ void Observer::LookAtSeats() {
   Require(successors <= 1, "two workers are replaced at a time");
 }
 
-void Observer::LookAtWorker(WorkerIndex w, bool may_start) {
-  const WorkerBoard& workers = core_.workers();
-  const Roster& roster = core_.roster();
-  const WorkerView& worker = workers[w];
-  if (worker.state == WorkerState::kGone) return;
+void Observer::LookAtWorker(WorkerIndex w, const WorkerView& worker, bool may_start) {
+  const Roster::Worker& own = core_.roster()[w];
   const bool has_seat = worker.id < wanted_ && (core_.seats()[worker.id].worker == w ||
                                                 core_.seats()[worker.id].successor == w);
-  Require(has_seat || roster[w].is_surplus || model_.stopped,
-          "a worker that nobody wants lives on");
+  Require(has_seat || own.is_surplus || model_.stopped, "a worker that nobody wants lives on");
   if (worker.state == WorkerState::kBackingOff) {
-    Require(roster[w].timer || !may_start, "a worker backs off for ever");
+    Require(own.timer || !may_start, "a worker backs off for ever");
     return;
   }
   Process& process = Living(worker.process);
-  Require(!roster[w].process.was_ready || process.capacity == worker.capacity,
-          "a capacity is wrong");
+  Require(!own.process.was_ready || process.capacity == worker.capacity, "a capacity is wrong");
   if (process.Serves() && worker.state == WorkerState::kDraining && !model_.stopped &&
       worker.id < wanted_ && overran_ != worker.process) {
-    const WorkerView& successor = workers[core_.seats()[worker.id].worker];
+    const WorkerView& successor = core_.workers()[core_.seats()[worker.id].worker];
     Require(successor.state == WorkerState::kReady,
             "a worker drains before its successor is ready");
   }
@@ -273,7 +269,7 @@ void Observer::LookAtWorker(WorkerIndex w, bool may_start) {
                      worker.state == WorkerState::kStopping ||
                      worker.state == WorkerState::kKilled ||
                      (worker.state == WorkerState::kDraining && model_.stopped);
-  Require(!waits || roster[w].timer, "a worker may stay in a state for ever");
+  Require(!waits || own.timer, "a worker may stay in a state for ever");
   Require(worker.state != WorkerState::kKilled || process.is_killed ||
               std::any_of(effects_.begin(), effects_.end(),
                           [](const Effect& e) { return std::holds_alternative<KillWorker>(e); }),

@@ -22,8 +22,8 @@
 
 namespace snakepit::simulation {
 
-// A broken invariant. Thrown by every method of Observer and World; the
-// world is of no use after it.
+// A broken invariant. Every method of Observer and World may throw it; the world is of no use after
+// that.
 struct Violation {
   std::string what;
 };
@@ -96,7 +96,7 @@ class Observer {
  private:
   void LookAtWorkers();
   void LookAtSeats();
-  void LookAtWorker(WorkerIndex index, bool may_start);
+  void LookAtWorker(WorkerIndex index, const WorkerView& worker, bool may_start);
   void LookAtCalls();
   void On(const SpawnWorker& effect);
   void On(const DispatchCall& effect);

@@ -141,7 +141,7 @@ class OperationsTest : public ::testing::TestWithParam<const char*> {
   pid_t ServedBy(const CallOptions& options = {}) {
     auto result = pool_->Execute("pid", {}, options);
     EXPECT_TRUE(result) << result.error().ToString() << "\n" << log_.Text();
-    return result ? static_cast<pid_t>(*result->get_if<int64_t>()) : 0;
+    return result ? static_cast<pid_t>(result->Get<int64_t>().value_or(0)) : 0;
   }
 
   int capacity_ = 1;

@@ -1,19 +1,19 @@
-"""A worker that sends what no worker should: the pool's memory, time and other calls hold."""
+"""Wrong frames of a worker cost the pool bounded memory and time, and no other call."""
 
 import unittest
 
 from pool_host import MIB, HostileTestCase
 
-# Frames that are being read, and what an allocator keeps.
+# Room for frames that are being read, and for the allocator.
 FRAME_MIB = 64
-# Adapter::max_decoded_bytes, by default, and what an allocator adds to small blocks.
+# The default of Adapter::max_decoded_bytes, and the allocator's share in small blocks.
 DECODED_MIB = 512 * 1.5
-# A parser makes that many bytes of each byte of JSON on the way, where values are small.
+# Bytes that a parser needs for each byte of JSON with small values.
 PARSED = 12
 
 
 class LengthsTest(HostileTestCase):
-    def test_a_claim_is_no_reason_to_take_memory(self):
+    def test_a_claimed_length_takes_no_memory(self):
         for length in (0xFFFFFFFF, 0x7FFFFFFF, 2**31 - 2):
             host = self.started("claims", workers=2, max_frame_bytes=2**31 - 1)
             with self.grows_at_most(16, host), self.keeps_descriptors_and_threads(host):
@@ -40,11 +40,11 @@ class LengthsTest(HostileTestCase):
             end = host.call("echo", fill_bytes=32 * MIB, timeout_ms=1000, execute=execute)
             self.assertEqual("DEADLINE_EXCEEDED", end["code"])
             self.assertLess(end["ms"], 3000)
-        # It was given up, and there is a new one.
+        # The worker was replaced.
         self.assertTrue(host.call("echo", queue_timeout_ms=20000)["ok"])
         self.assertLess(host.shutdown()["ms"], 8000)
 
-    def test_replies_without_end_for_nobody_take_no_memory(self):
+    def test_endless_replies_for_no_call_take_no_memory(self):
         host = self.started("foreign-ids", workers=2)
         with self.grows_at_most(FRAME_MIB, host), self.keeps_descriptors_and_threads(host):
             self.assertTrue(host.call("attack")["ok"])
@@ -52,15 +52,15 @@ class LengthsTest(HostileTestCase):
             for _ in range(300):
                 end = host.call("echo", timeout_ms=2000)
                 served += end["ok"]
-                if not end["ok"]:  # by the worker that floods
+                if not end["ok"]:  # the flooding worker had it
                     self.assertIn(end["code"], ("PROTOCOL_ERROR", "WORKER_LOST"), end)
             self.assertGreater(served, 200)
         self.assertLess(host.shutdown()["ms"], 8000)
 
 
 class ElementsTest(HostileTestCase):
-    def test_small_elements_are_refused_by_what_they_would_take(self):
-        # In memory 1 GiB: an empty map is a byte of MessagePack, and 64 bytes of memory.
+    def test_small_elements_are_refused_by_their_decoded_size(self):
+        # 1 GiB in memory: an empty map is 1 byte of MessagePack, and 64 bytes of memory.
         for codec, parsed_mib in (("json", PARSED * 48), ("msgpack", 0)):
             host = self.started("elements", workers=2, codec=codec)
             with self.grows_at_most(DECODED_MIB + parsed_mib + FRAME_MIB, host):
@@ -70,12 +70,12 @@ class ElementsTest(HostileTestCase):
                     end = host.end(attack)
                 self.assertEqual("MESSAGE_TOO_LARGE", end["code"], end)
                 self.assertTrue(end["may_have_run"])
-            self.assertTrue(host.call("echo")["ok"])  # by either: the connection is in step
+            self.assertTrue(host.call("echo")["ok"])  # either worker: the connection is in step
             self.assertTrue(host.call("echo")["ok"])
 
-    def test_small_elements_over_grpc_likewise(self):
+    def test_small_elements_are_refused_over_grpc_too(self):
         host = self.started("elements", "--socket", "{socket}", transport="grpc", workers=2)
-        # gRPC holds the message, too, in one piece and in slices.
+        # gRPC also holds the message, in one piece and in slices.
         with self.grows_at_most(DECODED_MIB + 2 * FRAME_MIB, host):
             args = {"of": "maps", "count": 16 * MIB}
             attack = host.begin("attack", args=args, timeout_ms=20000)
@@ -84,8 +84,8 @@ class ElementsTest(HostileTestCase):
             self.assertEqual("MESSAGE_TOO_LARGE", end["code"], end)
 
     def test_a_late_reply_is_skipped_and_not_decoded(self):
-        # It would just be taken if somebody waited for it: 448 MiB in memory. The id of a JSON
-        # message is found by the parser.
+        # 448 MiB in memory: just accepted if a caller waited for it. In JSON the parser has to find
+        # the id.
         for codec in ("json", "msgpack"):
             host = self.started("late-elements", workers=3, codec=codec)
             args = {"of": "maps", "count": 7 * MIB}
@@ -98,12 +98,12 @@ class ElementsTest(HostileTestCase):
                     attack = host.begin("attack", args=args, timeout_ms=300, execute=execute)
                     with self.others_are_served(host, timeout_ms=1000):
                         self.assertEqual("DEADLINE_EXCEEDED", host.end(attack)["code"])
-                # All three serve again once the late replies are read.
+                # All three workers serve again once the late replies are read.
                 calls = [host.begin("echo", timeout_ms=20000) for _ in range(30)]
                 self.assertTrue(all(host.end(call)["ok"] for call in calls))
             self.assertEqual([0, 0, 0], [worker["restarts"] for worker in host.workers()])
 
-    def test_a_call_does_not_outlast_its_deadline_while_its_reply_is_decoded(self):
+    def test_decoding_a_reply_does_not_outlast_the_deadline(self):
         for codec in ("json", "msgpack"):
             host = self.started("elements", workers=1, codec=codec, max_frame_bytes=256 * MIB)
             args = {"of": "nulls", "count": 30 * MIB}
@@ -111,7 +111,7 @@ class ElementsTest(HostileTestCase):
                 end = host.call("attack", args=args, timeout_ms=250, execute=execute)
                 if not end["ok"]:
                     self.assertIn(end["code"], ("DEADLINE_EXCEEDED", "MESSAGE_TOO_LARGE"))
-                # The parser of JSON does not stop before its end.
+                # The parser of JSON cannot be interrupted.
                 self.assertLess(end["ms"], 3000, end)
 
 

@@ -1,10 +1,8 @@
-"""A hostile client of a worker's gRPC service: both SDKs bound what it makes them hold."""
+"""A hostile client of a worker's gRPC service costs both SDKs bounded resources."""
 
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import unittest
 
 import grpc
@@ -24,13 +22,13 @@ METHODS = (
     "Health",
     "GetInfo",
 )
-# Beside those that there are at rest; the Python SDK keeps up to 64.
+# Most threads beside those at rest. The Python SDK keeps up to 64.
 MOST_THREADS = 80
 TOO_LARGE = "MESSAGE_TOO_LARGE"
 RIGHT = ("snakepit-token", TOKEN)
 WRONG = ("snakepit-token", TOKEN[::-1])
-# What the values of a message may take, and what an allocator, gRPC's copies of it and, of JSON, a
-# parser add: 16 bytes of each value, which has 2 bytes or more.
+# The limit of decoded values, with the share of the allocator and gRPC's copies. A parser of JSON adds
+# 16 bytes for each value, which is 2 bytes or more.
 DECODED_MIB = 512 * 1.5 + 256
 PARSED_MIB = 8 * 48
 
@@ -40,7 +38,7 @@ def as_is(data):
 
 
 class Client:
-    """A connection of its own, that sends bytes for messages."""
+    """A client with a connection of its own, which sends bytes as messages."""
 
     def __init__(self, path):
         self.channel = grpc.insecure_channel(
@@ -57,7 +55,7 @@ class Client:
         return kind("/snakepit.SnakepitBridge/" + name, as_is, as_is)
 
     def begin(self, name, data, *metadata):
-        """An RPC, which goes on."""
+        """Begins an RPC."""
         method = self.method(name)
         if "Stream" in name:
             return method(data, timeout=LIMIT_S, metadata=metadata)
@@ -65,14 +63,9 @@ class Client:
 
 
 class GrpcTestCase(ClientTestCase):
-    def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="hostile", dir="/tmp")
-        self.addCleanup(shutil.rmtree, self.folder)
-
     def workers(self, **options):
         for name in WORKERS:
-            path = os.path.join(self.folder, name + ".sock")
-            yield self.worker(Grpc, name, path, SNAKEPIT_TOKEN=TOKEN, **options)
+            yield self.worker(Grpc, name, self.path(name + ".sock"), SNAKEPIT_TOKEN=TOKEN, **options)
 
     def client(self, worker):
         client = Client(worker.path)
@@ -87,7 +80,7 @@ class GrpcTestCase(ClientTestCase):
         self.assertTrue(pb.HealthResponse.FromString(health).healthy)
 
     def status(self, name, call):
-        """The code and the text that an RPC of that method ends with."""
+        """Waits for the end of an RPC: its code and its text."""
         try:
             list(call) if "Stream" in name else call.result()
         except grpc.RpcError:
@@ -112,7 +105,7 @@ class TokenTest(GrpcTestCase):
                         run(calls, LIMIT_S)
                         self.assert_serves(good)
                         for call in calls:
-                            # What fits into a window before the headers are looked at.
+                            # The window may fill before the server looks at the headers.
                             self.assertLess(call.sent, 16 * MIB)
                             call.close()
             self.assert_serves(good)
@@ -133,7 +126,7 @@ class TokenTest(GrpcTestCase):
             self.assertNotIn(TOKEN, text)
             self.assert_serves(client)
 
-    def test_the_token_is_nowhere_to_be_read(self):
+    def test_the_token_is_in_no_environment_and_no_command_line(self):
         for worker in self.workers():
             client = self.client(worker)
             self.assert_serves(client)
@@ -149,7 +142,7 @@ class TokenTest(GrpcTestCase):
 
 
 class BoundsTest(GrpcTestCase):
-    def test_connections_that_say_nothing(self):
+    def test_silent_connections(self):
         for worker in self.workers():
             client = self.client(worker)
             self.assert_serves(client)
@@ -165,7 +158,7 @@ class BoundsTest(GrpcTestCase):
             self.assert_comes_back_to(descriptors, threads + 8, worker)
             self.assert_serves(client)
 
-    def test_small_elements_are_refused_by_what_they_would_take(self):
+    def test_small_elements_are_refused_by_their_decoded_size(self):
         count = 16 * MIB
         array = b"\xdd" + count.to_bytes(4, "big") + b"\x80" * count
         typed = pb.ExecuteRequest(command="echo", typed_args=b"\x81\xa1a" + array)
@@ -205,6 +198,29 @@ class BoundsTest(GrpcTestCase):
                     stream.cancel()
             self.assert_serves(client)
             self.assert_comes_back_to(descriptors + 16, threads + 8 + 8, worker)
+
+    def test_large_calls_over_the_capacity_stay_with_the_client(self):
+        args = b"\x81\xa1a\xc6\x01\0\0\0" + bytes(16 * MIB)
+        large = pb.ExecuteRequest(command="nope", typed_args=args).SerializeToString()
+        worker = self.worker(Grpc, "cpp", self.path("cpp.sock"), SNAKEPIT_TOKEN=TOKEN)
+        client = self.client(worker)
+        held = []
+
+        def begin(args):
+            request = pb.ExecuteRequest(command="hold", typed_args=msgpack.packb(args))
+            held.append(client.begin("Execute", request.SerializeToString(), RIGHT))
+
+        with self.held(begin):
+            # 320 MiB: two requests are kept, each twice for a moment, and the windows.
+            with self.grows_at_most(140, worker):
+                calls = [client.begin("Execute", large, RIGHT) for _ in range(20)]
+                # After these answers the transport has taken in all that it will.
+                for _ in range(50):
+                    health = client.begin("Health", b"", RIGHT).result()
+                    self.assertTrue(pb.HealthResponse.FromString(health).healthy)
+        self.assertTrue(pb.ExecuteResponse.FromString(held[0].result()).success)
+        for call in calls:
+            self.assertEqual("UNIMPLEMENTED", pb.ExecuteResponse.FromString(call.result()).code)
 
     def test_more_calls_than_a_worker_takes(self):
         request = pb.ExecuteRequest(command="sleep", typed_args=b"\x81\xa2ms\x0a")

@@ -1,4 +1,4 @@
-"""A pool, or a client, that means harm, at a worker's stdio or its gRPC service."""
+"""A hostile pool or client, at a worker's stdio or its gRPC service."""
 
 import contextlib
 import json
@@ -9,11 +9,18 @@ import subprocess
 import sys
 import tempfile
 import time
-import unittest
 
 import msgpack
 
-from pool_host import LIMIT_S, PYTHON_PATH, Watched, limit_this_process, wait_until
+from pool_host import (
+    LIMIT_S,
+    PYTHON_PATH,
+    FolderTestCase,
+    Watched,
+    limit_this_process,
+    read,
+    wait_until,
+)
 
 WORKERS = {
     "python": [sys.executable, "-B", os.path.abspath("src/testing/fixture_worker.py")],
@@ -37,7 +44,7 @@ def frame(payload):
 
 
 def settled(measure, limit_s=LIMIT_S):
-    """What `measure` returns once it has been the same for a second."""
+    """The value of `measure` once it has been the same for a second."""
     end = time.monotonic() + limit_s
     value, since = measure(), time.monotonic()
     while time.monotonic() < since + 1:
@@ -51,13 +58,14 @@ def settled(measure, limit_s=LIMIT_S):
 
 
 class Worker(Watched):
-    """A process that serves, with what it gets from its pool."""
+    """A worker process, started as its pool would start it."""
 
-    def __init__(self, name, arguments, stdin, stdout, variables):
+    def __init__(self, name, arguments, stdin, stdout, variables, wrapper=()):
+        """wrapper: the command line of a program that runs the worker."""
         self.errors = tempfile.TemporaryFile()
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         self.process = subprocess.Popen(
-            [*WORKERS[name], *arguments],
+            [*wrapper, *WORKERS[name], *arguments],
             stdin=stdin,
             stdout=stdout,
             stderr=self.errors,
@@ -65,6 +73,10 @@ class Worker(Watched):
             preexec_fn=limit_this_process,
         )
         super().__init__(self.process.pid)
+
+    def environment(self):
+        """The variables as /proc shows them: bytes."""
+        return read(f"/proc/{self.pid}/environ")
 
     def close(self):
         self.process.kill()
@@ -79,10 +91,10 @@ class Worker(Watched):
 class Stdio(Worker):
     """The pool's end of a worker's stdio, which need not read."""
 
-    def __init__(self, name, codec="json", capacity=1, **variables):
+    def __init__(self, name, codec="json", capacity=1, wrapper=(), **variables):
         variables["FIXTURE_CAPACITY"] = str(capacity)
         pipe = subprocess.PIPE
-        super().__init__(name, ["--transport", "stdio"], pipe, pipe, variables)
+        super().__init__(name, ["--transport", "stdio"], pipe, pipe, variables, wrapper)
         self.codec = "json"
         self._in = self.process.stdin.fileno()
         self._out = self.process.stdout.fileno()
@@ -99,7 +111,7 @@ class Stdio(Worker):
         return frame(packs[self.codec](message))
 
     def flood(self, data):
-        """Writes as long as the worker reads; what is left."""
+        """Writes as long as the worker reads, and returns the rest."""
         view = memoryview(data)
         while view and select.select([], [self._in], [], 2)[1]:
             with contextlib.suppress(BlockingIOError):
@@ -111,7 +123,7 @@ class Stdio(Worker):
             raise AssertionError("the worker does not read")
 
     def write_and_read(self, data, count):
-        """Writes, and reads so many messages meanwhile."""
+        """Writes, and meanwhile reads so many messages."""
         view = memoryview(data)
         messages = self._messages
         while len(messages) < count:
@@ -153,13 +165,13 @@ class Stdio(Worker):
         return self.receive()
 
     def is_well(self, request_id):
-        """Whether it answers, and answers nothing else."""
+        """True if the worker answers a health query, and sends nothing else."""
         self.send({"type": "health", "id": request_id})
         reply = self.receive()
         return reply["id"] == request_id and reply["result"]["healthy"]
 
     def request_of(self, request_id, kind, count):
-        """A call whose args are many small elements, as a frame."""
+        """The frame of a call whose args are many small elements."""
         unit = {"maps": (b"{}", b"\x80"), "nulls": (b"0", b"\xc0")}[kind][self.codec == "msgpack"]
         if self.codec == "json":
             begin = b'{"id":%d,"command":"echo","args":{"a":[' % request_id
@@ -184,7 +196,19 @@ class Grpc(Worker):
             raise AssertionError(f"the worker announced {announced!r}")
 
 
-class ClientTestCase(unittest.TestCase):
+class ClientTestCase(FolderTestCase):
+    @contextlib.contextmanager
+    def held(self, begin):
+        """Lets a handler run meanwhile. `begin` makes a call of `hold` with the arguments it gets."""
+        started, released = self.fifo("started"), self.fifo("release")
+        begin({"started": started, "release": released})
+        with open(started, "rb"):
+            pass
+        yield
+        os.close(os.open(released, os.O_WRONLY | os.O_NONBLOCK))
+        os.unlink(started)
+        os.unlink(released)
+
     def worker(self, kind, *arguments, **variables):
         worker = kind(*arguments, **variables)
         self.addCleanup(worker.close)
@@ -197,7 +221,7 @@ class ClientTestCase(unittest.TestCase):
         self.assertLessEqual(worker.growth_mib(), mib, "MiB more")
 
     def assert_comes_back_to(self, descriptors, threads, worker, limit_s=LIMIT_S):
-        """Descriptors and threads are as few again."""
+        """Waits until there are as few descriptors and threads again."""
         self.assertIsNotNone(
             wait_until(lambda: worker.descriptors() <= descriptors, limit_s),
             f"{worker.descriptors()} descriptors, {descriptors} before",

@@ -8,7 +8,7 @@ import sys
 import threading
 from concurrent import futures
 
-# Before the SDK, which takes it away.
+# Read before the SDK, which removes it.
 TOKEN = os.environ.get("SNAKEPIT_TOKEN", "")
 
 import grpc  # noqa: E402
@@ -25,7 +25,7 @@ from hostile_worker import (  # noqa: E402
 )
 
 SERVICE = "snakepit.SnakepitBridge"
-# Takes ports that the worker names, in the process of the test: see intruder_test.py.
+# The test's process takes the ports that the worker names: see intruder_test.py.
 INTRUDER = os.environ.get("HOSTILE_INTRUDER", "")
 
 start_behaviours = {}
@@ -43,7 +43,7 @@ def on_call(function):
 
 
 class Service:
-    """A good worker of version 2, but for `attack`."""
+    """A good worker of version 2, except for the command `attack`."""
 
     def __init__(self, options):
         self.options = options
@@ -92,7 +92,7 @@ def address(options):
 
 
 def serve(service, options, *settings):
-    """Serves for ever, and announces where when the pool did not say."""
+    """Serves for ever, and announces the address if the pool did not choose it."""
     threads = futures.ThreadPoolExecutor(options.capacity + 4)
     settings = [("grpc.max_send_message_length", -1), *settings]
     service.server = grpc.server(threads, options=settings)
@@ -105,7 +105,7 @@ def serve(service, options, *settings):
 
 
 def listen(options):
-    """A bare listening socket there."""
+    """A bare listening socket at the address."""
     if options.socket:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(options.socket)
@@ -118,7 +118,7 @@ def listen(options):
     return listener
 
 
-# Of the start: announcements.
+# Behaviours at the start: announcements.
 
 
 @at_start
@@ -130,7 +130,7 @@ def long_ready_line(options):
 
 @at_start
 def longer_ready_line(options):
-    """The same, and longer than a line should be."""
+    """The same, with more bytes than a line should have."""
     print("GRPC_READY:/" + "a" * MIB, flush=True)
     stay_for_ever()
 
@@ -172,7 +172,7 @@ def ready_file_device(options):
 
 @at_start
 def ready_file_link(options):
-    """A link to a file that is not the worker's to name, with the port of a good server."""
+    """Links to a file that the worker may not name, which has the port of a good server."""
     os.symlink(os.path.join(FOLDER, "foreign.port"), os.environ["SNAKEPIT_READY_FILE"])
     note("planted", "link")
     stay_for_ever()
@@ -195,23 +195,23 @@ def ready_file_large(options):
     stay_for_ever()
 
 
-# Of the start: peers that are no gRPC server.
+# Behaviours at the start: peers that are no gRPC server.
 
 
 def banner(options, text):
-    """Says the same to whoever connects."""
+    """Sends the same bytes to every client."""
     connections = []
     listener = listen(options)
     while True:
         connection = listener.accept()[0]
         with contextlib.suppress(OSError):
             connection.sendall(text)
-        connections.append(connection)  # and leaves it open
+        connections.append(connection)  # stays open
 
 
 @at_start
 def http1_server(options):
-    """Answers what it is sent, as web servers of the first version do."""
+    """Answers like a web server of HTTP/1.1."""
     listener = listen(options)
     while True:
         connection = listener.accept()[0]
@@ -236,11 +236,11 @@ def silent_peer(options):
     banner(options, b"")
 
 
-# Of the start: intruders, whom the worker tells of its port.
+# Behaviours at the start: intruders, which learn the port from the worker.
 
 
 def let_intruder_take(port):
-    """Returns when the intruder listens there."""
+    """Waits until the intruder listens on the port."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(INTRUDER)
         connection.sendall(b"%d\n" % port)
@@ -249,14 +249,14 @@ def let_intruder_take(port):
 
 @at_start
 def port_taken(options):
-    """Somebody else has the port before this worker binds it."""
+    """An intruder has the port before this worker binds it."""
     let_intruder_take(options.port)
     stay_for_ever()
 
 
 @at_start
 def port_shared(options):
-    """Somebody else listens on the port as well."""
+    """An intruder listens on the same port."""
     serving = Service(options)
     threading.Thread(target=serve, args=(serving, options), daemon=True).start()
     while True:  # until this worker listens
@@ -269,7 +269,7 @@ def port_shared(options):
 
 @at_start
 def connections_grow_old(options):
-    """Ends each connection after a while, in good order, so that a client connects anew."""
+    """Ends each connection after a while, in order, so that a client connects anew."""
     service = Service(options)
     service.attack = shares_port
     age = ("grpc.max_connection_age_ms", 300), ("grpc.max_connection_age_grace_ms", 100)
@@ -283,10 +283,10 @@ def shares_port(service, request, context):
 
 @on_call
 def gives_port_away(service, request, context):
-    """Stops, though it lives on, and somebody else takes its port."""
+    """Stops serving, and an intruder takes its port."""
 
     def give():
-        service.server.stop(None)  # whose end would wait for the pool's
+        service.server.stop(None)  # without waiting for the pool's calls
         let_intruder_take(service.options.port)
         note("given", "away")
 
@@ -297,7 +297,7 @@ def gives_port_away(service, request, context):
     return pb.ExecuteResponse()
 
 
-# Of a call.
+# Behaviours of a call.
 
 
 def failure(request, error):
@@ -319,7 +319,7 @@ def controls_status(service, request, context):
 
 @on_call
 def long_status(service, request, context):
-    """As long as a status may be at the pool, which is not long."""
+    """A status as long as gRPC at the pool accepts, which is not long."""
     context.abort(grpc.StatusCode.INTERNAL, "t" * (200 << 10))
 
 
@@ -330,7 +330,7 @@ def huge_error(service, request, context):
 
 @at_start
 def huge_version(options):
-    """Its version, when asked for its health, is long."""
+    """Its version in an answer to a health query is long."""
     service = Service(options)
     service.version = "v" * (options.mib * MIB)
     serve(service, options)
@@ -347,7 +347,7 @@ def elements(service, request, context):
 
 @on_call
 def tells_its_token(service, request, context):
-    """Wherever it can."""
+    """Reveals its token wherever it can."""
     return failure(request, f"my token is {tell_token()}, and it fails")
 
 
@@ -363,7 +363,7 @@ def tells_its_token_and_ends(options):
 
 
 def tell_token():
-    """The token, which is now on stderr and stdout, too, and in a file of the test's."""
+    """The token, which it also writes to stderr, stdout and a file of the test."""
     note("token", TOKEN)
     for file in (sys.stderr, sys.stdout):
         print(f"token {TOKEN}", file=file)

@@ -1,6 +1,6 @@
-// A program that has a pool, for tests that look at such a program from outside: its memory,
-// descriptors and threads, and whether it lives. It does what the lines on its stdin say, each a
-// JSON object, and tells on stdout what came of it, likewise. pool_host.py is the other end.
+// A program with a pool, for tests that watch it from outside: its memory, descriptors, threads and
+// its life. Each line of its stdin, a JSON object, is a request; each line of its stdout is an
+// event. pool_host.py is the other end.
 //
 //   {"do": "start", "argv": […], "transport": "stdio", "workers": 2, "call_timeout_ms": 1000, …}
 //   {"do": "call", "tag": "a", "command": "echo", "args": {…}, "timeout_ms": 500, "show": true}
@@ -8,8 +8,8 @@
 //   {"do": "workers"}
 //   {"do": "shutdown"}
 //
-// A call is by Submit, or with "execute" by a thread of its own. The end of the input is the end of
-// the program.
+// A call uses Submit, or with "execute" a thread of its own. The program ends at the end of its
+// input.
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -40,21 +40,10 @@ using snakepit::StdioTransport;
 using snakepit::Value;
 using Clock = std::chrono::steady_clock;
 
-// A flood of log lines is counted beyond so many, and a long text told up to so many bytes: the
-// pool is under test here, and not the reader of this program.
+// Most log lines, and most bytes of a text, that are passed on. The rest is counted, since the pool
+// is under test here, and not the reader of this program.
 constexpr int64_t kMostLogLines = 3000;
 constexpr size_t kLongestText = 64 * 1024;
-
-int64_t IntegerAt(const Value& map, std::string_view key, int64_t otherwise) {
-  const Value* const found = map.Find(key);
-  const int64_t* const integer = found == nullptr ? nullptr : found->get_if<int64_t>();
-  return integer == nullptr ? otherwise : *integer;
-}
-
-bool FlagAt(const Value& map, std::string_view key) {
-  const Value* const found = map.Find(key);
-  return found != nullptr && *found == Value(true);
-}
 
 int64_t MillisecondsSince(Clock::time_point begin) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
@@ -68,7 +57,7 @@ void Tell(Value::Map event) {
   std::fflush(stdout);
 }
 
-// What an error holds, its texts cut and their lengths beside them.
+// The members of an error. Its texts are cut, with their lengths beside them.
 void Describe(const Error& error, Value::Map* event) {
   (*event)["ok"] = false;
   (*event)["code"] = snakepit::ErrorCodeName(error.code);
@@ -113,7 +102,7 @@ class Host {
       if (line.TextAt("codec") == "json") stdio.codecs = {Codec::kJson};
       if (line.TextAt("codec") == "msgpack") stdio.codecs = {Codec::kMessagePack};
       stdio.max_frame_bytes =
-          static_cast<size_t>(IntegerAt(line, "max_frame_bytes", int64_t{64} << 20));
+          static_cast<size_t>(line.IntegerAt("max_frame_bytes", int64_t{64} << 20));
       options.adapter.transport = stdio;
     }
     const std::map<std::string_view, std::chrono::milliseconds*> times = {
@@ -126,9 +115,9 @@ class Host {
         {"health_timeout_ms", &options.health.timeout},
     };
     for (const auto& [name, time] : times) {
-      *time = std::chrono::milliseconds(IntegerAt(line, name, time->count()));
+      *time = std::chrono::milliseconds(line.IntegerAt(name, time->count()));
     }
-    options.workers = static_cast<int>(IntegerAt(line, "workers", 1));
+    options.workers = static_cast<int>(line.IntegerAt("workers", 1));
     options.log = [this](LogLevel level, std::string_view text) {
       if (++log_lines_ > kMostLogLines) return;
       Tell({{"event", "log"},
@@ -149,19 +138,19 @@ class Host {
 
   void Call(const Value& line) {
     CallOptions options;
-    if (const int64_t ms = IntegerAt(line, "timeout_ms", 0)) {
+    if (const int64_t ms = line.IntegerAt("timeout_ms")) {
       options.timeout = std::chrono::milliseconds(ms);
     }
-    if (const int64_t ms = IntegerAt(line, "queue_timeout_ms", 0)) {
-      options.queue.timeout = std::chrono::milliseconds(ms);
+    if (const int64_t ms = line.IntegerAt("queue_timeout_ms")) {
+      options.queue_timeout = std::chrono::milliseconds(ms);
     }
     const std::string command(line.TextAt("command"));
     const Value* const found = line.Find("args");
     Value args = found == nullptr ? Value() : *found;
-    if (const int64_t bytes = IntegerAt(line, "fill_bytes", 0)) {
+    if (const int64_t bytes = line.IntegerAt("fill_bytes")) {
       args = Value::Map{{"fill", std::string(static_cast<size_t>(bytes), 'x')}};
     }
-    auto done = [tag = std::string(line.TextAt("tag")), show = FlagAt(line, "show"),
+    auto done = [tag = std::string(line.TextAt("tag")), show = line.BoolAt("show"),
                  begin = Clock::now()](const Result<Value>& result) {
       Value::Map event = {
           {"event", "end"}, {"tag", tag}, {"ms", MillisecondsSince(begin)}, {"ok", true}};
@@ -172,7 +161,7 @@ class Host {
       }
       Tell(std::move(event));
     };
-    if (FlagAt(line, "execute")) {
+    if (line.BoolAt("execute")) {
       threads_.emplace_back([this, command, args = std::move(args), done, options] {
         done(pool_->Execute(command, args, options));
       });
@@ -182,7 +171,7 @@ class Host {
   }
 
   void Health(const Value& line) {
-    const auto health = pool_->CheckHealth(static_cast<int>(IntegerAt(line, "worker", 0)));
+    const auto health = pool_->CheckHealth(static_cast<int>(line.IntegerAt("worker")));
     Value::Map event = {{"event", "end"}, {"tag", line.TextAt("tag")}, {"ok", true}};
     if (health) {
       event["version"] = std::string_view(health->version).substr(0, kLongestText);
@@ -215,7 +204,7 @@ class Host {
   }
 
   std::optional<Pool> pool_;
-  std::vector<std::thread> threads_;  // of calls by Execute
+  std::vector<std::thread> threads_;  // calls with Execute
   std::atomic<int64_t> log_lines_ = 0;
 };
 

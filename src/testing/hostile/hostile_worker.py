@@ -1,4 +1,4 @@
-"""A worker that means harm, or is broken past help: each behaviour has a name.
+"""A hostile or hopelessly broken worker. Each behaviour has a name.
 
 Start: python3 hostile_worker.py BEHAVIOUR [FLAGS]
 
@@ -24,7 +24,7 @@ import msgpack
 
 MIB = 1 << 20
 FOLDER = os.environ.get("HOSTILE_FOLDER", "")
-# What a terminal obeys, what turns text round, and what looks like a line of a log's own.
+# Characters that a terminal obeys or that turn text round, and a forged line of a log.
 CONTROLS = (
     "safe \x1b[2J\x1b]0;owned\x07 \x9b31m \u202egnp\u2066 \u200f \u2028 \r"
     "\nERROR forged: all is well\x7f"
@@ -48,21 +48,21 @@ def on_call(function):
 
 
 def stay_for_ever():
-    """Ends by SIGKILL alone."""
+    """Never ends, except by SIGKILL."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     while True:
         signal.pause()
 
 
 def note(name, text):
-    """Tells the test something by a file."""
+    """Notes a text for the test in a file."""
     with open(os.path.join(FOLDER, name + ".new"), "w", encoding="utf-8") as file:
         file.write(text)
     os.rename(file.name, os.path.join(FOLDER, name))
 
 
 class Stdio:
-    """The worker's end of its stdio, and the good worker."""
+    """The worker's end of its stdio. By itself it is a good worker."""
 
     def __init__(self, options):
         self.options = options
@@ -97,7 +97,7 @@ class Stdio:
         return msgpack.unpackb(payload) if self.codec == "msgpack" else json.loads(payload)
 
     def write(self, data):
-        """Writes bytes as they are, and not between those of another thread."""
+        """Writes bytes unchanged, and not between those of another thread."""
         with self.lock:
             view = memoryview(data)
             while view:
@@ -119,7 +119,7 @@ class Stdio:
         self.send({"id": request_id, "success": False, "error": error, "code": code})
 
     def succeed_with(self, request, unit, count):
-        """A result of `count` elements, each of which is `unit` in the codec."""
+        """A result of `count` elements, each of them `unit` in the codec."""
         number = request["id"]
         if self.codec == "json":
             head = b'{"id":%d,"success":true,"result":[' % number
@@ -164,7 +164,7 @@ class Stdio:
             call_behaviours[self.options.behaviour](self, message)
 
 
-# Of the start, on stdio.
+# Behaviours at the start, on stdio.
 
 
 @at_start
@@ -186,7 +186,7 @@ def huge_status(worker):
 
 @at_start
 def controls_status(worker):
-    """The answer to the first ping is not `ok`, and of control characters."""
+    """The answer to the first ping is not `ok`, but control characters."""
     worker.pong["status"] = CONTROLS
 
 
@@ -201,16 +201,16 @@ def huge_refusal(worker):
 
 @at_start
 def huge_version(worker):
-    """Its version, when asked for its health, is long."""
+    """Its version in an answer to a health query is long."""
     worker.health["version"] = "v" * (worker.options.mib * MIB)
 
 
-# Of a call: frames.
+# Behaviours of a call: frames.
 
 
 @on_call
 def claims(worker, request):
-    """The length of a frame as long as can be, and a byte of it."""
+    """Sends the largest length of a frame, and one byte of it."""
     length = request["args"].get("length", 0xFFFFFFFF)
     worker.write(struct.pack(">I", length) + b"{")
     stay_for_ever()
@@ -218,22 +218,22 @@ def claims(worker, request):
 
 @on_call
 def dribbles(worker, request):
-    """A reply that comes byte by byte, and never wholly."""
+    """Sends a reply byte by byte, and never the whole."""
     worker.write(struct.pack(">I", MIB))
     while True:
         worker.write(b" ")
-        time.sleep(0.001)  # the pace of it
+        time.sleep(0.001)  # the pace of the bytes
 
 
 @on_call
 def never_reads(worker, request):
-    """Neither its input nor a signal."""
+    """Obeys neither the end of its input nor a signal."""
     stay_for_ever()
 
 
 @on_call
 def never_reads_what_follows(worker, request):
-    """It answers, and reads no more."""
+    """Answers, and reads no more."""
     worker.succeed(request, None)
     stay_for_ever()
 
@@ -249,7 +249,7 @@ def elements(worker, request):
 
 @on_call
 def late_elements(worker, request):
-    """The same, once the pool has given the call up."""
+    """The same result, after the pool has given the call up."""
     while worker.message().get("type") != "cancel":
         pass
     elements(worker, request)
@@ -266,7 +266,7 @@ waiting = []
 
 @on_call
 def huge_error_of_all(worker, request):
-    """When as many calls are there as fit, one long failure that could be any call's."""
+    """Sends one long failure that could be any call's, once its capacity is full."""
     waiting.append(request)
     if len(waiting) == worker.options.capacity:
         worker.fail(None, "e" * (worker.options.mib * MIB))
@@ -281,13 +281,13 @@ def huge_code(worker, request):
 
 @on_call
 def huge_type(worker, request):
-    """The reply has a type, which none has, and a long one."""
+    """The reply has a `type`, which no reply has, and a long one."""
     worker.send({"id": request["id"], "type": "T" * (worker.options.mib * MIB)})
 
 
 @on_call
 def foreign_ids(worker, request):
-    """Answers calls that nobody made, without end."""
+    """Answers calls that nobody made, for ever."""
     worker.succeed(request, None)
 
     def flood():
@@ -299,7 +299,7 @@ def foreign_ids(worker, request):
     threading.Thread(target=flood, daemon=True).start()
 
 
-# Of a call: texts.
+# Behaviours of a call: texts.
 
 
 @on_call
@@ -332,7 +332,7 @@ def huge_stderr_line(worker, request):
 
 @on_call
 def stderr_flood(worker, request):
-    """Lines without end, while it serves on."""
+    """Writes lines for ever, while it serves on."""
     worker.succeed(request, None)
 
     def flood():
@@ -343,11 +343,11 @@ def stderr_flood(worker, request):
     threading.Thread(target=flood, daemon=True).start()
 
 
-# Of a call: processes.
+# Behaviours of a call: processes.
 
 
 def child_that_stays(before=lambda: None):
-    """A child that ends by SIGKILL alone; returns when `before` has run in it."""
+    """Forks a child that only SIGKILL ends. Returns when `before` has run in the child."""
     read_fd, write_fd = os.pipe()
     child = os.fork()
     if child == 0:
@@ -364,7 +364,7 @@ def child_that_stays(before=lambda: None):
 
 @on_call
 def other_group(worker, request):
-    """It moves into the process group of a child of its own, and hangs."""
+    """Moves into the process group of its own child, and hangs."""
     child = child_that_stays(lambda: os.setpgid(0, 0))
     os.setpgid(0, child)
     note("moved", str(os.getpid()))
@@ -385,14 +385,14 @@ def trace_parent():
 
 @on_call
 def traced_by_its_child(worker, request):
-    """A debugger of its own holds it."""
+    """Is held by a debugger of its own."""
     child_that_stays(trace_parent)
     stay_for_ever()
 
 
 @on_call
 def leaves_children(worker, request):
-    """In groups and sessions of their own, and their parents gone."""
+    """Starts children in groups and sessions of their own, whose parents end."""
     children = [
         child_that_stays(lambda: None),
         child_that_stays(lambda: os.setpgid(0, 0)),
@@ -406,7 +406,7 @@ def leaves_children(worker, request):
 
 
 def orphan():
-    """A daemon: in a session of its own, and a child of init, its descriptors closed."""
+    """Starts a daemon: in a session of its own, with init as parent, its descriptors closed."""
     read_fd, write_fd = os.pipe()
     middle = os.fork()
     if middle == 0:
@@ -436,7 +436,7 @@ def parse(arguments):
 
 
 def is_first(worker_id):
-    """Whether this is the first process of that worker."""
+    """True in the first process of that worker."""
     try:
         os.close(os.open(os.path.join(FOLDER, "first." + worker_id), os.O_CREAT | os.O_EXCL))
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""A gRPC call by hand, whose body goes out as far as the server lets it. RFC 9113."""
+"""A gRPC call by hand, which sends as much of its body as the server allows. RFC 9113."""
 
 import contextlib
 import select
@@ -16,7 +16,7 @@ def frame(kind, flags, stream, payload=b""):
 
 
 def literal(name, value):
-    """A header as it is: RFC 7541, 6.2.2, both texts below 127 bytes."""
+    """A literal header: RFC 7541, 6.2.2. Both texts are below 127 bytes."""
     return b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
 
 
@@ -24,7 +24,7 @@ class LargeCall:
     """One call on a connection of its own, with a body of `size` bytes."""
 
     def __init__(self, path, method, metadata, size):
-        self.sent = 0  # of the body
+        self.sent = 0  # bytes of the body
         self.ended = False  # the server has answered, or ended the stream or the connection
         self._left = size
         self._initial = self._stream_window = self._window = 65535
@@ -108,7 +108,7 @@ class LargeCall:
 
 
 def run(calls, limit_s):
-    """Goes on with all of them until each has ended."""
+    """Runs all calls until each has ended."""
     while True:
         going_on = [call for call in calls if not call.ended]
         if not going_on:

@@ -1,4 +1,4 @@
-"""Somebody else on the host, in the way of the pool: no token and no argument gets there."""
+"""An intruder on the same host gets no token and no argument of the pool."""
 
 import os
 import socket
@@ -21,7 +21,7 @@ NOBODY = 65534
 
 
 class Intruder:
-    """Takes the ports that the worker names, and answers there as a good worker would."""
+    """Takes the ports that the worker names, and answers like a good worker."""
 
     def __init__(self, path, reuse_port):
         self.seen = []  # (method, metadata, request)
@@ -44,7 +44,7 @@ class Intruder:
                 connection.sendall(b"taken")
 
     def _take(self, port):
-        """Returns when it listens there, which may have to become free."""
+        """Waits until the port is free, and listens on it."""
         self._servers.append(wait_until(lambda: self._server_at(port)))
         self.ports.append(port)
 
@@ -55,7 +55,7 @@ class Intruder:
         try:
             if server.add_insecure_port(f"127.0.0.1:{port}") != port:
                 return None
-        except RuntimeError:  # what newer versions of gRPC make of it
+        except RuntimeError:  # newer versions of gRPC raise
             return None
         server.start()
         return server
@@ -68,7 +68,7 @@ class Intruder:
 
 
 class Recorder(grpc.GenericRpcHandler):
-    """Records each RPC, and says of itself what is believed most easily."""
+    """Records each RPC, and gives the most credible answers."""
 
     def __init__(self, seen):
         self._seen = seen
@@ -92,13 +92,13 @@ class IntruderTestCase(HostileTestCase):
         return intruder
 
     def assert_saw_nothing(self, intruder):
-        """Not even one RPC: with the first comes the token."""
+        """Checks that no RPC came: the first one has the token."""
         self.assertTrue(intruder.ports)
         self.assertEqual([], intruder.seen)
 
 
 class PortTest(IntruderTestCase):
-    def test_who_takes_the_port_first_sees_nothing(self):
+    def test_an_intruder_that_takes_the_port_first_sees_nothing(self):
         intruder = self.intruder()
         for number in range(1, 4):
             host = self.host()
@@ -110,15 +110,15 @@ class PortTest(IntruderTestCase):
                 start_timeout_ms=START_MS,
             )
             self.assertEqual(number, len(intruder.ports))
-            if outcome["ok"]:  # then what a caller has to say goes there, too
+            if outcome["ok"]:  # then the arguments of calls would go there, too
                 host.call("echo", args={"secret": SECRET}, timeout_ms=2000)
             self.assert_saw_nothing(intruder)
             self.assertEqual("START_FAILED", outcome["code"])
             self.assertIn(str(intruder.ports[-1]), outcome["message"])
             self.assertLess(outcome["ms"], START_MS + 5000)
 
-    def test_who_listens_there_beside_the_worker_sees_nothing(self):
-        # The kernel gives each of the two a part of the connections.
+    def test_an_intruder_that_shares_the_port_sees_nothing(self):
+        # The kernel gives each listener a part of the connections.
         intruder = self.intruder(reuse_port=1)
         for _ in range(6):
             host = self.host()
@@ -134,7 +134,7 @@ class PortTest(IntruderTestCase):
             host.shutdown()
         self.assert_saw_nothing(intruder)
 
-    def test_who_takes_the_port_later_sees_nothing(self):
+    def test_an_intruder_that_takes_the_port_later_sees_nothing(self):
         intruder = self.intruder()
         host = self.host()
         outcome = host.start(
@@ -158,7 +158,7 @@ class PortTest(IntruderTestCase):
         host.health(1)
         self.assert_saw_nothing(intruder)
 
-    def test_who_listens_there_later_sees_nothing_when_a_connection_ends(self):
+    def test_an_intruder_sees_nothing_when_a_connection_ends(self):
         intruder = self.intruder(reuse_port=1)
         host = self.host()
         outcome = host.start(
@@ -170,7 +170,7 @@ class PortTest(IntruderTestCase):
         self.assertTrue(outcome["ok"], outcome)
         wait_until(lambda: host.call("attack", timeout_ms=5000)["ok"])
         self.assertTrue(intruder.ports)
-        end = time.monotonic() + 6  # some twenty connections of a client that connects anew
+        end = time.monotonic() + 6  # about twenty connections of a client that connects anew
         while time.monotonic() < end:
             host.call("echo", args={"secret": SECRET}, timeout_ms=1000, queue_timeout_ms=1000)
         self.assert_saw_nothing(intruder)
@@ -192,7 +192,7 @@ class PortTest(IntruderTestCase):
 
 class RuntimeFolderTest(HostileTestCase):
     def base(self, mode, owner=None):
-        """A folder that TMPDIR could name."""
+        """A folder for TMPDIR."""
         base = tempfile.mkdtemp(dir=self.folder)
         os.chmod(base, mode)
         if owner is not None:
@@ -203,7 +203,7 @@ class RuntimeFolderTest(HostileTestCase):
         return base
 
     def assert_unused(self, base):
-        """It has no socket of the pool, which says why, or works elsewhere."""
+        """Checks that the folder has no socket of the pool, which says why or works elsewhere."""
         os.chmod(self.folder, 0o755)
         host = self.host(TMPDIR=base)
         outcome = host.start(
@@ -238,7 +238,7 @@ class RuntimeFolderTest(HostileTestCase):
             host.shutdown()
             self.assertIsNotNone(wait_until(lambda: not os.listdir(base)), os.listdir(base))
 
-    def test_characters_that_a_uri_knows_may_be_in_its_name(self):
+    def test_its_name_may_have_characters_of_a_uri(self):
         for name in ("per%41cent", "ha#sh", "ques?tion", "blank blank"):
             base = os.path.join(self.folder, name)
             os.mkdir(base)
@@ -258,7 +258,7 @@ class RuntimeFolderTest(HostileTestCase):
 
 
 class WorkingFolderTest(HostileTestCase):
-    def test_modules_that_lie_there_are_not_run(self):
+    def test_modules_in_it_are_not_run(self):
         marker = self.path("it ran")
         work = self.path("cloned")
         os.mkdir(work)

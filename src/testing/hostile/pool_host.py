@@ -1,4 +1,4 @@
-"""Runs hostile_host with a hostile worker, and looks at it from outside."""
+"""Runs hostile_host with a hostile worker, and watches it from outside."""
 
 import contextlib
 import json
@@ -18,14 +18,14 @@ HOST = os.path.abspath("src/testing/hostile/hostile_host")
 PYTHON_PATH = os.path.abspath("python")
 
 MIB = 1 << 20
-# Everything that a test waits for takes far less; this is when it is given up.
+# Limit of every wait. Each takes far less.
 LIMIT_S = 40.0
-# What a host may have in all, so that one that grows without end ends.
+# Address space of a host, so that one that grows without end fails.
 ADDRESS_SPACE = 8 << 30
 
 
 def wait_until(condition, limit_s=LIMIT_S):
-    """What `condition` returns once that is true; None when it never is."""
+    """The value of `condition` once it is true; None if it never is."""
     end = time.monotonic() + limit_s
     while True:
         value = condition()
@@ -35,7 +35,7 @@ def wait_until(condition, limit_s=LIMIT_S):
 
 
 def read(path):
-    """The bytes of a file of /proc; none when its process is gone."""
+    """The bytes of a file of /proc; none if its process is gone."""
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -62,13 +62,13 @@ class Watched:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def begin_peak(self):
-        """Measures from here on."""
+        """Begins the measurement of growth_mib()."""
         with open(f"/proc/{self.pid}/clear_refs", "w", encoding="ascii") as file:
             file.write("5")
         self._begin = self._status("VmRSS")
 
     def growth_mib(self):
-        """The most that the process had more than at begin_peak()."""
+        """The peak growth of the memory since begin_peak()."""
         return (self._status("VmHWM") - self._begin) / 1024
 
 
@@ -77,7 +77,7 @@ class Host(Watched):
 
     def __init__(self, folder, environment):
         self.folder = folder
-        self.mark = "HOSTILE_MARK=" + uuid.uuid4().hex  # in the environment of each worker
+        self.mark = "HOSTILE_MARK=" + uuid.uuid4().hex  # each worker has it in its environment
         self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [HOST],
@@ -120,7 +120,7 @@ class Host(Watched):
         return f"the host ended with {status}: {self.errors.read()[-2000:]!r}"
 
     def forget(self):
-        """Takes no notice of what the host has told up to now."""
+        """Drops the events so far."""
         with self._changed:
             self.events.clear()
 
@@ -140,7 +140,7 @@ class Host(Watched):
                     raise AssertionError(f"no {members} within {limit_s} s")
 
     def start(self, behaviour, *arguments, limit_s=LIMIT_S, environment=None, **options):
-        """The outcome of Pool::Start with that worker."""
+        """Starts a pool of that worker: the outcome of Pool::Start."""
         argv = ["/usr/bin/python3", "-B", os.path.join(HERE, "hostile_worker.py"), behaviour]
         if options.get("transport") == "grpc":
             argv += ["--transport", "grpc"]
@@ -155,13 +155,13 @@ class Host(Watched):
         return self.wait(limit_s, event="start")
 
     def begin(self, command, **options):
-        """Begins a call; the tag by which end() knows it."""
+        """Begins a call: its tag, for end()."""
         tag = self._new_tag()
         self.do(do="call", command=command, tag=tag, **options)
         return tag
 
     def end(self, tag, limit_s=LIMIT_S):
-        """The outcome of a call."""
+        """Waits for the outcome of a call."""
         return self.wait(limit_s, event="end", tag=tag)
 
     def call(self, command, **options):
@@ -178,7 +178,7 @@ class Host(Watched):
             return str(self._tags)
 
     def workers(self):
-        """The pool's workers, as it tells them now."""
+        """The pool's present workers."""
         with self._changed:
             before = sum(event["event"] == "workers" for event in self.events)
         self.do(do="workers")
@@ -198,7 +198,7 @@ class Host(Watched):
         return [event["text"] for event in list(self.events) if event["event"] == "log"]
 
     def left(self):
-        """The processes of workers that there are."""
+        """The pids of workers that are left."""
         mark = self.mark.encode()
         return [
             int(pid)
@@ -207,13 +207,13 @@ class Host(Watched):
         ]
 
     def kill(self):
-        """Ends the host in the midst of what it does."""
+        """Kills the host."""
         self.process.kill()
         self.process.wait()
         self.expected_status = -signal.SIGKILL
 
     def finish(self):
-        """Ends the host, which must end well, and leave nothing of its workers."""
+        """Ends the host, which must exit well and leave no process of its workers."""
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         try:
@@ -240,13 +240,24 @@ def limit_this_process():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-class HostileTestCase(unittest.TestCase):
+class FolderTestCase(unittest.TestCase):
+    """A test with a folder, which goes away with it."""
+
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="hostile", dir="/tmp")
         self.addCleanup(shutil.rmtree, self.folder)
 
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def fifo(self, name):
+        os.mkfifo(self.path(name))
+        return self.path(name)
+
+
+class HostileTestCase(FolderTestCase):
     def host(self, **environment):
-        """A host whose end, at the end of the test, must be a good one."""
+        """Starts a host. The end of the test checks that it exits well."""
         inherited = {
             name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"
         }
@@ -261,18 +272,15 @@ class HostileTestCase(unittest.TestCase):
         self.assertTrue(outcome["ok"], outcome)
         return host
 
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
     def noted(self, name):
-        """What the worker has noted in a file, once it has."""
+        """Waits for the text that the worker notes in a file."""
         text = wait_until(lambda: read(self.path(name)).decode(), 20)
         self.assertIsNotNone(text, f"the worker has not noted {name}")
         return text
 
     @contextlib.contextmanager
     def grows_at_most(self, mib, watched):
-        """The memory of a process meanwhile."""
+        """Checks the peak growth of a process meanwhile."""
         watched.begin_peak()
         yield
         grown = watched.growth_mib()
@@ -280,7 +288,7 @@ class HostileTestCase(unittest.TestCase):
 
     @contextlib.contextmanager
     def keeps_descriptors_and_threads(self, watched, more_threads=0):
-        """A process has as many afterwards as before, or fewer."""
+        """Checks that a process has no more of them afterwards than before."""
         descriptors, threads = watched.descriptors(), watched.threads()
         yield
         self.assertIsNotNone(
@@ -294,7 +302,7 @@ class HostileTestCase(unittest.TestCase):
 
     @contextlib.contextmanager
     def others_are_served(self, host, timeout_ms=2000):
-        """Calls of workers that mean no harm end well meanwhile, within their time limit."""
+        """Checks that calls of good workers succeed in time meanwhile."""
         ended = threading.Event()
         bad = []
         count = [0]

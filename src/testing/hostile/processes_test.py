@@ -1,4 +1,4 @@
-"""A worker that will not go: it is killed, or its seat is given to a new one."""
+"""A worker that refuses to end is killed, or a new one takes its place."""
 
 import unittest
 
@@ -7,7 +7,7 @@ from pool_host import HostileTestCase, wait_until
 
 class ProcessesTest(HostileTestCase):
     def seat_is_used_again(self, host, pid):
-        """The worker is another process, or the seat is another's."""
+        """Waits until the worker is another process."""
 
         def is_served():
             ready = [worker for worker in host.workers() if worker["state"] == "ready"]
@@ -16,7 +16,7 @@ class ProcessesTest(HostileTestCase):
         self.assertIsNotNone(wait_until(is_served, 40), host.workers())
 
     def attacked(self, behaviour):
-        """A host, and the pid of the worker that has the call, whose deadline has passed."""
+        """A host, and the pid of the worker whose call is over its deadline."""
         host = self.started(behaviour, workers=2, stop_grace_ms=500, cancel_grace_ms=500)
         attack = host.begin("attack", timeout_ms=1000)
         with self.others_are_served(host):

@@ -1,5 +1,5 @@
-"""What a worker of either SDK makes of messages that cannot be right: one table, and each line of
-it is the same for both. PROTOCOL.md 0.6, 2.3.1, 2.6.7, 6.1.3 and 6.12.7."""
+"""The answers of both SDKs to wrong messages: tables whose lines are the same for both. PROTOCOL.md
+0.6, 2.3.1, 2.6.7, 6.1.3 and 6.12.7."""
 
 import json
 import os
@@ -15,7 +15,7 @@ MESSAGE_PACK = {**NEGOTIATION, "preferred": "msgpack"}
 MAX_INT64 = (1 << 63) - 1
 MAX_ID = (1 << 53) - 1
 
-# As JSON: arguments that a worker takes, and what comes back.
+# Arguments that a worker accepts, in JSON, and the result of echo.
 GOOD_VALUES = {
     "the greatest double": "1.7976931348623157e308",
     "the least double": "5e-324",
@@ -27,7 +27,7 @@ GOOD_VALUES = {
     "text in escapes": '"\\ud834\\udd1e"',
 }
 
-# As JSON: those that it refuses.
+# Arguments that it refuses, in JSON.
 BAD_VALUES = {
     "a number beyond the doubles": "1e400",
     "one below them": "-1e400",
@@ -44,7 +44,7 @@ BAD_VALUES = {
     "half a character in a key": '{"\\ud834":1}',
 }
 
-# Likewise; whether the id is found in such a message is left open.
+# The same. A worker may or may not find the id of such a message.
 WORSE_VALUES = {
     "5,000 digits": "9" * 5000,
     "1,000 deep": "[" * 1000 + "]" * 1000,
@@ -55,7 +55,7 @@ WORSE_VALUES = {
     "bad JSON": "[1",
 }
 
-# Only in version 2 are there tags. 6.12.
+# Tags exist only in version 2. 6.12.
 BAD_TAGS = {
     "a tag that is not known": '{"$x":1}',
     "base64 without padding": '{"$bytes":"/w"}',
@@ -65,7 +65,7 @@ BAD_TAGS = {
     "bits in upper case": '{"$double":"7FF0000000000000"}',
 }
 
-# As JSON: ids that no request has, and the id of the refusal.
+# Ids that no request can have, in JSON, and the id of the refusal.
 BAD_IDS = {
     "0": 0,
     "-1": -1,
@@ -87,7 +87,7 @@ BAD_IDS = {
     '{"id":1}': None,
 }
 
-# The same in MessagePack, as far as it has them.
+# The same in MessagePack, as far as it can express them.
 BAD_PACKED_IDS = {
     b"\x00": 0,
     b"\xff": -1,
@@ -105,7 +105,7 @@ BAD_PACKED_IDS = {
     b"\x91\x01": None,
 }
 
-# What is no grant of credit.
+# Wrong grants of credit.
 BAD_BYTES = (
     *("0", "-1", str(1 << 31), str(1 << 64), "9" * 4000, "1.0", "1e400"),
     *('"5"', "true", "null", "[5]"),
@@ -114,7 +114,7 @@ BAD_BYTES = (
 
 class RequestsTest(WorkerTestCase):
     def workers(self, negotiation):
-        """A worker on each of the SDKs."""
+        """A worker of each SDK."""
         for path in BOTH:
             with self.subTest(worker=os.path.basename(path[0])):
                 yield self.stdio(path, negotiation=negotiation)
@@ -134,7 +134,7 @@ class RequestsTest(WorkerTestCase):
             self.assertEqual(("INVALID_ARGUMENT", True), (reply["code"], reply["did_not_run"]))
 
     def assert_serves(self, worker):
-        """It has answered everything, and goes on."""
+        """Checks that the worker has answered everything, and serves on."""
         reply = worker.call("echo", 99, a=1)
         self.assertEqual((99, {"a": 1}), (reply["id"], reply["result"]))
 
@@ -228,7 +228,7 @@ class RequestsTest(WorkerTestCase):
                         self.assert_refused(self.ask(worker, payload), 7)
             self.assert_serves(worker)
 
-    # Answered without an id: it is that of a call, which a failure with it would end. 6.1.3.
+    # Answered without an id, since a failure with it would end the call that has it. 6.1.3.
 
     def test_a_cancel_that_cannot_be_right(self):
         for worker in self.workers(NEGOTIATION):
@@ -236,7 +236,7 @@ class RequestsTest(WorkerTestCase):
                 with self.subTest(id=bad[:80]):
                     self.assert_refused(self.ask(worker, '{"type":"cancel","id":%s}' % bad), None)
             self.assert_refused(self.ask(worker, '{"type":"cancel"}'), None)
-            worker.send({"type": "cancel", "id": 5})  # of nothing: no answer
+            worker.send({"type": "cancel", "id": 5})  # no such call, so no answer
             self.assert_serves(worker)
 
     def test_credit_that_cannot_be_right(self):
@@ -251,7 +251,7 @@ class RequestsTest(WorkerTestCase):
                     self.assert_refused(self.ask(worker, payload), None)
             self.assert_refused(self.ask(worker, '{"type":"credit","id":5}'), None)
             self.assert_refused(self.ask(worker, '{"type":"credit","bytes":5}'), None)
-            for granted in (1, (1 << 31) - 1):  # to nothing: no answer
+            for granted in (1, (1 << 31) - 1):  # no such call, so no answer
                 worker.send({"type": "credit", "id": 5, "bytes": granted})
             self.assert_serves(worker)
 
@@ -275,7 +275,7 @@ class RequestsTest(WorkerTestCase):
                     self.assert_refused(self.ask(worker, payload), None)
             self.assert_serves(worker)
 
-    # As a request. 6.10.1.
+    # The same as for a request. 6.10.1.
 
     def test_a_query_with_a_bad_id(self):
         for worker in self.workers(NEGOTIATION):

@@ -1,4 +1,4 @@
-"""A worker over gRPC that does harm while it starts: named, in time, and at nobody else's cost."""
+"""A worker over gRPC that misbehaves in its start is reported in time, and harms no other."""
 
 import os
 import unittest
@@ -9,16 +9,16 @@ import grpc
 from pool_host import HostileTestCase, wait_until
 
 GRPC = ("--socket", "{socket}")
-# gRPC makes and ends threads of its own as it likes.
+# gRPC starts and ends threads of its own at any time.
 GRPC_THREADS = 4
 START_MS = 3000
-# Beyond the limit of the start: the end of the process, and a machine that is busy.
+# Time beyond the limit of the start, for the end of the process on a busy machine.
 SLACK_MS = 5000
 
 
 class StartTest(HostileTestCase):
     def failed(self, behaviour, *arguments, codes=("START_FAILED", "START_TIMEOUT"), **options):
-        """The outcome of a start, which fails in time; the host lives on and is as before."""
+        """The outcome of a start, which fails in time and leaves the host as it was."""
         host = self.host()
         self.warm_up(host)
         bounds = self.grows_at_most(32, host), self.keeps_descriptors_and_threads(host, GRPC_THREADS)
@@ -33,7 +33,7 @@ class StartTest(HostileTestCase):
         return host, outcome
 
     def warm_up(self, host):
-        """What gRPC keeps for its process is there before anything is measured."""
+        """Makes gRPC set up its state before anything is measured."""
         outcome = host.start("no-fault", *GRPC, transport="grpc")
         self.assertTrue(outcome["ok"], outcome)
         host.shutdown()
@@ -55,7 +55,7 @@ class AnnouncementTest(StartTest):
         self.failed("ready-lines-without-end")
 
     def foreign_server(self, address):
-        """A server of this process; its port, if it has one."""
+        """Starts a server in this process: its port, if any."""
         server = grpc.server(futures.ThreadPoolExecutor(1))
         port = server.add_insecure_port(address)
         server.start()
@@ -81,7 +81,7 @@ class AnnouncementTest(StartTest):
 
 
 class ReadyFileTest(StartTest):
-    def test_what_is_no_file_is_not_read(self):
+    def test_a_ready_file_that_is_no_file_is_not_read(self):
         with open(self.path("foreign.port"), "w", encoding="ascii") as file:
             file.write("1")
         for behaviour in ("fifo", "device", "link", "folder"):
@@ -134,7 +134,7 @@ class PeerTest(StartTest):
                     self.assertNotIn("\x1b", outcome["message"])
                     self.assertLess(outcome["ms"], 10000)
 
-    def test_a_peer_that_says_nothing_is_a_timeout_that_says_so(self):
+    def test_a_silent_peer_is_a_timeout_that_says_so(self):
         for where in (GRPC, ("--port", "{port}")):
             _, outcome = self.failed("silent-peer", *where, codes=("START_TIMEOUT",))
             self.assertRegex(outcome["message"], r"answer|silent|nothing|said")

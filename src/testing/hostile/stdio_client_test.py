@@ -1,22 +1,23 @@
-"""A hostile pool at a worker's stdio: both SDKs bound what it makes them hold."""
+"""A hostile pool at a worker's stdio costs both SDKs bounded resources."""
 
+import resource
 import struct
 import unittest
 
-from hostile_client import LIMIT_S, WORKERS, ClientTestCase, Stdio, frame, settled
+from hostile_client import LIMIT_S, TOKEN, WORKERS, ClientTestCase, Stdio, frame, settled
 
 MIB = 1 << 20
-# Beside the capacity, whatever is asked of a worker.
+# Most threads beside the capacity.
 MOST_THREADS = 32
-# What the values of a message may take, and what an allocator and copies of the message add.
+# The limit of decoded values, with the share of the allocator and copies of the message.
 DECODED_MIB = 512 * 1.5 + 128
-# A parser makes that many bytes of each byte of JSON on the way, where values are small.
+# Bytes that a parser needs for each byte of JSON with small values.
 PARSED = 12
 
 
 class UnreadAnswersTest(ClientTestCase):
     def unread(self, name, messages, capacity):
-        """The answers to messages that were sent while nobody read."""
+        """Sends messages while nobody reads: the answers to them."""
         worker = self.worker(Stdio, name, capacity=capacity)
         self.assertTrue(worker.is_well(1))
         descriptors, threads = worker.descriptors(), worker.threads()
@@ -51,7 +52,7 @@ class UnreadAnswersTest(ClientTestCase):
                         for n in range(2, 3002)
                     ]
                     for answer in self.unread(name, calls, capacity):
-                        if not answer["success"]:  # one that was too many
+                        if not answer["success"]:  # a call over the limit
                             self.assertEqual("INVALID_ARGUMENT", answer["code"])
                             self.assertTrue(answer["did_not_run"])
 
@@ -60,6 +61,18 @@ class UnreadAnswersTest(ClientTestCase):
             with self.subTest(name):
                 unknown = [{"id": n, "command": "nope" * 20} for n in range(2, 3002)]
                 self.unread(name, unknown, 1)
+
+    def test_a_cancel_is_read_while_answers_wait_to_be_read(self):
+        # The queries block every thread but the last one that reads.
+        for name in WORKERS:
+            with self.subTest(name):
+                worker = self.worker(Stdio, name)
+                queries = [{"type": "health", "id": n} for n in range(2, 3000)]
+                sent = [{"id": 1, "command": "sleep", "args": {"ms": 60_000}}, *queries]
+                sent.append({"type": "cancel", "id": 1})
+                left = worker.flood(b"".join(map(worker.pack, sent)))
+                ids = [answer["id"] for answer in worker.write_and_read(left, 2999)]
+                self.assertEqual(list(range(1, 3000)), sorted(ids))
 
     def test_a_stream_without_credit(self):
         for name in WORKERS:
@@ -87,6 +100,66 @@ class UnreadAnswersTest(ClientTestCase):
                     while not worker.receive()["final"]:
                         index += 1
                 self.assertIn(index, (255, 256))
+
+
+class WaitingTest(ClientTestCase):
+    def test_requests_that_wait_are_bounded_in_bytes(self):
+        limit, count = 4 * MIB, 100
+        large = [
+            {"id": n, "command": "echo", "args": {"text": "x" * (2 * MIB)}}
+            for n in range(2, count + 2)
+        ]
+        for name in WORKERS:
+            with self.subTest(name):
+                worker = self.worker(Stdio, name, SNAKEPIT_MAX_FRAME_BYTES=str(limit))
+                sent = b"".join(map(worker.pack, large))
+
+                def hold(args):
+                    worker.send({"id": 1, "command": "hold", "args": args})
+
+                # 200 MiB: the worker keeps at most one frame's limit, beside the one that it reads.
+                with self.held(hold), self.grows_at_most(64, worker):
+                    # The first two may wait. The others are refused, so all are read.
+                    refused = worker.write_and_read(sent, count - 2)
+                    self.assertEqual({"INVALID_ARGUMENT"}, {answer["code"] for answer in refused})
+                served = worker.write_and_read(b"", 3)
+                self.assertTrue(all(answer["success"] for answer in served))
+
+
+class TokenTest(ClientTestCase):
+    def test_the_token_is_not_in_the_environment(self):
+        for name in WORKERS:
+            worker = self.worker(Stdio, name, SNAKEPIT_TOKEN=TOKEN)
+            self.assertIn(b"FIXTURE_CAPACITY=", worker.environment())
+            self.assertFalse(TOKEN.encode() in worker.environment(), "the token is there")
+
+
+class NoThreadTest(ClientTestCase):
+    """The system gives no thread, since no stack has room."""
+
+    def test_calls_run_one_after_the_other(self):
+        huge = 1 << 46
+        hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+        if hard != resource.RLIM_INFINITY and hard < huge:
+            self.skipTest("the limit of stacks cannot be raised here")
+        wrapper = ("/bin/sh", "-c", f'ulimit -S -s {huge // 1024} && exec "$@"', "sh")
+        worker = self.worker(Stdio, "cpp", capacity=4, wrapper=wrapper)
+        worker.send(*({"id": n, "command": "echo", "args": {"n": n}} for n in range(1, 101)))
+        for n in range(1, 101):
+            answer = worker.receive()
+            self.assertEqual((n, {"n": n}), (answer["id"], answer["result"]))
+        self.assertEqual(1, worker.threads())
+        # This call waits for credit, which nobody could read.
+        worker.send({"id": 200, "command": "count", "args": {"n": 3}, "stream": True, "credit": 1})
+        answer = worker.receive()
+        self.assertEqual(
+            (200, "INVALID_ARGUMENT", True), (answer["id"], answer["code"], answer["did_not_run"])
+        )
+        self.assertIn("no thread", answer["error"])
+        worker.end_input()
+        self.assertEqual(0, worker.process.wait(LIMIT_S))
+        worker.errors.seek(0)
+        self.assertEqual(1, worker.errors.read().count(b"no thread"))
 
 
 class MalformedTest(ClientTestCase):
@@ -134,7 +207,7 @@ class MalformedTest(ClientTestCase):
             worker.write(query[7:])
             self.assertEqual(2, worker.receive()["id"])
 
-    def test_cancel_and_credit_for_calls_that_are_not_there(self):
+    def test_cancel_and_credit_for_unknown_calls(self):
         for name in WORKERS:
             worker = self.worker(Stdio, name)
             descriptors, threads = worker.descriptors(), worker.threads()
@@ -146,11 +219,11 @@ class MalformedTest(ClientTestCase):
                         messages.append({"type": "credit", "id": number, "bytes": 1})
                         messages.append({"type": "end_session", "session_id": str(number)})
                     worker.send(*messages)
-                self.assertTrue(worker.is_well(200_000))  # and nothing else was answered
-            # Those of a second thread that reads, once there is one.
+                self.assertTrue(worker.is_well(200_000))  # and there was no other answer
+            # A second reading thread may have come, with its descriptors.
             self.assert_comes_back_to(descriptors + 4, threads + 4, worker)
 
-    def test_payloads_that_are_none_are_answered_in_bounded_memory(self):
+    def test_wrong_payloads_are_answered_in_bounded_memory(self):
         for name in WORKERS:
             worker = self.worker(Stdio, name)
             with self.grows_at_most(16, worker):
@@ -161,8 +234,8 @@ class MalformedTest(ClientTestCase):
 
 
 class ElementsTest(ClientTestCase):
-    def test_small_elements_are_refused_by_what_they_would_take(self):
-        # 16 Mi empty maps: over 1 GiB in memory, whatever the language.
+    def test_small_elements_are_refused_by_their_decoded_size(self):
+        # 16 Mi empty maps: over 1 GiB in memory in any language.
         for name in WORKERS:
             for codec, parsed_mib in (("json", PARSED * 48), ("msgpack", 0)):
                 with self.subTest(name, codec=codec):
@@ -177,7 +250,7 @@ class ElementsTest(ClientTestCase):
                     self.assertTrue(worker.is_well(8))
                     self.assertEqual({"a": 1}, worker.call("echo", 9, a=1)["result"])
 
-    def test_those_that_fit_are_served(self):
+    def test_small_elements_that_fit_are_served(self):
         for name in WORKERS:
             for codec in ("json", "msgpack"):
                 with self.subTest(name, codec=codec):

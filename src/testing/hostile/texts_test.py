@@ -1,4 +1,4 @@
-"""Texts of a worker: cut where they become the pool's, and safe to show."""
+"""Texts of a worker are cut where the pool keeps them, and safe to show."""
 
 import json
 import os
@@ -11,11 +11,11 @@ from pool_host import HERE, LIMIT_S, MIB, HostileTestCase
 
 SNAKEPIT = os.path.abspath("src/cli/snakepit")
 GRPC = ("--socket", "{socket}")
-# Of a text of a worker, whatever it is: far above any limit there should be, and far below the
-# texts of these tests.
+# Most bytes of a worker's text: far above any limit in the pool, and far below the texts of these
+# tests.
 LONGEST_TEXT = 1 << 20
-# What a terminal or a log may take for more than text: C0, DEL, C1, the marks and controls of
-# direction, and the separators of lines.
+# Characters that are more than text to a terminal or a log: C0, DEL, C1, marks and controls of
+# direction, and separators of lines.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -26,7 +26,7 @@ class LengthsTest(HostileTestCase):
                 self.assertLess(event.get(name, 0), LONGEST_TEXT, event["event"])
 
     def assert_cut(self, event, text):
-        """The text has become shorter, and says so."""
+        """Checks that the text was cut, and says so."""
         self.check_texts_of(event)
         self.assertIn(text, event["message"])
         self.assertRegex(event["message"][-200:], r"more|cut|…|\.\.\.")
@@ -122,7 +122,7 @@ class SafeToShowTest(HostileTestCase):
         self.assertIsNone(found, f"{found and found.group()!r} in {text[:300]!r}")
 
     def check(self, host, *events):
-        """No text of the pool has what is unsafe, and none the forged line by itself."""
+        """Checks that no text of the pool has unsafe characters or the forged line."""
         for event in events:
             self.assert_safe(event.get("message", ""))
         for line in host.log():
@@ -164,7 +164,7 @@ class SafeToShowTest(HostileTestCase):
             env={**os.environ, "TMPDIR": self.folder},
         )
 
-    def test_what_the_cli_prints(self):
+    def test_output_of_the_cli(self):
         for behaviour, grpc in (
             ("controls-error", False),
             ("controls-stderr", False),
@@ -174,7 +174,7 @@ class SafeToShowTest(HostileTestCase):
             with self.subTest(behaviour, grpc=grpc):
                 ended = self.run_cli("--verbose", behaviour=behaviour, grpc=grpc)
                 self.assertEqual((1, b""), (ended.returncode, ended.stdout))
-                text = ended.stderr.decode()  # and it is UTF-8
+                text = ended.stderr.decode()  # must be UTF-8
                 self.assertIn("forged: all is well", text)
                 for line in text.split("\n"):
                     self.assert_safe(line)
@@ -188,7 +188,7 @@ class SafeToShowTest(HostileTestCase):
         self.assert_safe(text[:-1])
         self.assertEqual({"text": CONTROLS, CONTROLS: 1}, json.loads(text))
 
-    def test_raw_is_there_for_who_wants_it(self):
+    def test_the_cli_can_print_raw_texts(self):
         ended = self.run_cli("--raw", behaviour="controls-stderr")
         self.assertEqual(1, ended.returncode)
         self.assertIn(b"\x1b[2J", ended.stderr)
@@ -205,7 +205,7 @@ class TokenTest(HostileTestCase):
             self.assertNotIn(token, json.dumps(event))
         os.unlink(self.path("token"))
 
-    def test_what_a_worker_tells_of_its_token_is_not_told_on(self):
+    def test_a_token_that_its_worker_reveals_is_hidden(self):
         for behaviour in ("tells-its-token", "tells-its-token-in-a-status"):
             with self.subTest(behaviour):
                 host = self.started(behaviour, *GRPC, transport="grpc")
@@ -213,7 +213,7 @@ class TokenTest(HostileTestCase):
                 host.shutdown()
                 self.check(host)
 
-    def test_nor_by_a_start_that_fails(self):
+    def test_a_token_is_hidden_in_the_error_of_a_start(self):
         host = self.host()
         outcome = host.start("tells-its-token-and-ends", *GRPC, transport="grpc")
         self.assertEqual("START_FAILED", outcome["code"])

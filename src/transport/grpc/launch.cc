@@ -18,13 +18,13 @@
 #include "src/base/fd.h"
 #include "src/base/home_process.h"
 #include "src/base/threads.h"
+#include "src/process/output_reader.h"
 #include "src/transport/grpc/address.h"
 #include "src/transport/grpc/connection.h"
 #include "src/transport/grpc/peer_check.h"
 #include "src/transport/grpc/probe.h"
-#include "src/transport/launch_spec.h"
-#include "src/transport/output_reader.h"
 #include "src/transport/grpc/worker_files.h"
+#include "src/transport/launch_spec.h"
 #include "src/value/decode_budget.h"
 
 namespace snakepit {

@@ -17,17 +17,13 @@ namespace {
 constexpr std::chrono::milliseconds kTurn{5};
 
 Result<WorkerHealth> HealthOf(const Value& value) {
-  const Value* healthy = value.Find("healthy");
-  if (healthy == nullptr || healthy->get_if<bool>() == nullptr) {
+  const Result<bool> healthy = value.Get<bool>("healthy");
+  if (!healthy) {
     return Fail(ErrorCode::kProtocolError,
                 "the worker's health does not say `healthy`: " + BriefJson(value));
   }
-  const auto number = [&value](std::string_view key) -> int64_t {
-    const Value* member = value.Find(key);
-    const int64_t* found = member == nullptr ? nullptr : member->get_if<int64_t>();
-    return found == nullptr ? 0 : *found;
-  };
-  return WorkerHealth{.healthy = *healthy->get_if<bool>(),
+  const auto number = [&value](std::string_view key) { return value.IntegerAt(key); };
+  return WorkerHealth{.healthy = *healthy,
                       .worker_id = Excerpt(value.TextAt("worker_id"), kMostNameBytes),
                       .uptime = std::chrono::milliseconds(number("uptime_ms")),
                       .total_requests = number("total_requests"),

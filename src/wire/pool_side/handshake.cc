@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "src/base/quote.h"
 #include "src/value/json.h"
@@ -31,7 +32,7 @@ tl::unexpected<Error> ProtocolError(std::string_view what, std::string_view payl
               "handshake: " + std::string(what) + ", in " + QuoteBytes(payload));
 }
 
-// A worker that knows no handshake goes on in the codec in which it answered.
+// A worker that knows no handshake goes on in the codec of its answer.
 Result<Agreement> LegacyAgreement(Codec codec, const Offer& offer, std::string_view payload) {
   Agreement agreement;
   agreement.codec = codec;
@@ -42,21 +43,21 @@ Result<Agreement> LegacyAgreement(Codec codec, const Offer& offer, std::string_v
                        payload);
 }
 
-// 1 when the reply does not say.
-Result<int> AgreedVersion(const Value& reply, std::string_view payload) {
+// Version 1 is that of a reply without one.
+Result<int> AgreedVersion(const Value& reply, const Offer& offer, std::string_view payload) {
   const Value* version = reply.Find("version");
   if (version == nullptr) return 1;
   const int64_t* number = version->get_if<int64_t>();
-  if (number == nullptr || *number < 1 || *number > kProtocolVersion) {
+  const int newest = std::min(offer.version, kProtocolVersion);
+  if (number == nullptr || *number < 1 || *number > newest) {
     return ProtocolError("the worker speaks version " + BriefJson(*version) +
-                             " of the protocol, this pool versions 1 to " +
-                             std::to_string(kProtocolVersion),
+                             " of the protocol, this pool versions 1 to " + std::to_string(newest),
                          payload);
   }
   return static_cast<int>(*number);
 }
 
-// The integer that the member is, `otherwise` when it is absent.
+// The member's integer, `otherwise` when it is absent.
 Result<int64_t> IntegerIn(const Value& reply, std::string_view name, int64_t least, int64_t most,
                           int64_t otherwise, std::string_view payload) {
   const Value* member = reply.Find(name);
@@ -77,7 +78,7 @@ Result<Agreement> SelectedAgreement(const Value& reply, const Offer& offer,
                              OfferedNames(offer) + " was offered",
                          payload);
   }
-  const Result<int> version = AgreedVersion(reply, payload);
+  const Result<int> version = AgreedVersion(reply, offer, payload);
   if (!version) return Fail(version.error());
   Agreement agreement;
   agreement.codec = *codec;
@@ -85,8 +86,8 @@ Result<Agreement> SelectedAgreement(const Value& reply, const Offer& offer,
   agreement.worker_id = Excerpt(reply.TextAt("worker_id"), kMostNameBytes);
   agreement.max_frame_bytes = offer.max_frame_bytes;
   if (agreement.version < 2) return agreement;
-  agreement.stream = ListsFeature(reply, "stream");
-  agreement.session = ListsFeature(reply, "session");
+  agreement.stream = ListsFeature(reply, kStreamFeature);
+  agreement.session = ListsFeature(reply, kSessionFeature);
   const Result<int64_t> capacity = IntegerIn(reply, "capacity", 1, kMaxCapacity, 1, payload);
   if (!capacity) return Fail(capacity.error());
   agreement.capacity = static_cast<int>(*capacity);
@@ -104,13 +105,16 @@ void EncodeOfferFrame(const Offer& offer, std::string* out) {
   assert(!offer.codecs.empty());
   Value::Array supported;
   for (const Codec codec : offer.codecs) supported.emplace_back(CodecName(codec));
+  Value::Array features;
+  if (offer.stream) features.emplace_back(kStreamFeature);
+  if (offer.session) features.emplace_back(kSessionFeature);
   const Value frame = Value::Map{
       {"type", "protocol_negotiation"},
       {"supported", std::move(supported)},
       {"preferred", CodecName(offer.codecs.front())},
       {"timestamp", TimestampNow()},
-      {"version", kProtocolVersion},
-      {"features", Value::Array{"stream", "session"}},
+      {"version", offer.version},
+      {"features", std::move(features)},
       {"max_frame_bytes", offer.max_frame_bytes},
   };
   const size_t start = BeginFrame(out);
@@ -120,7 +124,7 @@ void EncodeOfferFrame(const Offer& offer, std::string* out) {
 }
 
 Result<Agreement> DecodeOfferReply(std::string_view payload, const Offer& offer) {
-  // Whatever it holds beside what is looked for.
+  // The answer may hold anything beside the members that are looked for.
   const DecodeLimits limits{.max_bytes = size_t{16} << 20};
   const Result<Value> json = DecodeJson(payload, kMaxNesting, JsonDialect::kPlain, limits);
   if (!json) {
@@ -137,12 +141,6 @@ Result<Agreement> DecodeOfferReply(std::string_view payload, const Offer& offer)
                     Excerpt(json->TextAt("error", "it gave no reason"), kMostErrorTextBytes));
   }
   return LegacyAgreement(Codec::kJson, offer, payload);
-}
-
-bool ListsFeature(const Value& message, std::string_view feature) {
-  const Value* features = message.Find("features");
-  const Value::Array* list = features == nullptr ? nullptr : features->get_if<Value::Array>();
-  return list != nullptr && std::find(list->begin(), list->end(), Value(feature)) != list->end();
 }
 
 }  // namespace snakepit

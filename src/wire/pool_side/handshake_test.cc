@@ -68,7 +68,7 @@ TEST(OfferReplyTest, AVersion2Worker) {
 
 TEST(OfferReplyTest, TheWorkersLimitsAreItsOwnOrThePools) {
   const std::string answer = R"({"type":"protocol_selected","protocol":"json","version":2)";
-  const Offer offer = {{Codec::kJson}, 5000};
+  const Offer offer = {.codecs = {Codec::kJson}, .max_frame_bytes = 5000};
   for (const char* legacy : {R"({"type":"protocol_selected","protocol":"json"})", "{}"}) {
     EXPECT_EQ(DecodeOfferReply(legacy, offer)->max_frame_bytes, 5000u) << legacy;
   }

@@ -11,6 +11,7 @@
 #include "src/wire/codec.h"
 #include "src/wire/frame.h"
 #include "src/wire/member_writer.h"
+#include "src/wire/worker_code.h"
 
 namespace snakepit {
 namespace {
@@ -37,34 +38,35 @@ Result<void> EncodeRequest(Codec codec, const Request& request, const EncodeLimi
   const bool session = v2 && !request.session_id.empty();
   const bool credit = stream && request.credit > 0;
   const bool timeout = v2 && request.timeout_ms > 0;
-  MemberWriter writer(codec, 3 + stream + credit + session + timeout, out);
-  writer.Int("id", static_cast<int64_t>(request.id));
-  writer.Text("command", request.command);
-  if (stream) writer.Bool("stream", true);
-  if (credit) writer.Int("credit", request.credit);
-  if (session) writer.Text("session_id", request.session_id);
-  if (timeout) writer.Int("timeout_ms", request.timeout_ms);
-  if (request.args == nullptr || request.args->is_null()) {
-    writer.EmptyMap("args");
-  } else {
-    writer.Key("args");
-    Result<void> encoded =
-        Encode(codec, request.version, *request.args, out, "args", kMaxNesting, limits);
-    if (!encoded) return encoded;
-  }
-  writer.End();
-  return {};
+  return WithMemberWriter(
+      codec, 3 + stream + credit + session + timeout, out, [&](auto& writer) -> Result<void> {
+        writer.Int("id", static_cast<int64_t>(request.id));
+        writer.Text("command", request.command);
+        if (stream) writer.Bool("stream", true);
+        if (credit) writer.Int("credit", request.credit);
+        if (session) writer.Text("session_id", request.session_id);
+        if (timeout) writer.Int("timeout_ms", request.timeout_ms);
+        Result<void> encoded;
+        if (request.args == nullptr || request.args->is_null()) {
+          writer.EmptyMap("args");
+        } else {
+          encoded = writer.AnyValue("args", *request.args, request.version, limits);
+        }
+        writer.End();
+        return encoded;
+      });
 }
 
-// A message whose only text, if any, is short: it fits into any frame.
+// Appends a message with at most one text, a short one: it fits into any frame.
 template <typename Write>
 void AppendSmallFrame(Codec codec, std::string_view type, size_t members, std::string* out,
                       Write write) {
   const size_t start = BeginFrame(out);
-  MemberWriter writer(codec, 1 + members, out);
-  writer.Text("type", type);
-  write(writer);
-  writer.End();
+  WithMemberWriter(codec, 1 + members, out, [&](auto& writer) {
+    writer.Text("type", type);
+    write(writer);
+    writer.End();
+  });
   [[maybe_unused]] const bool ended = EndFrame(out, start, UINT32_MAX).has_value();
   assert(ended);
 }
@@ -120,7 +122,7 @@ class ReplyReader {
     const std::string* text = Get(kError).get_if<std::string>();
     if (text == nullptr) return Malformed("a failure has no `error` text");
     const std::string* code = Get(kCode).get_if<std::string>();
-    // A code of another kind is a code unknown, not a missing one.
+    // A code of another kind counts as an unknown code, not as a missing one.
     reply_.error = WorkerError(code != nullptr ? *code : Get(kCode).value ? "?" : "", *text);
     const bool* did_not_run = Get(kDidNotRun).get_if<bool>();
     if (version_ >= 2 && did_not_run != nullptr && *did_not_run) reply_.error.may_have_run = false;
@@ -152,7 +154,7 @@ class ReplyReader {
 
   const int version_;
   std::string_view payload_;
-  // In the order of Name.
+  // Same order as Name.
   Member members_[10] = {
       {"id"},
       {"type", Member::Kind::kText},
@@ -168,7 +170,7 @@ class ReplyReader {
   Reply reply_;
 };
 
-// Of a reply whose value could not be decoded.
+// Turns a reply whose value could not be decoded into a failure.
 void MakeFailed(Error error, size_t payload_bytes, Reply* reply) {
   reply->kind = Reply::Kind::kError;
   reply->has_value = false;
@@ -200,11 +202,11 @@ Result<void> EncodeRequestFrame(Codec codec, const Request& request, const Encod
 
 void AppendCancelFrame(Codec codec, uint64_t id, std::string* out) {
   AppendSmallFrame(codec, "cancel", 1, out,
-                   [id](MemberWriter& writer) { writer.Int("id", static_cast<int64_t>(id)); });
+                   [id](auto& writer) { writer.Int("id", static_cast<int64_t>(id)); });
 }
 
 void AppendCreditFrame(Codec codec, uint64_t id, int64_t bytes, std::string* out) {
-  AppendSmallFrame(codec, "credit", 2, out, [id, bytes](MemberWriter& writer) {
+  AppendSmallFrame(codec, "credit", 2, out, [id, bytes](auto& writer) {
     writer.Int("id", static_cast<int64_t>(id));
     writer.Int("bytes", bytes);
   });
@@ -212,12 +214,12 @@ void AppendCreditFrame(Codec codec, uint64_t id, int64_t bytes, std::string* out
 
 void AppendEndSessionFrame(Codec codec, std::string_view session_id, std::string* out) {
   AppendSmallFrame(codec, "end_session", 1, out,
-                   [session_id](MemberWriter& writer) { writer.Text("session_id", session_id); });
+                   [session_id](auto& writer) { writer.Text("session_id", session_id); });
 }
 
 void AppendHealthFrame(Codec codec, uint64_t id, std::string* out) {
   AppendSmallFrame(codec, "health", 1, out,
-                   [id](MemberWriter& writer) { writer.Int("id", static_cast<int64_t>(id)); });
+                   [id](auto& writer) { writer.Int("id", static_cast<int64_t>(id)); });
 }
 
 Result<Reply> DecodeReply(Codec codec, int version, std::string_view payload,
@@ -250,20 +252,6 @@ Error WorkerError(std::string_view code, std::string_view error_text) {
       error_text.empty() ? std::string(kNoReason) : Excerpt(error_text, kMostErrorTextBytes);
   error.may_have_run = error.code != ErrorCode::kUnimplemented;
   return error;
-}
-
-ErrorCode WorkersCode(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kUnimplemented:
-    case ErrorCode::kInvalidArgument:
-    case ErrorCode::kHandlerFailed:
-    case ErrorCode::kDeadlineExceeded:
-    case ErrorCode::kCancelled:
-    case ErrorCode::kMessageTooLarge:
-      return code;
-    default:
-      return ErrorCode::kHandlerFailed;
-  }
 }
 
 ErrorCode LegacyErrorCode(std::string_view error_text) {

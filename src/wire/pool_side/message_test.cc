@@ -10,8 +10,8 @@
 #include "src/value/value_gen.h"
 #include "src/wire/codec.h"
 #include "src/wire/frame.h"
-#include "src/wire/testing/from_hex.h"
 #include "src/wire/msgpack.h"
+#include "src/wire/testing/from_hex.h"
 
 namespace snakepit {
 namespace {
@@ -87,7 +87,7 @@ TEST(EncodeRequestTest, Version2FieldsAreOnlySentInVersion2AndWhenSet) {
   }
   Request plain = MakeRequest(1, "c");
   plain.version = 2;
-  plain.credit = 4096;  // of no stream
+  plain.credit = 4096;  // not a stream
   EXPECT_EQ(Payload(Codec::kJson, plain), "{\"id\":1,\"command\":\"c\",\"args\":{}}");
 }
 

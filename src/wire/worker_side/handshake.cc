@@ -14,7 +14,7 @@
 namespace snakepit {
 namespace {
 
-// Such bytes begin no JSON text.
+// No JSON text begins with such a byte.
 bool BeginsMsgpackMap(std::string_view payload) {
   if (payload.empty()) return false;
   const auto first = static_cast<unsigned char>(payload.front());
@@ -25,13 +25,12 @@ tl::unexpected<Error> BadOffer(std::string_view what, std::string_view payload) 
   return Fail(ErrorCode::kInvalidArgument, std::string(what) + ", in " + QuoteBytes(payload));
 }
 
-// The offered codecs that there are, each once, the preferred one first.
+// The offered codecs that this worker has, each once, the preferred one first.
 std::vector<Codec> OfferedCodecs(const Value& offer) {
   std::vector<Codec> codecs;
   const Value* supported = offer.Find("supported");
-  const auto* names = supported == nullptr ? nullptr : supported->get_if<Value::Array>();
-  if (names == nullptr) return codecs;
-  for (const Value& name : *names) {
+  if (supported == nullptr) return codecs;
+  for (const Value& name : supported->elements()) {
     const std::string* text = name.get_if<std::string>();
     const std::optional<Codec> codec = text == nullptr ? std::nullopt : CodecFromName(*text);
     if (codec && std::find(codecs.begin(), codecs.end(), *codec) == codecs.end()) {
@@ -44,8 +43,8 @@ std::vector<Codec> OfferedCodecs(const Value& offer) {
   return codecs;
 }
 
-Result<PoolOffer> DecodeOffer(const Value& message, std::string_view payload) {
-  PoolOffer offer;
+Result<Offer> DecodeOffer(const Value& message, std::string_view payload) {
+  Offer offer{.version = 1, .stream = false, .session = false};
   offer.codecs = OfferedCodecs(message);
   if (offer.codecs.empty()) {
     return BadOffer("the pool offers no codec that this worker has, msgpack or json", payload);
@@ -66,8 +65,8 @@ Result<PoolOffer> DecodeOffer(const Value& message, std::string_view payload) {
     }
     offer.max_frame_bytes = static_cast<size_t>(*number);
   }
-  offer.stream = ListsFeature(message, "stream");
-  offer.session = ListsFeature(message, "session");
+  offer.stream = ListsFeature(message, kStreamFeature);
+  offer.session = ListsFeature(message, kSessionFeature);
   return offer;
 }
 
@@ -82,16 +81,16 @@ void AppendJsonFrame(const Value& message, std::string* out) {
 
 Result<Opening> DecodeOpening(std::string_view payload) {
   if (BeginsMsgpackMap(payload)) return Opening{.codec = Codec::kMessagePack};
-  // What is no JSON either gets its answer from DecodePoolMessage.
+  // A payload that is no JSON either gets its answer from DecodePoolMessage.
   const DecodeLimits limits{.max_bytes = size_t{16} << 20};
   const Result<Value> message = DecodeJson(payload, kMaxNesting, JsonDialect::kPlain, limits);
   if (!message || message->TextAt("type") != "protocol_negotiation") return Opening{};
-  Result<PoolOffer> offer = DecodeOffer(*message, payload);
+  Result<Offer> offer = DecodeOffer(*message, payload);
   if (!offer) return Fail(std::move(offer.error()));
   return Opening{.offer = *std::move(offer)};
 }
 
-Agreement AgreeTo(const PoolOffer& offer) {
+Agreement AgreeTo(const Offer& offer) {
   Agreement agreement;
   agreement.codec = offer.codecs.front();
   agreement.version = std::min(offer.version, kProtocolVersion);
@@ -108,8 +107,8 @@ void EncodeAnswerFrame(const Agreement& agreement, std::string* out) {
   // A pool that offered no version must not read of one. PROTOCOL.md 3.2.3.
   if (agreement.version >= 2) {
     Value::Array features;
-    if (agreement.stream) features.emplace_back("stream");
-    if (agreement.session) features.emplace_back("session");
+    if (agreement.stream) features.emplace_back(kStreamFeature);
+    if (agreement.session) features.emplace_back(kSessionFeature);
     answer["version"] = agreement.version;
     answer["features"] = std::move(features);
     answer["capacity"] = agreement.capacity;

@@ -29,7 +29,7 @@ TEST(DecodeOpeningTest, TheExampleOfTheProtocol) {
        "timestamp":"2026-01-31T12:00:00.000Z","version":2,"features":["stream","session"],
        "max_frame_bytes":1048576})");
   ASSERT_TRUE(opening.has_value() && opening->offer.has_value());
-  const PoolOffer& offer = *opening->offer;
+  const Offer& offer = *opening->offer;
   EXPECT_EQ(offer.codecs, (std::vector<Codec>{Codec::kMessagePack, Codec::kJson}));
   EXPECT_EQ(offer.version, 2);
   EXPECT_TRUE(offer.stream && offer.session);
@@ -86,7 +86,7 @@ TEST(DecodeOpeningTest, ANegotiationThatCannotBeAgreedToSaysWhy) {
     const std::string member = std::string("\"max_frame_bytes\":") + limit + "}";
     EXPECT_EQ(RefusalOf(begin + "[\"json\"],\"version\":2," + member),
               "`max_frame_bytes` is not an integer from 1024 to 2147483647");
-    EXPECT_EQ(RefusalOf(begin + "[\"json\"]," + member), "none");  // of version 1, unknown
+    EXPECT_EQ(RefusalOf(begin + "[\"json\"]," + member), "none");  // unknown in version 1
   }
 }
 
@@ -123,12 +123,16 @@ RC_GTEST_PROP(HandshakePropertyTest, BothSidesAgreeOnTheSame, ()) {
                                                           {Codec::kJson, Codec::kMessagePack},
                                                           {Codec::kMessagePack, Codec::kJson}});
   offer.max_frame_bytes = *rc::gen::inRange<size_t>(kLeastFrameLimit, kGreatestFrameLimit);
+  offer.stream = *rc::gen::arbitrary<bool>();
+  offer.session = *rc::gen::arbitrary<bool>();
   std::string frame;
   EncodeOfferFrame(offer, &frame);
   const Result<Opening> opening = DecodeOpening(PayloadOf(frame));
   RC_ASSERT(opening.has_value() && opening->offer.has_value());
   RC_ASSERT(opening->offer->codecs == offer.codecs);
   RC_ASSERT(opening->offer->max_frame_bytes == offer.max_frame_bytes);
+  RC_ASSERT(opening->offer->version == offer.version);
+  RC_ASSERT(opening->offer->stream == offer.stream && opening->offer->session == offer.session);
 
   Agreement mine = AgreeTo(*opening->offer);
   mine.stream = mine.stream && *rc::gen::arbitrary<bool>();

@@ -8,12 +8,12 @@
 
 namespace snakepit {
 
-// What the members `id` and `type` of a map look like, when others hold what is no JSON or no value
-// (1e400, NaN, half a character, arrays without end): brackets, quotes and commas alone are looked
-// at. Both absent where not even those make a map.
+// The members `id` and `type` of a map whose other members are no JSON or no value (1e400, NaN,
+// half a character, arrays without end). The search looks at brackets, quotes and commas alone.
+// Both are absent if not even those make a map.
 struct JsonIdAndType {
   std::optional<int64_t> id;             // an integer of 64 bits
-  std::optional<std::string_view> type;  // as it is written, but for the quotes of a text
+  std::optional<std::string_view> type;  // the written text, without the quotes of a text
 };
 JsonIdAndType FindJsonIdAndType(std::string_view json);
 

@@ -9,17 +9,13 @@
 #include "src/value/utf8.h"
 #include "src/wire/codec.h"
 #include "src/wire/frame.h"
-#include "src/wire/worker_side/json_id.h"
 #include "src/wire/member_writer.h"
-#include "src/wire/pool_side/message.h"
 #include "src/wire/timestamp.h"
+#include "src/wire/worker_code.h"
+#include "src/wire/worker_side/json_id.h"
 
 namespace snakepit {
 namespace {
-
-constexpr int64_t kMaxId = (INT64_C(1) << 53) - 1;
-constexpr int64_t kMaxCredit = INT32_MAX;
-constexpr size_t kMaxSessionIdBytes = 256;
 
 class PoolMessageReader {
  public:
@@ -51,14 +47,14 @@ class PoolMessageReader {
 
   Member& Get(Name name) { return members_[name]; }
 
-  // Whether its id is no other message's: that of a request, or of a query.
+  // True for a request and a query: their ids are no other message's.
   bool HasOwnId() {
     if (agreement_.version < 2 || !Get(kType).value) return true;
     const std::string* type = Get(kType).get_if<std::string>();
     return type != nullptr && (*type == "health" || *type == "info");
   }
 
-  // An answer with an id ends the call of that id: only what is a request may be answered so.
+  // An answer with an id ends the call of that id. So only a request may be answered with one.
   tl::unexpected<BadMessage> Bad(std::string message, bool is_request) {
     BadMessage bad;
     const int64_t* id = Get(kId).get_if<int64_t>();
@@ -68,7 +64,7 @@ class PoolMessageReader {
     return tl::unexpected<BadMessage>(std::move(bad));
   }
 
-  // Where no parser takes the text, its id may still be seen.
+  // The id may still be seen in a text that no parser takes.
   tl::unexpected<BadMessage> Undecoded(std::string message) {
     if (agreement_.codec == Codec::kJson && !Get(kId).value && !Get(kType).value) {
       const JsonIdAndType seen = FindJsonIdAndType(payload_);
@@ -78,11 +74,11 @@ class PoolMessageReader {
     return Bad(std::move(message), HasOwnId());
   }
 
-  // Its arguments are what is large: the id may come after them.
+  // The arguments make the message large, and the id may come after them.
   tl::unexpected<BadMessage> TooLarge(const Error& error) {
     constexpr size_t kEnoughForTheRest = size_t{1} << 20;
     for (Member& member : members_) member.value.reset();
-    malloc_trim(0);  // hundreds of MiB in small pieces, which the allocator keeps, for each thread
+    malloc_trim(0);  // else the allocator keeps hundreds of MiB in small pieces for each thread
     (void)DecodeMembers(agreement_.codec, agreement_.version, payload_, members_,
                         {.max_bytes = kEnoughForTheRest}, Values::kPassedOver);
     auto bad = Bad("the message of " + std::to_string(payload_.size()) + " bytes: " + error.message,
@@ -101,7 +97,7 @@ class PoolMessageReader {
     return std::move(message_);
   }
 
-  // The integer of the member, or nothing when it is none of that range.
+  // The member's integer; nothing when it is no integer of that range.
   std::optional<int64_t> IntegerIn(Name name, int64_t least, int64_t most) {
     const int64_t* number = Get(name).get_if<int64_t>();
     if (number == nullptr || *number < least || *number > most) return std::nullopt;
@@ -191,7 +187,7 @@ class PoolMessageReader {
 
   const Agreement& agreement_;
   std::string_view payload_;
-  // In the order of Name.
+  // Same order as Name.
   Member members_[9] = {
       {"id"},     {"type"},   {"command"},    {"args", Member::Kind::kValue},
       {"stream"}, {"credit"}, {"session_id"}, {"timeout_ms"},
@@ -200,8 +196,8 @@ class PoolMessageReader {
   PoolMessage message_;
 };
 
-// Appends a frame whose payload `write` appends, which returns Result<void>. On an error `*out` is
-// as it was. The command has run by then.
+// Appends a frame; `write` appends its payload and returns Result<void>. On an error `*out` is
+// unchanged. The command has run by then.
 template <typename Write>
 Result<void> AppendFrame(size_t max_frame_bytes, std::string* out, Write write) {
   const size_t start = BeginFrame(out);
@@ -216,11 +212,11 @@ Result<void> AppendFrame(size_t max_frame_bytes, std::string* out, Write write) 
 }
 
 // A handler's value that the codec cannot hold is the handler's failure. PROTOCOL.md 0.7.
-Result<void> EncodeValue(Codec codec, int version, const Value& value, std::string_view name,
-                         std::string* out) {
-  Result<void> encoded = Encode(codec, version, value, out, name);
-  if (!encoded) encoded.error().code = ErrorCode::kHandlerFailed;
-  return encoded;
+template <typename Writer>
+Result<void> WriteValue(Writer& writer, std::string_view key, const Value& value, int version) {
+  Result<void> written = writer.AnyValue(key, value, version);
+  if (!written) written.error().code = ErrorCode::kHandlerFailed;
+  return written;
 }
 
 struct Failure {
@@ -236,26 +232,27 @@ void AppendFailure(const Failure& failure, std::string_view text, std::string* o
   const bool v2 = failure.version >= 2;
   const bool stream = v2 && failure.chunk_index >= 0;
   const bool did_not_run = v2 && failure.did_not_run;
-  MemberWriter writer(failure.codec, 4 + 3 * stream + did_not_run, out);
-  if (failure.id) {
-    writer.Int("id", *failure.id);
-  } else {
-    writer.Null("id");
-  }
-  if (stream) {
-    writer.Text("type", "chunk");
-    writer.Int("index", failure.chunk_index);
-    writer.Bool("final", true);
-  }
-  writer.Bool("success", false);
-  writer.Text("error", text);
-  if (v2) {
-    writer.Text("code", ErrorCodeName(failure.code));
-  } else {
-    writer.Text("timestamp", TimestampNow());
-  }
-  if (did_not_run) writer.Bool("did_not_run", true);
-  writer.End();
+  WithMemberWriter(failure.codec, 4 + 3 * stream + did_not_run, out, [&](auto& writer) {
+    if (failure.id) {
+      writer.Int("id", *failure.id);
+    } else {
+      writer.Null("id");
+    }
+    if (stream) {
+      writer.Text("type", "chunk");
+      writer.Int("index", failure.chunk_index);
+      writer.Bool("final", true);
+    }
+    writer.Bool("success", false);
+    writer.Text("error", text);
+    if (v2) {
+      writer.Text("code", ErrorCodeName(failure.code));
+    } else {
+      writer.Text("timestamp", TimestampNow());
+    }
+    if (did_not_run) writer.Bool("did_not_run", true);
+    writer.End();
+  });
 }
 
 // The first `size` bytes of a UTF-8 text, without part of a character at the end.
@@ -276,16 +273,16 @@ tl::expected<PoolMessage, BadMessage> DecodePoolMessage(const Agreement& agreeme
 Result<void> EncodeResultFrame(Codec codec, int version, int64_t id, const Value& result,
                                size_t max_frame_bytes, std::string* out) {
   return AppendFrame(max_frame_bytes, out, [&]() -> Result<void> {
-    // Some pools of version 1 drop what begins as a map of three. PROTOCOL.md 2.4.8.
+    // Some pools of version 1 drop a payload that begins as a map of three. PROTOCOL.md 2.4.8.
     const bool has_timestamp = version < 2;
-    MemberWriter writer(codec, 3 + has_timestamp, out);
-    writer.Int("id", id);
-    writer.Bool("success", true);
-    if (has_timestamp) writer.Text("timestamp", TimestampNow());
-    writer.Key("result");
-    Result<void> encoded = EncodeValue(codec, version, result, "result", out);
-    writer.End();
-    return encoded;
+    return WithMemberWriter(codec, 3 + has_timestamp, out, [&](auto& writer) {
+      writer.Int("id", id);
+      writer.Bool("success", true);
+      if (has_timestamp) writer.Text("timestamp", TimestampNow());
+      Result<void> written = WriteValue(writer, "result", result, version);
+      writer.End();
+      return written;
+    });
   });
 }
 
@@ -294,18 +291,16 @@ Result<void> EncodeChunkFrame(Codec codec, int64_t id, int64_t index, bool final
                               size_t* payload_bytes) {
   const size_t start = out->size();
   Result<void> appended = AppendFrame(max_frame_bytes, out, [&]() -> Result<void> {
-    MemberWriter writer(codec, 4 + (chunk != nullptr), out);
-    writer.Int("id", id);
-    writer.Text("type", "chunk");
-    writer.Int("index", index);
-    writer.Bool("final", final);
-    Result<void> encoded;
-    if (chunk != nullptr) {
-      writer.Key("chunk");
-      encoded = EncodeValue(codec, 2, *chunk, "chunk", out);
-    }
-    writer.End();
-    return encoded;
+    return WithMemberWriter(codec, 4 + (chunk != nullptr), out, [&](auto& writer) {
+      writer.Int("id", id);
+      writer.Text("type", "chunk");
+      writer.Int("index", index);
+      writer.Bool("final", final);
+      Result<void> written;
+      if (chunk != nullptr) written = WriteValue(writer, "chunk", *chunk, 2);
+      writer.End();
+      return written;
+    });
   });
   // A last message without a chunk takes no credit.
   *payload_bytes = appended && chunk != nullptr ? out->size() - start - kFrameHeaderBytes : 0;

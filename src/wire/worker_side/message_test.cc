@@ -10,9 +10,9 @@
 #include "src/value/value_gen.h"
 #include "src/wire/codec.h"
 #include "src/wire/frame.h"
-#include "src/wire/testing/from_hex.h"
-#include "src/wire/pool_side/message.h"
 #include "src/wire/msgpack.h"
+#include "src/wire/pool_side/message.h"
+#include "src/wire/testing/from_hex.h"
 
 namespace snakepit {
 namespace {
@@ -43,7 +43,7 @@ tl::expected<PoolMessage, BadMessage> Decoded(const std::string& json, int versi
   return from_json;
 }
 
-// What is wrong, without the text that is quoted, after the id to answer with.
+// The id to answer with, and then the fault without the quoted text.
 std::string FaultOf(const tl::expected<PoolMessage, BadMessage>& message) {
   if (message) return "none";
   const BadMessage& bad = message.error();

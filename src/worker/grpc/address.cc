@@ -78,9 +78,9 @@ Result<std::string> GrpcListeningUri(const ListenAddress& address) {
   }
   struct stat there {};
   if (lstat(path.c_str(), &there) == 0) {
-    if (!S_ISSOCK(there.st_mode)) return CannotListen(path, "a file is there");
+    if (!S_ISSOCK(there.st_mode)) return CannotListen(path, "the path exists and is no socket");
     // gRPC would take the path from it.
-    if (SomebodyListens(path)) return CannotListen(path, "another server does");
+    if (SomebodyListens(path)) return CannotListen(path, "another server listens there");
   }
   return "unix:" + PercentEncoded(path);
 }

@@ -1,4 +1,4 @@
-// Where a gRPC worker listens, and how it says so. PROTOCOL.md 4.2.
+// The address of a gRPC worker, and its announcement. PROTOCOL.md 4.2.
 #ifndef SNAKEPIT_WORKER_GRPC_ADDRESS_H_
 #define SNAKEPIT_WORKER_GRPC_ADDRESS_H_
 
@@ -9,8 +9,8 @@
 namespace snakepit {
 
 struct ListenAddress {
-  std::string socket_path;         // of a Unix socket; empty: a TCP port
-  std::string host = "127.0.0.1";  // of the port
+  std::string socket_path;         // path of a Unix socket; empty: a TCP port
+  std::string host = "127.0.0.1";  // address of the port
   int port = 0;                    // 0: any that is free
 };
 

@@ -5,7 +5,7 @@
 namespace snakepit {
 namespace {
 
-// In a time that depends on the length of the received text alone.
+// Takes a time that depends on the length of the received text alone.
 bool SameText(std::string_view expected, std::string_view received) {
   unsigned char difference = expected.size() != received.size();
   for (size_t i = 0; i < received.size(); ++i) {

@@ -8,10 +8,10 @@
 
 namespace snakepit {
 
-// Whether the headers of an RPC have the token, once; always where the worker has none.
+// True if the headers of an RPC have the token once, or the worker has no token.
 bool IsAuthenticated(const grpc::CallbackServerContext& context, std::string_view token);
 
-// What every other RPC ends with, whatever is wrong with it.
+// The status of every other RPC, whatever is wrong with it.
 grpc::Status Unauthenticated();
 
 }  // namespace snakepit

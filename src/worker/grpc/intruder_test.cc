@@ -1,4 +1,4 @@
-// What those get who may not call, and those who call too much.
+// Refusals of clients that may not call, and of those that call too much.
 #include <gmock/gmock.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "proto/snakepit.grpc.pb.h"
-#include "src/worker/grpc/server.h"
 #include "src/worker/grpc/read_gate.h"
+#include "src/worker/grpc/server.h"
 
 namespace snakepit {
 namespace {
@@ -40,13 +40,14 @@ std::unique_ptr<grpc::ClientContext> Context(const Metadata& metadata) {
 class GrpcIntruderTest : public ::testing::Test {
  protected:
   explicit GrpcIntruderTest(std::chrono::steady_clock::duration arrival_limit = kArrivalLimit)
-      : core_("test", WorkerOptions{.capacity = 1}), server_(core_, 64u << 20, arrival_limit) {
+      : commands_("test", WorkerOptions{.capacity = 1}),
+        server_(commands_, 64u << 20, arrival_limit) {
     std::string folder = "/tmp/spXXXXXX";
     EXPECT_NE(mkdtemp(folder.data()), nullptr);
     folder_ = folder;
-    core_.token = kToken;
-    core_.registry.Add("echo", [](const Call& call) { return call.args(); });
-    core_.registry.Add("gate", [this](const Call&) {
+    commands_.token = kToken;
+    commands_.registry.Add("echo", [](const Call& call) { return call.args(); });
+    commands_.registry.Add("gate", [this](const Call&) {
       ++begun_;
       gate_.acquire();
       return Value();
@@ -76,7 +77,7 @@ class GrpcIntruderTest : public ::testing::Test {
     return stub_->Execute(Context(metadata).get(), request, response);
   }
 
-  // An RPC of which the headers alone are sent: how it ends.
+  // Sends the headers of an RPC alone, and returns how it ends.
   grpc::Status SendHeaders(const std::string& method, const Metadata& metadata) {
     grpc::GenericStub generic(channel_);
     grpc::CompletionQueue queue;
@@ -95,7 +96,7 @@ class GrpcIntruderTest : public ::testing::Test {
     return status;
   }
 
-  WorkerCore core_;
+  CommandService commands_;
   GrpcServer server_;
   std::string folder_;
   std::thread thread_;
@@ -112,7 +113,7 @@ TEST_F(GrpcIntruderTest, TwoTokensAreRefusedThoughOneIsRight) {
         Execute({{"snakepit-token", tokens.first}, {"snakepit-token", tokens.second}}, &response);
     EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAUTHENTICATED);
   }
-  EXPECT_EQ(core_.total_requests(), 0);
+  EXPECT_EQ(commands_.total_requests(), 0);
   ExecuteResponse response;
   EXPECT_TRUE(Execute({{"snakepit-token", kToken}}, &response).ok());
   EXPECT_TRUE(response.success());
@@ -152,7 +153,7 @@ TEST_F(GrpcIntruderTest, WhatIsNoMessageIsRefused) {
 }
 
 // However many calls there are, what they hold is bounded, and Health is answered.
-TEST_F(GrpcIntruderTest, CallsFarOverTheCapacityStayWithTheClientAndAreServedInTheEnd) {
+TEST_F(GrpcIntruderTest, CallsFarOverTheCapacityStayWithTheClientAndAreServed) {
   constexpr int kCalls = 12;
   ExecuteRequest request;
   request.set_command("gate");
@@ -185,7 +186,7 @@ class GrpcArrivalTest : public GrpcIntruderTest {
  protected:
   GrpcArrivalTest() : GrpcIntruderTest(std::chrono::milliseconds(400)) {}
 
-  // RPCs of which the headers alone are sent, without a limit of their time.
+  // RPCs without a time limit that send their headers alone.
   class Unfinished {
    public:
     Unfinished(GrpcArrivalTest& test, const std::string& method, int count) : rpcs_(count) {
@@ -198,12 +199,12 @@ class GrpcArrivalTest : public GrpcIntruderTest {
         EXPECT_EQ(Next(), &rpc);
       }
     }
-    // How the first ends.
+    // Returns how the first RPC ends.
     grpc::Status AwaitFirst() {
       for (Rpc& rpc : rpcs_) rpc.stream->Finish(&rpc.status, &rpc);
       return static_cast<Rpc*>(Next())->status;
     }
-    // After AwaitFirst.
+    // Call it after AwaitFirst.
     void CancelRest() {
       for (Rpc& rpc : rpcs_) rpc.context.TryCancel();
       for (size_t i = 1; i < rpcs_.size(); ++i) Next();
@@ -228,7 +229,7 @@ class GrpcArrivalTest : public GrpcIntruderTest {
   };
 };
 
-// As many as are read at one time, and never come.
+// There are as many as are read at one time, and they never come.
 TEST_F(GrpcArrivalTest, RequestsWithoutAMessageDoNotKeepOthersWaiting) {
   for (const auto& [method, count] : {std::pair{"Health", 16}, {"Execute", 2}}) {
     Unfinished rpcs(*this, method, count);
@@ -250,7 +251,7 @@ TEST_F(GrpcArrivalTest, RequestsWithoutAMessageDoNotKeepOthersWaiting) {
   }
 }
 
-// One that runs, and one that waits for its turn, may take any time.
+// A request that runs, and one that waits for its turn, may take any time.
 TEST_F(GrpcArrivalTest, RequestsThatHaveComeAreNotGivenUp) {
   ExecuteRequest request;
   request.set_command("gate");

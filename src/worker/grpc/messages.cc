@@ -21,10 +21,10 @@ void TakeCommonFields(Message& message, GrpcRequest* request) {
   request->timeout_ms = message.timeout_ms();
 }
 
-// Arguments over the limits, and for which there is no memory, are too large.
+// Arguments over the limits are too large, and so are those for which there is no memory.
 Error UndecodedArgs(std::string_view field, const Error& error) {
   const bool too_large = error.code != ErrorCode::kInvalidArgument;
-  // What was decoded is freed by now, but kept by the allocator for this thread alone.
+  // The decoded part is freed by now, but the allocator keeps it for this thread alone.
   if (too_large) malloc_trim(0);
   return CallError(too_large ? ErrorCode::kMessageTooLarge : error.code,
                    std::string(field) + " cannot be decoded: " + error.message, false);

@@ -45,7 +45,7 @@ struct GrpcRequest {
   bool end_session = false;
 };
 
-// False when the bytes are none; `in_session` says which message it is. Empties the buffer.
+// False when the bytes are no such message; `in_session` says which one it is. Empties the buffer.
 bool ParseRequest(grpc::ByteBuffer* bytes, bool in_session, GrpcRequest* request);
 
 // Decodes the arguments, a map, and takes them out of the request. INVALID_ARGUMENT, or
@@ -57,7 +57,7 @@ Result<void> EncodeInto(const Value& value, bool typed, std::string* typed_field
 
 Error ResultTooLarge(size_t size, size_t limit);
 
-// What every reply has.
+// Sets the fields of every reply.
 template <typename Response>
 void SetHeader(Response* response, const std::string& request_id) {
   response->set_request_id(request_id);
@@ -66,7 +66,7 @@ void SetHeader(Response* response, const std::string& request_id) {
                               .count());
 }
 
-// The error of a call, its message cut so that the reply stays within the limit.
+// Puts in a call's error. Its message is cut so that the reply stays within the limit.
 void SetError(ExecuteResponse* response, const Error& error, size_t limit);
 void SetError(StreamResponse* response, const Error& error, size_t limit);
 

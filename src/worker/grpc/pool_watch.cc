@@ -30,17 +30,17 @@ PoolWatch::PoolWatch(UniqueFd input, UniqueFd output, bool has_input)
   if (has_input && IsChannel(input_.get())) {
     watches_input_ = !IsHungUp(input_.get());
     if (watches_input_) return;
-    // Whoever held it did not live to see the worker run, or never wrote to it.
+    // Its other end was closed before the worker ran, or nobody ever wrote to it.
     pool_is_gone_ = getppid() == 1;
   }
   if (!IsChannel(output_.get())) return;
-  // None when the parent is outside of this namespace, or the system is old.
+  // There is none when the parent is outside of this namespace, or the system is old.
   parent_ = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, getppid(), 0)));
   watches_output_ = parent_.valid();
 }
 
 void PoolWatch::Wait(int wakeup) {
-  // poll passes over what is below 0.
+  // poll skips descriptors below 0.
   pollfd entries[] = {{.fd = wakeup, .events = POLLIN, .revents = 0},
                       {.fd = watches_input_ ? input_.get() : -1, .events = POLLRDHUP, .revents = 0},
                       {.fd = watches_output_ ? output_.get() : -1, .events = 0, .revents = 0},

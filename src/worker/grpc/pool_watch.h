@@ -7,28 +7,27 @@
 namespace snakepit {
 
 // Looks at what a pool gives its worker, none of which a terminal or a log file has:
-// - Its stdin, where that is a pipe or a socket, is at its end.
-// - Nobody reads its stdout any more, where that is a pipe or a socket, and the process that
-// started
-//   it has ended. One of them alone is no sign: a shell script may read the announcement and no
-//   more, and whoever starts a worker by hand may log out.
-// Of one thread.
+// - Its stdin is a pipe or a socket, and is at its end.
+// - Its stdout is a pipe or a socket that nobody reads any more, and the process that started the
+//   worker has ended. One of the two alone is no sign: a shell script may read the announcement and
+//   no more, and a user who starts a worker by hand may log out.
+// For one thread only.
 class PoolWatch {
  public:
   // Sees nothing.
   PoolWatch() = default;
-  // The worker's stdin and stdout; `has_input`: whether the first is the pool's at all.
+  // Watches the worker's stdin and stdout; has_input is false when stdin is not the pool's.
   PoolWatch(UniqueFd input, UniqueFd output, bool has_input);
 
-  // Where to announce.
+  // The descriptor to announce on.
   int output() const { return output_.get(); }
-  // For what is to be closed in a forked child.
+  // For a forked child, which closes it.
   int input() const { return input_.get(); }
 
   // Waits until `wakeup` can be read from, or the pool is gone.
   void Wait(int wakeup);
 
-  // Whether that was seen.
+  // True if that was seen.
   bool pool_is_gone() const { return pool_is_gone_; }
 
  private:

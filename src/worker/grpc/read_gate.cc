@@ -8,7 +8,7 @@ namespace snakepit {
 
 bool ReadGate::Enter(std::shared_ptr<Request> request) {
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (inside_ == most_inside_) {
       waiting_.push_back(std::move(request));
       return false;
@@ -21,8 +21,8 @@ bool ReadGate::Enter(std::shared_ptr<Request> request) {
 }
 
 bool ReadGate::Withdraw(const Request* request) {
-  std::shared_ptr<Request> withdrawn;  // which may be the last to hold it
-  std::lock_guard lock(mutex_);
+  std::shared_ptr<Request> withdrawn;  // may be its last owner, so it outlives the lock
+  const MutexLock lock(mutex_);
   const auto it = std::find_if(waiting_.begin(), waiting_.end(),
                                [request](const auto& waiting) { return waiting.get() == request; });
   if (it == waiting_.end()) return false;
@@ -33,7 +33,7 @@ bool ReadGate::Withdraw(const Request* request) {
 
 bool ReadGate::Arrive(Request* request) {
   std::shared_ptr<Request> arrived;
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!request->is_unread_) return false;
   request->is_unread_ = false;
   arrived = std::move(*request->place_);
@@ -44,7 +44,7 @@ bool ReadGate::Arrive(Request* request) {
 void ReadGate::Leave() {
   std::shared_ptr<Request> next;
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (waiting_.empty()) {
       --inside_;
       return;
@@ -61,7 +61,7 @@ std::optional<ReadGate::Clock::time_point> ReadGate::GiveUpLate() {
   const Clock::time_point now = Clock::now();
   Clock::time_point next = now + arrival_limit_;
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (waiting_.empty()) return std::nullopt;
     for (auto it = unread_.begin(); it != unread_.end();) {
       Request& request = **it;
@@ -87,7 +87,7 @@ void ReadGate::LetIn(const std::shared_ptr<Request>& request) {
 
 void ReadGate::Read(Request& request) {
   request.Read();
-  // Not before: until then it cannot be given up.
+  // Only now may it be given up.
   request.read_since_ = Clock::now();
 }
 

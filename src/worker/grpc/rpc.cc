@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "src/wire/pool_side/handshake.h"
+#include "src/wire/limits.h"
 
 namespace snakepit {
 
@@ -33,7 +33,7 @@ void Rpc::GiveUp() {
 void Rpc::OnReadDone(bool ok) {
   if (!gate_.Arrive(this)) return;
   if (!ok) {
-    // gRPC's own status goes before this, where the message was over the limit.
+    // gRPC's own status comes first if the message was over the limit.
     Finish({grpc::StatusCode::INVALID_ARGUMENT, "the request holds no message"});
     return;
   }
@@ -89,7 +89,7 @@ void CallRpc::Answer(grpc::ByteBuffer* message) {
 Result<void> CallRpc::Open() {
   call_.command = std::move(request_.command);
   call_.request_id = std::move(request_.request_id);
-  call_.worker_id = service_.core().worker_id;
+  call_.worker_id = service_.commands().worker_id;
   typed_ = !request_.typed_args.empty();
   call_.LimitTime(request_.timeout_ms);
   if (const auto deadline = context_.deadline();
@@ -104,11 +104,11 @@ Result<void> CallRpc::Open() {
   }
   if (!in_session_) return {};
   if (request_.session_id.empty() || request_.session_id.size() > kMaxSessionIdBytes) {
-    return Fail(
-        CallError(ErrorCode::kInvalidArgument, "session_id is a text of 1 to 256 bytes", false));
+    return Fail(CallError(ErrorCode::kInvalidArgument,
+                          "session_id must be a text of 1 to 256 bytes", false));
   }
   call_.session_id = std::move(request_.session_id);
-  if (!request_.end_session) call_.session = service_.core().sessions.Use(call_.session_id);
+  if (!request_.end_session) call_.session = service_.commands().sessions.Use(call_.session_id);
   return {};
 }
 
@@ -122,12 +122,12 @@ Error NoEndOfSession() {
 }  // namespace
 
 void UnaryRpc::Run() {
-  End(RunHandler([this] { return service_.core().registry.Run(call_); }));
+  End(RunHandler([this] { return service_.commands().registry.Run(call_); }));
 }
 
 Result<void> UnaryRpc::EndSession() {
   if (!call_.command.empty()) return Fail(NoEndOfSession());
-  service_.core().sessions.End(call_.session_id);
+  service_.commands().sessions.End(call_.session_id);
   ExecuteResponse response;
   response.set_success(true);
   SetHeader(&response, call_.request_id);
@@ -145,7 +145,7 @@ void UnaryRpc::End(const Result<Value>& result) {
     SetError(&response, outcome.error(), reply_limit());
   }
   response.set_success(outcome.has_value());
-  service_.core().Count(outcome.has_value());
+  service_.commands().Count(outcome.has_value());
   if (call_.stop.stop_requested()) return Finish(grpc::Status::CANCELLED);
   Reply(response);
 }
@@ -165,13 +165,13 @@ Result<void> UnaryRpc::Put(const Result<Value>& result, ExecuteResponse* respons
 }
 
 void StreamRpc::Run() {
-  End(RunHandler([this] { return service_.core().registry.RunStream(call_, *this); }));
+  End(RunHandler([this] { return service_.commands().registry.RunStream(call_, *this); }));
 }
 
 Result<void> StreamRpc::EndSession() { return Fail(NoEndOfSession()); }
 
 void StreamRpc::OnWriteDone(bool ok) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   writing_ = false;
   broken_ = broken_ || !ok;
   written_.notify_all();
@@ -179,7 +179,7 @@ void StreamRpc::OnWriteDone(bool ok) {
 
 void StreamRpc::End(const Result<void>& outcome) {
   if (finished_) return;
-  service_.core().Count(outcome.has_value());
+  service_.commands().Count(outcome.has_value());
   if (call_.stop.stop_requested() || !AwaitWritten()) {
     Finish(grpc::Status::CANCELLED);
     return;
@@ -213,10 +213,10 @@ Result<void> StreamRpc::Deliver(Value chunk, bool final) {
   if (!written) return Fail(ErrorCode::kCancelled, "the caller is gone");
   if (ends_stream) {
     finished_ = true;
-    service_.core().Count(true);  // before the pool can ask for the figures
+    service_.commands().Count(true);  // before the pool can ask for the figures
     Reply(message);
   } else {
-    writing_ = true;
+    BeginWrite();
     SerializeMessage(message, &chunk_);
     StartWrite(&chunk_);
   }
@@ -224,8 +224,8 @@ Result<void> StreamRpc::Deliver(Value chunk, bool final) {
 }
 
 bool StreamRpc::AwaitWritten() {
-  std::unique_lock lock(mutex_);
-  written_.wait(lock, [this] { return !writing_; });
+  MutexLock lock(mutex_);
+  written_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !writing_; });
   return !broken_;
 }
 

@@ -6,14 +6,13 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 
+#include "src/base/mutex.h"
 #include "src/worker/call_state.h"
 #include "src/worker/grpc/messages.h"
-#include "src/worker/grpc/service.h"
 #include "src/worker/grpc/read_gate.h"
+#include "src/worker/grpc/service.h"
 #include "src/worker/registry.h"
 
 namespace snakepit {
@@ -25,8 +24,8 @@ class RefusedRpc : public grpc::ServerGenericBidiReactor {
   void OnDone() override { delete this; }
 };
 
-// An RPC of one message from the client: the first; what else it sends is not read. It owns itself
-// until gRPC is done with it, with its job.
+// An RPC of one message from the client: it reads the first and no other. It owns itself until gRPC
+// and its job are done with it.
 class Rpc : public grpc::ServerGenericBidiReactor, public ReadGate::Request {
  public:
   Rpc(GrpcService& service, ReadGate& gate) : service_(service), gate_(gate) {}
@@ -51,10 +50,10 @@ class Rpc : public grpc::ServerGenericBidiReactor, public ReadGate::Request {
   }
   void RefuseUnreadable();
 
-  // The message takes no place among those read any more.
+  // Gives back the place among the requests that are read.
   void LeaveGate();
 
-  // As long as there may be a job.
+  // Keeps the RPC alive while a job may use it.
   std::shared_ptr<Rpc> self() const { return self_; }
 
   GrpcService& service_;
@@ -65,7 +64,7 @@ class Rpc : public grpc::ServerGenericBidiReactor, public ReadGate::Request {
   ReadGate& gate_;
   std::atomic<bool> inside_{false};  // the gate
   bool began_ = false;
-  grpc::ByteBuffer message_;  // read, and then written
+  grpc::ByteBuffer message_;  // the request, and then the reply
   std::shared_ptr<Rpc> self_;
 };
 
@@ -98,12 +97,12 @@ class CallRpc : public Rpc {
  protected:
   // Runs the handler, and ends the RPC.
   virtual void Run() = 0;
-  // Ends the RPC without one.
+  // Ends the RPC without a handler.
   virtual void Refuse(Error error) = 0;
-  // Ends a session, if that can be asked for so.
+  // Ends a session, if this kind of RPC may ask for that.
   virtual Result<void> EndSession() = 0;
 
-  // Reads the arguments, runs `run`, and has the call listed meanwhile.
+  // Reads the arguments, and runs `run` while the call is listed.
   template <typename Run>
   auto RunHandler(Run run) -> decltype(run()) {
     Result<Value> args = TakeArgs(request_, service_.decode_limits());
@@ -118,11 +117,11 @@ class CallRpc : public Rpc {
 
   GrpcRequest request_;
   CallState call_;
-  bool typed_ = false;  // of version 2
+  bool typed_ = false;  // version 2
 
  private:
   void Answer(grpc::ByteBuffer* message) final;
-  // Fills in what is known of the call, but for its arguments. INVALID_ARGUMENT.
+  // Fills in the call without its arguments. INVALID_ARGUMENT.
   Result<void> Open();
 
   const grpc::CallbackServerContext& context_;
@@ -156,17 +155,19 @@ class StreamRpc final : public CallRpc, public StreamSink {
   Result<void> Deliver(Value chunk, bool final) override;
   // Ends the RPC, if its last message has not done so.
   void End(const Result<void>& outcome);
-  // Waits until the transport has taken the message before, which it also says when the call is
-  // cancelled. False when nothing can be written any more.
+  // Waits until the transport has taken the message before, or the call is cancelled. False when
+  // nothing can be written any more.
   bool AwaitWritten();
+  // Needs no lock: no write is under way, so no other thread looks at writing_.
+  void BeginWrite() ABSL_NO_THREAD_SAFETY_ANALYSIS { writing_ = true; }
 
-  std::mutex mutex_;
-  std::condition_variable written_;
-  bool writing_ = false;  // set while nothing is written, so by one thread
-  bool broken_ = false;
-  // Of the handler's thread.
+  Mutex mutex_;
+  CondVar written_;
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool broken_ ABSL_GUARDED_BY(mutex_) = false;
+  // Only the handler's thread uses these two.
   bool finished_ = false;
-  grpc::ByteBuffer chunk_;  // what is being written
+  grpc::ByteBuffer chunk_;  // the chunk that is being written
 };
 
 }  // namespace snakepit

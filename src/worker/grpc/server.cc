@@ -8,37 +8,37 @@
 #include <atomic>
 #include <chrono>
 #include <climits>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 
+#include "src/base/mutex.h"
 #include "src/worker/executor.h"
 #include "src/worker/grpc/service.h"
 
 namespace snakepit {
 namespace {
 
-// After SIGTERM, calls in progress have so long to end.
+// Longest time that calls in flight have to end after SIGTERM.
 constexpr std::chrono::seconds kDrainLimit{2};
-// For connections to close when no call is in progress: one whose client does not look stays open.
+// Longest wait for connections to close when no call is in flight. One whose client does not look
+// stays open.
 constexpr std::chrono::milliseconds kCloseLimit{100};
 
 constexpr int kUnreadBytes = 128 * 1024;
 
-// What a thread tells that may outlive whoever waits for it.
+// Shared with a thread that may outlive the function that waits for it.
 struct Closing {
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool done = false;
+  Mutex mutex;
+  CondVar changed;
+  bool done ABSL_GUARDED_BY(mutex) = false;
 };
 
 }  // namespace
 
-GrpcServer::GrpcServer(WorkerCore& core, size_t max_message_bytes,
+GrpcServer::GrpcServer(CommandService& commands, size_t max_message_bytes,
                        std::chrono::steady_clock::duration arrival_limit)
-    : capacity_(core.options.capacity),
+    : capacity_(commands.options.capacity),
       max_message_bytes_(max_message_bytes),
-      service_(std::make_unique<GrpcService>(core, max_message_bytes, arrival_limit)) {}
+      service_(std::make_unique<GrpcService>(commands, max_message_bytes, arrival_limit)) {}
 
 GrpcServer::~GrpcServer() = default;
 
@@ -51,7 +51,7 @@ Result<std::string> GrpcServer::Start(const ListenAddress& address) {
     return Fail(ErrorCode::kInternal,
                 "cannot listen on " +
                     (address.socket_path.empty() ? *uri : AbsolutePath(address.socket_path)) +
-                    ": it is taken, or not to be had by this process");
+                    ": the address is in use, or not available to this process");
   }
   if (address.socket_path.empty()) return std::to_string(*port);
   socket_path_ = AbsolutePath(address.socket_path);
@@ -61,7 +61,7 @@ Result<std::string> GrpcServer::Start(const ListenAddress& address) {
 void GrpcServer::Run(PoolWatch& watch) {
   watch.Wait(wakeup_.fd());
   idle_ = Close();
-  if (!socket_path_.empty()) unlink(socket_path_.c_str());  // where gRPC has not
+  if (!socket_path_.empty()) unlink(socket_path_.c_str());  // in case gRPC has not
 }
 
 std::optional<int> GrpcServer::Listen(const std::string& uri) {
@@ -69,19 +69,19 @@ std::optional<int> GrpcServer::Listen(const std::string& uri) {
   const int limit = static_cast<int>(std::min<size_t>(max_message_bytes_, INT_MAX));
   builder.SetMaxReceiveMessageSize(limit);
   builder.SetMaxSendMessageSize(limit);
-  // With it two servers could both listen on one port, each getting half the calls.
+  // Else two servers could listen on one port, each getting half the calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  // More wait in the client.
+  // Further calls wait in the client.
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
                              static_cast<int>(2 * kMaxWaitingJobs) + capacity_);
-  // Of a request that is not to be read yet, the transport takes no more than this in; of others as
-  // much as they have. Probing would let it grow to megabytes for each.
+  // The transport takes in no more than this of a request that is not to be read yet. Probing would
+  // let it grow to megabytes for each request.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kUnreadBytes);
   int port = 0;
   builder.AddListeningPort(uri, grpc::InsecureServerCredentials(), &port);
   builder.RegisterCallbackGenericService(service_.get());
-  // Of the socket: only this user may connect.
+  // Only this user may connect to the socket.
   const mode_t before = umask(077);
   server_ = builder.BuildAndStart();
   umask(before);
@@ -91,18 +91,20 @@ std::optional<int> GrpcServer::Listen(const std::string& uri) {
 
 bool GrpcServer::Close() {
   service_->Drain();
-  // Shutdown waits for connections, too, which may take until its deadline.
+  // Shutdown also waits for connections, which may take until its deadline.
   const auto closing = std::make_shared<Closing>();
   std::thread thread([server = server_.get(), closing] {
     server->Shutdown(std::chrono::system_clock::now() + kDrainLimit);
-    std::lock_guard lock(closing->mutex);
+    const MutexLock lock(closing->mutex);
     closing->done = true;
     closing->changed.notify_all();
   });
   service_->WaitForRpcs(kDrainLimit);
   {
-    std::unique_lock lock(closing->mutex);
-    if (!closing->changed.wait_for(lock, kCloseLimit, [&] { return closing->done; })) {
+    MutexLock lock(closing->mutex);
+    if (!closing->changed.wait_for(
+            lock, kCloseLimit,
+            [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(closing->mutex) { return closing->done; })) {
       thread.detach();  // the process is about to end
       return false;
     }

@@ -10,10 +10,10 @@
 
 #include "snakepit/error.h"
 #include "src/base/wakeup.h"
+#include "src/worker/command_service.h"
 #include "src/worker/grpc/address.h"
 #include "src/worker/grpc/pool_watch.h"
 #include "src/worker/grpc/read_gate.h"
-#include "src/worker/worker_core.h"
 
 namespace grpc {
 class Server;
@@ -25,30 +25,29 @@ class GrpcService;
 
 class GrpcServer {
  public:
-  GrpcServer(WorkerCore& core, size_t max_message_bytes,
+  GrpcServer(CommandService& commands, size_t max_message_bytes,
              std::chrono::steady_clock::duration arrival_limit = kArrivalLimit);
   // Waits for handlers that run.
   ~GrpcServer();
 
-  // Begins to serve there: what is to be announced, the port or the absolute path of the socket.
-  // INVALID_ARGUMENT or INTERNAL when it cannot listen there.
+  // Begins to serve at the address. Returns the text to announce: the port, or the absolute path of
+  // the socket. INVALID_ARGUMENT or INTERNAL when it cannot listen there.
   Result<std::string> Start(const ListenAddress& address);
 
-  // Serves until Terminate, or until the watch sees that the pool is gone; removes the socket.
+  // Serves until Terminate, or until the watch sees that the pool is gone. Then removes the socket.
   void Run(PoolWatch& watch);
 
-  // Lets Run return when the calls in progress have ended, or after 2 s. From any thread and from a
+  // Lets Run return when the calls in flight have ended, or after 2 s. From any thread and from a
   // signal handler.
   void Terminate() { wakeup_.Wake(); }
 
-  // After Run: whether no handler runs any more and every connection is closed.
+  // After Run: true if no handler runs any more and every connection is closed.
   bool idle() const { return idle_; }
 
  private:
-  // The port, or 0 for a Unix socket; nothing when it cannot listen there.
+  // Returns the port, or 0 for a Unix socket; nothing when it cannot listen there.
   std::optional<int> Listen(const std::string& uri);
-  // Returns when no call is in progress and connections are closed (true), or the limits have
-  // passed.
+  // True when no call is in flight and all connections are closed; false when the time is over.
   bool Close();
 
   const int capacity_;

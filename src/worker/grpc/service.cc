@@ -5,7 +5,7 @@
 #include <string_view>
 #include <utility>
 
-#include "src/wire/pool_side/handshake.h"
+#include "src/wire/agreement.h"
 #include "src/worker/grpc/auth.h"
 #include "src/worker/grpc/rpc.h"
 
@@ -14,12 +14,12 @@ namespace {
 
 constexpr size_t kMaxQueriesRead = 16;
 
-// Requests that are read while as many calls run, so that a handler need not wait for the next.
+// Room for the calls that run, and for as many read ahead, so that no handler waits for the next.
 size_t MaxCallsRead(const WorkerOptions& options) {
   return 2 * static_cast<size_t>(options.capacity);
 }
 
-// The RPC, which keeps itself until it is done.
+// Begins an RPC, which owns itself until it is done.
 template <typename Rpc, typename... Arguments>
 grpc::ServerGenericBidiReactor* Begin(Arguments&&... arguments) {
   const auto rpc = std::make_shared<Rpc>(std::forward<Arguments>(arguments)...);
@@ -29,26 +29,26 @@ grpc::ServerGenericBidiReactor* Begin(Arguments&&... arguments) {
 
 }  // namespace
 
-GrpcService::GrpcService(WorkerCore& core, size_t max_message_bytes,
+GrpcService::GrpcService(CommandService& commands, size_t max_message_bytes,
                          std::chrono::steady_clock::duration arrival_limit)
-    : core_(core),
+    : commands_(commands),
       max_message_bytes_(max_message_bytes),
       decode_limits_{.max_bytes = DecodedLimit(0, max_message_bytes)},
       pool_limit_(max_message_bytes),
-      call_gate_(MaxCallsRead(core.options), arrival_limit),
-      // A query is small, and a pool gives one of its own not much longer.
+      call_gate_(MaxCallsRead(commands.options), arrival_limit),
+      // A query is small, and a pool does not wait much longer for its own.
       query_gate_(kMaxQueriesRead, arrival_limit / 4),
-      executor_(core.options.capacity) {}
+      executor_(commands.options.capacity) {}
 
 GrpcService::~GrpcService() {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   ending_ = true;
   changed_.notify_all();
 }
 
 grpc::ServerGenericBidiReactor* GrpcService::CreateReactor(
     grpc::GenericCallbackServerContext* context) {
-  if (!IsAuthenticated(*context, core_.token)) return new RefusedRpc(Unauthenticated());
+  if (!IsAuthenticated(*context, commands_.token)) return new RefusedRpc(Unauthenticated());
   constexpr std::string_view kService = "/snakepit.SnakepitBridge/";
   std::string_view method = context->method();
   if (method.starts_with(kService)) {
@@ -66,8 +66,9 @@ grpc::ServerGenericBidiReactor* GrpcService::CreateReactor(
 }
 
 void GrpcService::WaitForRpcs(std::chrono::steady_clock::duration limit) {
-  std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, limit, [this] { return rpcs_ == 0; });
+  MutexLock lock(mutex_);
+  changed_.wait_for(lock, limit,
+                    [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return rpcs_ == 0; });
 }
 
 size_t GrpcService::ReplyLimit(bool typed) const {
@@ -76,13 +77,13 @@ size_t GrpcService::ReplyLimit(bool typed) const {
 
 HealthResponse GrpcService::Health() {
   HealthResponse response;
-  response.set_healthy(!draining_);
-  response.set_worker_id(core_.worker_id);
-  response.set_uptime_ms(core_.uptime().count());
-  response.set_total_requests(core_.total_requests());
-  response.set_total_errors(core_.total_errors());
-  response.set_version(core_.options.version);
-  std::lock_guard lock(mutex_);
+  response.set_healthy(commands_.healthy());
+  response.set_worker_id(commands_.worker_id);
+  response.set_uptime_ms(commands_.uptime().count());
+  response.set_total_requests(commands_.total_requests());
+  response.set_total_errors(commands_.total_errors());
+  response.set_version(commands_.options.version);
+  const MutexLock lock(mutex_);
   for (const std::string& id : active_) {
     if (!id.empty()) response.add_active_request_ids(id);
   }
@@ -90,16 +91,16 @@ HealthResponse GrpcService::Health() {
 }
 
 grpc::Status GrpcService::GetInfo(const InfoRequest& request, InfoResponse* response) {
-  response->set_worker_type(core_.name);
-  response->set_version(core_.options.version);
-  for (const std::string& name : core_.registry.Names()) response->add_supported_commands(name);
+  response->set_worker_type(commands_.name);
+  response->set_version(commands_.options.version);
+  for (const std::string& name : commands_.registry.Names()) response->add_supported_commands(name);
   const auto copy = [](const Value::Map& from,
                        google::protobuf::Map<std::string, std::string>* to) {
     for (const auto& [key, value] : from) (*to)[key] = *value.get_if<std::string>();
   };
-  copy(core_.SystemInfo(), response->mutable_system_info());
+  copy(commands_.SystemInfo(), response->mutable_system_info());
   if (request.include_capabilities()) {
-    copy(core_.Capabilities(max_message_bytes_), response->mutable_capabilities());
+    copy(commands_.Capabilities(max_message_bytes_), response->mutable_capabilities());
   }
   if (request.include_stats()) FillStats(response->mutable_stats());
   if (request.protocol_version() >= 2) return Agree(request, response);
@@ -107,13 +108,13 @@ grpc::Status GrpcService::GetInfo(const InfoRequest& request, InfoResponse* resp
 }
 
 void GrpcService::FillStats(WorkerStats* stats) {
-  const Value::Map figures = core_.Stats();
-  const auto integer = [&](const char* name) { return *figures.at(name).get_if<int64_t>(); };
+  const Value figures = commands_.Stats();
+  const auto integer = [&](const char* name) { return figures.IntegerAt(name); };
   stats->set_requests_handled(integer("requests_handled"));
   stats->set_requests_failed(integer("requests_failed"));
   stats->set_uptime_ms(integer("uptime_ms"));
   stats->set_memory_usage_bytes(integer("memory_usage_bytes"));
-  stats->set_cpu_usage_percent(*figures.at("cpu_usage_percent").get_if<double>());
+  stats->set_cpu_usage_percent(figures.NumberAt("cpu_usage_percent"));
   stats->set_active_sessions(integer("active_sessions"));
 }
 
@@ -121,19 +122,20 @@ void GrpcService::FillStats(WorkerStats* stats) {
 grpc::Status GrpcService::Agree(const InfoRequest& request, InfoResponse* response) {
   const int64_t limit = request.max_message_bytes();
   if (limit != 0 && (limit < kLeastFrameLimit || limit > kGreatestFrameLimit)) {
-    return {grpc::StatusCode::INVALID_ARGUMENT, "max_message_bytes is 1024 to 2147483647"};
+    return {grpc::StatusCode::INVALID_ARGUMENT,
+            "max_message_bytes must be from 1024 to 2147483647"};
   }
   pool_limit_ = limit == 0 ? max_message_bytes_ : static_cast<size_t>(limit);
   response->set_protocol_version(kProtocolVersion);
-  for (const char* feature : {"stream", "session"}) {
+  for (const std::string_view feature : {kStreamFeature, kSessionFeature}) {
     const auto& offered = request.features();
     if (std::find(offered.begin(), offered.end(), feature) != offered.end()) {
-      response->add_features(feature);
+      response->add_features(std::string(feature));
     }
   }
-  response->set_capacity(core_.options.capacity);
+  response->set_capacity(commands_.options.capacity);
   response->set_max_message_bytes(static_cast<int64_t>(max_message_bytes_));
-  response->set_worker_id(core_.worker_id);
+  response->set_worker_id(commands_.worker_id);
   return grpc::Status::OK;
 }
 
@@ -141,7 +143,7 @@ Result<void> GrpcService::Submit(std::function<void()> job) {
   const Executor::Outcome outcome = executor_.Submit(std::move(job));
   if (outcome == Executor::Outcome::kTaken) return {};
   return Fail(CallError(ErrorCode::kInvalidArgument,
-                        DescribeRefusal(outcome, core_.options.capacity), false));
+                        DescribeRefusal(outcome, commands_.options.capacity), false));
 }
 
 void GrpcService::WatchGates() {
@@ -154,12 +156,13 @@ void GrpcService::KeepGatesMoving() {
     auto next = GiveUpLate();
     if (!next) {
       watches_gates_ = false;
-      // One that began to wait before that has started no other watch.
+      // An RPC that began to wait before that line has started no other watch.
       next = GiveUpLate();
       if (!next || watches_gates_.exchange(true)) return;
     }
-    std::unique_lock lock(mutex_);
-    if (changed_.wait_until(lock, *next, [this] { return ending_; })) return;
+    const auto is_ending = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ending_; };
+    MutexLock lock(mutex_);
+    if (changed_.wait_until(lock, *next, is_ending)) return;
   }
 }
 
@@ -169,23 +172,23 @@ std::optional<ReadGate::Clock::time_point> GrpcService::GiveUpLate() {
 }
 
 void GrpcService::RpcBegan() {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   ++rpcs_;
 }
 
 void GrpcService::RpcEnded() {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (--rpcs_ == 0) changed_.notify_all();
 }
 
 GrpcService::Listed::Listed(GrpcService& service, const std::string& request_id)
     : service_(service) {
-  std::lock_guard lock(service_.mutex_);
+  const MutexLock lock(service_.mutex_);
   place_ = service_.active_.insert(request_id);
 }
 
 GrpcService::Listed::~Listed() {
-  std::lock_guard lock(service_.mutex_);
+  const MutexLock lock(service_.mutex_);
   service_.active_.erase(place_);
 }
 

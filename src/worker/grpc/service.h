@@ -7,28 +7,27 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <functional>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
 
+#include "src/base/mutex.h"
 #include "src/value/decode_budget.h"
+#include "src/worker/command_service.h"
 #include "src/worker/executor.h"
 #include "src/worker/grpc/messages.h"
 #include "src/worker/grpc/read_gate.h"
-#include "src/worker/worker_core.h"
 
 namespace snakepit {
 
-// Generic, since only so an RPC is seen before its message is read: one without the token costs no
-// more than its headers. Called on gRPC's own threads, and does not block them: handlers run on
-// those of the executor. Errors of calls are in the reply; the status of the RPC is OK.
+// The service is generic so that it sees an RPC before its message is read: an RPC without the
+// token costs no more than its headers. gRPC calls it on its own threads, and it does not block
+// them: handlers run on the executor's threads. Errors of calls are in the reply; the status is OK.
 class GrpcService : public grpc::CallbackGenericService {
  public:
-  GrpcService(WorkerCore& core, size_t max_message_bytes,
+  GrpcService(CommandService& commands, size_t max_message_bytes,
               std::chrono::steady_clock::duration arrival_limit);
   ~GrpcService() override;
 
@@ -44,30 +43,30 @@ class GrpcService : public grpc::CallbackGenericService {
     return executor_.WaitUntilIdle(limit);
   }
 
-  // For RPCs.
+  // The following methods serve the RPCs.
 
-  WorkerCore& core() { return core_; }
+  CommandService& commands() { return commands_; }
   bool draining() const { return draining_; }
   const DecodeLimits& decode_limits() const { return decode_limits_; }
   // The largest reply.
   size_t ReplyLimit(bool typed) const;
 
   HealthResponse Health();
-  // The status is INVALID_ARGUMENT for an offer that cannot be right.
+  // The status is INVALID_ARGUMENT for an invalid offer.
   grpc::Status GetInfo(const InfoRequest& request, InfoResponse* response);
 
   // Runs the job on a thread of the executor. An error when it cannot take it.
   Result<void> Submit(std::function<void()> job);
 
-  // Some RPC waits at a gate: those that are in the way are to be given up in time. Does nothing
-  // when the system gives no thread.
+  // Call it when an RPC waits at a gate: it gives those up in time that are in the way. Does
+  // nothing when the system gives no thread.
   void WatchGates();
 
-  // RPCs whose messages are there, until their replies are sent.
+  // Counts the RPCs from the arrival of their messages until their replies are sent.
   void RpcBegan();
   void RpcEnded();
 
-  // Has a call in active_request_ids.
+  // Lists a call in active_request_ids.
   class Listed {
    public:
     Listed(GrpcService& service, const std::string& request_id);
@@ -81,27 +80,28 @@ class GrpcService : public grpc::CallbackGenericService {
   };
 
  private:
-  // Until nobody waits at a gate.
+  // Runs until no RPC waits at a gate.
   void KeepGatesMoving();
   std::optional<ReadGate::Clock::time_point> GiveUpLate();
   void FillStats(WorkerStats* stats);
   grpc::Status Agree(const InfoRequest& request, InfoResponse* response);
 
-  WorkerCore& core_;
+  CommandService& commands_;
   const size_t max_message_bytes_;
-  const DecodeLimits decode_limits_;  // of the arguments of a call
-  std::atomic<size_t> pool_limit_;    // what the pool reads, as it said
+  const DecodeLimits decode_limits_;  // for the arguments of a call
+  std::atomic<size_t> pool_limit_;    // the largest reply that the pool reads
   std::atomic<bool> draining_{false};
-  // Queries are answered whatever calls wait.
+  // Queries have their own gate, so they are answered while calls wait.
   ReadGate call_gate_;
   ReadGate query_gate_;
   std::atomic<bool> watches_gates_{false};
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool ending_ = false;
-  int rpcs_ = 0;
-  std::multiset<std::string> active_;  // request ids of calls whose handlers run
+  Mutex mutex_;
+  CondVar changed_;
+  bool ending_ ABSL_GUARDED_BY(mutex_) = false;
+  int rpcs_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Request ids of calls whose handlers run.
+  std::multiset<std::string> active_ ABSL_GUARDED_BY(mutex_);
 
   Executor executor_;  // destroyed first: its threads use the rest
 };

@@ -1,4 +1,4 @@
-// How many bytes of chunks a stream may still send. PROTOCOL.md 6.7.
+// The bytes of chunks that a stream may still send. PROTOCOL.md 6.7.
 #ifndef SNAKEPIT_WORKER_STDIO_CREDIT_H_
 #define SNAKEPIT_WORKER_STDIO_CREDIT_H_
 
@@ -6,9 +6,10 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <stop_token>
+
+#include "src/base/mutex.h"
 
 namespace snakepit {
 
@@ -23,18 +24,18 @@ class Credit {
   // No more will be granted.
   void End();
 
-  // Takes the bytes off, if there is any credit: one chunk may take it below 0.
+  // Takes the bytes off if there is any credit. One chunk may take it below 0.
   bool TryTake(size_t bytes);
 
-  // As TryTake, but waits for credit until the deadline, if any, a stop or the End: then false.
+  // Same as TryTake, but waits for credit until the deadline, if any, a stop or the End.
   bool Take(size_t bytes, const std::stop_token& stop,
             std::optional<std::chrono::steady_clock::time_point> deadline);
 
  private:
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable_any granted_;
-  int64_t bytes_;
-  bool ended_ = false;
+  int64_t bytes_ ABSL_GUARDED_BY(mutex_);
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace snakepit

@@ -8,7 +8,7 @@
 namespace snakepit {
 
 FrameWriter::Outcome FrameWriter::Write(std::string_view frame, const std::stop_token& unwanted) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (broken_) return Outcome::kBroken;
   if (unwanted.stop_requested()) return Outcome::kUnwanted;
   while (!frame.empty()) {
@@ -16,7 +16,7 @@ FrameWriter::Outcome FrameWriter::Write(std::string_view frame, const std::stop_
     if (written >= 0) {
       frame.remove_prefix(static_cast<size_t>(written));
     } else if (errno == EAGAIN) {
-      // Whoever shares the descriptor has made it one that does not block.
+      // Another process that shares the descriptor has made it non-blocking.
       pollfd entry{.fd = fd_.get(), .events = POLLOUT, .revents = 0};
       poll(&entry, 1, -1);
     } else if (errno != EINTR) {

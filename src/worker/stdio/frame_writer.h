@@ -1,12 +1,12 @@
-// Frames to a descriptor, whole, from any thread.
+// Writes whole frames to a descriptor, from any thread.
 #ifndef SNAKEPIT_WORKER_STDIO_FRAME_WRITER_H_
 #define SNAKEPIT_WORKER_STDIO_FRAME_WRITER_H_
 
-#include <mutex>
 #include <stop_token>
 #include <string_view>
 
 #include "src/base/fd.h"
+#include "src/base/mutex.h"
 
 namespace snakepit {
 
@@ -17,14 +17,14 @@ class FrameWriter {
   // SIGPIPE must not end the process.
   explicit FrameWriter(UniqueFd fd) : fd_(std::move(fd)) {}
 
-  // Writes a frame as it is, unless a stop was asked for before it was its turn. Blocks while
-  // nobody reads. kBroken when the other side is gone, now or before.
+  // Writes a frame, unless a stop is requested before its turn. Blocks while nobody reads. kBroken
+  // when the other side is gone, now or before.
   Outcome Write(std::string_view frame, const std::stop_token& unwanted = {});
 
  private:
   const UniqueFd fd_;
-  std::mutex mutex_;
-  bool broken_ = false;
+  Mutex mutex_;
+  bool broken_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace snakepit

@@ -17,14 +17,14 @@ namespace {
 // A thread keeps the memory of a frame that it has written up to this size.
 constexpr size_t kKeptFrameBytes = 256 * 1024;
 
-// Threads that read, in turn: one runs a handler, one waits until its answer is taken, one reads,
+// Threads that read in turn: one runs a handler, one waits until its answer is taken, one reads,
 // and one stands by.
 constexpr size_t kMaxReaders = 4;
 
-// After a fault, calls in flight have so long to end.
+// Longest time that calls in flight have to end after a fault.
 constexpr std::chrono::seconds kDrainLimit{2};
 
-// A frame for this thread to fill, empty; it is written before this is called again.
+// An empty frame for this thread to fill. It must be written before the next call of this.
 std::string& EmptyFrame() {
   thread_local std::string frame;
   if (frame.capacity() > kKeptFrameBytes) frame = std::string();
@@ -42,14 +42,15 @@ BadMessage InFlight(int64_t id) {
 struct StdioServer::PendingCall : CallState {
   int64_t id = 0;
   bool stream = false;
-  size_t payload_bytes = 0;  // of its request
-  // Whether the call has begun, or was given up before: whoever sets it answers.
+  size_t payload_bytes = 0;  // size of its request
+  // True once the call has begun, or was given up before. The thread that sets it answers the call.
   std::atomic<bool> claimed{false};
-  // Of a handler that runs on the thread that read the request.
+  // The turn of the thread that read the request, if the handler runs on that thread.
   ReadingRole::Turn turn = 0;
   std::optional<Credit> credit;  // absent: no limit
-  int64_t chunks = -1;           // of a stream that has ended: those sent
-  bool ended = false;            // of the thread that runs it: counted, and not in flight any more
+  int64_t chunks = -1;           // chunks sent by a stream that has ended
+  // Counted, and not in flight any more. For the thread that runs the call.
+  bool ended = false;
 };
 
 // The chunks of one call, as frames.
@@ -67,7 +68,7 @@ class StdioServer::Sink : public StreamSink {
       return encoded;
     }
     if (call_.credit && !call_.credit->TryTake(bytes)) {
-      // Somebody has to read the credit.
+      // Another thread has to read the credit.
       server_.role_.GiveUp(call_.turn);
       if (!call_.credit->Take(bytes, call_.stop.get_token(), call_.deadline)) {
         if (auto given_up = call_.GivenUp()) return snakepit::Fail(std::move(*given_up));
@@ -92,9 +93,9 @@ class StdioServer::Sink : public StreamSink {
   PendingCall& call_;
 };
 
-StdioServer::StdioServer(WorkerCore& core, UniqueFd input, UniqueFd output, size_t max_frame_bytes,
-                         std::function<void()> on_fault)
-    : core_(core),
+StdioServer::StdioServer(CommandService& commands, UniqueFd input, UniqueFd output,
+                         size_t max_frame_bytes, std::function<void()> on_fault)
+    : commands_(commands),
       input_(std::move(input)),
       max_frame_bytes_(max_frame_bytes),
       on_fault_(std::move(on_fault)),
@@ -102,7 +103,7 @@ StdioServer::StdioServer(WorkerCore& core, UniqueFd input, UniqueFd output, size
       reader_(max_frame_bytes, 0),
       decode_limits_{.max_bytes = DecodedLimit(0, max_frame_bytes)},
       send_limit_(max_frame_bytes),
-      executor_(core.options.capacity) {}
+      executor_(commands.options.capacity) {}
 
 StdioServer::~StdioServer() = default;
 
@@ -114,8 +115,9 @@ int StdioServer::Run() {
   }
   int status = 0;
   {
-    std::unique_lock lock(end_mutex_);
-    end_.wait(lock, [this] { return status_.has_value(); });
+    MutexLock lock(end_mutex_);
+    end_.wait(lock,
+              [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(end_mutex_) { return status_.has_value(); });
     status = *status_;
   }
   if (status == 0) {
@@ -137,7 +139,7 @@ void StdioServer::ReadInTurn() {
   for (;;) {
     ReadLoop();
     {
-      std::lock_guard lock(readers_mutex_);
+      const MutexLock lock(readers_mutex_);
       if (has_standby_) {
         --readers_;
         return;
@@ -151,7 +153,7 @@ void StdioServer::ReadInTurn() {
 }
 
 void StdioServer::HaveStandby() {
-  std::lock_guard lock(readers_mutex_);
+  const MutexLock lock(readers_mutex_);
   if (has_standby_ || readers_ == kMaxReaders) return;
   has_standby_ = true;
   ++readers_;
@@ -164,12 +166,12 @@ void StdioServer::HaveStandby() {
     has_standby_ = false;
     --readers_;
   }
-  // Said once, and not for every message.
+  // Says it once, and not for every message.
   if (lacks_thread_.exchange(!started) || started) return;
   std::fprintf(stderr,
                "%s: the system gives no thread to read while a handler runs: calls run one after "
                "the other, and cannot be cancelled; raise its limit of processes or memory\n",
-               core_.name.c_str());
+               commands_.name.c_str());
 }
 
 void StdioServer::ReadLoop() {
@@ -177,7 +179,7 @@ void StdioServer::ReadLoop() {
     if (!open_ && Negotiate(*payload)) continue;
     auto message = DecodePoolMessage(agreement_, *payload, decode_limits_);
     open_ = open_ || message.has_value();
-    // Before another thread can read a `cancel` for it.
+    // The call is remembered before another thread can read a `cancel` for it.
     const bool is_new = message && message->kind == PoolMessage::Kind::kRequest;
     const CallPtr call = is_new ? Remember(*message, payload->size()) : nullptr;
     if (agreement_.version >= 2 && !has_standby_.load(std::memory_order_relaxed)) HaveStandby();
@@ -203,7 +205,7 @@ std::optional<std::string_view> StdioServer::NextPayload() {
     }
     auto next = reader_.Next();
     if (!next) {
-      // What follows cannot be read in step. PROTOCOL.md 2.6.6.
+      // The frames that follow are out of step. PROTOCOL.md 2.6.6.
       Error error = std::move(next.error());
       error.code = ErrorCode::kInvalidArgument;
       WriteFailure(std::nullopt, error);
@@ -247,16 +249,17 @@ bool StdioServer::Negotiate(std::string_view payload) {
   if (!opening) {
     EncodeRefusalFrame(opening.error().message, &frame);
     Write(frame);
-    std::fprintf(stderr, "%s: stdio: %s\n", core_.name.c_str(), opening.error().message.c_str());
+    std::fprintf(stderr, "%s: stdio: %s\n", commands_.name.c_str(),
+                 opening.error().message.c_str());
     Break();
     return true;
   }
   agreement_.codec = opening->codec;
   if (!opening->offer) return false;
   agreement_ = AgreeTo(*opening->offer);
-  agreement_.capacity = core_.options.capacity;
+  agreement_.capacity = commands_.options.capacity;
   agreement_.max_frame_bytes = max_frame_bytes_;
-  agreement_.worker_id = core_.worker_id;
+  agreement_.worker_id = commands_.worker_id;
   send_limit_ = std::min(max_frame_bytes_, opening->offer->max_frame_bytes);
   open_ = true;
   EncodeAnswerFrame(agreement_, &frame);
@@ -277,13 +280,13 @@ void StdioServer::Handle(PoolMessage message, const CallPtr& begun, ReadingRole:
       }
       return;
     case PoolMessage::Kind::kEndSession:
-      return core_.sessions.End(message.session_id);
+      return commands_.sessions.End(message.session_id);
     case PoolMessage::Kind::kHealth:
       if (Find(message.id)) return WriteRefusal(InFlight(message.id));
-      return WriteResult(message.id, core_.Health(unanswered_));
+      return WriteResult(message.id, commands_.Health(unanswered_));
     case PoolMessage::Kind::kInfo:
       if (Find(message.id)) return WriteRefusal(InFlight(message.id));
-      return WriteResult(message.id, core_.Info(max_frame_bytes_));
+      return WriteResult(message.id, commands_.Info(max_frame_bytes_));
     case PoolMessage::Kind::kUnknown:
       return;
   }
@@ -293,22 +296,23 @@ void StdioServer::Begin(PoolMessage message, const CallPtr& call, ReadingRole::T
   if (call == nullptr) return WriteRefusal(InFlight(message.id));
   call->command = std::move(message.command);
   call->args = std::move(message.args);
-  call->worker_id = core_.worker_id;
+  call->worker_id = commands_.worker_id;
   call->request_id = std::to_string(message.id);
   call->LimitTime(message.timeout_ms);
-  // Version 1 cannot say that it has not run: what has been read is begun. PROTOCOL.md 1.4.10.
+  // Version 1 cannot say that a call has not run, so every call that was read begins. PROTOCOL.md
+  // 1.4.10.
   if (terminating_ && agreement_.version >= 2) {
     return Refuse(*call, ErrorCode::kCancelled, "the worker is ending");
   }
   if (agreement_.session && !message.session_id.empty()) {
     call->session_id = std::move(message.session_id);
-    call->session = core_.sessions.Use(call->session_id);
+    call->session = commands_.sessions.Use(call->session_id);
   }
   if (!executor_.TryBeginHere()) return HandOn(call);
   if (call->credit && lacks_thread_ && !has_standby_) {
-    // Nobody could read its credit.
+    // No thread could read its credit.
     Refuse(*call, ErrorCode::kInvalidArgument,
-           DescribeRefusal(Executor::Outcome::kNoThread, core_.options.capacity));
+           DescribeRefusal(Executor::Outcome::kNoThread, commands_.options.capacity));
   } else if (!call->claimed.exchange(true)) {
     call->turn = turn;
     Serve(*call);
@@ -318,12 +322,12 @@ void StdioServer::Begin(PoolMessage message, const CallPtr& call, ReadingRole::T
 
 void StdioServer::HandOn(const CallPtr& call) {
   auto outcome = Executor::Outcome::kFull;
-  // Further ones are kept while those that wait are not larger than a frame may be. PROTOCOL.md
-  // 6.8.3. One within the capacity is none of these, though its thread may still be on its way; and
-  // each of those before it may have been answered and not be over yet.
+  // Further calls may wait as long as the waiting ones are together no larger than a frame may be.
+  // PROTOCOL.md 6.8.3. A call within the capacity does not count as waiting, although its thread
+  // may still be on its way. Each call before it may have its answer and not be over yet.
   const size_t bytes = call->payload_bytes;
   if (waiting_bytes_.fetch_add(bytes) < max_frame_bytes_ ||
-      executor_.in_flight() < 2 * static_cast<size_t>(core_.options.capacity)) {
+      executor_.in_flight() < 2 * static_cast<size_t>(commands_.options.capacity)) {
     outcome = executor_.Submit([this, call] {
       waiting_bytes_ -= call->payload_bytes;
       if (!call->claimed.exchange(true)) Serve(*call);
@@ -331,11 +335,11 @@ void StdioServer::HandOn(const CallPtr& call) {
   }
   if (outcome == Executor::Outcome::kTaken) return;
   waiting_bytes_ -= bytes;
-  Refuse(*call, ErrorCode::kInvalidArgument, DescribeRefusal(outcome, core_.options.capacity));
+  Refuse(*call, ErrorCode::kInvalidArgument, DescribeRefusal(outcome, commands_.options.capacity));
 }
 
 void StdioServer::Serve(PendingCall& call) {
-  // A sink uses EmptyFrame meanwhile.
+  // Its own frame, because a sink uses EmptyFrame meanwhile.
   thread_local std::string frame;
   frame.clear();
   Result<void> outcome = call.stream ? RunForChunks(call, &frame) : RunForResult(call, &frame);
@@ -350,7 +354,7 @@ void StdioServer::Serve(PendingCall& call) {
 }
 
 Result<void> StdioServer::RunForResult(PendingCall& call, std::string* frame) {
-  const Result<Value> result = core_.registry.Run(call);
+  const Result<Value> result = commands_.registry.Run(call);
   if (!result) return snakepit::Fail(result.error());
   Result<void> encoded =
       EncodeResultFrame(agreement_.codec, agreement_.version, call.id, *result, send_limit_, frame);
@@ -360,7 +364,7 @@ Result<void> StdioServer::RunForResult(PendingCall& call, std::string* frame) {
 
 Result<void> StdioServer::RunForChunks(PendingCall& call, std::string* frame) {
   Sink sink(*this, call);
-  Result<void> outcome = core_.registry.RunStream(call, sink);
+  Result<void> outcome = commands_.registry.RunStream(call, sink);
   call.chunks = sink.count();
   if (!outcome || sink.ended()) return outcome;
   size_t bytes = 0;
@@ -381,12 +385,12 @@ void StdioServer::Refuse(PendingCall& call, ErrorCode code, std::string reason) 
 }
 
 void StdioServer::CallEnded() {
-  // The thread that reads may wait for this to be the last.
+  // The thread that reads may wait for the last call.
   if (--unanswered_ == 0 && terminating_) wakeup_.Wake();
 }
 
 StdioServer::CallPtr StdioServer::Find(int64_t id) {
-  std::lock_guard lock(calls_mutex_);
+  const MutexLock lock(calls_mutex_);
   const auto it = calls_.find(id);
   return it == calls_.end() ? nullptr : it->second;
 }
@@ -397,18 +401,18 @@ StdioServer::CallPtr StdioServer::Remember(const PoolMessage& request, size_t pa
   call->payload_bytes = payload_bytes;
   call->stream = request.stream && agreement_.stream;
   if (request.credit) call->credit.emplace(*request.credit);
-  std::lock_guard lock(calls_mutex_);
+  const MutexLock lock(calls_mutex_);
   if (!calls_.emplace(call->id, call).second) return nullptr;
   ++unanswered_;
   return call;
 }
 
-// Before the last message, after which the pool may ask for figures: what it says of the call then
-// is not for a later one.
+// Comes before the last message: after that the pool may ask for figures, and a message about this
+// id must find nothing.
 void StdioServer::EndCall(PendingCall& call, bool succeeded) {
   call.ended = true;
-  core_.Count(succeeded);
-  std::lock_guard lock(calls_mutex_);
+  commands_.Count(succeeded);
+  const MutexLock lock(calls_mutex_);
   calls_.erase(call.id);
 }
 
@@ -440,7 +444,7 @@ void StdioServer::Write(std::string_view frame) {
 }
 
 void StdioServer::EndCredit() {
-  std::lock_guard lock(calls_mutex_);
+  const MutexLock lock(calls_mutex_);
   for (const auto& [id, call] : calls_) {
     if (call->credit) call->credit->End();
   }
@@ -450,7 +454,7 @@ void StdioServer::Break() {
   if (broken_.exchange(true)) return;
   std::vector<CallPtr> calls;
   {
-    std::lock_guard lock(calls_mutex_);
+    const MutexLock lock(calls_mutex_);
     for (const auto& [id, call] : calls_) calls.push_back(call);
   }
   for (const CallPtr& call : calls) call->stop.request_stop();
@@ -461,7 +465,7 @@ void StdioServer::End(int status) {
   EndCredit();
   if (status != 0 && on_fault_) on_fault_();
   {
-    std::lock_guard lock(end_mutex_);
+    const MutexLock lock(end_mutex_);
     status_ = status;
   }
   end_.notify_all();
@@ -469,7 +473,7 @@ void StdioServer::End(int status) {
 }
 
 void StdioServer::EndInError(std::string_view reason) {
-  std::fprintf(stderr, "%s: stdio: %.*s\n", core_.name.c_str(), static_cast<int>(reason.size()),
+  std::fprintf(stderr, "%s: stdio: %.*s\n", commands_.name.c_str(), static_cast<int>(reason.size()),
                reason.data());
   End(1);
 }

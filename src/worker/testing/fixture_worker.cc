@@ -1,5 +1,8 @@
-// A worker for tests: commands that show what the SDK does. --capacity N or the environment
-// variable FIXTURE_CAPACITY says how many calls it takes at a time.
+// The fixture worker of the C++ SDK: commands for the tests of the SDK and of the pool, and those
+// of conformance/README.md for the judge.
+//
+// Start: fixture_worker [--capacity N] [options of every worker of the SDK]
+// The environment variable FIXTURE_CAPACITY may give the capacity, too.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -13,6 +16,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <functional>
 #include <iostream>
 #include <limits>
@@ -60,21 +64,21 @@ void AddCalls(snakepit::Worker& worker) {
   worker.Command("echo", [](const Call& call) { return call.args(); });
   worker.Command("pid", [](const Call&) { return getpid(); });
   worker.Command("fail", [](const Call& call) -> Value {
-    throw std::runtime_error(std::string(call.Text("message", "no row 2")));
+    throw std::runtime_error(call.Text("message", "no row 2"));
   });
   worker.Command("refuse", [](const Call& call) -> Value {
-    throw InvalidArgument(std::string(call.Text("text", "never right")));
+    throw InvalidArgument(call.Text("text", "never right"));
   });
   worker.Command("throw_int", [](const Call&) -> Value { throw 7; });
-  // An error as data, with a code by name.
+  // Returns an error with a code by name.
   worker.Command("error", [](const Call& call) -> Result<Value> {
     const auto code = snakepit::ErrorCodeFromName(call.Text("code"));
-    return Fail(code.value_or(ErrorCode::kInternal), std::string(call.Text("message", "as told")));
+    return Fail(code.value_or(ErrorCode::kInternal), call.Text("message", "as told"));
   });
-  // What no encoding holds.
+  // Returns a value that no encoding holds.
   worker.Command("bad_value", [](const Call&) { return Value::Map{{"text", "\xff"}}; });
   worker.Command("bytes", [](const Call& call) {
-    return Bytes{std::string(static_cast<size_t>(call.Integer("size")), 'x')};
+    return Bytes{std::string(static_cast<size_t>(call.Integer("size", {}, {.min = 0})), 'x')};
   });
   // Holds a FILE for ever.
   worker.Command("hold_file", [](const Call&) {
@@ -104,7 +108,7 @@ void AddCalls(snakepit::Worker& worker) {
 }
 
 void AddWaits(snakepit::Worker& worker) {
-  // How many handlers of `sleep` and `ignore_cancel` run, and the most that did at one time.
+  // Handlers of `sleep` and `ignore_cancel` that run, and the most that ran at a time.
   static std::atomic<int> running{0}, most{0};
   struct Running {
     Running() {
@@ -119,27 +123,19 @@ void AddWaits(snakepit::Worker& worker) {
     call.Wait(Milliseconds(call));
     return "slept";
   });
-  // Returns `i` when `count` calls of it run at one time; for as many calls as that.
-  static std::atomic<int64_t> met{0};
-  worker.Command("meet", [](const Call& call) {
-    const int64_t count = call.Integer("count");
-    ++met;
-    while (met < count && call.Wait(std::chrono::milliseconds(1))) continue;
-    return call.Integer("i", 0);
-  });
   worker.Command("ignore_cancel", [](const Call& call) {
     const Running counted;
     std::this_thread::sleep_for(Milliseconds(call));
     return "done";
   });
-  // As `sleep`, or `ignore_cancel` when it is to be deaf, and says on stderr that it has begun.
+  // Same as `sleep`, or as `ignore_cancel` with `deaf`, but says on stderr that it has begun.
   worker.Command("announce", [](const Call& call) {
     std::fputs("begun\n", stderr);
     if (call.args().Find("deaf") == nullptr) return call.Wait(Milliseconds(call));
     std::this_thread::sleep_for(Milliseconds(call));
     return true;
   });
-  // Returns when `count` handlers of it run at a time: `i`, and false when the call's time is over.
+  // Returns `i` when `count` handlers of it run at a time; false when the call's time is over.
   worker.Command("meet", [](const Call& call) -> Value {
     static std::mutex mutex;
     static std::condition_variable changed;
@@ -153,23 +149,19 @@ void AddWaits(snakepit::Worker& worker) {
   });
   // Opens one named pipe to say that it runs, and ends when the other is opened.
   worker.Command("hold", [](const Call& call) -> Result<Value> {
-    const UniqueFd release(
-        open(std::string(call.Text("release")).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-    UniqueFd(open(std::string(call.Text("started")).c_str(), O_WRONLY | O_CLOEXEC));
+    const UniqueFd release(open(call.Text("release").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    UniqueFd(open(call.Text("started").c_str(), O_WRONLY | O_CLOEXEC));
     pollfd entry{.fd = release.get(), .events = POLLIN, .revents = 0};
     while (poll(&entry, 1, -1) < 0 && errno == EINTR) continue;
     return Value("held");
   });
   worker.Command("most_running", [](const Call&) { return most.load(); });
   worker.Command("session_incr", [](const Call& call) {
-    int64_t count = 0;
-    call.UseSession([&](Value& state) {
-      if (const int64_t* before = state.get_if<int64_t>()) count = *before;
-      state = ++count;
-    });
+    Value count;
+    call.UseSession([&](Value& state) { count = state = state.Get<int64_t>().value_or(0) + 1; });
     return count;
   });
-  // Whether a handler saw the stop of its token.
+  // Counts the handlers that saw the stop of their token.
   static std::atomic<int> stops{0};
   worker.Command("await_stop", [](const Call& call) {
     const std::stop_callback counted(call.stop_token(), [] { ++stops; });
@@ -180,14 +172,13 @@ void AddWaits(snakepit::Worker& worker) {
 }
 
 void AddStreams(snakepit::Worker& worker) {
-  // The chunks that handlers had taken off their hands, of all streams.
+  // Number of chunks sent by all streams of this process.
   static std::atomic<int64_t> sent{0};
   worker.Command("sent", [](const Call&) { return sent.load(); });
   // The bytes 0 to 255 over and over, from 0 in each chunk.
   worker.Stream("stream_bytes", [](const Call& call, ChunkSink& out) {
     int64_t left = call.Integer("total_bytes");
-    const int64_t size = call.Integer("chunk_bytes", 64 * 1024);
-    if (size < 1) throw InvalidArgument("'chunk_bytes' is over 0");
+    const int64_t size = call.Integer("chunk_bytes", 64 * 1024, {.min = 1});
     Bytes chunk{std::string(static_cast<size_t>(size), '\0')};
     for (size_t i = 0; i < chunk.data.size(); ++i) chunk.data[i] = static_cast<char>(i % 256);
     for (; left > 0; left -= size, ++sent) {
@@ -204,7 +195,7 @@ void AddStreams(snakepit::Worker& worker) {
     if (out.Send("first")) out.SendLast(Value::Map{});
     if (out.Send("never sent")) std::abort();
   });
-  // n chunks and then an error.
+  // Sends n chunks and then throws.
   worker.Stream("fail_after", [](const Call& call, ChunkSink& out) {
     for (int64_t i = 0; i < call.Integer("n"); ++i) {
       if (!out.Send(i)) return;
@@ -217,7 +208,7 @@ void AddStreams(snakepit::Worker& worker) {
   worker.Stream("bad_chunk", [](const Call&, ChunkSink& out) {
     if (out.Send(1) && out.Send("\xff")) std::abort();
   });
-  // A chunk every `ms`, until the caller gives up.
+  // Sends a chunk every `ms`, until the caller gives up.
   worker.Stream("tick", [](const Call& call, ChunkSink& out) {
     for (int64_t i = 0; call.Wait(Milliseconds(call)); ++i) {
       if (!out.Send(i)) return;
@@ -232,7 +223,7 @@ void AddIsolation(snakepit::Worker& worker) {
     (void)!write(STDOUT_FILENO, "and past both\n", 14);
     return "printed";
   });
-  // What a child reads from stdin, and which descriptors it has.
+  // Returns what a child reads from stdin, and the descriptors that it has.
   worker.Command("child", [](const Call&) -> Result<Value> {
     FILE* child = popen("cat; ls /proc/self/fd | tr '\\n' ' '; env | grep -c SNAKEPIT_TOKEN", "r");
     if (child == nullptr) return Fail(ErrorCode::kHandlerFailed, "no child");
@@ -242,7 +233,7 @@ void AddIsolation(snakepit::Worker& worker) {
     pclose(child);
     return output;
   });
-  // A child that is forked and lives on, without exec, until its stdin is at its end: at once.
+  // Forks a child that lives on without exec.
   worker.Command("fork", [](const Call&) -> Value {
     const pid_t child = fork();
     if (child == 0) {
@@ -253,7 +244,7 @@ void AddIsolation(snakepit::Worker& worker) {
   });
 }
 
-// Ends the process: with 0 when all that has to do with the pool refuses, by name.
+// Ends the process: with 0 when every function that concerns the pool refuses, by name.
 [[noreturn]] void UseInChild(snakepit::Worker& worker, const Call& call) {
   const std::pair<const char*, std::function<void()>> uses[] = {
       {"Call::cancelled()", [&] { (void)call.cancelled(); }},
@@ -274,9 +265,9 @@ void AddIsolation(snakepit::Worker& worker) {
 }
 
 void AddForks(snakepit::Worker& worker) {
-  // Forks a child that does that: how it ended, its exit status or minus its signal.
+  // Forks a child that does `how`. Returns how it ended: its exit status, or minus its signal.
   worker.Command("fork_child", [&worker](const Call& call) -> Result<Value> {
-    const std::string_view how = call.Text("how");
+    const std::string how = call.Text("how");
     const pid_t child = fork();
     if (child == 0) {
       if (how == "raise") throw std::runtime_error("raised in the child");
@@ -290,7 +281,7 @@ void AddForks(snakepit::Worker& worker) {
     waitpid(child, &status, 0);
     return Value(WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status));
   });
-  // Two chunks, the second after a child came back with another.
+  // Sends two chunks, the second after a child has returned with another.
   worker.Stream("fork_stream", [](const Call&, ChunkSink& out) {
     if (!out.Send(Value::Map{{"number", 0}})) return;
     const pid_t child = fork();
@@ -298,7 +289,7 @@ void AddForks(snakepit::Worker& worker) {
     waitpid(child, nullptr, 0);
     (void)out.Send(Value::Map{{"number", 1}});
   });
-  // A child that lives on: its process id.
+  // Forks a child that lives on, and returns its process id.
   worker.Command("fork_and_stay", [](const Call&) -> Value {
     const pid_t child = fork();
     if (child == 0) {
@@ -309,6 +300,67 @@ void AddForks(snakepit::Worker& worker) {
   });
 }
 
+Value ConfSleep(const Call& call) {
+  const auto left = call.time_left();
+  const std::string begun = call.Text("begun", "");
+  if (!begun.empty()) std::ofstream{begun};
+  const std::chrono::milliseconds time(call.Integer("ms", 0));
+  if (call.Bool("ignore", false)) {
+    std::this_thread::sleep_for(time);
+  } else {
+    call.Wait(time);  // the result is dropped if the call ends first
+  }
+  return Value::Map{{"left_ms", left ? Value(left->count()) : Value()}};
+}
+
+void PingStream(const Call& call, ChunkSink& out) {
+  const int64_t count = call.Integer("count", 5);
+  const std::chrono::duration<double> interval(call.Number("interval", 1.0, {.min = 0}));
+  for (int64_t number = 1; number <= count; ++number) {
+    if (number > 1 && !call.Wait(std::chrono::duration_cast<std::chrono::nanoseconds>(interval))) {
+      return;
+    }
+    const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
+    if (!out.Send(Value::Map{
+            {"ping_number", number},
+            {"timestamp", now.count()},
+            {"message", "Ping " + std::to_string(number) + " of " + std::to_string(count)}})) {
+      return;
+    }
+  }
+}
+
+// The commands of conformance/README.md.
+void AddConformance(snakepit::Worker& worker) {
+  worker.Stream("ping_stream", PingStream);
+  worker.Command("conf.echo", [](const Call& call) {
+    const Value* value = call.args().Find("value");
+    return value == nullptr ? Value() : *value;
+  });
+  worker.Command("conf.sleep", ConfSleep);
+  // Number of chunks that conf.stream has made.
+  static std::atomic<int64_t> made{0};
+  worker.Command("conf.sent_count", [](const Call&) { return made.load(); });
+  worker.Stream("conf.stream", [](const Call& call, ChunkSink& out) {
+    const int64_t count = call.Integer("count", 0);
+    const std::string data(static_cast<size_t>(call.Integer("bytes", 0, {.min = 0})), 'x');
+    for (int64_t number = 0; number < count; ++number) {
+      ++made;
+      if (!out.Send(Value::Map{{"n", number}, {"data", data}})) return;
+    }
+    if (call.args().Find("error") != nullptr) throw std::runtime_error(call.Text("error"));
+  });
+  worker.Command("conf.raise", [](const Call& call) -> Value {
+    throw std::runtime_error(call.Text("text", ""));
+  });
+  worker.Command("conf.bad_value", [](const Call&) { return Value("\xff"); });
+  worker.Command("conf.incr", [](const Call& call) {
+    Value count;
+    call.UseSession([&](Value& state) { count = state = state.Get<int64_t>().value_or(0) + 1; });
+    return count;
+  });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -316,9 +368,14 @@ int main(int argc, char** argv) {
   std::vector<const char*> arguments(argv, argv + argc);
   snakepit::Worker worker("fixture", {.capacity = TakeCapacity(&arguments)});
   AddCalls(worker);
+  worker.Command("set_healthy", [&worker](const Call& call) {
+    worker.set_healthy(call.Bool("healthy"));
+    return Value();
+  });
   AddWaits(worker);
   AddStreams(worker);
   AddIsolation(worker);
   AddForks(worker);
+  AddConformance(worker);
   return worker.Main(static_cast<int>(arguments.size()), arguments.data());
 }

@@ -1,6 +1,6 @@
 // The pool's end of a worker's stdio, for tests.
-#ifndef SNAKEPIT_SRC_WORKER_TESTING_STDIO_PEER_H_
-#define SNAKEPIT_SRC_WORKER_TESTING_STDIO_PEER_H_
+#ifndef SNAKEPIT_WORKER_TESTING_STDIO_PEER_H_
+#define SNAKEPIT_WORKER_TESTING_STDIO_PEER_H_
 
 #include <chrono>
 #include <cstdint>
@@ -18,21 +18,21 @@
 
 namespace snakepit::testing {
 
-// Everything that a test waits for takes milliseconds; this is when it is given up.
+// Tests wait for milliseconds; after this time they fail.
 inline constexpr std::chrono::seconds kLimit{20};
 
-// Speaks version 1 in JSON, until it has negotiated. Of one thread.
+// Speaks version 1 in JSON until it has negotiated. For one thread only.
 class StdioPeer {
  public:
   StdioPeer(UniqueFd to_worker, UniqueFd from_worker);
 
-  // Agrees on version 2. Fails the test when that is refused.
+  // Agrees on version 2. Fails the test when the worker refuses.
   Agreement Negotiate(Codec codec, size_t max_frame_bytes = 64u << 20);
 
   // Speaks that codec and version from here on, as if agreed.
   void Assume(Codec codec, int version);
 
-  // Of a call: what EncodeRequestFrame takes, the id but for 0, which is the next.
+  // Options of a call, as for EncodeRequestFrame. Id 0 stands for the next id.
   struct Options {
     uint64_t id = 0;
     bool stream = false;
@@ -40,7 +40,7 @@ class StdioPeer {
     std::string_view session_id;
     int64_t timeout_ms = 0;
   };
-  // The id.
+  // Returns the id.
   uint64_t Send(std::string_view command, const Value& args, const Options& options);
   uint64_t Send(std::string_view command, const Value& args = Value::Map{}) {
     return Send(command, args, Options());
@@ -49,22 +49,22 @@ class StdioPeer {
   void Grant(uint64_t id, int64_t bytes);
   void EndSession(std::string_view session_id);
   uint64_t AskHealth();
-  // A frame with that payload.
+  // Sends a frame with that payload.
   void SendPayload(std::string_view payload);
   void SendBytes(std::string_view bytes);
   void CloseInput();
-  // Nothing that the worker writes is read any more.
+  // Reads nothing from the worker any more.
   void CloseOutput() { from_worker_.Reset(); }
 
-  // The next frame; nothing at the end of the stream. Fails the test after kLimit.
+  // Return the next frame; nothing at the end of the stream. Fail the test after kLimit.
   std::optional<std::string> ReceivePayload();
   std::optional<Reply> Receive();
-  // Of the frame received last.
+  // Size of the frame received last.
   size_t last_payload_bytes() const { return last_payload_bytes_; }
-  // Whether there is nothing to receive now.
+  // True if there is nothing to receive now.
   bool IsQuiet();
 
-  // A call, and the reply to it.
+  // Makes a call and returns the reply.
   Reply Call(std::string_view command, const Value& args, const Options& options);
   Reply Call(std::string_view command, const Value& args = Value::Map{}) {
     return Call(command, args, Options());
@@ -82,4 +82,4 @@ class StdioPeer {
 
 }  // namespace snakepit::testing
 
-#endif  // SNAKEPIT_SRC_WORKER_TESTING_STDIO_PEER_H_
+#endif  // SNAKEPIT_WORKER_TESTING_STDIO_PEER_H_

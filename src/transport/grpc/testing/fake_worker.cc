@@ -62,20 +62,14 @@ void SetError(const Value& args, Message* message) {
   message->set_did_not_run(did_not_run != nullptr && *did_not_run == Value(true));
 }
 
-int64_t IntegerAt(const Value& args, std::string_view name, int64_t otherwise) {
-  const Value* value = args.Find(name);
-  return value == nullptr ? otherwise : *value->get_if<int64_t>();
-}
-
 grpc::Status StatusIn(const Value& args) {
-  const auto bytes = static_cast<size_t>(IntegerAt(args, "bytes", 0));
-  return {static_cast<grpc::StatusCode>(IntegerAt(args, "status", 0)),
+  const auto bytes = static_cast<size_t>(args.IntegerAt("bytes"));
+  return {static_cast<grpc::StatusCode>(args.IntegerAt("status")),
           bytes > 0 ? std::string(bytes, 'x') : std::string(args.TextAt("text", "as asked for"))};
 }
 
 Value LargeValue(const Value& args) {
-  return Value::Map{
-      {"b", Bytes{std::string(static_cast<size_t>(IntegerAt(args, "bytes", 0)), 'x')}}};
+  return Value::Map{{"b", Bytes{std::string(static_cast<size_t>(args.IntegerAt("bytes")), 'x')}}};
 }
 
 ExecuteRequest Plain(const SessionRequest& request) {
@@ -283,8 +277,8 @@ grpc::Status FakeWorker::Run(grpc::ServerContext* context, const ExecuteRequest&
   if (command == "echo" || command == "trailers") {
     SetResult(args, request, response);
     if (command == "trailers") {
-      context->AddTrailingMetadata(
-          "note", std::string(static_cast<size_t>(IntegerAt(args, "bytes", 0)), 'x'));
+      context->AddTrailingMetadata("note",
+                                   std::string(static_cast<size_t>(args.IntegerAt("bytes")), 'x'));
     }
   } else if (command == "hold" || command == "ignore") {
     WaitFor(*context, command == "hold");
@@ -304,7 +298,7 @@ grpc::Status FakeWorker::Run(grpc::ServerContext* context, const ExecuteRequest&
     std::unique_lock lock(mutex_);
     ++meeting_;
     changed_.notify_all();
-    changed_.wait_for(lock, kLimit, [&] { return meeting_ >= IntegerAt(args, "callers", 0); });
+    changed_.wait_for(lock, kLimit, [&] { return meeting_ >= args.IntegerAt("callers"); });
     SetResult(Value::Map{{"met", meeting_}}, request, response);
   } else {
     response->set_error("Unknown command: " + command);
@@ -318,7 +312,7 @@ grpc::Status FakeWorker::RunStream(grpc::ServerContext* context, const ExecuteRe
   const std::string& command = request.command();
   const Value args = ArgsOf(request);
   if (command == "count") {
-    const int64_t n = IntegerAt(args, "n", INT64_MAX);
+    const int64_t n = args.IntegerAt("n", INT64_MAX);
     const bool separate = args.Find("separate_end") != nullptr;
     for (int64_t i = 0; i < n; ++i) {
       StreamResponse response = ChunkOf(Value::Map{{"n", i}}, i, request);
