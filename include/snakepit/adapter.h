@@ -17,7 +17,7 @@
 
 namespace snakepit {
 
-// How messages are encoded on stdio. PROTOCOL.md 2.2.
+// The encoding of messages on stdio. PROTOCOL.md 2.2.
 enum class Codec { kJson, kMessagePack };
 
 // "json" or "msgpack".
@@ -28,8 +28,8 @@ std::string_view CodecName(Codec codec);
 struct StdioTransport {
   // The codecs that the pool offers, the preferred one first. Never empty.
   std::vector<Codec> codecs = {Codec::kMessagePack, Codec::kJson};
-  // Whether the pool opens with a handshake. false is for a worker that was started with a fixed
-  // codec and expects none: it is spoken to in codecs[0] and in the legacy protocol from the first
+  // True: the pool opens with a handshake. False is for a worker that was started with a fixed
+  // codec and expects none. The pool then speaks codecs[0] and the legacy protocol from the first
   // frame on.
   bool negotiate = true;
   // The largest payload of a frame, both ways: 1 KiB to 2 GiB - 1.
@@ -49,7 +49,7 @@ struct GrpcTransport {
   size_t max_message_bytes = 64u << 20;
 };
 
-// What a worker's processes can be limited in, each of them for itself. setrlimit(2).
+// A resource that each process of a worker can be limited in. setrlimit(2).
 enum class Resource {
   kAddressSpace,  // bytes of virtual memory
   kCoreFile,      // bytes
@@ -65,11 +65,11 @@ enum class Resource {
 inline constexpr uint64_t kUnlimited = ~uint64_t{0};
 
 struct ResourceLimit {
-  uint64_t soft = kUnlimited;  // what holds; the worker may change it, up to `hard`
+  uint64_t soft = kUnlimited;  // the one in force; the worker may change it, up to `hard`
   uint64_t hard = kUnlimited;  // more than this process's own takes CAP_SYS_RESOURCE
 };
 
-// How the process of a worker differs from this one; what is not set is as it is here when the pool
+// Settings of a worker's process. A field that is not set is as in this process when the pool
 // starts. START_FAILED, naming the setting, when the system refuses it. A limit that is too small
 // for the program itself shows as a worker that ends by a signal before it is ready.
 struct ProcessSettings {
@@ -94,10 +94,10 @@ struct CgroupLimits {
 
 inline constexpr std::chrono::milliseconds kLongestLeaderGrace{2'000};
 
-// How a worker ends whose process is only a launcher, such as srun, ssh or docker run: the task
+// The end of a worker whose process is only a launcher, such as srun, ssh or docker run: the task
 // that it launched is where no SIGKILL to the launcher's process group reaches it.
 struct WorkerEnd {
-  // 0 to kLongestLeaderGrace. Over 0: SIGKILL goes to the worker's process alone, and to all else
+  // 0 ms to 2 s. Over 0: SIGKILL goes to the worker's process alone, and to all else
   // that it started only so long after its end. In that time a second process of the launcher may
   // see to the task: that of srun does so within about a second.
   std::chrono::milliseconds leader_grace{0};
@@ -122,19 +122,19 @@ struct Adapter {
   // when it is started: names, as kInheritedVariables has them, so "*" is all. None of
   // kPoolVariables. The pool's log (kDebug) names once what no worker inherits.
   std::vector<std::string> inherit;
-  // Where the worker runs; empty is the working folder of this process, or / when this process may
-  // not enter that.
+  // The worker's working folder. Empty: that of this process, or / when this process may not enter
+  // that.
   std::string working_directory;
   std::variant<StdioTransport, GrpcTransport> transport;
-  // From the start of the process until it is ready; over 0.
+  // Longest time from the start of the process until it is ready: 1 ms to 24 h.
   std::chrono::milliseconds start_timeout{20'000};
   ProcessSettings process;
   CgroupLimits cgroup;
-  // What the values in one message of the worker may take in memory, in bytes: 64 KiB or more. One
-  // that takes more ends its call with MESSAGE_TOO_LARGE, before the memory is taken; the worker
-  // goes on. 0: eight times the largest message, but at least 512 MiB. An element of an array takes
-  // 16 bytes, a member of a map 80, and a text, array or map inside 24 to 48 more: an array of
-  // 1,000,000 nulls, of 1 MB in MessagePack, takes 16 MB.
+  // Most memory that the values in one message of the worker take, in bytes: 64 KiB or more. A
+  // message over it ends its call with MESSAGE_TOO_LARGE, before the memory is taken, and the
+  // worker goes on. 0: eight times the largest message, but at least 512 MiB. An element of an
+  // array takes 16 bytes, a member of a map 80, and a text, array or map inside 24 to 48 more: an
+  // array of 1,000,000 nulls, of 1 MB in MessagePack, takes 16 MB.
   size_t max_decoded_bytes = 0;
   WorkerEnd end;
 };

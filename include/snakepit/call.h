@@ -18,7 +18,7 @@ namespace snakepit {
 // The worker that served a call.
 struct CallInfo {
   int worker_id = -1;    // -1: the call never reached a worker
-  pid_t worker_pid = 0;  // of that worker at that time
+  pid_t worker_pid = 0;  // that worker's at that time
   // True if the process that held the session's state is gone, and this call began the session anew
   // on another one (affinity `hint` only).
   bool session_moved = false;

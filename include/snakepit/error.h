@@ -13,7 +13,7 @@
 
 namespace snakepit {
 
-// What kind of fault it is. The same fault has the same code on every transport. PROTOCOL.md 5.1.
+// The kind of a fault. The same fault has the same code on every transport. PROTOCOL.md 5.1.
 enum class ErrorCode {
   kInvalidArgument,  // the caller's input cannot be right: arguments, options, an unencodable value
   kUnimplemented,    // the worker has no such command, or cannot do it this way
@@ -40,7 +40,7 @@ std::string_view ErrorCodeName(ErrorCode code);
 // The code of that name, or nothing when there is none.
 std::optional<ErrorCode> ErrorCodeFromName(std::string_view name);
 
-// How a process ended: by exit(code), or by a signal (then `signal` is over 0). wait(2).
+// The end of a process: by exit(code), or by a signal (then `signal` is over 0). wait(2).
 struct ExitStatus {
   int code = 0;
   int signal = 0;
@@ -53,17 +53,17 @@ std::string Describe(const ExitStatus& status);
 
 struct Error {
   ErrorCode code = ErrorCode::kInternal;
-  // For people, without the code, in one line that is safe to show on a terminal: of what a worker
-  // said, the first 64 KiB ("… [123 bytes more]"), with control characters, and others that change
-  // how text looks, escaped (\n, \x1b, \u202e).
+  // A text for people, without the code, in one line that is safe to show on a terminal. A worker's
+  // words are cut after 64 KiB ("… [123 bytes more]"). Control characters, and others that change
+  // how text looks, are escaped (\n, \x1b, \u202e).
   std::string message;
 
   // The detail, as far as it applies.
   int worker_id = -1;              // -1: no worker was involved
-  std::optional<ExitStatus> exit;  // how the worker ended
+  std::optional<ExitStatus> exit;  // the worker's end
   std::string stderr_tail;         // the end of what the worker wrote to stderr, at most 4 KiB of
                                    // UTF-8, nothing escaped
-  bool may_have_run = false;       // whether the command may have been executed, wholly or in part
+  bool may_have_run = false;       // true if the command may have been executed, wholly or in part
 
   // "WORKER_LOST: worker 2 (pid 77) ended by signal 9 (Killed)".
   std::string ToString() const;

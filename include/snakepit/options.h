@@ -46,7 +46,7 @@ struct SessionOptions {
   // Idle time after which a session is forgotten: 1 ms to 365 days. A session with a call that has
   // not ended stays.
   std::chrono::milliseconds idle_timeout{3'600'000};
-  // Most sessions that the pool remembers, 1 or more; beyond it, the least recently used are
+  // Most sessions that the pool remembers: 1 or more. Beyond it, the least recently used are
   // forgotten first.
   size_t max_count = 100'000;
 };
@@ -56,8 +56,8 @@ struct SessionOptions {
 // are very expensive, or crashes are so common that the breaker opens although the pool is useful.
 struct RestartOptions {
   // Wait before the next start of a worker that ended without having answered a call: 1 ms to
-  // max_backoff. It doubles with each such end in a row. Each wait is shortened by a random 0-50%
-  // (jitter).
+  // 24 h, and at most max_backoff. It doubles with each such end in a row. Each wait is shortened
+  // by a random 0-50% (jitter).
   std::chrono::milliseconds initial_backoff{100};
   // Longest wait: 1 ms to 24 h.
   std::chrono::milliseconds max_backoff{10'000};
@@ -87,7 +87,8 @@ struct RestartOptions {
 struct HealthOptions {
   // Time between two checks of a worker: 0 ms (never) to 24 h.
   std::chrono::milliseconds interval{30'000};
-  // Longest time for an answer: 1 ms to 24 h. Raise it if handlers keep their worker from answering.
+  // Longest time for an answer: 1 ms to 24 h. Raise it if handlers keep their worker from
+  // answering.
   std::chrono::milliseconds timeout{10'000};
 };
 
@@ -99,20 +100,21 @@ struct HealthOptions {
 // more calls, and it finishes the calls that it has. Sessions whose state it holds are lost or
 // move, as SessionOptions::affinity says.
 struct RecycleOptions {
-  // Longest time since the worker became ready: up to 365 days.
+  // Longest time since the worker became ready: 0 ms (never) to 365 days.
   std::chrono::milliseconds max_age{0};
   // Most calls of one process: 0 or more.
   int64_t max_calls = 0;
   // Most resident memory, in bytes, over the amount after the first `warm_up_calls` calls (when a
-  // model is loaded, say). Measured every HealthOptions::interval, which must not be 0 then.
+  // model is loaded, say): 0 or more. Measured every HealthOptions::interval, which must not be 0
+  // then.
   int64_t max_rss_growth_bytes = 0;
   int64_t warm_up_calls = 20;  // 0 or more
-  // Longest time without a call, since the last one: up to 365 days.
+  // Longest time without a call, since the last one: 0 ms (never) to 365 days.
   std::chrono::milliseconds max_idle{0};
-  // The memory budget of the pool: most resident bytes of all workers together. Over it, the
-  // largest worker that has had its warm_up_calls is replaced. The processes that a worker starts
-  // are not counted (CgroupLimits are for these), and no random part is taken off. Measured as
-  // max_rss_growth_bytes is.
+  // The memory budget of the pool: most resident bytes of all workers together, 0 or more. Over
+  // it, the largest worker that has had its warm_up_calls is replaced. The processes that a worker
+  // starts are not counted (CgroupLimits are for these), and no random part is taken off. Measured
+  // as max_rss_growth_bytes is.
   int64_t max_total_rss_bytes = 0;
 };
 
@@ -122,11 +124,11 @@ struct PoolOptions {
   // The pool's name, for a program that has several: it begins the pool's log lines and the errors
   // that are the pool's own. One line of text, at most 64 bytes; may be empty.
   std::string name;
-  // Number of workers that the pool keeps: 1 to 1,000. 0 stands for twice the usable processors.
+  // Number of workers that the pool keeps: 0 to 1,000. 0 stands for twice the usable processors.
   int workers = 0;
   // Most workers that start at the same time; the others wait for their turn. Starts are the most
-  // expensive thing that workers do (a model is loaded, say). 0 stands for the usable processors,
-  // and at least 2.
+  // expensive thing that workers do (a model is loaded, say). 0 or more; 0 stands for the usable
+  // processors, and at least 2.
   int max_starting = 0;
   // Time limits from submission to the result, 1 ms to 24 h, for calls and for streams that do not
   // set CallOptions::timeout.

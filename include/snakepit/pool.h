@@ -82,6 +82,12 @@ class Pool {
   std::future<Result<Value>> SubmitFuture(std::string_view command, Value args,
                                           const CallOptions& options = {});
 
+  // Runs a command that answers in chunks, without waiting for it. `on_chunk` and then `done`, with
+  // the number of chunks, are called from the pool's own thread, under the rules of `done` above.
+  // An exception out of `on_chunk` is logged and gives the stream up: CANCELLED.
+  void SubmitStream(std::string_view command, Value args, ChunkCallback on_chunk,
+                    std::function<void(Result<int64_t>)> done, const CallOptions& options = {});
+
   // Ends a session: the pool forgets it, and its worker is told. A later call of that name, or one
   // that still waits, begins a new session.
   void EndSession(std::string_view session);
@@ -127,6 +133,7 @@ class Pool {
 
  private:
   class Impl;
+  friend struct PoolStarter;
   explicit Pool(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -50,8 +50,8 @@ struct WorkerInfo {
   bool streams = false;
   bool sessions = false;      // true if it has the feature `session` of version 2
   int calls_in_flight = 0;    // includes calls that were given up and that it has not ended yet
-  int64_t calls_started = 0;  // by this process
-  int64_t restarts = 0;       // of this id
+  int64_t calls_started = 0;  // this process's
+  int64_t restarts = 0;       // the id's
   std::chrono::microseconds start_time{0};  // from the start of this process until it was ready
   int64_t rss_bytes = 0;                    // resident memory; 0 while there is no process
 };
@@ -64,7 +64,7 @@ struct WorkerHealth {
   int64_t total_requests = 0;  // calls that have ended, failed ones too
   int64_t total_errors = 0;
   int calls_in_flight = 0;
-  std::string version;  // of the worker's own software
+  std::string version;  // the worker's own software
 };
 
 struct PoolStats {
@@ -82,7 +82,7 @@ struct PoolStats {
   size_t sessions = 0;
   int64_t calls_accepted = 0;
   int64_t calls_succeeded = 0;
-  int64_t calls_failed = 0;  // of the accepted ones
+  int64_t calls_failed = 0;  // accepted ones only
   // Calls that were never accepted: the queue was full, the pool closing, the breaker open, the
   // session lost or busy, or CallOptions::stop requested before. Invalid input is not counted.
   int64_t calls_refused = 0;
@@ -91,7 +91,7 @@ struct PoolStats {
   int64_t crashes = 0;        // processes that ended, or were given up, after they were ready
   int64_t recycled = 0;       // processes replaced by RecycleOptions, Restart or bad health
   int64_t breaker_opened = 0;
-  std::string last_start_error;  // of the latest worker that failed to start; empty: none did
+  std::string last_start_error;  // the latest worker's that failed to start; empty: none did
 };
 
 }  // namespace snakepit

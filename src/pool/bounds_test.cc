@@ -1,4 +1,4 @@
-// What a pool bounds for all its workers together: the starts at a time, and the memory.
+// Bounds for all workers of a pool together: the starts at a time, and the memory.
 #include <gtest/gtest.h>
 
 #include <chrono>

@@ -1,4 +1,4 @@
-// What a process may do with a pool that its parent started: nothing, and it is told so.
+// A process may do nothing with a pool that its parent started, and it is told so.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -39,7 +39,8 @@ if __name__ == "__main__":
 // A child that does not end by itself is ended by SIGALRM.
 constexpr unsigned kChildSeconds = 30;
 
-// How a process ends that runs `body`: what that returns is its exit status.
+// Forks a process that runs `body`, and returns how it ended. The result of `body` is its exit
+// status.
 int WaitStatusOf(const std::function<int()>& body) {
   const pid_t pid = fork();
   if (pid == 0) {

@@ -1,5 +1,5 @@
-// Who is spoken to where a worker serves gRPC: its own processes, and nobody who listens in their
-// place. PROTOCOL.md 4.2 and 6.13.
+// A pool speaks to the processes of its gRPC workers, and to nobody that listens in their place.
+// PROTOCOL.md 4.2 and 6.13.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>

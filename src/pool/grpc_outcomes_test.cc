@@ -1,5 +1,5 @@
-// What becomes of a call, and of its worker, where a worker over gRPC is busy, ends an RPC with a
-// status, or sends what cannot be read: with workers that use no SDK. PROTOCOL.md 4.4 to 4.8.
+// Outcomes of calls to gRPC workers without an SDK, which are busy, end an RPC with a status, or
+// send messages that cannot be read. PROTOCOL.md 4.4 to 4.8.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>

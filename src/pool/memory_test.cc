@@ -1,4 +1,4 @@
-// What replies cost in memory: the limit with a name, and what happens when there is no more.
+// The memory that replies take: the limit with a name, and a pool that has no more memory.
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <unistd.h>

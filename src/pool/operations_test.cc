@@ -1,5 +1,5 @@
-// What a pool does with its workers while it runs, the same on both transports: replaces them in
-// order, finds those that hang, stops starting those that always end, has more or fewer of them.
+// Operations of a running pool, the same on both transports: replacement in order, hangs that are
+// found, crash loops, more workers or fewer.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "snakepit/pool.h"
-#include "src/process/proc_figures.h"
+#include "src/pool/testing/operations_fixture.h"
 #include "src/testing/workers.h"
 
 namespace snakepit {
@@ -30,139 +30,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
-
-constexpr seconds kLimit{30};
-
-// Of the Python SDK. DIR is a folder of the test: a file `broken` in it lets no worker start, the
-// file `unwell` holds the pid of one that is not well, `journal` gets a line an execution. While
-// there is a file `slow`, a start goes on.
-constexpr char kWorker[] = R"(
-import os, signal, sys, threading, time
-from snakepit_bridge import Worker
-
-DIR = os.environ["DIR"]
-if os.path.exists(DIR + "/broken"):
-    sys.exit("the model is broken")
-
-if os.path.exists(DIR + "/slow"):
-    print("starts slowly", file=sys.stderr, flush=True)
-while os.path.exists(DIR + "/slow"):
-    time.sleep(0.01)
-
-class Health:
-    def __bool__(self):
-        try:
-            return open(DIR + "/unwell").read() != str(os.getpid())
-        except FileNotFoundError:
-            return True
-
-worker = Worker("test", capacity=int(os.environ.get("CAPACITY", "1")))
-worker.healthy = Health()
-journal = os.open(DIR + "/journal", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-kept = []
-
-@worker.command("record")
-def record(id):
-    os.write(journal, f"{id}\n".encode())
-    return os.getpid()
-
-@worker.command("pid")
-def pid():
-    return os.getpid()
-
-@worker.command("sleep")
-def sleep(context, ms):
-    print("sleeps", file=sys.stderr, flush=True)
-    context.wait(ms / 1000)
-    return os.getpid()
-
-@worker.command("grow")
-def grow(bytes):
-    kept.append(bytearray(os.urandom(1024)) * (bytes // 1024))
-
-@worker.command("stop_yourself")
-def stop_yourself():
-    os.kill(os.getpid(), signal.SIGSTOP)
-    threading.Event().wait()  # this thread may go on for a moment
-
-@worker.command("ignore")
-def ignore():
-    print("ignores", file=sys.stderr, flush=True)
-    threading.Event().wait()
-
-@worker.command("count")
-def count(context):
-    context.session["count"] = context.session.get("count", 0) + 1
-    return context.session["count"]
-
-worker.main()
-)";
-
-class OperationsTest : public ::testing::TestWithParam<const char*> {
- protected:
-  OperationsTest() {
-    std::string name = ::testing::TempDir() + "/operations-XXXXXX";
-    folder_ = mkdtemp(name.data());
-  }
-  ~OperationsTest() override {
-    pool_.reset();
-    std::filesystem::remove_all(folder_);
-  }
-
-  Adapter WorkerOf(const std::string& transport) const {
-    Adapter adapter = testing::PythonWorker(kWorker, transport);
-    adapter.environment["DIR"] = folder_;
-    adapter.environment["CAPACITY"] = std::to_string(capacity_);
-    return adapter;
-  }
-
-  void Begin(int workers) {
-    options_.workers = workers;
-    options_.adapter = WorkerOf(GetParam());
-    options_.log = log_.sink();
-    auto pool = Pool::Start(options_);
-    ASSERT_TRUE(pool) << pool.error().ToString() << "\n" << pool.error().stderr_tail;
-    pool_ = std::move(*pool);
-  }
-
-  void Write(const std::string& name, const std::string& text) const {
-    // By a rename, so that nobody reads half of it.
-    std::ofstream(folder_ + "/new") << text;
-    std::filesystem::rename(folder_ + "/new", folder_ + "/" + name);
-  }
-  void Remove(const std::string& name) const { std::filesystem::remove(folder_ + "/" + name); }
-
-  static bool Await(const std::function<bool()>& condition) {
-    const auto limit = steady_clock::now() + kLimit;
-    while (!condition()) {
-      if (steady_clock::now() > limit) return false;
-      std::this_thread::sleep_for(milliseconds(1));
-    }
-    return true;
-  }
-
-  bool AwaitFullStrength() {
-    return Await([this] {
-      const PoolStats stats = pool_->Stats();
-      return stats.workers_ready == stats.workers &&
-             static_cast<int>(pool_->Workers().size()) == stats.workers;
-    });
-  }
-
-  pid_t PidOf(int id) const { return pool_->Workers()[id].pid; }
-
-  pid_t ServedBy(const CallOptions& options = {}) {
-    auto result = pool_->Execute("pid", {}, options);
-    EXPECT_TRUE(result) << result.error().ToString() << "\n" << log_.Text();
-    return result ? static_cast<pid_t>(result->Get<int64_t>().value_or(0)) : 0;
-  }
-
-  int capacity_ = 1;
-  std::string folder_;
-  testing::LogWatcher log_;
-  PoolOptions options_;
-  std::optional<Pool> pool_;
-};
+using testing::kOperationsLimit;
+using testing::OperationsTest;
 
 INSTANTIATE_TEST_SUITE_P(Transports, OperationsTest,
                          ::testing::Values("StdioJson", "StdioMsgpack", "Grpc"),
@@ -170,7 +39,7 @@ INSTANTIATE_TEST_SUITE_P(Transports, OperationsTest,
 
 // --- Restart, and replacement for a reason -----------------------------------------------------
 
-TEST_P(OperationsTest, TenThousandCallsAcrossARollingRestartNoneFailedNoneExecutedTwice) {
+TEST_P(OperationsTest, ARollingRestartFailsNoCallAndExecutesNoneTwice) {
   constexpr int kCalls = 10'000;
   constexpr int kCallers = 8;
   Begin(4);
@@ -255,7 +124,7 @@ TEST_P(OperationsTest, AShutdownEndsARestartThatWaitsForAWorkerToBackOff) {
   auto restart = std::async([this] { return pool_->Restart(); });
   ASSERT_TRUE(log_.WaitFor("every worker is replaced"));
   pool_->Shutdown();
-  ASSERT_EQ(restart.wait_for(kLimit), std::future_status::ready);
+  ASSERT_EQ(restart.wait_for(kOperationsLimit), std::future_status::ready);
   EXPECT_EQ(restart.get().error().code, ErrorCode::kUnavailable);
 }
 
@@ -351,13 +220,13 @@ TEST_P(OperationsTest, AStoppedWorkerIsFoundKilledAndReplacedIdleOrBusy) {
   EXPECT_NE(result.error().message.find("did not answer a health check within 500 ms"),
             std::string::npos)
       << result.error().message;
-  EXPECT_LT(steady_clock::now() - start, kLimit) << "it was the call's deadline";
+  EXPECT_LT(steady_clock::now() - start, kOperationsLimit) << "it was the call's deadline";
   EXPECT_FALSE(testing::IsAlive(info.worker_pid));
   ASSERT_TRUE(AwaitFullStrength()) << log_.Text();
   ServedBy();
 }
 
-// What began to talk to the worker may still do so when the process is no more.
+// A launch that began to talk to the worker may outlive the process.
 TEST_P(OperationsTest, AGuardianThatIsKilledWhileAWorkerStartsIsReplaced) {
   options_.restart.initial_backoff = milliseconds(1);
   Begin(2);
@@ -380,7 +249,7 @@ TEST_P(OperationsTest, AWorkerThatIsNotWellGetsNoCallsUntilItIs) {
   EXPECT_EQ(pool_->Stats().usable_capacity, 0);
   EXPECT_EQ(pool_->Stats().wanted_capacity, 1);
   Remove("unwell");
-  ServedBy();  // by the same, or, where it was found not to be well three times, by its successor
+  ServedBy();  // the same worker, or its successor if it was found unwell three times
 }
 
 TEST_P(OperationsTest, AWorkerThatStaysUnwellIsReplaced) {
@@ -407,14 +276,15 @@ TEST_P(OperationsTest, ACallThatIgnoresItsEndTakesNoOtherCallAlong) {
   ASSERT_TRUE(log_.WaitFor("ignores"));
   source.request_stop();
   EXPECT_EQ(ignored.get().error().code, ErrorCode::kCancelled);
-  EXPECT_NE(ServedBy({.queue_timeout = kLimit}), pid) << "its successor does not wait for it";
+  EXPECT_NE(ServedBy({.queue_timeout = kOperationsLimit}), pid)
+      << "its successor does not wait for it";
   auto result = other.get_future().get();
   ASSERT_TRUE(result) << result.error().ToString() << "\n" << log_.Text();
   EXPECT_EQ(*result, Value(pid));
   EXPECT_TRUE(testing::WaitUntilGone(pid));
 }
 
-// What it refuses has not run, and it gets no more.
+// Calls that it refuses have not run, and it gets no more.
 TEST_P(OperationsTest, AWorkerThatIsAskedToEndByOthersGetsNoMoreCalls) {
   capacity_ = 2;
   Begin(1);
@@ -428,7 +298,7 @@ TEST_P(OperationsTest, AWorkerThatIsAskedToEndByOthersGetsNoMoreCalls) {
     // Time and again: Python does not see a signal that comes just before it begins to wait.
     if (refused == 0) kill(pid, SIGTERM);
     CallInfo info;
-    auto result = pool_->Execute("pid", {}, {.queue_timeout = kLimit, .info = &info});
+    auto result = pool_->Execute("pid", {}, {.queue_timeout = kOperationsLimit, .info = &info});
     if (!result) {
       ++refused;
       EXPECT_EQ(result.error().code, ErrorCode::kWorkerLost) << result.error().ToString();
@@ -474,12 +344,13 @@ TEST_P(OperationsTest, ACrashLoopOpensTheBreakerWhichClosesWhenWorkersStartAgain
   kill(PidOf(0), SIGKILL);
   ASSERT_TRUE(log_.WaitFor("workers are not started any more for now")) << log_.Text();
   const auto start = steady_clock::now();
-  auto refused = pool_->Execute("pid", {}, {.timeout = seconds(600), .queue_timeout = kLimit});
+  auto refused =
+      pool_->Execute("pid", {}, {.timeout = seconds(600), .queue_timeout = kOperationsLimit});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kUnavailable) << refused.error().ToString();
   EXPECT_NE(refused.error().message.find("the last start that failed: worker 0"), std::string::npos)
       << refused.error().message;
-  EXPECT_LT(steady_clock::now() - start, kLimit) << "it hung";
+  EXPECT_LT(steady_clock::now() - start, kOperationsLimit) << "it hung";
   EXPECT_NE(pool_->Stats().breaker, BreakerState::kClosed);
   EXPECT_GE(pool_->Stats().breaker_opened, 1);
   EXPECT_GE(pool_->Stats().boot_failures, 2);
@@ -523,126 +394,6 @@ TEST_P(OperationsTest, ARefusalSaysHowFullTheQueueIsAndWhatTheWorkersDo) {
   }
   EXPECT_TRUE(running.get_future().get());
   EXPECT_TRUE(queued.get_future().get());
-}
-
-// --- Sessions ----------------------------------------------------------------------------------
-
-TEST_P(OperationsTest, StrictQueueWaitsForTheSessionsWorkerThoughOthersAreFree) {
-  options_.sessions.affinity = Affinity::kStrictQueue;
-  Begin(2);
-  CallInfo first;
-  ASSERT_TRUE(pool_->Execute("count", {}, {.session = "s", .info = &first}));
-  auto running = std::async([this] {
-    return pool_->Execute("sleep", Value::Map{{"ms", 300}}, {.session = "s"});
-  });
-  ASSERT_TRUE(Await([this] { return pool_->Stats().calls_in_flight == 1; }));
-  CallInfo second;
-  auto count = pool_->Execute("count", {}, {.session = "s", .info = &second});
-  ASSERT_TRUE(count) << count.error().ToString();
-  EXPECT_EQ(*count, Value(2));
-  EXPECT_EQ(second.worker_pid, first.worker_pid);
-  EXPECT_TRUE(running.get());
-}
-
-TEST_P(OperationsTest, StrictFailFastSaysAtOnceThatTheSessionsWorkerIsBusy) {
-  options_.sessions.affinity = Affinity::kStrictFailFast;
-  Begin(2);
-  ASSERT_TRUE(pool_->Execute("count", {}, {.session = "s"}));
-  auto running = std::async([this] {
-    return pool_->Execute("sleep", Value::Map{{"ms", 300}}, {.session = "s"});
-  });
-  ASSERT_TRUE(Await([this] { return pool_->Stats().calls_in_flight == 1; }));
-  auto busy = pool_->Execute("count", {}, {.session = "s"});
-  ASSERT_FALSE(busy);
-  EXPECT_EQ(busy.error().code, ErrorCode::kSessionBusy) << busy.error().ToString();
-  EXPECT_FALSE(busy.error().may_have_run);
-  EXPECT_TRUE(running.get());
-  EXPECT_EQ(*pool_->Execute("count", {}, {.session = "s"}), Value(2));
-}
-
-TEST_P(OperationsTest, ALostSessionFailsByNameInTheStrictModesAndMovesVisiblyInHint) {
-  for (Affinity affinity : {Affinity::kHint, Affinity::kStrictQueue, Affinity::kStrictFailFast}) {
-    SCOPED_TRACE(AffinityName(affinity));
-    options_.sessions.affinity = affinity;
-    pool_.reset();
-    Begin(2);
-    CallInfo first;
-    ASSERT_TRUE(pool_->Execute("count", {}, {.session = "s", .info = &first}));
-    EXPECT_FALSE(first.session_moved);
-    kill(first.worker_pid, SIGKILL);
-    ASSERT_TRUE(Await([this] { return pool_->Stats().crashes == 1; }));
-    CallInfo second;
-    const auto start = steady_clock::now();
-    auto result = pool_->Execute("count", {}, {.session = "s", .info = &second});
-    EXPECT_LT(steady_clock::now() - start, kLimit);
-    if (affinity == Affinity::kHint) {
-      ASSERT_TRUE(result) << result.error().ToString();
-      EXPECT_EQ(*result, Value(1)) << "begun anew";
-      EXPECT_TRUE(second.session_moved);
-      EXPECT_NE(second.worker_pid, first.worker_pid);
-      continue;
-    }
-    ASSERT_FALSE(result);
-    EXPECT_EQ(result.error().code, ErrorCode::kSessionLost) << result.error().ToString();
-    EXPECT_FALSE(result.error().may_have_run);
-    pool_->EndSession("s");
-    result = pool_->Execute("count", {}, {.session = "s"});
-    ASSERT_TRUE(result) << result.error().ToString();
-    EXPECT_EQ(*result, Value(1));
-  }
-}
-
-TEST(Sessions, AHundredThousandLeaveTheMemoryFlat) {
-  PoolOptions options;
-  options.adapter = testing::FixtureOfKind(testing::FixtureKind::kCppMsgpack);
-  options.workers = 2;
-  options.sessions.max_count = 1'000;
-  auto pool = Pool::Start(options);
-  ASSERT_TRUE(pool) << pool.error().ToString();
-  const auto use = [&pool](int from, int to) {
-    for (int i = from; i < to; ++i) {
-      ASSERT_TRUE(pool->Execute("echo", {}, {.session = "session " + std::to_string(i)}));
-    }
-  };
-  const auto rss_bytes = [&pool] {
-    int64_t sum = ReadProcFigures(getpid())->rss_bytes;
-    for (const WorkerInfo& worker : pool->Workers()) sum += worker.rss_bytes;
-    return sum;
-  };
-  use(0, 10'000);
-  const int64_t before = rss_bytes();
-  use(10'000, 100'000);
-  EXPECT_EQ(pool->Stats().sessions, 1'000u);
-  // 90,000 sessions at the least that a session could take would be over it.
-  EXPECT_LT(rss_bytes() - before, 4 << 20);
-}
-
-// --- Several pools -----------------------------------------------------------------------------
-
-TEST_P(OperationsTest, SeveralNamedPoolsInOneProcessDoNotTouchEachOther) {
-  options_.name = "first";
-  options_.restart.initial_backoff = milliseconds(1);
-  options_.restart.burst = 1;
-  Begin(1);
-  testing::LogWatcher log;
-  PoolOptions options;
-  options.name = "second";
-  options.workers = 2;
-  options.adapter = testing::FixtureOfKind(testing::FixtureKind::kCppGrpc);
-  options.log = log.sink();
-  auto second = Pool::Start(options);
-  ASSERT_TRUE(second) << second.error().ToString();
-
-  Write("broken", "");
-  kill(PidOf(0), SIGKILL);
-  ASSERT_TRUE(log_.WaitFor("pool first: workers are not started any more")) << log_.Text();
-  auto refused = pool_->Execute("pid", {});
-  ASSERT_FALSE(refused);
-  EXPECT_TRUE(refused.error().message.starts_with("pool first: ")) << refused.error().message;
-  EXPECT_TRUE(second->Execute("pid", {}));
-  pool_.reset();
-  EXPECT_TRUE(second->Execute("pid", {})) << "the end of one is not the end of the other";
-  ASSERT_TRUE(log.WaitFor("pool second: worker 1")) << log.Text();
 }
 
 }  // namespace

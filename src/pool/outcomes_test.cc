@@ -1,4 +1,4 @@
-// What the pool makes of all that a transport may say, in every order, on a transport that says it.
+// Outcomes of a pool on a scripted transport: each AfterCall, in every order of events.
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "snakepit/pool.h"
-#include "src/pool/fake_transport.h"
+#include "src/pool/testing/fixture.h"
 #include "src/testing/workers.h"
 #include "src/transport/outcome.h"
 
@@ -29,98 +29,15 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr seconds kLimit{20};
+using testing::kLimit;
 
-Error GivenUp() {
-  return MayHaveRun({.code = ErrorCode::kCancelled, .message = "the caller gave the call up"});
-}
-
-// A value that one thread hands to another.
-template <typename T>
-class Handover {
- public:
-  void Put(T value) {
-    std::lock_guard lock(mutex_);
-    value_ = std::move(value);
-    changed_.notify_all();
-  }
-  // Fails the test, and gives an empty value, when none comes.
-  T Take() {
-    std::unique_lock lock(mutex_);
-    EXPECT_TRUE(changed_.wait_for(lock, kLimit, [this] { return value_.has_value(); }));
-    return std::exchange(value_, std::nullopt).value_or(T());
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::optional<T> value_;
-};
-
-using Released = std::function<void(AfterCall)>;
-
-class OutcomesTest : public ::testing::Test {
- protected:
-  OutcomesTest() {
-    testing::fake_transport = &fake_;
-    fake_.call = [](const CallRequest&) { return CallOutcome<Value>{Value(1)}; };
-  }
-
-  void Begin(int workers = 1) {
-    options_.adapter.argv = {"fake"};
-    options_.workers = workers;
-    auto pool = Pool::Start(options_);
-    ASSERT_TRUE(pool) << pool.error().ToString();
-    pool_ = std::move(*pool);
-  }
-
-  // The next call is abandoned; every later one succeeds. Its `released` is in abandoned_.
-  void AbandonOneCall() {
-    fake_.call = [this, first = std::make_shared<std::atomic<bool>>(true)](
-                     const CallRequest& request) -> CallOutcome<Value> {
-      if (!first->exchange(false)) return {Value(1)};
-      abandoned_.Put(request.released);
-      return {Fail(GivenUp()), AfterCall::kAbandoned};
-    };
-  }
-
-  void Post(std::function<void()> task) { asio::post(*fake_.io, std::move(task)); }
-
-  // Runs it on the pool's own thread, and returns when it has run.
-  void RunThere(std::function<void()> task) {
-    auto ran = std::make_shared<std::promise<void>>();
-    Post([task = std::move(task), ran] {
-      task();
-      ran->set_value();
-    });
-    ASSERT_EQ(ran->get_future().wait_for(kLimit), std::future_status::ready);
-  }
-
-  bool Await(const std::function<bool(const PoolStats&)>& condition) {
-    const auto limit = std::chrono::steady_clock::now() + kLimit;
-    while (!condition(pool_->Stats())) {
-      if (std::chrono::steady_clock::now() > limit) return false;
-      std::this_thread::yield();
-    }
-    return true;
-  }
-
-  Result<Value> Call(const CallOptions& options = {}) { return pool_->Execute("c", {}, options); }
-
-  void ExpectServes() {
-    auto result = Call();
-    EXPECT_TRUE(result) << result.error().ToString();
-  }
-
-  testing::FakeTransport fake_;
-  PoolOptions options_;
-  Handover<Released> abandoned_;
-  std::optional<Pool> pool_;
-};
+using OutcomesTest = testing::FakePoolTest;
+using testing::Handover;
+using testing::Released;
 
 // --- Calls that were given up ------------------------------------------------------------------
 
-TEST_F(OutcomesTest, TheCallerOfAnAbandonedCallGetsItsOutcomeAtOnceAndTheWorkerStaysBusy) {
+TEST_F(OutcomesTest, AnAbandonedCallEndsAtOnceAndItsWorkerStaysBusy) {
   AbandonOneCall();
   Begin();
   auto result = Call();
@@ -143,7 +60,7 @@ TEST_F(OutcomesTest, TheCallerOfAnAbandonedCallGetsItsOutcomeAtOnceAndTheWorkerS
   EXPECT_EQ(pool_->Stats().restarts, 0);
 }
 
-TEST_F(OutcomesTest, AWorkerThatIsNotThroughWithAnAbandonedCallInItsGraceIsReplaced) {
+TEST_F(OutcomesTest, AWorkerThatOverrunsWithAnAbandonedCallIsReplaced) {
   AbandonOneCall();
   Begin();
   const pid_t pid = pool_->Workers()[0].pid;
@@ -165,7 +82,7 @@ TEST_F(OutcomesTest, AnAbandonedCallMayBeReleasedBeforeItsCallerKnows) {
       if (after == AfterCall::kLost) {  // the exit has been handled as well
         EXPECT_TRUE(Await([](const PoolStats& stats) { return stats.restarts == 1; }));
       }
-      return {Fail(GivenUp()), AfterCall::kAbandoned};
+      return {Fail(testing::CallGivenUp()), AfterCall::kAbandoned};
     };
     Begin();
     auto result = Call();
@@ -233,7 +150,9 @@ TEST_F(OutcomesTest, ASubmittedCallIsAbandonedLikewise) {
     SCOPED_TRACE(static_cast<int>(after));
     fake_.call_async = [this](const CallRequest& request,
                               std::function<void(CallOutcome<Value>)> done) {
-      Post([done = std::move(done)] { done({Fail(GivenUp()), AfterCall::kAbandoned}); });
+      Post([done = std::move(done)] {
+        done({Fail(testing::CallGivenUp()), AfterCall::kAbandoned});
+      });
       abandoned_.Put(request.released);
     };
     Begin();
@@ -270,7 +189,7 @@ TEST_F(OutcomesTest, WhatAChunkCallbackThrowsGivesTheStreamUpAndComesOut) {
   EXPECT_EQ(pool_->Stats().restarts, 0);
 }
 
-TEST_F(OutcomesTest, AWorkerWhoseCallThrewIsReplacedWhetherTheCallIsReleasedOrNot) {
+TEST_F(OutcomesTest, AWorkerWhoseCallThrewIsReplacedReleasedOrNot) {
   enum { kNever, kBefore, kLostBefore, kAfter };
   for (int released : {kNever, kBefore, kLostBefore, kAfter}) {
     SCOPED_TRACE(released);
@@ -412,7 +331,7 @@ TEST_F(OutcomesTest, TheStopOfACallInFlightIsTheTransports) {
     std::promise<void> stopped;
     std::stop_callback on_stop(request.stop, [&stopped] { stopped.set_value(); });
     EXPECT_EQ(stopped.get_future().wait_for(kLimit), std::future_status::ready);
-    return {Fail(GivenUp())};
+    return {Fail(testing::CallGivenUp())};
   };
   Begin();
   std::stop_source source;
@@ -430,7 +349,7 @@ TEST_F(OutcomesTest, TheStopOfACallInFlightIsTheTransports) {
 // Stops at every moment of a call's life: while it is submitted, queued, dispatched, ended.
 TEST_F(OutcomesTest, AStopAtAnyMomentEndsACallOnceAndBlocksNobody) {
   fake_.call = [](const CallRequest& request) -> CallOutcome<Value> {
-    if (request.stop.stop_requested()) return {Fail(GivenUp())};
+    if (request.stop.stop_requested()) return {Fail(testing::CallGivenUp())};
     return {Value(1)};
   };
   fake_.call_async = [this](const CallRequest& request,
@@ -499,25 +418,22 @@ TEST_F(OutcomesTest, AWorkerGetsAsManyCallsAtATimeAsItSaysThatItTakes) {
   EXPECT_EQ(gate.most(), 3);
 }
 
-TEST_F(OutcomesTest, TheWorkerOfASessionIsToldOfItsEndBeforeANewOneOfThatNameBegins) {
-  std::mutex mutex;
-  std::vector<std::string> events;
-  const auto record = [&](std::string event) {
-    std::lock_guard lock(mutex);
-    events.push_back(std::move(event));
+// A connection's I/O runs without the pool's lock.
+TEST_F(OutcomesTest, AnAbortThatIsHeldUpHoldsNoCallerUp) {
+  std::promise<void> aborting, go_on;
+  auto may_go_on = go_on.get_future().share();
+  fake_.abort = [&, first = std::make_shared<std::atomic<bool>>(true)] {
+    if (!first->exchange(false)) return;
+    aborting.set_value();
+    EXPECT_EQ(may_go_on.wait_for(kLimit), std::future_status::ready) << "it held a caller up";
   };
-  fake_.agreement = {.version = 2, .session = true};
-  fake_.call = [&](const CallRequest& request) -> CallOutcome<Value> {
-    record("call of " + std::string(request.session_id));
-    return {Value(1)};
-  };
-  fake_.end_session = [&](const std::string& session_id) { record("end of " + session_id); };
-  Begin();
-  EXPECT_TRUE(pool_->Execute("c", {}, {.session = "s"}));
-  pool_->EndSession("s");
-  EXPECT_EQ(pool_->Stats().sessions, 0u);
-  EXPECT_TRUE(pool_->Execute("c", {}, {.session = "s"}));
-  EXPECT_EQ(events, (std::vector<std::string>{"call of s", "end of s", "call of s"}));
+  Begin(2);
+  kill(pool_->Workers()[0].pid, SIGKILL);
+  aborting.get_future().wait();
+  EXPECT_EQ(pool_->Stats().workers, 2);
+  ExpectServes();
+  go_on.set_value();
+  EXPECT_TRUE(Await([](const PoolStats& stats) { return stats.crashes == 1; }));
 }
 
 TEST_F(OutcomesTest, AWorkerIsAskedHowItIsOnThePoolsOwnThread) {

@@ -9,14 +9,17 @@
 #include "src/base/threads.h"
 #include "src/pool/options.h"
 #include "src/pool/pool_impl.h"
+#include "src/pool/pool_starter.h"
 
 namespace snakepit {
 
-Result<Pool> Pool::Start(PoolOptions options) {
+Result<Pool> Pool::Start(PoolOptions options) { return PoolStarter::Start(std::move(options), {}); }
+
+Result<Pool> PoolStarter::Start(PoolOptions options, LaunchFactory launches) {
   Result<PoolOptions> complete = Complete(std::move(options));
   if (!complete) return Fail(std::move(complete.error()));
   try {
-    auto impl = std::make_unique<Impl>(std::move(*complete));
+    auto impl = std::make_unique<Pool::Impl>(std::move(*complete), std::move(launches));
     if (auto started = impl->Start(); !started) return Fail(std::move(started.error()));
     return Pool(std::move(impl));
   } catch (const std::system_error& error) {  // no descriptor for the event loop, or no thread
@@ -38,6 +41,7 @@ Pool::~Pool() {
 Pool::Pool(Pool&&) noexcept = default;
 
 Pool& Pool::operator=(Pool&& other) noexcept {
+  if (this == &other) return *this;
   Pool old(std::move(*this));
   impl_ = std::move(other.impl_);
   return *this;
@@ -46,19 +50,26 @@ Pool& Pool::operator=(Pool&& other) noexcept {
 Result<Value> Pool::Execute(std::string_view command, const Value& args,
                             const CallOptions& options) {
   if (!impl_->IsHere()) return Fail(impl_->ForkedError());
-  return impl_->Execute(command, args, options);
+  return impl_->calls().Execute(command, args, options);
 }
 
 Result<int64_t> Pool::ExecuteStream(std::string_view command, const Value& args,
                                     const ChunkCallback& on_chunk, const CallOptions& options) {
   if (!impl_->IsHere()) return Fail(impl_->ForkedError());
-  return impl_->ExecuteStream(command, args, on_chunk, options);
+  return impl_->calls().ExecuteStream(command, args, on_chunk, options);
 }
 
 void Pool::Submit(std::string_view command, Value args, std::function<void(Result<Value>)> done,
                   const CallOptions& options) {
   if (!impl_->IsHere()) return done(Fail(impl_->ForkedError()));
-  impl_->Submit(command, std::move(args), std::move(done), options);
+  impl_->calls().Submit(command, std::move(args), std::move(done), options);
+}
+
+void Pool::SubmitStream(std::string_view command, Value args, ChunkCallback on_chunk,
+                        std::function<void(Result<int64_t>)> done, const CallOptions& options) {
+  if (!impl_->IsHere()) return done(Fail(impl_->ForkedError()));
+  impl_->calls().SubmitStream(command, std::move(args), std::move(on_chunk), std::move(done),
+                              options);
 }
 
 AwaitableCall Pool::Submit(std::string_view command, Value args, CallOptions options) {

@@ -1,4 +1,4 @@
-// What a pool promises, on real workers, the same on every transport.
+// The promises of a pool, on real workers, the same on every transport.
 #include "snakepit/pool.h"
 
 #include <gtest/gtest.h>
@@ -12,6 +12,7 @@
 #include <optional>
 #include <set>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -25,7 +26,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::WorkerKind;
 
-// Whether all threads of a process are stopped, or it has ended.
+// True if all threads of a process are stopped, or it has ended.
 bool IsStopped(pid_t pid) {
   std::error_code ended;
   const std::filesystem::directory_iterator threads("/proc/" + std::to_string(pid) + "/task",
@@ -322,6 +323,42 @@ TEST_P(PoolTest, AStreamEndsAtItsDeadline) {
   auto count = LongStream([](const Chunk&) { return true; }, {.timeout = milliseconds(200)});
   ASSERT_FALSE(count);
   EXPECT_EQ(count.error().code, ErrorCode::kDeadlineExceeded) << count.error().ToString();
+  EXPECT_TRUE(Ping());
+}
+
+TEST_P(PoolTest, SubmittedStreamsEndAsThoseOfThreadsDo) {
+  Begin(1);
+  const auto stream = [this](int chunks, double interval, ChunkCallback on_chunk,
+                             const CallOptions& options) {
+    std::promise<Result<int64_t>> ended;
+    pool_->SubmitStream(
+        "ping_stream", Value::Map{{"count", chunks}, {"interval", interval}}, std::move(on_chunk),
+        [&ended](Result<int64_t> result) { ended.set_value(std::move(result)); }, options);
+    return ended.get_future().get();
+  };
+  std::vector<int64_t> indexes;
+  const auto all = stream(5, 0,
+                          [&indexes](const Chunk& chunk) {
+                            indexes.push_back(chunk.index);
+                            return true;
+                          },
+                          {});
+  ASSERT_TRUE(all) << all.error().ToString();
+  EXPECT_EQ(*all, 5);
+  EXPECT_EQ(indexes, (std::vector<int64_t>{0, 1, 2, 3, 4}));
+  const auto on = [](const Chunk&) { return true; };
+  const auto late = stream(1'000, 0.02, on, {.timeout = milliseconds(200)});
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, ErrorCode::kDeadlineExceeded) << late.error().ToString();
+  const auto given_up = stream(1'000, 0.02, [](const Chunk&) { return false; }, {});
+  ASSERT_FALSE(given_up);
+  EXPECT_EQ(given_up.error().code, ErrorCode::kCancelled) << given_up.error().ToString();
+  std::stop_source source;
+  const auto stopped =
+      stream(1'000, 0.02, [&source](const Chunk&) { return source.request_stop() || true; },
+             {.stop = source.get_token()});
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().code, ErrorCode::kCancelled) << stopped.error().ToString();
   EXPECT_TRUE(Ping());
 }
 

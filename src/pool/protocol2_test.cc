@@ -1,4 +1,4 @@
-// What a pool does with a worker of protocol version 2, the same on both transports. PROTOCOL.md 6.
+// Workers of protocol version 2, the same on both transports. PROTOCOL.md 6.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -25,7 +25,7 @@ using std::chrono::steady_clock;
 
 constexpr seconds kLimit{20};
 
-// Of the Python SDK; what a handler says of its course goes to stderr, and so to the pool's log.
+// A worker of the Python SDK. Its handlers report their course on stderr, and so to the pool's log.
 constexpr char kWorker[] = R"(
 import sys, threading
 from snakepit_bridge import Worker
@@ -102,8 +102,8 @@ class Protocol2Test : public ::testing::TestWithParam<const char*> {
     EXPECT_EQ(pool_->Stats().restarts, restarts) << log_.Text();
   }
 
-  // What a call of the command, the `nth` of it, ends with when it is stopped once its handler has
-  // begun.
+  // Calls the command for the `nth` time, stops the call once its handler has begun, and returns
+  // the outcome.
   Result<Value> StopOnceBegun(std::string_view command, int nth = 1) {
     std::stop_source source;
     std::promise<Result<Value>> ended;
@@ -245,7 +245,7 @@ TEST_P(Protocol2Test, AWorkerForgetsASessionThatHasEnded) {
   options_.sessions.max_count = 2;
   Begin();
   const auto count = [this](std::string_view session) {
-    auto result = pool_->Execute("count", {}, {.session = session});
+    auto result = pool_->Execute("count", {}, {.session = std::string(session)});
     return result ? result->ToJson() : result.error().ToString();
   };
   const std::string one = count("a");

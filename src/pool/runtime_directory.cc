@@ -22,10 +22,10 @@ namespace {
 constexpr std::string_view kPrefix = kRuntimePrefix;
 constexpr size_t kRandomLetters = 6;
 constexpr int kMostNames = 100;
-// What a socket's name adds: "/", a process number of up to 20 digits, ".sock".
+// A socket's name adds "/", a process number of up to 20 digits, and ".sock".
 constexpr size_t kLongestBase = 107 - kPrefix.size() - kRandomLetters - 1 - 26;
 
-// Of a folder that is this user's own. Not valid, with errno, when it is none.
+// A descriptor of this user's own folder. Not valid, with errno, when it is none.
 UniqueFd OpenFolder(int base_fd, const char* name) {
   return UniqueFd(OpenBelow(base_fd, name, O_RDONLY | O_DIRECTORY));
 }
@@ -64,7 +64,7 @@ UniqueFd OpenNewFolder(int base_fd, const char* name) {
 
 bool Lock(const UniqueFd& folder) { return flock(folder.get(), LOCK_EX | LOCK_NB) == 0; }
 
-// By the owner of the folder, who has locked it.
+// Only the owner of the folder, which has locked it, does this.
 void PutOwnerFile(const UniqueFd& folder) {
   const UniqueFd file(
       openat(folder.get(), kRuntimeOwnerFile, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));

@@ -27,33 +27,33 @@ class RuntimeDirectory {
   RuntimeDirectory(const RuntimeDirectory&) = delete;
   RuntimeDirectory& operator=(const RuntimeDirectory&) = delete;
 
-  // In XDG_RUNTIME_DIR, TMPDIR or /tmp: the first that is safe, usable, and short enough for the
-  // path of a socket (unix(7): 107 bytes), whatever the umask. INTERNAL, with what is wrong with
-  // each, when none is. Removes what killed pools left in any of the three. A process that this one
-  // forked, and that goes on without it, counts as a living owner.
+  // Makes the folder in XDG_RUNTIME_DIR, TMPDIR or /tmp: in the first that is safe, usable, and
+  // short enough for the path of a socket (unix(7): 107 bytes), whatever the umask. INTERNAL, with
+  // the fault of each, when none is. Removes the folders that killed pools left in any of the
+  // three. A process that this one forked, and that goes on without it, counts as a living owner.
   Result<void> Create();
 
   // Removes the folder with the files in it, if there is one.
   void Remove();
 
-  // Whether the folder that Create made is still there, in its place.
+  // True if the folder that Create made is still in its place.
   bool IsThere() const;
 
   // Empty when there is none.
   const std::string& path() const { return path_; }
 
-  // Of the folder, with the lock; null when there is none. Whoever keeps it has the folder's own
-  // files, whatever becomes of its path, and a share in the lock.
+  // The folder's descriptor, with the lock; null when there is none. Its holder reaches the
+  // folder's own files, whatever becomes of the path, and has a share in the lock.
   const std::shared_ptr<const UniqueFd>& fd() const { return fd_; }
 
-  // Those before the one that Create took, as far as they are not safe: `TMPDIR, "/a": why`.
+  // The unsafe ones among the places that Create passed over: `TMPDIR, "/a": why`.
   const std::vector<std::string>& unsafe() const { return unsafe_; }
 
  private:
   Result<void> CreateIn(RuntimeBase base);
 
   RuntimeBase base_;
-  std::string name_;  // in the base
+  std::string name_;  // a name within the base
   std::string path_;
   std::shared_ptr<const UniqueFd> fd_;
   std::vector<std::string> unsafe_;

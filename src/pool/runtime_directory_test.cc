@@ -99,7 +99,7 @@ TEST_F(RuntimeDirectoryTest, AFolderInUseIsLeftAlone) {
   Touch(one.path() + "/1.sock");
   ASSERT_TRUE(other.Create());
   EXPECT_TRUE(fs::exists(one.path() + "/1.sock"));
-  // What became of an earlier lock of a folder in this place does not matter.
+  // An earlier lock of a folder in this place does not matter.
   one.Remove();
   ASSERT_TRUE(one.Create());
   other.Remove();

@@ -1,5 +1,5 @@
-// What a worker says, in the log and in errors: it forges no line, no terminal obeys it, it is not
-// endless, and it does not tell the worker's token. PROTOCOL.md 6.13.4.
+// A worker's texts in the log and in errors: they forge no line, no terminal obeys them, they are
+// not endless, and they do not tell the worker's token. PROTOCOL.md 6.13.4.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -160,7 +160,7 @@ TEST_F(TextsTest, ALongErrorIsCutAndMarked) {
   const PeakMemory memory;
   std::vector<Error> errors;
   for (int i = 0; i < 20; ++i) errors.push_back(ErrorOf("long error"));
-  EXPECT_LT(memory.Growth(), int64_t{300} << 20);  // of one reply at a time, in gRPC
+  EXPECT_LT(memory.Growth(), int64_t{300} << 20);  // one reply at a time, in gRPC
   for (const Error& error : errors) {
     EXPECT_EQ(error.code, ErrorCode::kHandlerFailed);
     EXPECT_TRUE(error.message.starts_with("long xxx"));

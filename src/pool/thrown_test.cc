@@ -1,4 +1,4 @@
-// What is thrown on the pool's own thread: by the transport, by callbacks, by what nobody foresaw.
+// Exceptions on the pool's own thread: from the transport, from callbacks, from unforeseen faults.
 #include <gtest/gtest.h>
 #include <pthread.h>
 
@@ -17,7 +17,8 @@
 #include <vector>
 
 #include "snakepit/pool.h"
-#include "src/pool/fake_transport.h"
+#include "src/pool/pool_starter.h"
+#include "src/pool/testing/fake_transport.h"
 
 namespace snakepit {
 namespace {
@@ -27,7 +28,6 @@ constexpr std::chrono::seconds kLimit{20};
 class ThrownTest : public ::testing::Test {
  protected:
   ThrownTest() {
-    testing::fake_transport = &fake_;
     fake_.call = [](const CallRequest&) { return CallOutcome<Value>{Value(1)}; };
     options_.adapter.argv = {"fake"};
     options_.workers = 1;
@@ -37,7 +37,7 @@ class ThrownTest : public ::testing::Test {
   }
 
   void Begin() {
-    auto pool = Pool::Start(options_);
+    auto pool = PoolStarter::Start(options_, fake_.launches());
     ASSERT_TRUE(pool) << pool.error().ToString();
     pool_ = std::move(*pool);
   }

@@ -389,7 +389,7 @@ TEST_P(TransportTest, AnImpossibleProcessSettingIsNamed) {
   pool = Pool::Start(options);
   ASSERT_FALSE(pool);
   EXPECT_EQ(pool.error().ToString(),
-            "INVALID_ARGUMENT: adapter.end.leader_grace must be 0 to 2,000 ms");
+            "INVALID_ARGUMENT: adapter.end.leader_grace must be 0 ms to 2 s, not 2,001 ms");
   options.adapter.end = {.command = {""}};
   pool = Pool::Start(options);
   ASSERT_FALSE(pool);

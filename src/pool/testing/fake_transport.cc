@@ -1,4 +1,4 @@
-#include "src/pool/fake_transport.h"
+#include "src/pool/testing/fake_transport.h"
 
 #include <fcntl.h>
 
@@ -10,8 +10,6 @@
 
 namespace snakepit {
 namespace testing {
-
-FakeTransport* fake_transport = nullptr;
 
 namespace {
 
@@ -64,15 +62,16 @@ class FakeLaunch : public Launch {
 };
 
 }  // namespace
-}  // namespace testing
 
-bool NeedsRuntimeDirectory(const Adapter&) { return false; }
-
-Result<std::unique_ptr<Launch>> Launch::Prepare(const Adapter&, LaunchContext context) {
-  testing::FakeTransport& fake = *testing::fake_transport;
-  fake.io = context.io;
-  fake.cancel_grace = context.cancel_grace;
-  return std::make_unique<testing::FakeLaunch>(fake);
+LaunchFactory FakeTransport::launches() {
+  return {
+      .prepare = [this](const Adapter&, LaunchContext context) -> Result<std::unique_ptr<Launch>> {
+        io = context.io;
+        cancel_grace = context.cancel_grace;
+        return std::make_unique<FakeLaunch>(*this);
+      },
+      .needs_runtime_directory = [](const Adapter&) { return false; }};
 }
 
+}  // namespace testing
 }  // namespace snakepit

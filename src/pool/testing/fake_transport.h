@@ -1,7 +1,7 @@
-// A transport that does what a test says, linked in the place of transport/launch.cc. The workers
-// are real processes, so that they can end, but they only sleep.
-#ifndef SNAKEPIT_POOL_FAKE_TRANSPORT_H_
-#define SNAKEPIT_POOL_FAKE_TRANSPORT_H_
+// A scripted transport for a pool under test. The workers are real processes, so that they can end,
+// but they only sleep.
+#ifndef SNAKEPIT_POOL_TESTING_FAKE_TRANSPORT_H_
+#define SNAKEPIT_POOL_TESTING_FAKE_TRANSPORT_H_
 
 #include <asio/io_context.hpp>
 #include <chrono>
@@ -9,12 +9,13 @@
 #include <functional>
 #include <string>
 
+#include "src/pool/launch_factory.h"
 #include "src/transport/connection.h"
 
 namespace snakepit::testing {
 
-// What the methods of every connection do; to be set before the pool starts. One that is called
-// must have been set.
+// The methods of every connection; each one that is called must be set before the pool starts. It
+// must outlive the pool.
 struct FakeTransport {
   Agreement agreement;
   std::function<CallOutcome<Value>(const CallRequest&)> call;
@@ -26,14 +27,13 @@ struct FakeTransport {
   std::function<void(const std::string&)> end_session;
   std::function<void()> abort = [] {};
 
-  // Of the latest launch.
+  LaunchFactory launches();
+
+  // From the context of the latest launch.
   asio::io_context* io = nullptr;
   std::chrono::milliseconds cancel_grace{0};
 };
 
-// The one in use: what Launch::Prepare makes connections of. A new one for each test.
-extern FakeTransport* fake_transport;
-
 }  // namespace snakepit::testing
 
-#endif  // SNAKEPIT_POOL_FAKE_TRANSPORT_H_
+#endif  // SNAKEPIT_POOL_TESTING_FAKE_TRANSPORT_H_
