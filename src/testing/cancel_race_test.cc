@@ -79,7 +79,7 @@ TEST_P(CancelRaceTest, GivesEachCallOneOutcomeAndKeepsTheWorker) {
   auto started =
       Pool::Start({.adapter = testing::FixtureOfKind(GetParam(), kCapacity), .workers = 1});
   ASSERT_TRUE(started) << started.error().ToString() << "\n" << started.error().stderr_tail;
-  Pool& pool = **started;
+  Pool& pool = *started;
   const pid_t pid = pool.Workers()[0].pid;
 
   std::atomic<int> results = 0, cancelled = 0, other = 0, wrong = 0;

@@ -34,7 +34,7 @@ class Pools : public ::testing::Environment {
   }
   void TearDown() override { pools_.clear(); }
 
-  static const std::map<std::string_view, Pool>& All() { return pools_; }
+  static std::map<std::string_view, Pool>& All() { return pools_; }
 
  private:
   static inline std::map<std::string_view, Pool> pools_;
@@ -45,8 +45,8 @@ class Pools : public ::testing::Environment {
 // The different value that came back, and its worker; empty if there is none.
 std::string Changed(const Value& value) {
   const Value args = Value::Map{{"v", value}};
-  for (const auto& [name, pool] : Pools::All()) {
-    const Result<Value> result = pool->Execute("echo", args);
+  for (auto& [name, pool] : Pools::All()) {
+    const Result<Value> result = pool.Execute("echo", args);
     if (!result) return std::string(name) + ": " + result.error().ToString();
     if (!SameBits(*result, args)) return std::string(name) + ": " + result->ToJson();
   }
@@ -114,8 +114,8 @@ TEST(Values, EdgeCasesComeBackUnchanged) {
 TEST(Values, UnencodableValuesAreRefusedAtTheSender) {
   for (const Value& value : {Value("\xff"), Value(Value::Map{{"\xc0\x80", 1}}), Nested(kMaxNesting),
                              Value("\xed\xa0\x80")}) {
-    for (const auto& [name, pool] : Pools::All()) {
-      const Result<Value> result = pool->Execute("echo", Value::Map{{"v", value}});
+    for (auto& [name, pool] : Pools::All()) {
+      const Result<Value> result = pool.Execute("echo", Value::Map{{"v", value}});
       ASSERT_FALSE(result) << name;
       EXPECT_EQ(result.error().code, ErrorCode::kInvalidArgument) << name;
       EXPECT_FALSE(result.error().may_have_run) << name;
