@@ -110,7 +110,14 @@ class Call {
 
   // Waits that long, and returns true. Returns false as soon as the caller gives the call up or the
   // time limit passes.
-  bool Wait(std::chrono::nanoseconds duration) const;
+  template <typename Rep, typename Period>
+  bool Wait(std::chrono::duration<Rep, Period> duration) const {
+    // A longer one may not fit into nanoseconds.
+    constexpr std::chrono::hours kLongest(365 * 24);
+    if (duration <= duration.zero()) return WaitFor(std::chrono::nanoseconds(0));
+    if (!(duration < kLongest)) return WaitFor(kLongest);
+    return WaitFor(std::chrono::duration_cast<std::chrono::nanoseconds>(duration));
+  }
 
   // Runs `use` with the state of the call's session while no other call uses it. The state is a
   // value that is null at first. The worker keeps it from call to call of the session: for the
@@ -119,6 +126,8 @@ class Call {
   void UseSession(const std::function<void(Value& state)>& use) const;
 
  private:
+  bool WaitFor(std::chrono::nanoseconds duration) const;
+
   CallState& state_;
 };
 
@@ -186,7 +195,9 @@ class Worker {
   }
 
   // Says in the answers to health checks whether this worker can take calls; true at first. A pool
-  // replaces a worker that says false. PROTOCOL.md 6.10.5. From any thread, at any time.
+  // gives a worker that says false no calls, and replaces it when it goes on to say so. Over gRPC a
+  // worker is not ready before it says true (PROTOCOL.md 4.2.6, 6.10.5). From any thread, at any
+  // time.
   void set_healthy(bool healthy);
 
   // Serves until the pool ends the worker, by the options of the command line (--help lists them).

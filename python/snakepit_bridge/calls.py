@@ -105,7 +105,7 @@ class Context:
 
     @property
     def cancelled(self):
-        """True if the caller has cancelled the call. A deadline that passes does not set it."""
+        """True if the caller has cancelled the call. On stdio a deadline does not set it."""
         if forked.is_child:
             forked.check("context.cancelled")
         return self._cancelled
@@ -116,11 +116,6 @@ class Context:
             forked.check("context.check()")
         if self._cancelled:
             raise Cancelled("the caller cancelled the call")
-        if self._deadline_ns is not None:
-            self.check_deadline()
-
-    def check_deadline(self):
-        """Raises DeadlineExceeded if the call's deadline has passed."""
         if self._deadline_ns is not None and time.monotonic_ns() >= self._deadline_ns:
             raise DeadlineExceeded("the time limit of the call passed")
 

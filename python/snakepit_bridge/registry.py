@@ -140,8 +140,8 @@ class Registry:
     def call(self, name, args, context):
         """The result of a command; {"chunks": [...]} of a streaming one.
 
-        Raises CallError and nothing else. The code is DEADLINE_EXCEEDED also if the handler
-        returns after the deadline.
+        Raises CallError and nothing else. The code is CANCELLED or DEADLINE_EXCEEDED also if the
+        handler returns after that.
         """
         try:
             context.check()
@@ -152,7 +152,7 @@ class Registry:
             result = command.run(args, context)
             if type(result) is GeneratorType:
                 return {"chunks": _collect(name, result, context)}
-            context.check_deadline()
+            context.check()
             return result
         except BaseException as error:
             raise as_call_error(error) from None

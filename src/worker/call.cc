@@ -155,10 +155,9 @@ std::stop_token Call::stop_token() const {
   return state_.stop.get_token();
 }
 
-bool Call::Wait(std::chrono::nanoseconds duration) const {
+bool Call::WaitFor(std::chrono::nanoseconds duration) const {
   RequireWorkerProcess("Call::Wait()");
-  const SteadyTime end =
-      steady_clock::now() + std::min<std::chrono::nanoseconds>(duration, kLongest);
+  const SteadyTime end = steady_clock::now() + duration;
   const bool cut_short = state_.deadline && *state_.deadline < end;
   std::mutex mutex;
   std::condition_variable_any never;

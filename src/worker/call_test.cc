@@ -126,6 +126,14 @@ TEST_F(CallTest, AWaitIsTrueOnlyIfItTookItsWholeTime) {
   EXPECT_FALSE(wait(-5, 1h));
 }
 
+TEST_F(CallTest, AWaitMayBeLongerThanNanosecondsCanSay) {
+  CallState state;
+  state.LimitTime(20);
+  EXPECT_FALSE(Call(state).Wait(std::chrono::milliseconds(INT64_MAX)));
+  EXPECT_FALSE(Call(state).Wait(std::chrono::duration<double>(1e300)));
+  EXPECT_FALSE(Call(state).Wait(std::chrono::milliseconds(INT64_MIN)));
+}
+
 TEST_F(CallTest, AWaitEndsWhenTheCallerGivesUp) {
   std::thread caller([this] { state_.stop.request_stop(); });
   EXPECT_FALSE(call_.Wait(1h));

@@ -40,16 +40,14 @@ class CancelOnStop {
 };
 
 // The methods for a call with a session and for one without.
-const auto& ExecuteFor(const GrpcService& service, const ExecuteRequest&) {
-  return service.execute;
-}
-const auto& ExecuteFor(const GrpcService& service, const SessionRequest&) {
+const auto& ExecuteFor(const GrpcStub& service, const ExecuteRequest&) { return service.execute; }
+const auto& ExecuteFor(const GrpcStub& service, const SessionRequest&) {
   return service.execute_in_session;
 }
-const auto& StreamFor(const GrpcService& service, const ExecuteRequest&) {
+const auto& StreamFor(const GrpcStub& service, const ExecuteRequest&) {
   return service.execute_stream;
 }
-const auto& StreamFor(const GrpcService& service, const SessionRequest&) {
+const auto& StreamFor(const GrpcStub& service, const SessionRequest&) {
   return service.execute_in_session_stream;
 }
 

@@ -87,7 +87,7 @@ class GrpcWire {
 
   GrpcWire(std::shared_ptr<grpc::Channel> channel, UniqueFd watched);
 
-  const GrpcService& service() const { return service_; }
+  const GrpcStub& service() const { return service_; }
 
   // True if one side has closed the connection. The system knows at once when the worker has; gRPC
   // may end an RPC a moment before it closes a connection that it has given up.
@@ -107,7 +107,7 @@ class GrpcWire {
 
  private:
   const std::shared_ptr<grpc::Channel> channel_;
-  const GrpcService service_;
+  const GrpcStub service_;
   std::atomic<bool> refuses_ = false;
   // A copy of the channel's descriptor. To be closed before that: gRPC relies on it that the system
   // forgets a descriptor that it closes.

@@ -54,7 +54,7 @@ Error NoGrpcServer(const GrpcAddress& address, std::string_view bytes) {
 
 }  // namespace
 
-Opening OpeningOf(std::string_view bytes) {
+ServerOpening OpeningOf(std::string_view bytes) {
   const auto at = [bytes](size_t i) { return i < bytes.size() ? uint8_t(bytes[i]) : 0u; };
   const size_t length = at(0) << 16 | at(1) << 8 | at(2);
   constexpr uint8_t kSettings = 4;
@@ -62,9 +62,9 @@ Opening OpeningOf(std::string_view bytes) {
   if (length > kMaxSettingsBytes || (bytes.size() > 2 && length % 6 != 0) ||
       (bytes.size() > 3 && at(3) != kSettings) || (at(4) & kAck) != 0 ||
       (at(5) | at(6) | at(7) | at(8)) != 0) {
-    return Opening::kOther;
+    return ServerOpening::kOther;
   }
-  return bytes.size() < kFrameHeaderBytes ? Opening::kTooFew : Opening::kHttp2;
+  return bytes.size() < kFrameHeaderBytes ? ServerOpening::kTooFew : ServerOpening::kHttp2;
 }
 
 void GrpcProbe::Start(std::shared_ptr<const GrpcPeerCheck> check, SteadyTime deadline,
@@ -169,9 +169,9 @@ void GrpcProbe::Look() {
   if (seen.closed) return Close("each connection is closed there without a word");
   if (seen.bytes.empty() && !answers_ && ++silent_ticks_ >= kTicksToAsk) return Ask();
   const bool waits_for_preface = seen.bytes.empty() && answers_;
-  const Opening opening = waits_for_preface ? Opening::kHttp2 : OpeningOf(seen.bytes);
-  if (opening == Opening::kTooFew) return;
-  if (opening == Opening::kOther) return FailWith(NoGrpcServer(*tried_, seen.bytes));
+  const ServerOpening opening = waits_for_preface ? ServerOpening::kHttp2 : OpeningOf(seen.bytes);
+  if (opening == ServerOpening::kTooFew) return;
+  if (opening == ServerOpening::kOther) return FailWith(NoGrpcServer(*tried_, seen.bytes));
   silent_ticks_ = 0;
   const auto peer = check_->Check(fd, *tried_);
   const bool is_short = !peer && peer.error().code == ErrorCode::kInternal;
@@ -198,9 +198,9 @@ void GrpcProbe::Ask() {
 void GrpcProbe::LookAtAnswer() {
   const Seen seen = Peek(asking_.get());
   if (seen.closed) return Close("a connection is closed there when it begins with HTTP/2");
-  const Opening opening = OpeningOf(seen.bytes);
-  if (opening == Opening::kOther) return FailWith(NoGrpcServer(*tried_, seen.bytes));
-  answers_ = opening == Opening::kHttp2;
+  const ServerOpening opening = OpeningOf(seen.bytes);
+  if (opening == ServerOpening::kOther) return FailWith(NoGrpcServer(*tried_, seen.bytes));
+  answers_ = opening == ServerOpening::kHttp2;
   if (answers_) asking_.Reset();
 }
 

@@ -22,12 +22,12 @@
 namespace snakepit {
 
 // The kind of server, by its first bytes.
-enum class Opening {
+enum class ServerOpening {
   kHttp2,   // a whole header of a SETTINGS frame
   kTooFew,  // the beginning of one
   kOther,
 };
-Opening OpeningOf(std::string_view bytes);
+ServerOpening OpeningOf(std::string_view bytes);
 
 // Tries to connect until somebody accepts who is the worker and speaks HTTP/2: whenever something
 // was announced, and from time to time. Sends nothing on the connection that it gives. The address

@@ -31,10 +31,10 @@ constexpr std::chrono::seconds kLimit{60};
 
 TEST(OpeningOf, IsASettingsFrameOrTheBeginningOfOne) {
   for (size_t size = 0; size < kSettings.size(); ++size) {
-    EXPECT_EQ(OpeningOf(kSettings.substr(0, size)), Opening::kTooFew) << size;
+    EXPECT_EQ(OpeningOf(kSettings.substr(0, size)), ServerOpening::kTooFew) << size;
   }
-  EXPECT_EQ(OpeningOf(kSettings), Opening::kHttp2);
-  EXPECT_EQ(OpeningOf(std::string("\0\0\x12\4\0\0\0\0\0\0\3", 11)), Opening::kHttp2);
+  EXPECT_EQ(OpeningOf(kSettings), ServerOpening::kHttp2);
+  EXPECT_EQ(OpeningOf(std::string("\0\0\x12\4\0\0\0\0\0\0\3", 11)), ServerOpening::kHttp2);
 }
 
 TEST(OpeningOf, AnythingElseIsSeenAsSoonAsItCanBe) {
@@ -45,7 +45,8 @@ TEST(OpeningOf, AnythingElseIsSeenAsSoonAsItCanBe) {
                                 std::string("\0\0\0\4\1", 5),           // nobody has asked for it
                                 std::string("\0\0\0\4\0\0\0\0\1", 9),   // on a stream
                                 std::string("\0\0\0\7\0\0\0\0\0", 9)};  // GOAWAY
-  for (const std::string& other : others) EXPECT_EQ(OpeningOf(other), Opening::kOther) << other;
+  for (const std::string& other : others)
+    EXPECT_EQ(OpeningOf(other), ServerOpening::kOther) << other;
 }
 
 class GrpcProbeTest : public ::testing::Test {

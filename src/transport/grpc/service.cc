@@ -54,7 +54,7 @@ std::string WhyUnreadable(const google::protobuf::Descriptor& type,
   return WhyUnreadable(type, {reinterpret_cast<const char*>(bytes.begin()), bytes.size()});
 }
 
-GrpcService::GrpcService(const std::shared_ptr<grpc::ChannelInterface>& channel)
+GrpcStub::GrpcStub(const std::shared_ptr<grpc::ChannelInterface>& channel)
     : execute("/snakepit.SnakepitBridge/Execute", RpcType::NORMAL_RPC, channel),
       execute_stream("/snakepit.SnakepitBridge/ExecuteStream", RpcType::SERVER_STREAMING, channel),
       execute_in_session("/snakepit.SnakepitBridge/ExecuteInSession", RpcType::NORMAL_RPC, channel),

@@ -103,9 +103,9 @@ class GrpcMethod {
   const grpc::internal::RpcMethod rpc_;
 };
 
-struct GrpcService {
+struct GrpcStub {
   // The channel must outlive it.
-  explicit GrpcService(const std::shared_ptr<grpc::ChannelInterface>& channel);
+  explicit GrpcStub(const std::shared_ptr<grpc::ChannelInterface>& channel);
 
   const GrpcMethod<ExecuteRequest, ExecuteResponse> execute;
   const GrpcMethod<ExecuteRequest, StreamResponse> execute_stream;

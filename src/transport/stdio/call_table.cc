@@ -15,11 +15,12 @@ tl::unexpected<Error> OutOfStep(std::string what) {
 
 }  // namespace
 
-void CallTable::Add(StdioReceiver& receiver, uint64_t begin) {
+void StdioCallTable::Add(StdioReceiver& receiver, uint64_t begin) {
   calls_.emplace(receiver.id(), Call{.begin = begin, .receiver = &receiver});
 }
 
-void CallTable::Add(std::shared_ptr<StdioReceiver> receiver, uint64_t begin, SteadyTime deadline) {
+void StdioCallTable::Add(std::shared_ptr<StdioReceiver> receiver, uint64_t begin,
+                         SteadyTime deadline) {
   const uint64_t id = receiver->id();
   StdioReceiver* const raw = receiver.get();
   calls_.emplace(
@@ -27,7 +28,7 @@ void CallTable::Add(std::shared_ptr<StdioReceiver> receiver, uint64_t begin, Ste
   deadlines_.emplace(deadline, id);
 }
 
-Result<bool> CallTable::Deliver(Mail& mail, const StdioReceiver* me) {
+Result<bool> StdioCallTable::Deliver(Mail& mail, const StdioReceiver* me) {
   if (!mail.reply) {
     // With one call in flight it is that one's reply; with several it could be any one's.
     // PROTOCOL.md 6.8.5.
@@ -49,7 +50,7 @@ Result<bool> CallTable::Deliver(Mail& mail, const StdioReceiver* me) {
   return false;
 }
 
-Result<bool> CallTable::DeliverTo(Calls::iterator call, Mail& mail, const StdioReceiver* me) {
+Result<bool> StdioCallTable::DeliverTo(Calls::iterator call, Mail& mail, const StdioReceiver* me) {
   StdioReceiver* const receiver = call->second.receiver;
   const bool is_last = mail.is_last();
   if (receiver == nullptr) {
@@ -66,7 +67,7 @@ Result<bool> CallTable::DeliverTo(Calls::iterator call, Mail& mail, const StdioR
   return is_mine;
 }
 
-void CallTable::Ignore(const Reply& reply) {
+void StdioCallTable::Ignore(const Reply& reply) {
   if (overdue_ == 0) {
     if (!std::exchange(sends_unasked_, true)) ++counts_.unawaited;
   } else if (reply.final) {
@@ -75,7 +76,7 @@ void CallTable::Ignore(const Reply& reply) {
   }
 }
 
-bool CallTable::Abandon(uint64_t id, Released released, SteadyTime end_of_grace) {
+bool StdioCallTable::Abandon(uint64_t id, Released released, SteadyTime end_of_grace) {
   const auto found = calls_.find(id);
   if (found == calls_.end()) return false;
   Call& call = found->second;
@@ -89,7 +90,7 @@ bool CallTable::Abandon(uint64_t id, Released released, SteadyTime end_of_grace)
   return true;
 }
 
-void CallTable::Forget(uint64_t id) {
+void StdioCallTable::Forget(uint64_t id) {
   const auto found = calls_.find(id);
   if (found == calls_.end()) return;
   ++counts_.unawaited;
@@ -97,11 +98,11 @@ void CallTable::Forget(uint64_t id) {
   Erase(found);
 }
 
-void CallTable::Remove(uint64_t id) {
+void StdioCallTable::Remove(uint64_t id) {
   if (const auto found = calls_.find(id); found != calls_.end()) Erase(found);
 }
 
-std::shared_ptr<StdioReceiver> CallTable::Expire(SteadyTime now) {
+std::shared_ptr<StdioReceiver> StdioCallTable::Expire(SteadyTime now) {
   while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
     const auto call = calls_.find(deadlines_.begin()->second);
     if (call->second.kept) return call->second.kept;
@@ -113,7 +114,7 @@ std::shared_ptr<StdioReceiver> CallTable::Expire(SteadyTime now) {
   return nullptr;
 }
 
-void CallTable::FailAll(Error error, AfterCall after, uint64_t sent) {
+void StdioCallTable::FailAll(Error error, AfterCall after, uint64_t sent) {
   error.message = CutText(error.message, kMostSharedTextBytes);  // each call gets a copy
   Calls calls;
   calls.swap(calls_);
@@ -130,22 +131,22 @@ void CallTable::FailAll(Error error, AfterCall after, uint64_t sent) {
   closed_ = Closed{std::move(error), after};
 }
 
-bool CallTable::IsAwaited(uint64_t id) const {
+bool StdioCallTable::IsAwaited(uint64_t id) const {
   const auto call = calls_.find(id);
   return call != calls_.end() && call->second.receiver != nullptr;
 }
 
-std::shared_ptr<StdioReceiver> CallTable::Find(uint64_t id) const {
+std::shared_ptr<StdioReceiver> StdioCallTable::Find(uint64_t id) const {
   const auto call = calls_.find(id);
   return call == calls_.end() ? nullptr : call->second.kept;
 }
 
-std::optional<SteadyTime> CallTable::next_deadline() const {
+std::optional<SteadyTime> StdioCallTable::next_deadline() const {
   if (deadlines_.empty()) return std::nullopt;
   return deadlines_.begin()->first;
 }
 
-void CallTable::Erase(Calls::iterator call) {
+void StdioCallTable::Erase(Calls::iterator call) {
   if (call->second.deadline) deadlines_.erase({*call->second.deadline, call->first});
   calls_.erase(call);
 }

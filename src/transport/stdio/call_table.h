@@ -28,7 +28,7 @@ struct CallCounts {
 // Finds the call that each message is for, and keeps the deadlines. A call has a receiver until it
 // is abandoned: then its caller has the outcome, and only the worker's end of it is awaited. No I/O
 // and no clock. Its user has a lock, and holds it for each method.
-class CallTable {
+class StdioCallTable {
  public:
   using Released = std::function<void(AfterCall)>;
   // Has a callback called later, without the lock.
@@ -39,7 +39,7 @@ class CallTable {
     AfterCall after;
   };
 
-  CallTable(CallCounts& counts, Post post) : counts_(counts), post_(std::move(post)) {}
+  StdioCallTable(CallCounts& counts, Post post) : counts_(counts), post_(std::move(post)) {}
 
   // A call that its own thread waits for, and for whose deadline that thread sees. `begin` is the
   // place of its request in the bytes of the channel.

@@ -65,7 +65,7 @@ class CallTableTest : public ::testing::Test {
   const SteadyTime now_{};
   CallCounts counts_;
   std::vector<AfterCall> released_;
-  CallTable table_{counts_, [](CallTable::Released released, AfterCall after) { released(after); }};
+  StdioCallTable table_{counts_, [](StdioCallTable::Released released, AfterCall after) { released(after); }};
   std::vector<std::shared_ptr<FakeReceiver>> kept_;
 };
 

@@ -29,7 +29,7 @@ StdioLink::StdioLink(asio::io_context& io, std::shared_ptr<FrameChannel> channel
       limits_{.max_bytes = max_decoded_bytes},
       cancel_grace_(cancel_grace),
       pump_(io, *channel_),
-      calls_(counts_, [&io](CallTable::Released released, AfterCall after) {
+      calls_(counts_, [&io](StdioCallTable::Released released, AfterCall after) {
         asio::post(io, [released = std::move(released), after] { released(after); });
       }) {}
 
@@ -222,7 +222,7 @@ void StdioLink::TakeTurn() {
     role_.SetInTurn(reads);
     if (reads && channel_->has_unsent()) channel_->Flush();
   }
-  std::optional<CallTable::Closed> end;
+  std::optional<StdioCallTable::Closed> end;
   if (reads) end = ReadOnIo();
   const MutexLock lock(mutex_);
   if (end) FailAll(std::move(end->error), end->after);
@@ -239,7 +239,7 @@ void StdioLink::TakeTurn() {
   pump_.SetTimer(calls_.next_deadline(), Self());
 }
 
-std::optional<CallTable::Closed> StdioLink::ReadOnIo() {
+std::optional<StdioCallTable::Closed> StdioLink::ReadOnIo() {
   const SteadyTime end = steady_clock::now() + kTurn;
   for (;;) {
     FrameChannel::Progress progress = channel_->Receive();
@@ -254,9 +254,9 @@ std::optional<CallTable::Closed> StdioLink::ReadOnIo() {
       case ProgressKind::kBlocked:
         return std::nullopt;
       case ProgressKind::kClosed:
-        return CallTable::Closed{std::move(progress.error), AfterCall::kLost};
+        return StdioCallTable::Closed{std::move(progress.error), AfterCall::kLost};
       case ProgressKind::kBroken:
-        return CallTable::Closed{std::move(progress.error), AfterCall::kUnusable};
+        return StdioCallTable::Closed{std::move(progress.error), AfterCall::kUnusable};
     }
     if (steady_clock::now() >= end) {
       RequestTurn();

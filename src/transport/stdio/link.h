@@ -91,7 +91,7 @@ class StdioLink : public std::enable_shared_from_this<StdioLink>, private StdioP
   void OnTurn() override;
   void TakeTurn();
   // Reads what is there, but not for long. The error with which the channel ended.
-  std::optional<CallTable::Closed> ReadOnIo();
+  std::optional<StdioCallTable::Closed> ReadOnIo();
   bool IoHasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Expire(SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void GiveUp(StdioReceiver& call, Error error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -111,7 +111,7 @@ class StdioLink : public std::enable_shared_from_this<StdioLink>, private StdioP
   CallCounts counts_;
 
   Mutex mutex_;
-  CallTable calls_ ABSL_GUARDED_BY(mutex_);
+  StdioCallTable calls_ ABSL_GUARDED_BY(mutex_);
   ReaderRole role_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -24,7 +24,7 @@ struct Mail {
   bool is_last() const { return !reply || reply->final; }
 };
 
-// Takes the messages of its call. CallTable hands them to it.
+// Takes the messages of its call. StdioCallTable hands them to it.
 class StdioReceiver {
  public:
   // Bytes of chunks that a stream may send before they are taken. PROTOCOL.md 6.7. They keep a
@@ -45,7 +45,7 @@ class StdioReceiver {
   bool UseCredit(const Mail& mail);
   void AddCredit(int64_t bytes) { credit_ += bytes; }
 
-  // Set by CallTable.
+  // Set by StdioCallTable.
   uint64_t id() const { return id_; }
   void set_id(uint64_t id) { id_ = id; }
 
