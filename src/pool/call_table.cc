@@ -113,7 +113,8 @@ void CallTable::Dispatch(const DispatchCall& effect, std::shared_ptr<WorkerProce
   PendingCall* const call = found->second;
   call->process = std::move(process);
   call->session_moved = effect.session_moved;
-  call->Wake();
+  call->is_held = ending_sessions_.contains(call->request.session_id);
+  if (!call->is_held) call->Wake();
 }
 
 void CallTable::End(const EndCall& effect) {
@@ -181,6 +182,7 @@ void CallTable::GiveUp(PendingCall& call) {
   const EngineLock lock(engine_);
   // A call without an id is yet to be submitted: the stop is seen there.
   if (call.id == 0) return;
+  if (std::exchange(call.is_held, false)) call.Wake();
   engine_.core().Cancel(call.id, steady_clock::now());
   engine_.Settle();
 }
@@ -205,6 +207,32 @@ CallTable::Counts CallTable::counts() const {
   return counts_;
 }
 
+// --- Sessions ----------------------------------------------------------------------------------
+
+// On the io_context's thread, behind the submitted calls of the session that are yet to begin.
+// Until then no call of a new session of that name may overtake.
+void CallTable::EndSession(const EndWorkerSession& effect, const WorkerProcess& process) {
+  engine_.mutex.AssertHeld();
+  if (!process.connection->agreement().session) return;
+  const auto ending = ending_sessions_.insert(effect.session_id);
+  engine_.Post([this, connection = process.connection, ending, id = effect.session_id] {
+    connection->EndSession(id);
+    OnSessionEnded(ending);
+  });
+}
+
+void CallTable::OnSessionEnded(SessionIds::iterator session) {
+  const EngineLock lock(engine_);
+  const std::string id = *session;
+  ending_sessions_.erase(session);
+  if (ending_sessions_.contains(id)) return;
+  for (const auto& [number, call] : calls_) {
+    if (!call->is_held || call->request.session_id != id) continue;
+    call->is_held = false;
+    call->Wake();
+  }
+}
+
 // --- Calls of threads --------------------------------------------------------------------------
 
 // Waits for the core, which has until `limit`. From then on this thread moves the core's clock on
@@ -220,7 +248,9 @@ void CallTable::AwaitCore(EngineLock& lock, ThreadCall& call, SteadyTime limit, 
 
 // Returns when the call has a worker or has ended, or with a refusal.
 Result<void> CallTable::SubmitAndAwait(ThreadCall& call) {
-  const auto is_over = [&call] { return call.is_settled(); };
+  const auto is_over = [&call] {
+    return call.is_settled() || (call.is_held && steady_clock::now() >= call.request.deadline);
+  };
   const SteadyTime expiry = std::min(call.queue_deadline, call.request.deadline);
   const size_t bytes = MemoryBytes(*call.request.args);
   {

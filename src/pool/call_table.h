@@ -47,12 +47,15 @@ class CallTable {
   // Effects of the core. With the lock.
   void Dispatch(const DispatchCall& effect, std::shared_ptr<WorkerProcess> process);
   void End(const EndCall& effect);
+  void EndSession(const EndWorkerSession& effect, const WorkerProcess& process);
 
   // Both with the lock. No call is left whose caller has not got its outcome.
   bool empty() const;
   Counts counts() const;
 
  private:
+  using SessionIds = std::multiset<std::string, std::less<>>;
+
   template <typename T, typename Exchange>
   Result<T> Run(ThreadCall& call, Exchange exchange);
   template <typename T>
@@ -83,12 +86,15 @@ class CallTable {
   void Forget(const ThreadCall& call);
   void GiveUp(PendingCall& call);
   void OnReleased(CallId id, AfterCall after);
+  void OnSessionEnded(SessionIds::iterator session);
 
   Engine& engine_;
   const PoolOptions& options_;
   const UserCallbacks& callbacks_;
   std::unordered_map<CallId, PendingCall*> calls_ ABSL_GUARDED_BY(engine_.mutex);
   Counts counts_ ABSL_GUARDED_BY(engine_.mutex);
+  // Sessions that ended, and whose connections do not know yet.
+  SessionIds ending_sessions_ ABSL_GUARDED_BY(engine_.mutex);
 };
 
 }  // namespace snakepit

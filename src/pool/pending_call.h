@@ -37,10 +37,11 @@ struct PendingCall {
   CallId id = 0;                           // 0: not submitted yet
   std::shared_ptr<WorkerProcess> process;  // null: not dispatched yet
   bool session_moved = false;
+  bool is_held = false;        // its connection is yet to know of the end of an earlier session
   std::optional<Error> ended;  // the core's outcome, without an answer of the worker
   bool released = false;       // it was abandoned, and CallRequest::released has run already
 
-  bool is_settled() const { return ended || process != nullptr; }
+  bool is_settled() const { return ended || (process != nullptr && !is_held); }
 };
 
 // A call whose caller's thread waits for it and does its I/O.

@@ -37,24 +37,22 @@ Pool::Impl::Impl(PoolOptions options, LaunchFactory launches)
 // --- The engine's handlers ---------------------------------------------------------------------
 
 void Pool::Impl::Apply(const Effect& effect) {
-  std::visit(Overloaded{
-                 [this](const DispatchCall& e) { calls_.Dispatch(e, fleet_.Find(e.process)); },
-                 [this](const EndCall& e) { calls_.End(e); },
-                 // With the lock, as no later call of that name may overtake it. It does not wait.
-                 [this](const EndWorkerSession& e) {
-                   fleet_.Find(e.process)->connection->EndSession(e.session_id);
-                 },
-                 [this](const SpawnWorker& e) { fleet_.Spawn(e); },
-                 [this](const AskWorkerToEnd& e) { fleet_.AskToEnd(e); },
-                 [this](const KillWorker& e) { fleet_.Kill(e); },
-                 [this](const DisownProcess& e) { fleet_.Disown(e); },
-                 [this](const ReportStartTimeout& e) { fleet_.TimeOutStart(e); },
-                 [this](const CheckWorker& e) { checkups_.Check(e); },
-                 [this](const MeasureWorker& e) { checkups_.Measure(e); },
-                 [this](const ReplaceWorker& e)
-                     ABSL_EXCLUSIVE_LOCKS_REQUIRED(engine_.mutex) { Announce(e); },
-             },
-             effect);
+  std::visit(
+      Overloaded{
+          [this](const DispatchCall& e) { calls_.Dispatch(e, fleet_.Find(e.process)); },
+          [this](const EndCall& e) { calls_.End(e); },
+          [this](const EndWorkerSession& e) { calls_.EndSession(e, *fleet_.Find(e.process)); },
+          [this](const SpawnWorker& e) { fleet_.Spawn(e); },
+          [this](const AskWorkerToEnd& e) { fleet_.AskToEnd(e); },
+          [this](const KillWorker& e) { fleet_.Kill(e); },
+          [this](const DisownProcess& e) { fleet_.Disown(e); },
+          [this](const ReportStartTimeout& e) { fleet_.TimeOutStart(e); },
+          [this](const CheckWorker& e) { checkups_.Check(e); },
+          [this](const MeasureWorker& e) { checkups_.Measure(e); },
+          [this](const ReplaceWorker& e)
+              ABSL_EXCLUSIVE_LOCKS_REQUIRED(engine_.mutex) { Announce(e); },
+      },
+      effect);
 }
 
 void Pool::Impl::Announce(const ReplaceWorker& effect) {

@@ -281,6 +281,38 @@ TEST_F(SubmitTest, ASessionsEndReachesItsWorkerBeforeANewOneBegins) {
   EXPECT_EQ(events, (std::vector<std::string>{"call of s", "end of s", "call of s"}));
 }
 
+TEST_F(SubmitTest, ACallThatWaitsForTheEndOfAnEarlierSessionCanBeGivenUp) {
+  std::promise<void> told;
+  std::shared_future<void> may_return = told.get_future().share();
+  fake_.agreement = {.version = 2, .session = true};
+  fake_.call = [](const CallRequest& request) -> CallOutcome<Value> {
+    if (request.stop.stop_requested()) return {Fail(NotBegun()), AfterCall::kUsable};
+    return {Value(1)};
+  };
+  fake_.end_session = [may_return](const std::string&) { may_return.wait(); };
+  Begin();
+  EXPECT_TRUE(pool_->Execute("c", {}, {.session = "s"}));
+  pool_->EndSession("s");
+  std::stop_source source;
+  auto second = std::async([&] {
+    return pool_->Execute("c", {},
+                          {.session = "s", .timeout = 2 * kLimit, .stop = source.get_token()});
+  });
+  EXPECT_TRUE(Await([](const PoolStats& stats) { return stats.calls_in_flight == 1; }));
+  source.request_stop();
+  EXPECT_EQ(second.wait_for(kLimit), std::future_status::ready);
+  told.set_value();
+  EXPECT_EQ(second.get().error().code, ErrorCode::kCancelled);
+}
+
+TEST_F(SubmitTest, AWorkerWithoutSessionsIsToldNothingOfTheirEnd) {
+  fake_.end_session = [](const std::string&) { ADD_FAILURE(); };
+  Begin();
+  EXPECT_TRUE(pool_->Execute("c", {}, {.session = "s"}));
+  pool_->EndSession("s");
+  pool_->Shutdown();
+}
+
 TEST_F(SubmitTest, ASubmittedCallKeepsToTheWorkerOfItsSession) {
   fake_.agreement = {.version = 2, .session = true};
   Begin(3);
@@ -293,14 +325,39 @@ TEST_F(SubmitTest, ASubmittedCallKeepsToTheWorkerOfItsSession) {
   EXPECT_EQ(pool_->Stats().sessions, 1u);
 }
 
-TEST_F(SubmitTest, ASubmittedCallDoesNotOvertakeTheEndOfItsSession) {
+TEST_F(SubmitTest, TheEndOfASessionAndItsSubmittedCallsKeepTheirOrder) {
   fake_.agreement = {.version = 2, .session = true};
   fake_.end_session = [this](const std::string& session_id) { Record("end of " + session_id); };
   Begin();
+  auto first = pool_->SubmitFuture("c", {}, {.session = "s"});
+  pool_->EndSession("s");
+  auto second = pool_->SubmitFuture("c", {}, {.session = "s"});
+  EXPECT_TRUE(first.get());
+  EXPECT_TRUE(second.get());
+  EXPECT_EQ(events(), (std::vector<std::string>{"call of s", "end of s", "call of s"}));
+}
+
+TEST_F(SubmitTest, ASubmittedCallThatWaitsForTheEndOfASessionCanBeGivenUp) {
+  std::promise<void> ending, go_on;
+  fake_.agreement = {.version = 2, .session = true};
+  fake_.end_session = [&](const std::string&) {
+    ending.set_value();
+    go_on.get_future().wait();
+  };
+  Begin();
   EXPECT_TRUE(pool_->SubmitFuture("c", {}, {.session = "s"}).get());
   pool_->EndSession("s");
-  EXPECT_TRUE(pool_->SubmitFuture("c", {}, {.session = "s"}).get());
-  EXPECT_EQ(events(), (std::vector<std::string>{"call of s", "end of s", "call of s"}));
+  fake_.call_async = [](const CallRequest& request, auto done) {
+    EXPECT_TRUE(request.stop.stop_requested());
+    done({Fail(NotBegun()), AfterCall::kUnsent});
+  };
+  std::stop_source source;
+  ending.get_future().wait();
+  auto second = pool_->SubmitFuture("c", {}, {.session = "s", .stop = source.get_token()});
+  EXPECT_TRUE(Await([](const PoolStats& stats) { return stats.calls_in_flight == 1; }));
+  source.request_stop();
+  go_on.set_value();
+  EXPECT_EQ(second.get().error().code, ErrorCode::kCancelled);
 }
 
 }  // namespace

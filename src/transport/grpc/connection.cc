@@ -347,7 +347,9 @@ class GrpcConnection : public Connection, public std::enable_shared_from_this<Gr
         },
         [self = shared_from_this(), call,
          rpc = rpc.shared_from_this()](Result<std::optional<Value>> value) {
-          call->stream.Take(rpc->reply(), std::move(value), call->request, call->on_chunk);
+          rpc->React([&] {
+            call->stream.Take(rpc->reply(), std::move(value), call->request, call->on_chunk);
+          });
           if (call->stream.is_over()) return rpc->GiveUp();
           rpc->ReadNext();
         });

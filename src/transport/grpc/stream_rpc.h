@@ -55,8 +55,20 @@ class GrpcStreamRpc final : public grpc::ClientReadReactor<GrpcReply<StreamRespo
 
   void ReadNext() { this->StartRead(&reply_); }
 
-  // No message is wanted any more.
+  // Takes the message. An exception ends the RPC, as nobody would read on.
+  template <typename Reaction>
+  void React(Reaction reaction) {
+    try {
+      reaction();
+    } catch (...) {
+      GiveUp();
+      throw;
+    }
+  }
+
+  // No message is wanted any more. A second call does nothing.
   void GiveUp() {
+    if (std::exchange(is_given_up_, true)) return;
     context.TryCancel();
     this->RemoveHold();
   }
@@ -65,8 +77,9 @@ class GrpcStreamRpc final : public grpc::ClientReadReactor<GrpcReply<StreamRespo
   // On a thread of gRPC's, as the next one.
   void OnReadDone(bool ok) override {
     if (!ok) return this->RemoveHold();
-    asio::post(work_.get_executor(),
-               [self = this->shared_from_this()] { self->on_message_(*self); });
+    asio::post(work_.get_executor(), [self = this->shared_from_this()] {
+      self->React([&self] { self->on_message_(*self); });
+    });
   }
 
   void OnDone(const grpc::Status& status) override {
@@ -90,6 +103,7 @@ class GrpcStreamRpc final : public grpc::ClientReadReactor<GrpcReply<StreamRespo
   OnMessage on_message_;
   OnEnd on_end_;
   RpcContexts* contexts_ = nullptr;
+  bool is_given_up_ = false;
   std::shared_ptr<GrpcStreamRpc> self_;  // while gRPC has it
 };
 

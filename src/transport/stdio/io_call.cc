@@ -26,7 +26,8 @@ void StdioIoCall::Hand(Mail mail) {
   if (!is_stream()) {
     asio::post(link_.io(), [self = shared_from_this(), link = link_.shared_from_this(),
                             mail = std::move(mail)]() mutable {
-      if (self->IsDecoded(mail)) self->TakeOne(std::move(mail));
+      const bool is_last = mail.is_last();
+      if (self->IsDecoded(mail)) self->TakeOne(std::move(mail), is_last);
     });
     return;
   }
@@ -51,14 +52,16 @@ void StdioIoCall::TakeAll() {
     if (!IsDecoded(taken_.front())) return;
     Mail mail = std::move(taken_.front());
     taken_.pop_front();
-    TakeOne(std::move(mail));
+    const bool is_last = mail.is_last();
+    TakeOne(std::move(mail), is_last);
   }
   if (has_ended_) taken_.clear();
 }
 
 bool StdioIoCall::IsDecoded(Mail& mail) {
   if (!mail.large.memory || has_ended_ || WhyOver()) return true;
-  is_decoding_ = true;
+  // A chunk that cannot be decoded ends the stream here, but is not the worker's last message.
+  const bool is_last = mail.is_last();
   const auto apart = std::make_shared<Mail>(std::move(mail));
   RunApart(
       link_.io(),
@@ -66,28 +69,31 @@ bool StdioIoCall::IsDecoded(Mail& mail) {
         apart->reply = link->Decode(apart->large, self->request_);
         apart->large = {};
       },
-      [self = shared_from_this(), link = link_.shared_from_this(), apart] {
+      [self = shared_from_this(), link = link_.shared_from_this(), apart, is_last] {
         self->is_decoding_ = false;
         if (!self->taken_.empty()) self->taken_.pop_front();  // a stream's, moved to `apart`
-        self->TakeOne(std::move(*apart));
+        self->TakeOne(std::move(*apart), is_last);
         self->TakeAll();
       });
+  is_decoding_ = true;
   return false;
 }
 
-void StdioIoCall::TakeOne(Mail mail) {
+void StdioIoCall::TakeOne(Mail mail, bool is_last) {
   if (has_ended_) return;
-  const bool is_last = mail.is_last();
+  StdioCall::Next next = StdioCall::Next::kEnd;
   try {
-    const StdioCall::Next next = Take(mail);
-    if (next != StdioCall::Next::kAwaitMore) return End(next, is_last);
-    if (const int64_t bytes = TakeDueCredit()) link_.GrantCredit(*this, bytes);
+    next = Take(mail);
+    const int64_t due = next == StdioCall::Next::kAwaitMore ? TakeDueCredit() : 0;
+    if (due > 0) link_.GrantCredit(*this, due);
   } catch (const std::exception& error) {  // there is no memory, say
     call().Fail(MayHaveRun({.code = ErrorCode::kInternal,
                             .message = std::string("the pool could not read on: ") + error.what()}),
                 AfterCall::kUnusable);
-    End(StdioCall::Next::kEnd, is_last);
+    next = StdioCall::Next::kEnd;
   }
+  // Not in the try: an exception of `done_` is not the connection's.
+  if (next != StdioCall::Next::kAwaitMore) End(next, is_last);
 }
 
 void StdioIoCall::End(StdioCall::Next next, bool is_last) {
@@ -104,6 +110,7 @@ void StdioIoCall::Refuse(Error error) {
 }
 
 void StdioIoCall::GiveUp(Error error, AfterCall after) {
+  if (has_ended_) return;
   call().Fail(std::move(error), after);
   has_ended_ = true;
   on_stop_.reset();

@@ -63,7 +63,8 @@ class StdioIoCall : private StdioIoCallParts,
   void TakeAll();
   // True if the value is decoded now. Else it is decoded apart, and TakeAll goes on after it.
   bool IsDecoded(Mail& mail);
-  void TakeOne(Mail mail);
+  // `is_last`: of the message as it came; the worker sends no more for this call.
+  void TakeOne(Mail mail, bool is_last);
   void End(StdioCall::Next next, bool is_last);
 
   StdioLink& link_;
