@@ -3,6 +3,7 @@
 #define SNAKEPIT_TRANSPORT_STDIO_READER_ROLE_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace snakepit {
