@@ -178,7 +178,7 @@ class CommandTest(unittest.TestCase):
         for bug, seen in {
             "refusal-tells-token": "it is [the worker's token]",
             "logs-token": "the token is [the worker's token]",
-            "token-in-command-line": "no command line tells the token",
+            "token-in-command-line": "no command line reveals the token",
         }.items():
             with self.subTest(bug), tempfile.TemporaryDirectory() as folder:
                 args = ["--transport", "grpc", "--case", "auth/*", "--out", folder]

@@ -192,6 +192,7 @@ TEST_F(SubmitStreamTest, AnExceptionOfTheCallbackIsLoggedAndGivesItUp) {
   EXPECT_EQ(result.error().code, ErrorCode::kCancelled);
   EXPECT_TRUE(log.WaitFor("the chunk callback of a stream threw enough")) << log.Text();
   ExpectServes();
+  pool_.reset();  // it logs until its end
 }
 
 TEST_F(SubmitStreamTest, AStreamHasTheTimeLimitOfStreams) {
