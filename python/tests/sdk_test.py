@@ -245,15 +245,18 @@ class HandlerTest(unittest.TestCase):
 
         def returns(context):
             context.cancel()
-            return context.wait(3600)
+            waited.append(context.wait(3600))
+            return "dropped"
 
-        with self.assertRaises(CallError) as raised:
-            self.call(handler)
-        self.assertEqual("CANCELLED", raised.exception.code)
-        self.assertIs(False, self.call(returns))
-        with self.assertRaises(CallError) as raised:
-            self.call(lambda: (_ for _ in ()).throw(Cancelled()))
-        self.assertEqual("CANCELLED", raised.exception.code)
+        def raises():
+            raise Cancelled()
+
+        waited = []
+        for cancelled in (handler, returns, raises):
+            with self.assertRaises(CallError) as raised:
+                self.call(cancelled)
+            self.assertEqual("CANCELLED", raised.exception.code)
+        self.assertEqual([False], waited)
 
 
 class CancelTest(unittest.TestCase):
