@@ -102,6 +102,7 @@ def serve(service, options, *settings):
     if not options.socket and not options.port:
         print(f"GRPC_READY:{port}", flush=True)
     service.server.wait_for_termination()
+    stay_for_ever()
 
 
 def listen(options):
