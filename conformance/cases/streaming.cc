@@ -19,7 +19,7 @@ Value PingStreamArgs(int count, milliseconds interval) {
 
 namespace {
 
-// In version 1 an unknown command has a code only if the text of the error begins as in 2.7.2.
+// An unknown command has a code in version 1 only if the text of the error begins as in 2.7.2.
 bool IsMissing(const Error& error, bool is_version_1) {
   return error.code == ErrorCode::kUnimplemented ||
          (is_version_1 && error.code == ErrorCode::kHandlerFailed);

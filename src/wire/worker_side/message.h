@@ -41,7 +41,7 @@ struct BadMessage {
 };
 
 // Decodes the payload of a frame from the pool by the agreed codec, version and features.
-// In version 1 every map is a request, and members of version 2 are ignored.
+// Every map is a request in version 1, and members of version 2 are ignored.
 tl::expected<PoolMessage, BadMessage> DecodePoolMessage(const Agreement& agreement,
                                                         std::string_view payload,
                                                         const DecodeLimits& limits = {});

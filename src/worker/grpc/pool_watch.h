@@ -11,7 +11,7 @@ namespace snakepit {
 // - Its stdout is a pipe or a socket that nobody reads any more, and the process that started the
 //   worker has ended. One of the two alone is no sign: a shell script may read the announcement and
 //   no more, and a user who starts a worker by hand may log out.
-// For one thread only.
+// Only one thread may use it.
 class PoolWatch {
  public:
   // Sees nothing.
@@ -21,7 +21,7 @@ class PoolWatch {
 
   // The descriptor to announce on.
   int output() const { return output_.get(); }
-  // For a forked child, which closes it.
+  // The descriptor of the input, which a forked child closes.
   int input() const { return input_.get(); }
 
   // Waits until `wakeup` can be read from, or the pool is gone.

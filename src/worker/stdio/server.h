@@ -108,7 +108,7 @@ class StdioServer {
   std::atomic<bool> broken_{false};  // the pool reads no more
   std::atomic<int64_t> unanswered_{0};
 
-  // For the thread that reads.
+  // Only the thread that reads uses these.
   FrameReader reader_;
   AdaptiveWait wait_;
   bool open_ = false;  // the agreement is settled, and never changes again
