@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -23,6 +24,19 @@ struct Bytes {
 
   friend bool operator==(const Bytes&, const Bytes&) = default;
 };
+
+class Value;
+
+template <typename T>
+concept Arithmetic = std::is_arithmetic_v<T>;
+
+// A type that the content of a Value is read as: bool, int64_t, uint64_t, double, std::string
+// (text), Bytes, Value::Array or Value::Map.
+template <typename T>
+concept ValueContent = std::same_as<T, bool> || std::same_as<T, int64_t> ||
+    std::same_as<T, uint64_t> || std::same_as<T, double> || std::same_as<T, std::string> ||
+    std::same_as<T, Bytes> || std::same_as<T, std::vector<Value>> ||
+    std::same_as<T, std::map<std::string, Value, std::less<>>>;
 
 // A null, bool, integer, double, text (UTF-8), bytes, array or map with text keys.
 //
@@ -49,32 +63,24 @@ class Value {
   // The kinds from kText on are on the heap.
   enum class Kind : uint8_t { kNull, kBool, kInt64, kUint64, kDouble, kText, kBytes, kArray, kMap };
 
-  Value() noexcept {}
-  Value(std::nullptr_t) noexcept {}
-  // A template, because a pointer would convert to a plain bool.
-  template <std::same_as<bool> T>
-  Value(T value) noexcept : kind_(Kind::kBool) {
-    data_.boolean = value;
-  }
-  template <std::signed_integral T>
-  Value(T value) noexcept : kind_(Kind::kInt64) {
-    data_.int64 = value;
-  }
-  template <std::unsigned_integral T>
-  requires(!std::same_as<T, bool>) Value(T value)
-  noexcept {
-    if (static_cast<uint64_t>(value) > static_cast<uint64_t>(INT64_MAX)) {
-      kind_ = Kind::kUint64;
-      data_.uint64 = value;
-    } else {
+  Value(std::nullptr_t = nullptr) noexcept {}
+  // A bool, integer or double. A template, because a pointer would convert to a plain bool, and an
+  // enum to a plain double.
+  template <Arithmetic T>
+  Value(T value) noexcept {
+    if constexpr (std::same_as<T, bool>) {
+      kind_ = Kind::kBool;
+      data_.boolean = value;
+    } else if constexpr (std::floating_point<T>) {
+      kind_ = Kind::kDouble;
+      data_.number = static_cast<double>(value);
+    } else if (std::is_signed_v<T> || static_cast<uint64_t>(value) <= uint64_t{INT64_MAX}) {
       kind_ = Kind::kInt64;
       data_.int64 = static_cast<int64_t>(value);
+    } else {
+      kind_ = Kind::kUint64;
+      data_.uint64 = static_cast<uint64_t>(value);
     }
-  }
-  // A template, because an enum would convert to a plain double.
-  template <std::floating_point T>
-  Value(T value) noexcept : kind_(Kind::kDouble) {
-    data_.number = static_cast<double>(value);
   }
   Value(const char* text) : Value(std::string_view(text)) {}
   Value(std::string_view text);
@@ -86,11 +92,10 @@ class Value {
   Value(const Value& other);
   Value(Value&& other) noexcept
       : data_(other.data_), kind_(std::exchange(other.kind_, Kind::kNull)) {}
-  Value& operator=(const Value& other) { return *this = Value(other); }
-  Value& operator=(Value&& other) noexcept {
-    Value taken(std::move(other));  // `other` may be inside this one
-    std::swap(data_, taken.data_);
-    std::swap(kind_, taken.kind_);
+  // `other` may be inside this value, which is why it is taken before this one is freed.
+  Value& operator=(Value other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(kind_, other.kind_);
     return *this;
   }
   ~Value() {
@@ -100,30 +105,43 @@ class Value {
   Kind kind() const { return kind_; }
   bool is_null() const { return kind_ == Kind::kNull; }
   bool is_map() const { return kind_ == Kind::kMap; }
-  bool is_array() const { return kind_ == Kind::kArray; }
-  bool is_text() const { return kind_ == Kind::kText; }
-  bool is_integer() const { return kind_ == Kind::kInt64 || kind_ == Kind::kUint64; }
 
-  // A pointer to the content, or nullptr when the value is of another kind. T is bool, int64_t,
-  // uint64_t, double, std::string (text), Bytes, Array or Map.
-  template <typename T>
+  // A pointer to the content, or nullptr when the value is of another kind.
+  template <ValueContent T>
   const T* get_if() const {
-    return Inside<T>(kind_, data_);
+    if constexpr (std::same_as<T, bool>) {
+      return kind_ == Kind::kBool ? &data_.boolean : nullptr;
+    } else if constexpr (std::same_as<T, int64_t>) {
+      return kind_ == Kind::kInt64 ? &data_.int64 : nullptr;
+    } else if constexpr (std::same_as<T, uint64_t>) {
+      return kind_ == Kind::kUint64 ? &data_.uint64 : nullptr;
+    } else if constexpr (std::same_as<T, double>) {
+      return kind_ == Kind::kDouble ? &data_.number : nullptr;
+    } else if constexpr (std::same_as<T, std::string>) {
+      return kind_ == Kind::kText ? data_.text : nullptr;
+    } else if constexpr (std::same_as<T, Bytes>) {
+      return kind_ == Kind::kBytes ? data_.bytes : nullptr;
+    } else if constexpr (std::same_as<T, Array>) {
+      return kind_ == Kind::kArray ? data_.array : nullptr;
+    } else {
+      static_assert(std::same_as<T, Map>);
+      return kind_ == Kind::kMap ? data_.map : nullptr;
+    }
   }
-  template <typename T>
+  template <ValueContent T>
   T* get_if() {
-    return Inside<T>(kind_, data_);
+    return const_cast<T*>(std::as_const(*this).get_if<T>());
   }
 
   // A copy of the content, or an INVALID_ARGUMENT that says what it is instead: `the value must be
-  // an integer, not "three"`. T is bool, int64_t, double (any number), std::string (text), Bytes,
-  // Array or Map.
-  template <typename T>
+  // an integer, not "three"`. int64_t and uint64_t take every integer that they hold, and double
+  // takes every number.
+  template <ValueContent T>
   Result<T> Get() const;
 
   // The same for the member of a map: `"count" must be an integer, not "three"`, or `"count" is
   // missing`. A null is there, and of another kind than T.
-  template <typename T>
+  template <ValueContent T>
   Result<T> Get(std::string_view key) const;
 
   // The member of a map, or nullptr when this is no map or has no such key.
@@ -138,13 +156,15 @@ class Value {
   std::string_view TextAt(std::string_view key, std::string_view otherwise = {}) const;
 
   // The elements of an array, to iterate over; none when this is no array.
-  std::span<const Value> elements() const {
+  std::span<const Value> elements() const& {
     const Array* array = get_if<Array>();
     return array == nullptr ? std::span<const Value>() : std::span<const Value>(*array);
   }
-
   // The members of a map, to iterate over in the order of their keys; none when this is no map.
-  const Map& members() const;
+  const Map& members() const&;
+  // A temporary value would end before a loop over them begins.
+  std::span<const Value> elements() const&& = delete;
+  const Map& members() const&& = delete;
 
   // Calls `visitor` with the content, a const reference, and returns the visitor's result. A null
   // is a std::nullptr_t.
@@ -194,31 +214,6 @@ class Value {
     Array* array;
     Map* map;
   };
-
-  template <typename T, typename SomeData>
-  static auto Inside(Kind kind, SomeData& data) {
-    const auto if_kind = [kind](Kind wanted, auto* inside) {
-      return kind == wanted ? inside : nullptr;
-    };
-    if constexpr (std::same_as<T, bool>) {
-      return if_kind(Kind::kBool, &data.boolean);
-    } else if constexpr (std::same_as<T, int64_t>) {
-      return if_kind(Kind::kInt64, &data.int64);
-    } else if constexpr (std::same_as<T, uint64_t>) {
-      return if_kind(Kind::kUint64, &data.uint64);
-    } else if constexpr (std::same_as<T, double>) {
-      return if_kind(Kind::kDouble, &data.number);
-    } else if constexpr (std::same_as<T, std::string>) {
-      return if_kind(Kind::kText, data.text);
-    } else if constexpr (std::same_as<T, Bytes>) {
-      return if_kind(Kind::kBytes, data.bytes);
-    } else if constexpr (std::same_as<T, Array>) {
-      return if_kind(Kind::kArray, data.array);
-    } else {
-      static_assert(std::same_as<T, Map>, "a Value holds no such type");
-      return if_kind(Kind::kMap, data.map);
-    }
-  }
 
   void Free();
 

@@ -32,6 +32,7 @@ template <typename T>
 constexpr std::string_view KindName() {
   if constexpr (std::is_same_v<T, bool>) return "true or false";
   if constexpr (std::is_same_v<T, int64_t>) return "an integer";
+  if constexpr (std::is_same_v<T, uint64_t>) return "an integer from 0";
   if constexpr (std::is_same_v<T, double>) return "a number";
   if constexpr (std::is_same_v<T, std::string>) return "a text";
   if constexpr (std::is_same_v<T, Bytes>) return "bytes";
@@ -53,8 +54,11 @@ Result<T> GetFrom(const Value& value, std::string_view name) {
     if (const auto number = NumberIn(value)) return *number;
   } else if (const T* content = value.get_if<T>()) {
     return *content;
+  } else if constexpr (std::is_same_v<T, uint64_t>) {
+    const auto* integer = value.get_if<int64_t>();  // as every integer up to INT64_MAX
+    if (integer != nullptr && *integer >= 0) return static_cast<uint64_t>(*integer);
   }
-  if (std::is_same_v<T, int64_t> && value.is_integer()) {
+  if (std::is_same_v<T, int64_t> && value.kind() == Value::Kind::kUint64) {
     return Fail(KindError(name, "an integer up to 9223372036854775807", value));
   }
   return Fail(KindError(name, KindName<T>(), value));
@@ -123,12 +127,12 @@ Error KindError(std::string_view name, std::string_view wanted, const Value& fou
   return error;
 }
 
-template <typename T>
+template <ValueContent T>
 Result<T> Value::Get() const {
   return GetFrom<T>(*this, "the value");
 }
 
-template <typename T>
+template <ValueContent T>
 Result<T> Value::Get(std::string_view key) const {
   const Value* member = Find(key);
   if (member == nullptr) return Fail(ErrorCode::kInvalidArgument, QuoteBytes(key) + " is missing");
@@ -137,6 +141,7 @@ Result<T> Value::Get(std::string_view key) const {
 
 template Result<bool> Value::Get() const;
 template Result<int64_t> Value::Get() const;
+template Result<uint64_t> Value::Get() const;
 template Result<double> Value::Get() const;
 template Result<std::string> Value::Get() const;
 template Result<Bytes> Value::Get() const;
@@ -144,6 +149,7 @@ template Result<Value::Array> Value::Get() const;
 template Result<Value::Map> Value::Get() const;
 template Result<bool> Value::Get(std::string_view key) const;
 template Result<int64_t> Value::Get(std::string_view key) const;
+template Result<uint64_t> Value::Get(std::string_view key) const;
 template Result<double> Value::Get(std::string_view key) const;
 template Result<std::string> Value::Get(std::string_view key) const;
 template Result<Bytes> Value::Get(std::string_view key) const;
@@ -167,7 +173,7 @@ bool Value::BoolAt(std::string_view key, bool otherwise) const {
   return flag == nullptr ? otherwise : *flag;
 }
 
-const Value::Map& Value::members() const {
+const Value::Map& Value::members() const& {
   static const Map kNone;
   const Map* map = get_if<Map>();
   return map == nullptr ? kNone : *map;

@@ -265,9 +265,10 @@ ErrorCode LegacyErrorCode(std::string_view error_text) {
 
 std::optional<Error> LegacyResultError(const Value& result) {
   if (result.TextAt("status") != "error") return std::nullopt;
-  const Value* text = result.Find("error");
-  if (text == nullptr || !text->is_text()) return std::nullopt;
-  return WorkerError("", *text->get_if<std::string>());
+  const Value* error = result.Find("error");
+  const auto* text = error == nullptr ? nullptr : error->get_if<std::string>();
+  if (text == nullptr) return std::nullopt;
+  return WorkerError("", *text);
 }
 
 }  // namespace snakepit
