@@ -1,4 +1,4 @@
-// More of group ver: the worker's claims about itself are true.
+// Group ver: the worker's claims about itself are true. concurrency.cc has the agreement.
 #include <algorithm>
 #include <variant>
 

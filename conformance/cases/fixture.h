@@ -16,7 +16,8 @@
 namespace snakepit::conformance {
 
 // Not-applicable for a worker of protocol version 1, or without one of the commands. Nothing for a
-// worker that has all of it.
+// worker that has all of it. Calls each command once to find out, which counts in the worker's
+// health: conf.raise as a failed call.
 std::optional<Verdict> NeedFixture(const Testbed& testbed,
                                    std::initializer_list<const char*> commands);
 

@@ -1,6 +1,7 @@
 #include "src/core/lifecycle.h"
 
 #include <array>
+#include <iterator>
 
 namespace snakepit {
 namespace {
@@ -137,6 +138,7 @@ constexpr std::array<Row, kWorkerStates> kTable = {{
 std::string_view WorkerStateName(WorkerState state) {
   constexpr std::string_view kNames[] = {"backing off", "starting", "ready",  "unready",
                                          "draining",    "stopping", "killed", "gone"};
+  static_assert(std::size(kNames) == kWorkerStates);
   return kNames[static_cast<int>(state)];
 }
 
@@ -144,6 +146,7 @@ std::string_view WorkerEventName(WorkerEvent event) {
   constexpr std::string_view kNames[] = {
       "start",  "ready", "healthy", "unhealthy", "unusable",  "connection lost",
       "exited", "idle",  "retire",  "stop",      "grace over"};
+  static_assert(std::size(kNames) == kWorkerEvents);
   return kNames[static_cast<int>(event)];
 }
 
@@ -151,6 +154,7 @@ std::string_view WorkerActionName(WorkerAction action) {
   constexpr std::string_view kNames[] = {"nothing", "spawn",    "serve",      "withhold",
                                          "finish",  "hurry",    "ask to end", "await exit",
                                          "kill",    "back off", "retire",     "forbidden"};
+  static_assert(std::size(kNames) == kWorkerActions);
   return kNames[static_cast<int>(action)];
 }
 

@@ -42,13 +42,18 @@ enum class WorkerAction {
   kForbidden,  // cannot happen: a fault of the core
 };
 
+// Without a default constructor, so that a missing cell of the table does not compile.
 struct WorkerTransition {
+  constexpr WorkerTransition(WorkerState next_state, WorkerAction its_action)
+      : next(next_state), action(its_action) {}
+
   WorkerState next;
   WorkerAction action;
 };
 
 inline constexpr int kWorkerStates = static_cast<int>(WorkerState::kGone) + 1;
 inline constexpr int kWorkerEvents = static_cast<int>(WorkerEvent::kGraceOver) + 1;
+inline constexpr int kWorkerActions = static_cast<int>(WorkerAction::kForbidden) + 1;
 
 std::string_view WorkerEventName(WorkerEvent event);
 std::string_view WorkerActionName(WorkerAction action);

@@ -187,7 +187,7 @@ void CallTable::GiveUp(PendingCall& call) {
   engine_.Settle();
 }
 
-// On the io_context's thread: the worker is finished with a call that was abandoned. The call's own
+// On the io thread: the worker is finished with a call that was abandoned. The call's own
 // thread may not know yet that it was.
 void CallTable::OnReleased(CallId id, AfterCall after) {
   const EngineLock lock(engine_);
@@ -209,7 +209,7 @@ CallTable::Counts CallTable::counts() const {
 
 // --- Sessions ----------------------------------------------------------------------------------
 
-// On the io_context's thread, behind the submitted calls of the session that are yet to begin.
+// On the io thread, behind the submitted calls of the session that are yet to begin.
 // Until then no call of a new session of that name may overtake.
 void CallTable::EndSession(const EndWorkerSession& effect, const WorkerProcess& process) {
   engine_.mutex.AssertHeld();
@@ -420,7 +420,7 @@ void CallTable::Start(std::unique_ptr<TypedAsyncCall<T>> call, const CallOptions
   callbacks_.Tell<T>(call->done, Fail(std::move(submitted.error())));
 }
 
-// On the io_context's thread: the call has a worker, or has ended.
+// On the io thread: the call has a worker, or has ended.
 template <typename T>
 void CallTable::Proceed(TypedAsyncCall<T>* call) {
   if (call->ended) return Finish<T>(call, {Fail(ErrorCode::kInternal, ""), AfterCall::kAbandoned});
@@ -433,7 +433,7 @@ void CallTable::Proceed(TypedAsyncCall<T>* call) {
   }
 }
 
-// On the io_context's thread.
+// On the io thread.
 template <typename T>
 void CallTable::OnOutcome(TypedAsyncCall<T>* call, CallOutcome<T> outcome) {
   Revise(*call, &outcome);
@@ -444,7 +444,7 @@ void CallTable::OnOutcome(TypedAsyncCall<T>* call, CallOutcome<T> outcome) {
   Report(call->id, AfterCall::kLost, &*call->lost);
 }
 
-// On the io_context's thread.
+// On the io thread.
 template <typename T>
 void CallTable::Finish(TypedAsyncCall<T>* call, CallOutcome<T> outcome) {
   const std::unique_ptr<TypedAsyncCall<T>> owned(call);

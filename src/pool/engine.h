@@ -1,8 +1,8 @@
-// Engine: the pool's mutex and core, its background thread, and the outbox of its effects.
+// Engine: the pool's mutex and core, its io thread, and the outbox of its effects.
 //
 // The mutex guards the core and all state that follows from it. It is held for short steps only and
 // never during I/O. Effects change state at once, under the lock, so that a caller's own thread
-// sees its worker without a hop. Their I/O leaves the lock: the io_context's thread does it, or,
+// sees its worker without a hop. Their I/O leaves the lock: the io thread does it, or,
 // where it must not wait for that thread, the outbox.
 #ifndef SNAKEPIT_POOL_ENGINE_H_
 #define SNAKEPIT_POOL_ENGINE_H_
@@ -54,7 +54,7 @@ class Engine {
   void End();
   bool has_thread() const { return thread_.joinable(); }
 
-  // Runs it on the io_context's thread, after all that was posted before.
+  // Runs it on the io thread, after all that was posted before.
   template <typename Task>
   void Post(Task task) {
     asio::post(io_, std::move(task));
@@ -100,7 +100,7 @@ class Engine {
   const PoolOptions& options_;
   asio::io_context io_;
   asio::executor_work_guard<asio::io_context::executor_type> work_;
-  asio::steady_timer timer_;  // only used on the io_context's thread
+  asio::steady_timer timer_;  // only used on the io thread
   Handlers handlers_;         // set before the thread starts
   std::thread thread_;
 

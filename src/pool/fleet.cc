@@ -207,7 +207,7 @@ void Fleet::End(ProcessNumber number, ExitStatus status) {
   engine_.changed.notify_all();
 }
 
-// --- Starts, on the io_context's thread --------------------------------------------------------
+// --- Starts, on the io thread --------------------------------------------------------
 
 void Fleet::Start(const ProcessPtr& process) {
   {
@@ -355,7 +355,7 @@ void Fleet::ReportStartFailure(WorkerProcess& process, Error error) {
   engine_.changed.notify_all();
 }
 
-// --- Ends, on the io_context's thread ----------------------------------------------------------
+// --- Ends, on the io thread ----------------------------------------------------------
 
 void Fleet::OnEndWished(WorkerProcess& process) {
   if (!process.launch) return;

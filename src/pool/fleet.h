@@ -1,7 +1,7 @@
 // Fleet: the processes of a pool's workers, from their start to their end, and the guardian that is
 // their parent.
 //
-// The core decides, by effects; the io_context's thread carries them out in their order. Only a
+// The core decides, by effects; the io thread carries them out in their order. Only a
 // kill does not wait for that thread, which a callback of the user may hold up: it goes by the
 // engine's outbox.
 #ifndef SNAKEPIT_POOL_FLEET_H_

@@ -50,7 +50,7 @@ struct ThreadCall final : PendingCall {
   CondVar changed;
 };
 
-// A call that the io_context's thread carries out. It owns what the request points to.
+// A call that the io thread carries out. It owns what the request points to.
 struct AsyncCall : PendingCall {
   void Wake() override { proceed(); }
   std::function<void()> proceed;  // posts the call's next step
@@ -62,7 +62,7 @@ struct AsyncCall : PendingCall {
 
 template <typename T>
 struct TypedAsyncCall final : AsyncCall {
-  // Hands the request to the connection; the outcome comes on the io_context's thread.
+  // Hands the request to the connection; the outcome comes on the io thread.
   std::function<void(Connection&, const CallRequest&, std::function<void(CallOutcome<T>)>)> begin;
   std::function<void(Result<T>)> done;
   std::optional<Error> lost;  // the transport's account of the loss

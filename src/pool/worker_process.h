@@ -40,7 +40,7 @@ struct WorkerProcess {
   std::string kill_reason;  // empty: the pool did not kill it
   std::string stderr_tail;  // once it has ended
 
-  // Only used on the io_context's thread.
+  // Only used on the io thread.
   std::unique_ptr<Launch> launch;
   std::shared_ptr<OutputReader> stderr_reader;
   std::optional<Error> closed_in_start;  // it closed its connection before it was ready

@@ -296,7 +296,7 @@ int Guardian::Link::Send(const protocol::Request& request, const int* fds, size_
   return error;
 }
 
-// Runs on the io_context's thread, as do all methods below but Close and AwaitLoss.
+// Runs on the io thread, as do all methods below but Close and AwaitLoss.
 void Guardian::Link::Flush() {
   const RecursiveMutexLock lock(dispatch_mutex_);
   if (closed_ || is_lost_) return;

@@ -1,5 +1,5 @@
 // Reads the output of a process from a pipe and keeps the end of it. The reads run on the
-// io_context's thread and never wait, so a writer is never blocked for long.
+// io thread and never wait, so a writer is never blocked for long.
 #ifndef SNAKEPIT_PROCESS_OUTPUT_READER_H_
 #define SNAKEPIT_PROCESS_OUTPUT_READER_H_
 
@@ -14,7 +14,7 @@
 
 namespace snakepit {
 
-// All methods on the io_context's thread.
+// All methods on the io thread.
 class OutputReader : public std::enable_shared_from_this<OutputReader> {
  public:
   // Reads from `fd`, the read end of a pipe, until its end or until Close. `on_line` gets each line

@@ -1,4 +1,4 @@
-// Work that takes too long for the io_context's thread.
+// Work that takes too long for the io thread.
 #ifndef SNAKEPIT_TRANSPORT_APART_H_
 #define SNAKEPIT_TRANSPORT_APART_H_
 

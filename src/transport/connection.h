@@ -39,7 +39,7 @@ struct CallRequest {
   std::string_view session_id;  // empty: no session
   SteadyTime deadline;
   std::stop_token stop;  // a stop asked for ends the call with CANCELLED, at once
-  // Runs once, on the io_context's thread, after a call that ended with kAbandoned, and only then.
+  // Runs once, on the io thread, after a call that ended with kAbandoned, and only then.
   // kUsable: the worker has ended the call. kOverran: it has not within the grace. kUnusable and
   // kLost: the connection became so meanwhile. It may run before Call or Stream has returned. It is
   // copied: the request and what it points to end with the call.
@@ -70,7 +70,7 @@ class Connection {
   virtual CallOutcome<int64_t> Stream(const CallRequest& request,
                                       const ChunkCallback& on_chunk) = 0;
 
-  // `done` runs on the io_context's thread, exactly once; what `request` points to must live until
+  // `done` runs on the io thread, exactly once; what `request` points to must live until
   // then. To be called on that thread. If this throws, `done` does not run, and the pool gives the
   // worker up.
   virtual void CallAsync(const CallRequest& request,

@@ -30,14 +30,14 @@ struct LaunchContext {
   std::shared_ptr<const UniqueFd> runtime_directory_fd;  // null likewise
   // Longest time a worker may go on with a call that was given up. PROTOCOL.md 6.6.
   std::chrono::milliseconds cancel_grace{2'000};
-  // Gets each line that a gRPC worker writes to stdout. On the io_context's thread.
+  // Gets each line that a gRPC worker writes to stdout. On the io thread.
   std::function<void(std::string_view)> on_stdout_line;
 };
 
 // True if LaunchContext::runtime_directory is needed.
 bool NeedsRuntimeDirectory(const Adapter& adapter);
 
-// All methods on the io_context's thread. To be kept for as long as the process lives: it owns what
+// All methods on the io thread. To be kept for as long as the process lives: it owns what
 // that needs besides, such as its socket's name.
 class Launch {
  public:

@@ -135,7 +135,7 @@ MUTATIONS = [
         "what": "A worker that was replaced, or is one too many, is started again when it ends.",
         "file": "lifecycle_driver.cc",
         "old": "if (stopping_ || worker.is_surplus) return Handle",
-        "new": "if (stopping_) return Handle",
+        "new": "if (stopping_ || roster_.SeatOf(index) == nullptr) return Handle",
     },
     {
         "name": "drained_before_replaced",

@@ -6,6 +6,7 @@
 import concurrent.futures
 import os
 import re
+import signal
 import subprocess
 import sys
 import unittest
@@ -38,6 +39,9 @@ def find(mutation):
     seeds = re.search(r"It was seed (\d+) of this run", run.stdout)
     steps = re.search(r"(\d+) steps are enough", run.stdout)
     row = f"| {mutation['name']} | {mutation['what']} | "
+    if run.returncode < 0:
+        name = signal.Signals(-run.returncode).name
+        return row + f"not found | | the mutant itself crashed: {name} |"
     if run.returncode != 1 or not (seen and seeds and steps):
         return row + f"not found | | exit {run.returncode} |"
     return row + f"{seeds[1]} | {steps[1]} | {seen[1]} |"
@@ -63,8 +67,10 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
         path = os.path.join(os.environ["BUILD_WORKSPACE_DIRECTORY"], FOLDER, "MUTATIONS.md")
         text = table()
+        print(text)
+        if "not found" in text:
+            sys.exit("MUTATIONS.md is not written: the simulator has to find each mutation.")
         with open(path, "w") as file:
             file.write(text)
-        print(text)
     else:
         unittest.main()

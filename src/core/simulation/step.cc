@@ -27,14 +27,6 @@ constexpr uint32_t Sum() {
 
 }  // namespace
 
-std::string_view OpName(Op op) {
-  constexpr std::string_view kNames[] = {
-      "submit",          "end call", "cancel",        "end session",   "ready", "exit",
-      "lose connection", "give up",  "report health", "report memory", "pass",  "stale",
-      "restart",         "resize",   "close",         "stop"};
-  return kNames[static_cast<int>(op)];
-}
-
 PoolOptions MakeOptions(uint64_t seed) {
   SplitMix random(seed);
   const auto one_of = [&random](auto... values) {

@@ -3,7 +3,6 @@
 #define SNAKEPIT_CORE_SIMULATION_STEP_H_
 
 #include <cstdint>
-#include <string_view>
 #include <vector>
 
 #include "snakepit/options.h"
@@ -28,8 +27,6 @@ enum class Op : uint8_t {
   kClose,
   kStop,
 };
-
-std::string_view OpName(Op op);
 
 // `a` and `b` choose from the things that are there when the step is taken: call `a` modulo the
 // number of calls, for example. So a list of steps stays valid when some are left out, and can

@@ -130,7 +130,7 @@ void World::TakeOfProcess(const Step& step) {
       }
       return;
     default:
-      return;
+      return Require(false, "a step of step.h that TakeOfProcess does not take");
   }
 }
 
@@ -163,7 +163,7 @@ void World::TakeOfUser(const Step& step) {
     case Op::kStop:
       return Stop();
     default:
-      return;
+      return Require(false, "a step of step.h that TakeOfUser does not take");
   }
 }
 

@@ -21,7 +21,7 @@ namespace snakepit {
 // RPC at a time asks for all of them. Lives as long as it has calls.
 class AbandonedCalls : public std::enable_shared_from_this<AbandonedCalls> {
  public:
-  // CallRequest::released. Runs once, on the io_context's thread and not in a method of this.
+  // CallRequest::released. Runs once, on the io thread and not in a method of this.
   using Released = std::function<void(AfterCall)>;
 
   AbandonedCalls(std::shared_ptr<GrpcLink> link, std::chrono::milliseconds grace)
@@ -51,7 +51,7 @@ class AbandonedCalls : public std::enable_shared_from_this<AbandonedCalls> {
 
   const std::shared_ptr<GrpcLink> link_;
   const std::chrono::milliseconds grace_;
-  // Only used on the io_context's thread.
+  // Only used on the io thread.
   std::vector<Call> calls_;  // the first to be added first
   size_t asked_ = 0;         // the calls, from the first, that were there when Health was asked
   bool asking_ = false;

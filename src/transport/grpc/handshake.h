@@ -14,7 +14,7 @@
 namespace snakepit {
 
 // `connected` is known to be with the worker. Asks the worker's Health, and agrees with it on the
-// version by GetInfo. `ready` runs once on the io_context's thread: with the connection, or with
+// version by GetInfo. `ready` runs once on the io thread: with the connection, or with
 // START_FAILED, START_TIMEOUT, WORKER_LOST or PROTOCOL_ERROR. The function that is returned makes
 // it fail at once, if it has not ended yet; from any thread.
 std::function<void()> ConnectGrpc(asio::io_context& io, const GrpcPeer& peer, UniqueFd connected,

@@ -170,7 +170,7 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
 
   // The end of an RPC that has that status and that this side did not cancel. The status alone does
   // not tell: gRPC uses the same ones for a loss as handlers do. AwaitEnd may wait for a moment,
-  // and is not for the io_context's thread. FindEnd is, and `done` runs there, perhaps in here.
+  // and is not for the io thread. FindEnd is, and `done` runs there, perhaps in here.
   RpcEnd AwaitEnd(GrpcWire& wire, const grpc::Status& status);
   void FindEnd(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status,
                std::function<void(RpcEnd)> done);
@@ -184,7 +184,7 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
     return rpc;
   }
 
-  // Begins an RPC that NewRpc made. `done` runs on the io_context's thread, exactly once and not in
+  // Begins an RPC that NewRpc made. `done` runs on the io thread, exactly once and not in
   // here, with CANCELLED when `contexts`, which must live until then, take no more.
   template <typename Request, typename Response>
   void Start(const GrpcMethod<Request, Response>& method, RpcContexts& contexts,

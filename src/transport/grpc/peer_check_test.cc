@@ -11,9 +11,9 @@
 #include <functional>
 #include <string>
 
+#include "src/transport/grpc/tcp_end.h"
 #include "src/transport/grpc/testing/descriptors.h"
 #include "src/transport/grpc/testing/listener.h"
-#include "src/transport/grpc/tcp_end.h"
 
 namespace snakepit {
 namespace {

@@ -31,7 +31,7 @@ ServerOpening OpeningOf(std::string_view bytes);
 
 // Tries to connect until somebody accepts who is the worker and speaks HTTP/2: whenever something
 // was announced, and from time to time. Sends nothing on the connection that it gives. The address
-// may be unknown at first, and may be corrected by an announcement. All on the io_context's thread.
+// may be unknown at first, and may be corrected by an announcement. All on the io thread.
 class GrpcProbe : public std::enable_shared_from_this<GrpcProbe> {
  public:
   using Serves = std::function<void(const GrpcAddress&, UniqueFd)>;

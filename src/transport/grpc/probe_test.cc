@@ -105,7 +105,7 @@ TEST_F(GrpcProbeTest, AWorkerMayGetTheConnectionFromTheOneThatAccepts) {
   testing::Taker worker;
   const Listener listener;  // which the worker has not
   UniqueFd accepted;
-  // It looks at what was said in between, on the io_context's thread.
+  // It looks at what was said in between, on the io thread.
   const std::function<void(int)> hand_on = [&](int after) {
     if (after == 0) return worker.Take(std::move(accepted));
     asio::post(io_, [&, after] { hand_on(after - 1); });

@@ -175,7 +175,7 @@ TEST_F(GrpcStreamAsyncTest, ManyStreamsNeedNoThreadEach) {
   constexpr int kStreams = 8;  // the capacity of the worker
   const Value args = Value::Map{{"n", 50}};
   std::promise<void> all;
-  int left = kStreams;  // only used on the io_context's thread
+  int left = kStreams;  // only used on the io thread
   asio::post(io_, [&] {
     for (int i = 0; i < kStreams; ++i) {
       connection.StreamAsync(

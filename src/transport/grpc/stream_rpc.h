@@ -18,7 +18,7 @@
 namespace snakepit {
 
 // Reads one message at a time, when it is asked to: gRPC holds the worker up meanwhile. Keeps
-// itself until its end. All methods are called, and all callbacks run, on the io_context's thread.
+// itself until its end. All methods are called, and all callbacks run, on the io thread.
 template <typename Request>
 class GrpcStreamRpc final : public grpc::ClientReadReactor<GrpcReply<StreamResponse>>,
                             public std::enable_shared_from_this<GrpcStreamRpc<Request>> {

@@ -38,7 +38,7 @@ class CallTableTest : public ::testing::Test {
     table_.Add(*kept_.back(), /*begin=*/10 * counts_.last_id);
     return *kept_.back();
   }
-  // The call of the io_context's thread.
+  // The call of the io thread.
   std::shared_ptr<FakeReceiver> AddIo(SteadyTime deadline) {
     auto receiver = std::make_shared<FakeReceiver>(++counts_.last_id, nullptr);
     table_.Add(receiver, /*begin=*/10 * counts_.last_id, deadline);
@@ -65,7 +65,8 @@ class CallTableTest : public ::testing::Test {
   const SteadyTime now_{};
   CallCounts counts_;
   std::vector<AfterCall> released_;
-  StdioCallTable table_{counts_, [](StdioCallTable::Released released, AfterCall after) { released(after); }};
+  StdioCallTable table_{
+      counts_, [](StdioCallTable::Released released, AfterCall after) { released(after); }};
   std::vector<std::shared_ptr<FakeReceiver>> kept_;
 };
 

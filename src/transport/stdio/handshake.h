@@ -15,11 +15,11 @@
 namespace snakepit {
 
 // Sends the offer, unless the codec is fixed, and then the first ping. `ready` runs once, on the
-// io_context's thread, with the connection or with the reason why there is none: WORKER_LOST when
+// io thread, with the connection or with the reason why there is none: WORKER_LOST when
 // the worker closed the channel, START_TIMEOUT when the deadline passed, else START_FAILED,
 // PROTOCOL_ERROR or INTERNAL. `max_decoded_bytes` is the limit of memory for the values in a
 // message, and `cancel_grace` the time that the worker may go on with a call that was given up. To
-// be called on the io_context's thread.
+// be called on the io thread.
 void ConnectStdio(asio::io_context& io, std::shared_ptr<FrameChannel> channel,
                   const StdioTransport& options, size_t max_decoded_bytes,
                   const std::string& worker_id, std::chrono::milliseconds cancel_grace,

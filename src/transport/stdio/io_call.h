@@ -21,7 +21,7 @@ struct StdioIoCallParts {
   const ChunkCallback on_chunk_;  // null: no stream
 };
 
-// A call, a stream, or a question of the pool's own. The io_context's thread takes its messages and
+// A call, a stream, or a question of the pool's own. The io thread takes its messages and
 // runs its callbacks. All methods are for that thread, except where one says otherwise.
 class StdioIoCall : private StdioIoCallParts,
                     public StdioReceiver,

@@ -16,7 +16,7 @@ namespace {
 using std::chrono::steady_clock;
 using ProgressKind = FrameChannel::Progress::Kind;
 
-// A worker that sends without end must not keep the io_context's thread from all else.
+// A worker that sends without end must not keep the io thread from all else.
 constexpr std::chrono::milliseconds kTurn{5};
 
 }  // namespace
@@ -158,7 +158,7 @@ void StdioLink::StopTimer(bool has_timer) {
   if (has_timer && !calls_.has_calls_of_no_thread() && !role_.in_turn()) RequestTurn();
 }
 
-// --- The io_context's thread ---------------------------------------------------------------------
+// --- The io thread ---------------------------------------------------------------------
 
 void StdioLink::Begin(std::shared_ptr<StdioIoCall> call, std::string* frame) {
   const MutexLock lock(mutex_);

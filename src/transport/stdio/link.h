@@ -49,7 +49,7 @@ class StdioLink : public std::enable_shared_from_this<StdioLink>, private StdioP
   // Replies that have come so far.
   uint64_t replies() const { return replies_; }
 
-  // Sends the request of a call of the io_context's thread, on that thread.
+  // Sends the request of a call of the io thread, on that thread.
   void Begin(std::shared_ptr<StdioIoCall> call, std::string* frame);
 
   // Sends a frame of no call. It comes before the requests of all later calls.
@@ -86,7 +86,7 @@ class StdioLink : public std::enable_shared_from_this<StdioLink>, private StdioP
     if (!pump_.is_requested()) pump_.RequestTurn(Self());
   }
 
-  // --- The io_context's thread -------------------------------------------------------------------
+  // --- The io thread -------------------------------------------------------------------
 
   void OnTurn() override;
   void TakeTurn();

@@ -14,7 +14,7 @@
 
 namespace snakepit {
 
-// Has its user called on the io_context's thread: when it is asked to, when the channel is ready,
+// Has its user called on the io thread: when it is asked to, when the channel is ready,
 // and at a time. Each of these keeps the user, which owns the pump, until then. On that thread
 // alone, but for RequestTurn.
 class StdioPump {

@@ -8,13 +8,13 @@
 
 namespace snakepit {
 
-// At any time at most one thread has the role: one that waits for its own call, or else the
-// io_context's thread. A thread that is alone therefore does its own I/O, without a hop. A reader
-// hands the others what is theirs, and passes the role on when it has its own reply.
+// At any time at most one thread has the role: one that waits for its own call, or else the io
+// thread. A thread that is alone therefore does its own I/O, without a hop. A reader hands the
+// others what is theirs, and passes the role on when it has its own reply.
 //
-//   nobody    --TakeForThread-->  a thread    --PassOn-->  a thread that waits, or nobody
-//             --TakeForIo------>  the io_context's thread  --PassOn-->  likewise
-//   the io_context's thread, between two turns  --TakeForThread-->  a thread
+//   nobody    --TakeForThread-->  a thread       --PassOn-->  a thread that waits, or nobody
+//             --TakeForIo------>  the io thread  --PassOn-->  likewise
+//   the io thread, between two turns  --TakeForThread-->  a thread
 //
 // Its user has a lock, and holds it for each method.
 class ReaderRole {
@@ -38,12 +38,12 @@ class ReaderRole {
   bool IsWith(const Thread& me) const { return holder_ == Holder::kThread && thread_ == &me; }
   bool IsWithThread() const { return holder_ == Holder::kThread; }
 
-  // Nobody has it: the io_context's thread takes it.
+  // Nobody has it: the io thread takes it.
   void TakeForIo() {
     if (holder_ == Holder::kNobody) holder_ = Holder::kIo;
   }
   bool IsWithIo() const { return holder_ == Holder::kIo; }
-  // While the io_context's thread is in a turn, nobody takes the role from it.
+  // While the io thread is in a turn, nobody takes the role from it.
   void SetInTurn(bool in_turn) { in_turn_ = in_turn; }
   bool in_turn() const { return in_turn_; }
 

@@ -81,7 +81,7 @@ TEST_F(StdioStreamAsyncTest, CreditIsGivenAsChunksAreTaken) {
   stalled.get_future().get();
   while (credit > 0) {
     send();
-    auto other = CallOnThread(Request("other"));  // reads while the io_context's thread is held
+    auto other = CallOnThread(Request("other"));  // reads while the io thread is held
     peer_->Result(peer_->Read().id, 5);
     EXPECT_TRUE(other.get().result);
   }

@@ -142,7 +142,7 @@ class GrpcConnectionTest : public ::testing::Test {
     return request;
   }
 
-  // Runs `begin` on the io_context's thread, and returns what it hands to its `done`.
+  // Runs `begin` on the io thread, and returns what it hands to its `done`.
   template <typename T>
   T OnIo(const std::function<void(std::function<void(T)>)>& begin) {
     std::promise<T> promise;
