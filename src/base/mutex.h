@@ -2,7 +2,7 @@
 //
 // The types are std::mutex, std::recursive_mutex, std::unique_lock and std::condition_variable
 // with annotations: the same methods at the same cost. A member that a mutex guards says so, and
-// `./bazelw build --config=thread-safety` refuses each use of it without the lock:
+// //ci:locks_test is red for each use of it without the lock:
 //
 //   class Counter {
 //    public:
