@@ -12,7 +12,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// One member for each form of lock and wait, so that --config=thread-safety sees each.
+// One member for each form of lock and wait, so that //ci:locks_test sees each.
 class Gate {
  public:
   void Open() {
