@@ -63,9 +63,16 @@ struct LaunchPlan {
   volatile int error;
 };
 
+#ifdef __SANITIZE_THREAD__
+// The C library's own clone(2). ThreadSanitizer's takes every child for the copy of a process, and
+// from then on ignores the locks of the parent, whose memory this child shares.
+extern "C" int __clone(int (*run)(void*), void* stack, int flags, void* argument, ...);
+#define clone __clone
+#endif
+
 // Becomes the guardian. It runs in the memory of the parent, so it touches nothing there but the
 // error.
-[[gnu::no_sanitize("address")]] int ExecuteGuardian(void* plan_pointer) {
+[[gnu::no_sanitize("address", "thread")]] int ExecuteGuardian(void* plan_pointer) {
   LaunchPlan& plan = *static_cast<LaunchPlan*>(plan_pointer);
   bool ready = dup2(plan.socket_fd, guardian_protocol::kSocketFd) >= 0 &&
                dup2(plan.runtime_directory_fd, guardian_protocol::kRuntimeDirectoryFd) >= 0;
