@@ -33,7 +33,7 @@ constexpr unsigned kDrainLimitSeconds = 2;
 struct CommandLine {
   bool grpc = false;
   ListenAddress address;
-  size_t max_frame_bytes = kDefaultFrameLimit;
+  size_t max_frame_bytes = kDefaultMessageLimit;
 };
 
 std::string UsageError(const CommandService& commands, const std::string& problem) {
@@ -43,12 +43,12 @@ std::string UsageError(const CommandService& commands, const std::string& proble
 // PROTOCOL.md 1.2.3. Nothing when the value is invalid.
 std::optional<size_t> MaxFrameBytes() {
   const char* text = std::getenv("SNAKEPIT_MAX_FRAME_BYTES");
-  if (text == nullptr || *text == '\0') return kDefaultFrameLimit;
+  if (text == nullptr || *text == '\0') return kDefaultMessageLimit;
   int64_t bytes = 0;
   const char* end = text + strlen(text);
   const auto [rest, error] = std::from_chars(text, end, bytes);
-  if (error != std::errc() || rest != end || bytes < kLeastFrameLimit ||
-      bytes > kGreatestFrameLimit) {
+  if (error != std::errc() || rest != end || bytes < kLeastMessageLimit ||
+      bytes > kGreatestMessageLimit) {
     return std::nullopt;
   }
   return static_cast<size_t>(bytes);
@@ -101,9 +101,8 @@ std::optional<int> Parse(const CommandService& commands, int argc, const char* c
   }
   const std::optional<size_t> limit = MaxFrameBytes();
   if (!limit) {
-    return usage_error(
-        "SNAKEPIT_MAX_FRAME_BYTES must be an integer from 1024 to 2147483647, not '" +
-        std::string(std::getenv("SNAKEPIT_MAX_FRAME_BYTES")) + "'");
+    return usage_error("SNAKEPIT_MAX_FRAME_BYTES must be an integer from " + MessageLimitRange() +
+                       ", not '" + std::string(std::getenv("SNAKEPIT_MAX_FRAME_BYTES")) + "'");
   }
   parsed->max_frame_bytes = *limit;
   parsed->address = {.socket_path = socket, .host = host, .port = port};
