@@ -40,6 +40,15 @@ std::string UsageError(const CommandService& commands, const std::string& proble
   return commands.name + ": " + problem + "\n" + commands.name + ": --help lists the options\n";
 }
 
+// Says so on stderr if it is false. The text is that of the Python SDK.
+bool HasCapacity(const CommandService& commands) {
+  const int capacity = commands.options.capacity;
+  if (capacity >= 1 && capacity <= kMaxCapacity) return true;
+  std::fprintf(stderr, "%s: capacity must be an integer from 1 to %d, not %d\n",
+               commands.name.c_str(), kMaxCapacity, capacity);
+  return false;
+}
+
 // PROTOCOL.md 1.2.3. Nothing when the value is invalid.
 std::optional<size_t> MaxFrameBytes() {
   const char* text = std::getenv("SNAKEPIT_MAX_FRAME_BYTES");
@@ -257,7 +266,6 @@ int ServeGrpc(CommandService& commands, StdioDescriptors descriptors,
 }  // namespace
 
 Worker::Worker(std::string name, WorkerOptions options) {
-  options.capacity = std::clamp(options.capacity, 1, kMaxCapacity);
   commands_ = std::make_unique<CommandService>(std::move(name), std::move(options));
   commands_->token = TakeToken();
 }
@@ -280,6 +288,7 @@ int Worker::Main(int argc, const char* const* argv) {
                  commands_->name.c_str(), getpid());
     return 1;
   }
+  if (!HasCapacity(*commands_)) return kUsageError;
   CommandLine command_line;
   if (const auto status = Parse(*commands_, argc, argv, &command_line)) return *status;
   if (command_line.grpc) OpenClosedStdio();
