@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <future>
 #include <optional>
 #include <stop_token>
@@ -39,6 +40,8 @@ TEST(CallsInFlightTest, TheEndOfCreditEndsTheWaitOfEachStream) {
     return stream->credit->Take(1, stream->stop.get_token(), std::nullopt);
   });
   calls.EndCredit();
+  EXPECT_EQ(taken.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  stream->stop.request_stop();
   EXPECT_FALSE(taken.get());
 }
 
