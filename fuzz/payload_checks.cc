@@ -186,8 +186,8 @@ void CheckHandshake(std::string_view payload) {
     SNAKEPIT_CHECK(agreement->version >= 2 || (!agreement->stream && !agreement->session));
     SNAKEPIT_CHECK(agreement->capacity >= 1 && agreement->capacity <= kMaxCapacity);
     SNAKEPIT_CHECK(agreement->version >= 2 || agreement->capacity == 1);
-    SNAKEPIT_CHECK(agreement->max_frame_bytes >= kLeastFrameLimit &&
-                   agreement->max_frame_bytes <= kGreatestFrameLimit);
+    SNAKEPIT_CHECK(agreement->max_frame_bytes >= kLeastMessageLimit &&
+                   agreement->max_frame_bytes <= kGreatestMessageLimit);
   }
   const Result<Opening> opening = DecodeOpening(payload);
   std::string frame;

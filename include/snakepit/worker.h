@@ -148,9 +148,10 @@ class ChunkSink {
 };
 
 struct WorkerOptions {
-  // Most handlers that run at a time, each on a thread of its own: 1 to 65536. Over 1, handlers
-  // must be safe to run at the same time. A thread that has been idle for some seconds may end. Its
-  // thread_local variables end with it, and so do children with PR_SET_PDEATHSIG.
+  // Most handlers that run at a time, each on a thread of its own: 1 to 65536; Main refuses others.
+  // Over 1, handlers must be safe to run at the same time. A thread that has been idle for some
+  // seconds may end. Its thread_local variables end with it, and so do children with
+  // PR_SET_PDEATHSIG.
   int capacity = 1;
   // The version that `info` and --version show.
   std::string version = "0.1.0";
@@ -202,9 +203,9 @@ class Worker {
 
   // Serves until the pool ends the worker, by the options of the command line (--help lists them).
   // Returns the exit status: 0 after an orderly end, 1 when serving failed, 2 for an invalid
-  // command line. Exits the process with that status, and does not return, if a handler still runs
-  // when its time is over. Call it once in a process. In a process that a handler has forked it
-  // says so on stderr, and returns 1.
+  // command line or capacity. Exits the process with that status, and does not return, if a handler
+  // still runs when its time is over. Call it once in a process. In a process that a handler has
+  // forked it says so on stderr, and returns 1.
   int Main(int argc, const char* const* argv);
 
  private:

@@ -43,7 +43,7 @@ class Command:
         keys = args.keys()
         if not self._required <= keys:
             missing = min(self._required - keys, key=self._parameters.index)
-            raise self._refusal(f"missing argument '{missing}'")
+            raise CallError(INVALID_ARGUMENT, f'"{missing}" is missing', did_not_run=True)
         if self._accepted is None:
             unknown = next((key for key in keys if type(key) is not str), None)
         elif keys <= self._accepted:
@@ -51,18 +51,20 @@ class Command:
         else:
             unknown = next(key for key in keys if key not in self._accepted)
         if unknown is not None:
-            raise self._refusal(f"unknown argument '{printable(unknown)}'")
+            raise self._refusal(unknown)
         if self._takes_context:
             context.command = self.name
             return _in_this_process(self._handler, context, **args)
         return _in_this_process(self._handler, **args)
 
-    def _refusal(self, problem):
+    def _refusal(self, unknown):
         takes = ", ".join(self._parameters) or "no named arguments"
         if self._accepted is None:
             takes += " and any others" if self._parameters else ", but any others"
         return CallError(
-            INVALID_ARGUMENT, f"{self.name}: {problem}; takes: {takes}", did_not_run=True
+            INVALID_ARGUMENT,
+            f'{self.name}: unknown argument "{printable(unknown)}"; takes: {takes}',
+            did_not_run=True,
         )
 
 

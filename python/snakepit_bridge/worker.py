@@ -41,7 +41,9 @@ class Worker:
             runs all handlers on the main thread.
         """
         if type(capacity) is not int or not 1 <= capacity <= MAX_CAPACITY:
-            raise ValueError(f"capacity must be an integer from 1 to {MAX_CAPACITY}")
+            raise ValueError(
+                f"capacity must be an integer from 1 to {MAX_CAPACITY}, not {capacity!r}"
+            )
         self.name = name
         self.version = version
         self.capacity = capacity

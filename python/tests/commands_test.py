@@ -55,6 +55,8 @@ class ClassifierTest(unittest.TestCase):
         self.assertEqual(items, [chunk["item"] for chunk in chunks])
         self.assertEqual("billing", chunks[4]["prediction"])
         self.assertEqual([], run("batch_inference", batch_items=[]))
+        with self.assertRaisesRegex(Exception, '"batch_items" must be an array, not "Refund"'):
+            run("batch_inference", batch_items="Refund")
 
 
 class DatasetTest(WorkerTestCase):
@@ -122,8 +124,8 @@ class DatasetTest(WorkerTestCase):
             ("a\n1\n", {"group_by": "b"}, "no column 'b'"),
             ("a\n" + "1" * (2 << 20), {}, "line 2: it is over"),
             ('a\n"x"y\n', {}, "line 2: "),
-            ("a\n1\n", {"chunk_size": 0}, "chunk_size is an integer"),
-            ("a\n1\n", {"total_rows": -1}, "total_rows is an integer"),
+            ("a\n1\n", {"chunk_size": 0}, '"chunk_size" must be an integer of at least 1, not 0'),
+            ("a\n1\n", {"total_rows": -1}, '"total_rows" must be an integer of at least 0, not -1'),
         ):
             with self.assertRaisesRegex(Exception, expected) as raised:
                 run("process_large_dataset", path=self.path("bad.csv", text), **args)
@@ -254,12 +256,12 @@ class LogTailTest(WorkerTestCase):
         for args, expected in (
             ({"patterns": ["("]}, "patterns: "),
             ({"patterns": [5]}, "patterns: "),
-            ({"patterns": 5}, "patterns is"),
+            ({"patterns": 5}, "must be a text, an array of texts or a map of texts, not 5"),
             ({"patterns": ["a"] * 101}, "over 100"),
-            ({"path": ""}, "path is"),
-            ({"follow": 1}, "follow is"),
-            ({"max_entries": 0}, "max_entries is"),
-            ({"idle_timeout": "1"}, "idle_timeout is"),
+            ({"path": ""}, '"path" must be a text that is not empty, not ""'),
+            ({"follow": 1}, '"follow" must be true or false, not 1'),
+            ({"max_entries": 0}, '"max_entries" must be an integer of at least 1, not 0'),
+            ({"idle_timeout": "1"}, '"idle_timeout" must be a finite number, not "1"'),
         ):
             with self.assertRaisesRegex(Exception, expected) as raised:
                 run("tail_and_analyze", **args)
@@ -280,9 +282,19 @@ class PingStreamTest(unittest.TestCase):
         self.assertEqual([], list(pings))
 
     def test_bad_arguments_are_named(self):
-        for name, value in (("count", -1), ("count", 1.5), ("interval", -1), ("interval", "1")):
-            with self.assertRaisesRegex(Exception, f"^.*{name} is"):
+        for name, value, wanted, shown in (
+            ("count", -1, "an integer of at least 0", "-1"),
+            ("count", "three", "an integer of at least 0", '"three"'),
+            ("count", math.nan, "an integer of at least 0", '{"$double":"NaN"}'),
+            ("count", -math.inf, "an integer of at least 0", '{"$double":"-Infinity"}'),
+            ("interval", -1, "a finite number from 0 to 86400", "-1"),
+            ("interval", [None, {"ü": 1}], "a finite number from 0 to 86400", '[null,{"ü":1}]'),
+            ("interval", b"\xff\x00", "a finite number from 0 to 86400", '{"$bytes":"/wA="}'),
+            ("interval", "x" * 300, "a finite number from 0 to 86400", '"' + "x" * 255 + "…"),
+        ):
+            with self.assertRaises(Exception) as raised:
                 run("ping_stream", **{name: value})
+            self.assertEqual(f'"{name}" must be {wanted}, not {shown}', raised.exception.text)
 
 
 if __name__ == "__main__":

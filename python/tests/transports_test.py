@@ -48,8 +48,8 @@ class SameResultsTest(WorkerTestCase):
         stdio, over_grpc = self.stdio(negotiation=NEGOTIATION), self.grpc()
         for command, args, code, text in (
             ("nope", {}, "UNIMPLEMENTED", "Unknown command: nope"),
-            ("compute", {"a": 1, "b": 2}, "INVALID_ARGUMENT", "'operation'"),
-            ("info", {"x": 1}, "INVALID_ARGUMENT", "'x'"),
+            ("compute", {"a": 1, "b": 2}, "INVALID_ARGUMENT", '"operation" is missing'),
+            ("info", {"x": 1}, "INVALID_ARGUMENT", 'unknown argument "x"'),
             (
                 "compute",
                 {"operation": "root", "a": 1, "b": 2},
@@ -60,7 +60,7 @@ class SameResultsTest(WorkerTestCase):
                 "compute",
                 {"operation": "add", "a": "1x", "b": 2},
                 "INVALID_ARGUMENT",
-                "a is a finite number",
+                '"a" must be a finite number, not "1x"',
             ),
             (
                 "compute",

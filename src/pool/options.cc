@@ -9,6 +9,7 @@
 
 #include "src/process/cgroup.h"
 #include "src/process/process_settings.h"
+#include "src/wire/limits.h"
 
 namespace snakepit {
 namespace {
@@ -17,8 +18,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kYear = std::chrono::hours(365 * 24);
 constexpr int64_t kMaxRestarts = 1'000'000;
-constexpr int64_t kMinMessageBytes = 1024;
-constexpr int64_t kMaxMessageBytes = (int64_t{1} << 31) - 1;
 constexpr size_t kMinDecodedBytes = size_t{64} << 10;
 
 std::optional<int64_t> Number(milliseconds time) { return time.count(); }
@@ -26,6 +25,10 @@ std::optional<int64_t> Number(milliseconds time) { return time.count(); }
 template <typename T>
 std::optional<int64_t> Number(T number) {
   return std::in_range<int64_t>(number) ? static_cast<int64_t>(number) : Range::kNoMaximum;
+}
+
+constexpr Range MessageRange(std::string_view name) {
+  return {name, kLeastMessageLimit, kGreatestMessageLimit, Unit::kBytes, {}};
 }
 
 // A field, by its own path in PoolOptions.
@@ -39,12 +42,12 @@ std::optional<int64_t> Number(T number) {
 const OptionRange kRanges[] = {
     SNAKEPIT_TIME(adapter.start_timeout, 1),
     SNAKEPIT_TIME(adapter.end.leader_grace, 0, kLongestLeaderGrace),
-    {{"adapter.transport.max_frame_bytes", kMinMessageBytes, kMaxMessageBytes, Unit::kBytes, {}},
+    {MessageRange("adapter.transport.max_frame_bytes"),
      [](const PoolOptions& options) -> std::optional<int64_t> {
        const auto* stdio = std::get_if<StdioTransport>(&options.adapter.transport);
        return stdio == nullptr ? std::nullopt : Number(stdio->max_frame_bytes);
      }},
-    {{"adapter.transport.max_message_bytes", kMinMessageBytes, kMaxMessageBytes, Unit::kBytes, {}},
+    {MessageRange("adapter.transport.max_message_bytes"),
      [](const PoolOptions& options) -> std::optional<int64_t> {
        const auto* grpc = std::get_if<GrpcTransport>(&options.adapter.transport);
        return grpc == nullptr ? std::nullopt : Number(grpc->max_message_bytes);
@@ -99,7 +102,7 @@ std::string WithUnit(int64_t number, Unit unit) {
   static constexpr Scale kTimes[] = {{24 * 3'600'000, " days"}, {3'600'000, " h"}, {1'000, " s"}};
   static constexpr Scale kBytes[] = {{1 << 30, " GiB"}, {1 << 20, " MiB"}, {1 << 10, " KiB"}};
   if (unit == Unit::kCount) return Grouped(number);
-  if (unit == Unit::kBytes && number == kMaxMessageBytes) return "2 GiB - 1";
+  if (unit == Unit::kBytes && number == kGreatestMessageLimit) return "2 GiB - 1";
   for (const Scale& scale : unit == Unit::kBytes ? kBytes : kTimes) {
     // One day reads as "24 h", the form of the headers.
     const bool is_few_days = scale.factor == kTimes[0].factor && number < 2 * scale.factor;

@@ -341,6 +341,12 @@ class ReplyTest(StdioTestCase):
             reply = worker.call("refuse", text="")
             self.assertRegex(reply["error"], "^(snakepit::)?InvalidArgument$")
 
+    def test_a_missing_argument_is_named_in_the_same_words(self):
+        for worker in self.workers(NEGOTIATION):
+            reply = worker.call("sleep")
+            self.assertEqual("INVALID_ARGUMENT", reply["code"])
+            self.assertEqual('"ms" is missing', reply["error"])
+
     def test_any_text_is_a_key(self):
         keys = ["__proto__", "constructor", "", "\ufeff", "\ufeffa", "\0", "𝄞", "toString"]
         many = {str(number): number for number in range(1 << 16)}

@@ -24,7 +24,7 @@ struct Offer {
   int version = kProtocolVersion;  // the highest that the pool speaks; may be over kProtocolVersion
   bool stream = true;              // features that the pool can use
   bool session = true;
-  size_t max_frame_bytes = kDefaultFrameLimit;  // the largest payload that the pool reads
+  size_t max_frame_bytes = kDefaultMessageLimit;  // the largest payload that the pool reads
 };
 
 // The rules that pool and worker go on with. Over gRPC `codec` means nothing.
@@ -35,7 +35,7 @@ struct Agreement {
   bool session = false;  // the worker knows sessions
   int capacity = 1;      // calls in flight that the worker takes
   // The largest payload that the worker reads; the pool's own limit when the worker has not said.
-  size_t max_frame_bytes = kDefaultFrameLimit;
+  size_t max_frame_bytes = kDefaultMessageLimit;
   std::string worker_id;  // the worker's name for itself; often empty
 };
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace snakepit {
 
@@ -13,10 +14,15 @@ inline constexpr int kProtocolVersion = 2;
 // Most calls in flight that a worker may declare. PROTOCOL.md 3.2.8.
 inline constexpr int kMaxCapacity = 65'536;
 
-// Range and default of the largest payload that a side reads. PROTOCOL.md 3.1.7.
-inline constexpr int64_t kLeastFrameLimit = 1024;
-inline constexpr int64_t kGreatestFrameLimit = INT32_MAX;
-inline constexpr size_t kDefaultFrameLimit = size_t{64} << 20;
+// Range and default of the largest message that a side reads: the payload of a frame, or a message
+// of gRPC. PROTOCOL.md 1.2.3 and 3.1.7.
+inline constexpr int64_t kLeastMessageLimit = 1024;
+inline constexpr int64_t kGreatestMessageLimit = INT32_MAX;
+inline constexpr size_t kDefaultMessageLimit = size_t{64} << 20;
+// "1024 to 2147483647", for errors.
+inline std::string MessageLimitRange() {
+  return std::to_string(kLeastMessageLimit) + " to " + std::to_string(kGreatestMessageLimit);
+}
 
 // Greatest id of a message: every peer can hold it. PROTOCOL.md 2.3.1.
 inline constexpr int64_t kMaxId = (INT64_C(1) << 53) - 1;

@@ -6,6 +6,7 @@
 #include "src/value/memory.h"
 #include "src/value/utf8.h"
 #include "src/wire/msgpack.h"
+#include "src/wire/msgpack_cursor.h"
 #include "src/wire/msgpack_types.h"
 
 namespace snakepit {
@@ -22,14 +23,101 @@ double WidenFloat(uint32_t bits) {
   return std::bit_cast<double>(sign << 63 | UINT64_C(0x7ff) << 52 | fraction << 29);
 }
 
+bool IsListOrMap(unsigned char type) {
+  return (type >= 0x80 && type < 0xa0) || (type >= kArray16 && type <= kMap32);
+}
+
+// The fault of a type that no Value has.
+bool NoValue(Cursor& in, unsigned char type, size_t start) {
+  const bool ext = (type >= kExt8 && type <= kExt32) || (type >= kFixExt1 && type <= kFixExt16);
+  return in.Fault(ext ? "an extension type has no Value" : "the type 0xc1 does not exist", start);
+}
+
+// Takes the bytes, and then the objects, that follow a type that has a first byte of its own.
+bool TakeExtent(Cursor& in, unsigned char type, size_t* bytes, size_t* objects) {
+  switch (type) {
+    case kBin8:
+    case kStr8:
+      return in.TakeLength<uint8_t>(bytes);
+    case kBin16:
+    case kStr16:
+      return in.TakeLength<uint16_t>(bytes);
+    case kBin32:
+    case kStr32:
+      return in.TakeLength<uint32_t>(bytes);
+    case kUint8:
+    case kInt8:
+      *bytes = 1;
+      return true;
+    case kUint16:
+    case kInt16:
+      *bytes = 2;
+      return true;
+    case kFloat32:
+    case kUint32:
+    case kInt32:
+      *bytes = 4;
+      return true;
+    case kFloat64:
+    case kUint64:
+    case kInt64:
+      *bytes = 8;
+      return true;
+    case kArray16:
+      return in.TakeLength<uint16_t>(objects);
+    case kArray32:
+      return in.TakeLength<uint32_t>(objects);
+    case kMap16:
+    case kMap32:
+      if (!(type == kMap16 ? in.TakeLength<uint16_t>(objects) : in.TakeLength<uint32_t>(objects))) {
+        return false;
+      }
+      *objects *= 2;
+      return true;
+    case kNil:
+    case kFalse:
+    case kTrue:
+      return true;
+    default:
+      return NoValue(in, type, in.at() - 1);
+  }
+}
+
+// Passes over one object, and looks only at its length.
+bool PassOver(Cursor& in) {
+  for (size_t objects = 1; objects > 0; --objects) {
+    const size_t start = in.at();
+    unsigned char type;
+    if (!in.TakeNumber(&type)) return false;
+    size_t bytes = 0;
+    size_t inside = 0;
+    if (type >= 0x80 && type < 0x90) {
+      inside = 2 * (type & 0x0f);
+    } else if (type >= 0x90 && type < 0xa0) {
+      inside = type & 0x0f;
+    } else if (type >= 0xa0 && type < 0xc0) {
+      bytes = type & 0x1f;
+    } else if (type >= 0xc0 && type < 0xe0) {
+      if (!TakeExtent(in, type, &bytes, &inside)) return false;
+    }
+    std::string_view passed;
+    if (!in.TakeBytes(bytes, &passed)) return false;
+    objects += inside;
+    if (objects > in.Remaining() + 1) {
+      return in.Fault("it claims more than the message has", start);
+    }
+  }
+  return true;
+}
+
 class Decoder {
  public:
   Decoder(std::string_view bytes, MapKeys keys, int max_nesting, const DecodeLimits& limits)
-      : bytes_(bytes), keys_(keys), max_nesting_(max_nesting), budget_(limits) {}
+      : in_(bytes), keys_(keys), max_nesting_(max_nesting), budget_(limits) {}
 
   Result<Value> Decode() {
     Value value;
-    if (budget_.Take(sizeof value) && DecodeValue(0, &value) && CheckEnd()) return value;
+    if (budget_.Take(sizeof value) && DecodeValue(0, &value) && in_.CheckEnd()) return value;
     return Invalid();
   }
 
@@ -39,63 +127,22 @@ class Decoder {
     for (size_t i = 0; i < length; ++i) {
       if (!DecodeMember(members, values)) return Invalid();
     }
-    if (!CheckEnd()) return Invalid();
+    if (!in_.CheckEnd()) return Invalid();
     return {};
   }
 
  private:
   tl::unexpected<Error> Invalid() const {
     if (budget_.error()) return Fail(Error(*budget_.error()));
-    return Fail(ErrorCode::kInvalidArgument, "invalid MessagePack: " + what_ + " at byte " +
-                                                 std::to_string(fault_at_) + ", in " +
-                                                 QuoteBytes(bytes_));
-  }
-
-  bool CheckEnd() {
-    return at_ == bytes_.size() || Fault("something follows the MessagePack object", at_);
-  }
-
-  bool Fault(std::string what, size_t at) {
-    what_ = std::move(what);
-    fault_at_ = at;
-    return false;
-  }
-
-  size_t Remaining() const { return bytes_.size() - at_; }
-
-  // A big-endian number of the type's size.
-  template <typename T>
-  bool TakeNumber(T* number) {
-    if (Remaining() < sizeof(T)) return Fault("the message ends early", bytes_.size());
-    T result = 0;
-    for (size_t i = 0; i < sizeof(T); ++i) {
-      result = static_cast<T>(uint64_t{result} << 8 | static_cast<unsigned char>(bytes_[at_ + i]));
-    }
-    at_ += sizeof(T);
-    *number = result;
-    return true;
-  }
-
-  template <typename T>
-  bool TakeLength(size_t* length) {
-    T number;
-    if (!TakeNumber(&number)) return false;
-    *length = number;
-    return true;
-  }
-
-  bool TakeBytes(size_t length, std::string_view* out) {
-    if (Remaining() < length) return Fault("the message ends early", bytes_.size());
-    *out = bytes_.substr(at_, length);
-    at_ += length;
-    return true;
+    return Fail(ErrorCode::kInvalidArgument,
+                "invalid MessagePack: " + in_.DescribeFault() + ", in " + QuoteBytes(in_.bytes()));
   }
 
   // Wire is the unsigned type of the same size as Number.
   template <typename Number, typename Wire>
   bool DecodeNumber(Value* out) {
     Wire wire;
-    if (!TakeNumber(&wire)) return false;
+    if (!in_.TakeNumber(&wire)) return false;
     if constexpr (std::is_same_v<Number, float>) {
       *out = WidenFloat(wire);
     } else {
@@ -105,9 +152,9 @@ class Decoder {
   }
 
   bool DecodeText(size_t length, Value* out) {
-    const size_t start = at_;
+    const size_t start = in_.at();
     std::string_view text;
-    if (!TakeBytes(length, &text)) return false;
+    if (!in_.TakeBytes(length, &text)) return false;
     if (IsUtf8(text)) {
       if (!budget_.Take(sizeof(std::string) + TextHeapBytes(length))) return false;
       *out = text;
@@ -115,36 +162,31 @@ class Decoder {
       if (!budget_.Take(sizeof(Bytes) + TextHeapBytes(length))) return false;
       *out = Bytes{std::string(text)};  // PROTOCOL.md 2.2.8
     } else {
-      return Fault("a str is not UTF-8", start);
+      return in_.Fault("a str is not UTF-8", start);
     }
     return true;
-  }
-
-  bool TakeText(size_t length, std::string_view* out) {
-    const size_t start = at_;
-    return TakeBytes(length, out) && (IsUtf8(*out) || Fault("a str is not UTF-8", start));
   }
 
   template <typename T>
   bool DecodeText(Value* out) {
     size_t length;
-    return TakeLength<T>(&length) && DecodeText(length, out);
+    return in_.TakeLength<T>(&length) && DecodeText(length, out);
   }
 
   template <typename T>
   bool DecodeBytes(Value* out) {
     size_t length;
     std::string_view data;
-    if (!TakeLength<T>(&length) || !TakeBytes(length, &data)) return false;
+    if (!in_.TakeLength<T>(&length) || !in_.TakeBytes(length, &data)) return false;
     if (!budget_.Take(sizeof(Bytes) + TextHeapBytes(length))) return false;
     *out = Bytes{std::string(data)};
     return true;
   }
 
   bool DecodeValue(int depth, Value* out) {
-    const size_t start = at_;
+    const size_t start = in_.at();
     unsigned char type;
-    if (!TakeNumber(&type)) return false;
+    if (!in_.TakeNumber(&type)) return false;
     if (type < 0x80) {
       *out = static_cast<int64_t>(type);
       return true;
@@ -202,39 +244,34 @@ class Decoder {
       case kStr32:
         return DecodeText<uint32_t>(out);
       case kArray16:
-        return TakeLength<uint16_t>(&length) && DecodeArray(length, depth, start, out);
+        return in_.TakeLength<uint16_t>(&length) && DecodeArray(length, depth, start, out);
       case kArray32:
-        return TakeLength<uint32_t>(&length) && DecodeArray(length, depth, start, out);
+        return in_.TakeLength<uint32_t>(&length) && DecodeArray(length, depth, start, out);
       case kMap16:
-        return TakeLength<uint16_t>(&length) && DecodeMap(length, depth, start, out);
+        return in_.TakeLength<uint16_t>(&length) && DecodeMap(length, depth, start, out);
       case kMap32:
-        return TakeLength<uint32_t>(&length) && DecodeMap(length, depth, start, out);
+        return in_.TakeLength<uint32_t>(&length) && DecodeMap(length, depth, start, out);
       default:
         break;
     }
-    return NoValue(type, start);
-  }
-
-  bool NoValue(unsigned char type, size_t start) {
-    const bool ext = (type >= kExt8 && type <= kExt32) || (type >= kFixExt1 && type <= kFixExt16);
-    return Fault(ext ? "an extension type has no Value" : "the type 0xc1 does not exist", start);
+    return NoValue(in_, type, start);
   }
 
   bool CheckNesting(int depth, size_t start) {
     if (depth < max_nesting_) return true;
-    return Fault("the value is nested deeper than " + std::to_string(max_nesting_), start);
+    return in_.Fault("the value is nested deeper than " + std::to_string(max_nesting_), start);
   }
 
   // Claimed objects are still to come, each in a byte at least. So no more objects are claimed, and
   // no more memory is reserved, than there are bytes, however the headers are nested.
   bool Claim(size_t objects) {
     claimed_ += objects;
-    return claimed_ <= Remaining();
+    return claimed_ <= in_.Remaining();
   }
 
   bool DecodeArray(size_t length, int depth, size_t start, Value* out) {
     if (!CheckNesting(depth, start)) return false;
-    if (!Claim(length)) return Fault("an array claims more than the message has", start);
+    if (!Claim(length)) return in_.Fault("an array claims more than the message has", start);
     if (!budget_.Take(sizeof(Value::Array)) || !budget_.Allows(length * sizeof(Value)))
       return false;
     Value::Array array;
@@ -266,13 +303,13 @@ class Decoder {
   }
 
   bool DecodeKey(std::string* out) {
-    const size_t start = at_;
-    const auto type = static_cast<unsigned char>(start < bytes_.size() ? bytes_[start] : 0);
+    const size_t start = in_.at();
+    const unsigned char type = in_.Peek();
     // Nearly all are short texts, which need no Value.
     if (type >= 0xa0 && type < 0xc0) {
-      ++at_;
+      in_.GoTo(start + 1);
       std::string_view text;
-      if (!TakeText(type & 0x1f, &text)) return false;
+      if (!in_.TakeText(type & 0x1f, &text)) return false;
       *out = std::string(text);  // an assignment of the text would take more than budget_ counts
       return true;
     }
@@ -287,14 +324,14 @@ class Decoder {
   }
 
   bool NoKey(size_t start) {
-    return Fault(keys_ == MapKeys::kText ? "a map's key is not text"
-                                         : "a map's key is neither text nor integer",
-                 start);
+    return in_.Fault(keys_ == MapKeys::kText ? "a map's key is not text"
+                                             : "a map's key is neither text nor integer",
+                     start);
   }
 
   bool ConvertLegacyKey(Value key, size_t start, std::string* out) {
     if (auto* bytes = key.get_if<Bytes>()) {
-      if (!IsUtf8(bytes->data)) return Fault("a map's key is bytes that are not UTF-8", start);
+      if (!IsUtf8(bytes->data)) return in_.Fault("a map's key is bytes that are not UTF-8", start);
       *out = std::move(bytes->data);
     } else if (const auto* int64 = key.get_if<int64_t>()) {
       *out = std::to_string(*int64);
@@ -308,23 +345,23 @@ class Decoder {
 
   // The header of the map that is the message.
   bool TakeMapHeader(size_t* length) {
-    const size_t start = at_;
+    const size_t start = in_.at();
     unsigned char type;
-    if (!TakeNumber(&type)) return false;
+    if (!in_.TakeNumber(&type)) return false;
     if (type >= 0x80 && type < 0x90) {
       *length = type & 0x0f;
     } else if (type == kMap16) {
-      if (!TakeLength<uint16_t>(length)) return false;
+      if (!in_.TakeLength<uint16_t>(length)) return false;
     } else if (type == kMap32) {
-      if (!TakeLength<uint32_t>(length)) return false;
+      if (!in_.TakeLength<uint32_t>(length)) return false;
     } else {
-      return Fault("it is no map", start);
+      return in_.Fault("it is no map", start);
     }
     return CheckMapLength(*length, start);
   }
 
   bool CheckMapLength(size_t length, size_t start) {
-    return Claim(2 * length) || Fault("a map claims more than the message has", start);
+    return Claim(2 * length) || in_.Fault("a map claims more than the message has", start);
   }
 
   bool DecodeMember(std::span<Member> members, Values values) {
@@ -341,10 +378,10 @@ class Decoder {
   // `member` is null when the reader does not want it.
   bool DecodeMemberValue(const Member* member, Values values, Value* out) {
     const bool is_field = member != nullptr && member->kind != Member::Kind::kValue;
-    const auto type = static_cast<unsigned char>(Remaining() > 0 ? bytes_[at_] : '\0');
+    const unsigned char type = in_.Peek();
     if (values == Values::kPassedOver && (!is_field || IsListOrMap(type))) {
       if (is_field) *out = Value::Array();
-      return PassOver();
+      return PassOver(in_);
     }
     if (!budget_.Take(sizeof *out)) return false;
     return (is_field && member->kind == Member::Kind::kText && DecodeLongText(type, out)) ||
@@ -355,105 +392,24 @@ class Decoder {
   // is taken, when the next object is no such text.
   bool DecodeLongText(unsigned char type, Value* out) {
     if (type != kStr16 && type != kStr32) return false;
-    const size_t start = at_++;
+    const size_t start = in_.at();
+    in_.GoTo(start + 1);
     size_t length = 0;
     std::string_view text;
-    if ((type == kStr16 ? TakeLength<uint16_t>(&length) : TakeLength<uint32_t>(&length)) &&
-        length > kMostErrorTextBytes && TakeBytes(length, &text) && IsUtf8(text)) {
+    if ((type == kStr16 ? in_.TakeLength<uint16_t>(&length) : in_.TakeLength<uint32_t>(&length)) &&
+        length > kMostErrorTextBytes && in_.TakeBytes(length, &text) && IsUtf8(text)) {
       *out = CutText(text, kMostErrorTextBytes);
       return true;
     }
-    at_ = start;
+    in_.GoTo(start);
     return false;
   }
 
-  static bool IsListOrMap(unsigned char type) {
-    return (type >= 0x80 && type < 0xa0) || (type >= kArray16 && type <= kMap32);
-  }
-
-  // Passes over one object, and looks only at its length.
-  bool PassOver() {
-    for (size_t objects = 1; objects > 0; --objects) {
-      const size_t start = at_;
-      unsigned char type;
-      if (!TakeNumber(&type)) return false;
-      size_t bytes = 0;
-      size_t inside = 0;
-      if (type >= 0x80 && type < 0x90) {
-        inside = 2 * (type & 0x0f);
-      } else if (type >= 0x90 && type < 0xa0) {
-        inside = type & 0x0f;
-      } else if (type >= 0xa0 && type < 0xc0) {
-        bytes = type & 0x1f;
-      } else if (type >= 0xc0 && type < 0xe0) {
-        if (!TakeExtent(type, &bytes, &inside)) return false;
-      }
-      std::string_view passed;
-      if (!TakeBytes(bytes, &passed)) return false;
-      objects += inside;
-      if (objects > Remaining() + 1) return Fault("it claims more than the message has", start);
-    }
-    return true;
-  }
-
-  // The bytes, and then the objects, that follow a type that has a first byte of its own.
-  bool TakeExtent(unsigned char type, size_t* bytes, size_t* objects) {
-    switch (type) {
-      case kBin8:
-      case kStr8:
-        return TakeLength<uint8_t>(bytes);
-      case kBin16:
-      case kStr16:
-        return TakeLength<uint16_t>(bytes);
-      case kBin32:
-      case kStr32:
-        return TakeLength<uint32_t>(bytes);
-      case kUint8:
-      case kInt8:
-        *bytes = 1;
-        return true;
-      case kUint16:
-      case kInt16:
-        *bytes = 2;
-        return true;
-      case kFloat32:
-      case kUint32:
-      case kInt32:
-        *bytes = 4;
-        return true;
-      case kFloat64:
-      case kUint64:
-      case kInt64:
-        *bytes = 8;
-        return true;
-      case kArray16:
-        return TakeLength<uint16_t>(objects);
-      case kArray32:
-        return TakeLength<uint32_t>(objects);
-      case kMap16:
-      case kMap32:
-        if (!(type == kMap16 ? TakeLength<uint16_t>(objects) : TakeLength<uint32_t>(objects))) {
-          return false;
-        }
-        *objects *= 2;
-        return true;
-      case kNil:
-      case kFalse:
-      case kTrue:
-        return true;
-      default:
-        return NoValue(type, at_ - 1);
-    }
-  }
-
-  std::string_view bytes_;
+  Cursor in_;
   const MapKeys keys_;
   const int max_nesting_;
   DecodeBudget budget_;
-  size_t at_ = 0;
   size_t claimed_ = 0;  // objects that the headers so far promise, and that have not come yet
-  std::string what_;
-  size_t fault_at_ = 0;
 };
 
 }  // namespace

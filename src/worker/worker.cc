@@ -33,22 +33,31 @@ constexpr unsigned kDrainLimitSeconds = 2;
 struct CommandLine {
   bool grpc = false;
   ListenAddress address;
-  size_t max_frame_bytes = kDefaultFrameLimit;
+  size_t max_frame_bytes = kDefaultMessageLimit;
 };
 
 std::string UsageError(const CommandService& commands, const std::string& problem) {
   return commands.name + ": " + problem + "\n" + commands.name + ": --help lists the options\n";
 }
 
+// Says so on stderr if it is false. The text is that of the Python SDK.
+bool HasCapacity(const CommandService& commands) {
+  const int capacity = commands.options.capacity;
+  if (capacity >= 1 && capacity <= kMaxCapacity) return true;
+  std::fprintf(stderr, "%s: capacity must be an integer from 1 to %d, not %d\n",
+               commands.name.c_str(), kMaxCapacity, capacity);
+  return false;
+}
+
 // PROTOCOL.md 1.2.3. Nothing when the value is invalid.
 std::optional<size_t> MaxFrameBytes() {
   const char* text = std::getenv("SNAKEPIT_MAX_FRAME_BYTES");
-  if (text == nullptr || *text == '\0') return kDefaultFrameLimit;
+  if (text == nullptr || *text == '\0') return kDefaultMessageLimit;
   int64_t bytes = 0;
   const char* end = text + strlen(text);
   const auto [rest, error] = std::from_chars(text, end, bytes);
-  if (error != std::errc() || rest != end || bytes < kLeastFrameLimit ||
-      bytes > kGreatestFrameLimit) {
+  if (error != std::errc() || rest != end || bytes < kLeastMessageLimit ||
+      bytes > kGreatestMessageLimit) {
     return std::nullopt;
   }
   return static_cast<size_t>(bytes);
@@ -101,9 +110,8 @@ std::optional<int> Parse(const CommandService& commands, int argc, const char* c
   }
   const std::optional<size_t> limit = MaxFrameBytes();
   if (!limit) {
-    return usage_error(
-        "SNAKEPIT_MAX_FRAME_BYTES must be an integer from 1024 to 2147483647, not '" +
-        std::string(std::getenv("SNAKEPIT_MAX_FRAME_BYTES")) + "'");
+    return usage_error("SNAKEPIT_MAX_FRAME_BYTES must be an integer from " + MessageLimitRange() +
+                       ", not '" + std::string(std::getenv("SNAKEPIT_MAX_FRAME_BYTES")) + "'");
   }
   parsed->max_frame_bytes = *limit;
   parsed->address = {.socket_path = socket, .host = host, .port = port};
@@ -258,7 +266,6 @@ int ServeGrpc(CommandService& commands, StdioDescriptors descriptors,
 }  // namespace
 
 Worker::Worker(std::string name, WorkerOptions options) {
-  options.capacity = std::clamp(options.capacity, 1, kMaxCapacity);
   commands_ = std::make_unique<CommandService>(std::move(name), std::move(options));
   commands_->token = TakeToken();
 }
@@ -281,6 +288,7 @@ int Worker::Main(int argc, const char* const* argv) {
                  commands_->name.c_str(), getpid());
     return 1;
   }
+  if (!HasCapacity(*commands_)) return kUsageError;
   CommandLine command_line;
   if (const auto status = Parse(*commands_, argc, argv, &command_line)) return *status;
   if (command_line.grpc) OpenClosedStdio();

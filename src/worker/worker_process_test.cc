@@ -294,6 +294,12 @@ TEST_F(WorkerProcessTest, TheCommandLineIsChecked) {
             1,
             "the path exists and is no socket"},
            {{"--mode", "x"}, {}, 2, "--mode"},
+           {{"--capacity", "0"},
+            {},
+            2,
+            "fixture: capacity must be an integer from 1 to 65536, not 0\n"},
+           {{"--capacity", "65537"}, {}, 2, "from 1 to 65536, not 65537\n"},
+           {{"--capacity", "65536"}, {}, 0, ""},
            {{}, {"SNAKEPIT_MAX_FRAME_BYTES=1023"}, 2, "SNAKEPIT_MAX_FRAME_BYTES"},
            {{}, {"SNAKEPIT_MAX_FRAME_BYTES=4096x"}, 2, "SNAKEPIT_MAX_FRAME_BYTES"},
            {{"--mode", "pool-worker"}, {"SNAKEPIT_MAX_FRAME_BYTES=4096"}, 0, ""}}) {

@@ -3,9 +3,9 @@
 import math
 import time
 
-from ..calls import InvalidArgument, Last
+from ..calls import Last
 from ..worker import Worker
-from .arguments import require_integer, require_number
+from .arguments import refusal, require_integer, require_number
 
 worker = Worker("snakepit_bridge")
 
@@ -38,7 +38,7 @@ def compute(operation, a, b):
     """
     function = _OPERATIONS.get(operation) if isinstance(operation, str) else None
     if function is None:
-        raise InvalidArgument(f"unknown operation {operation!r}; one of: {', '.join(_OPERATIONS)}")
+        raise refusal("operation", f"one of {', '.join(_OPERATIONS)}", operation)
     for name, value in (("a", a), ("b", b)):
         require_number(name, value)
     result = function(a, b)
@@ -63,9 +63,7 @@ def ping_stream(context, count=5, interval=1.0):
     interval: seconds, 0 to 86,400, 1.0 by default.
     """
     require_integer("count", count, 0)
-    require_number("interval", interval)
-    if interval < 0 or interval > 86_400:
-        raise InvalidArgument("interval is 0 to 86400 seconds")
+    require_number("interval", interval, 0, 86_400)
     for number in range(1, count + 1):
         if number > 1 and interval > 0 and not context.wait(interval):
             return

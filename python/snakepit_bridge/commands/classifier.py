@@ -9,7 +9,8 @@ from collections import Counter
 from functools import lru_cache
 from itertools import islice
 
-from ..calls import InvalidArgument, Last
+from ..calls import Last
+from .arguments import refusal
 
 TRAINING_DATA = os.path.join(os.path.dirname(__file__), "..", "data", "tickets.tsv")
 
@@ -69,7 +70,7 @@ def read_examples(path):
 def classify_all(items):
     """The chunks of batch_inference."""
     if not isinstance(items, (list, tuple)):
-        raise InvalidArgument(f"batch_items is a list, not {type(items).__name__}")
+        raise refusal("batch_items", "an array", items)
     classifier = trained()
     for number, item in enumerate(items, 1):
         label, confidence = classifier.classify(_as_text(item))

@@ -5,7 +5,7 @@ import re
 import time
 
 from ..calls import InvalidArgument, Last
-from .arguments import require_bool, require_integer, require_number, require_text
+from .arguments import refusal, require_bool, require_integer, require_number, require_text
 
 SAMPLE_LOG = os.path.join(os.path.dirname(__file__), "..", "data", "sample.log")
 
@@ -67,7 +67,7 @@ def _compile(patterns):
     elif isinstance(patterns, dict):
         pairs = list(patterns.items())
     else:
-        raise InvalidArgument("patterns is a text, a list, or a map of names to texts")
+        raise refusal("patterns", "a text, an array of texts or a map of texts", patterns)
     if len(pairs) > MAX_PATTERNS:
         raise InvalidArgument(f"there are over {MAX_PATTERNS} patterns")
     try:

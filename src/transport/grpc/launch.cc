@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -17,6 +16,7 @@
 
 #include "src/base/fd.h"
 #include "src/base/home_process.h"
+#include "src/base/mutex.h"
 #include "src/base/threads.h"
 #include "src/process/output_reader.h"
 #include "src/transport/grpc/address.h"
@@ -62,7 +62,7 @@ class ReservedPort {
   }
   ~ReservedPort() {
     if (port_ == 0) return;
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     taken_.erase(port_);
   }
 
@@ -78,7 +78,7 @@ class ReservedPort {
           getsockname(fd.get(), generic, &length) != 0) {
         return Fail(ErrnoError("cannot find a free TCP port", errno));
       }
-      std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       ReservedPort reserved;
       if (taken_.insert(ntohs(address.sin_port)).second) {
         reserved.port_ = ntohs(address.sin_port);
@@ -90,8 +90,8 @@ class ReservedPort {
   int port() const { return port_; }
 
  private:
-  static inline std::mutex mutex_;
-  static inline std::set<int> taken_;
+  static inline Mutex mutex_;
+  static inline std::set<int> taken_ ABSL_GUARDED_BY(mutex_);
   int port_ = 0;
 };
 

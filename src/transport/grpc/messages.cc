@@ -9,16 +9,13 @@
 #include "src/base/quote.h"
 #include "src/transport/grpc/link.h"
 #include "src/transport/outcome.h"
+#include "src/wire/limits.h"
 #include "src/wire/msgpack.h"
 #include "src/wire/pool_side/message.h"
 #include "src/wire/proto_map.h"
 
 namespace snakepit {
 namespace {
-
-// The range of max_message_bytes. PROTOCOL.md 1.2.3.
-constexpr int64_t kLeastMessageBytes = 1024;
-constexpr int64_t kMostMessageBytes = INT32_MAX;
 
 constexpr const char* kStatusNames[] = {
     "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
@@ -187,9 +184,8 @@ Result<Agreement> AgreementFrom(const InfoResponse& response, size_t max_message
   }
   if (response.capacity() > 0) agreement.capacity = response.capacity();
   const int64_t limit = response.max_message_bytes();
-  if (limit != 0 && (limit < kLeastMessageBytes || limit > kMostMessageBytes)) {
-    return ProtocolError("GetInfo: max_message_bytes is " + std::to_string(kLeastMessageBytes) +
-                         " to " + std::to_string(kMostMessageBytes) + ", not " +
+  if (limit != 0 && (limit < kLeastMessageLimit || limit > kGreatestMessageLimit)) {
+    return ProtocolError("GetInfo: max_message_bytes is " + MessageLimitRange() + ", not " +
                          std::to_string(limit));
   }
   if (limit != 0) agreement.max_frame_bytes = static_cast<size_t>(limit);

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,6 +30,16 @@ using std::chrono::steady_clock;
 using Kind = PoolMessage::Kind;
 
 using StdioConnectionTest = StdioFixture;
+
+// Ends of a pipe for a signal handler: it says that it runs, and runs until it is told to return.
+int holds = -1;
+int returns = -1;
+
+void HoldThread(int) {
+  char byte = 0;
+  [[maybe_unused]] ssize_t ignored = write(holds, &byte, 1);
+  ignored = read(returns, &byte, 1);
+}
 
 // --- Multiplexing -------------------------------------------------------------------------------
 
@@ -96,6 +108,40 @@ TEST_F(StdioConnectionTest, AsynchronousAndBlockingCallsShareTheConnection) {
   for (std::thread& thread : threads) thread.join();
   all_done.get_future().get();
   EXPECT_EQ(wrong, 0);
+}
+
+TEST_F(StdioConnectionTest, AThreadThatHasItsReplyIsNotMadeTheReader) {
+  Connect(3);
+  const auto held = OpenPipe();
+  const auto release = OpenPipe();
+  holds = held->second.get();
+  returns = release->first.get();
+  signal(SIGUSR1, HoldThread);
+  auto reader = CallOnThread(Request("reads"));
+  const int64_t reader_id = peer_->Read().id;
+  auto waiting = CallOnThread(Request("waits"));
+  const int64_t waiting_id = peer_->Read().id;
+  std::promise<pthread_t> thread;
+  auto served = std::async(std::launch::async, [&] {
+    thread.set_value(pthread_self());
+    return connection_->Call(Request("waits last"));
+  });
+  const int64_t served_id = peer_->Read().id;
+  connection_->EndSession("s");  // takes the lock: the thread sleeps
+  EXPECT_EQ(peer_->Read().kind, Kind::kEndSession);
+  pthread_kill(thread.get_future().get(), SIGUSR1);
+  char byte = 0;
+  ASSERT_EQ(read(held->first.get(), &byte, 1), 1);
+  // Its thread cannot wake to take its reply, nor to read.
+  peer_->Result(served_id, 1);
+  peer_->Result(reader_id, 2);
+  EXPECT_EQ(*reader.get().result, Value(2));
+  peer_->Result(waiting_id, 3);
+  EXPECT_EQ(waiting.wait_for(seconds(10)), std::future_status::ready) << "nobody reads";
+  ASSERT_EQ(write(release->second.get(), &byte, 1), 1);
+  EXPECT_EQ(*waiting.get().result, Value(3));
+  EXPECT_EQ(*served.get().result, Value(1));
+  signal(SIGUSR1, SIG_DFL);
 }
 
 TEST_F(StdioConnectionTest, LargeMessagesBothWaysAtOnceDoNotDeadlock) {

@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <new>
 #include <span>
@@ -20,7 +21,13 @@ void FrameChannel::Append(std::string* frames) {
   if (outgoing_.empty()) {
     outgoing_.swap(*frames);
   } else {
-    outgoing_ += *frames;
+    // Small frames are sent together. A large one is copied neither here nor for the next one.
+    std::string& last = behind_.empty() ? outgoing_ : behind_.back();
+    if (last.size() + size <= kKeptOutgoingBytes) {
+      last += *frames;
+    } else {
+      behind_.push_back(std::move(*frames));
+    }
   }
   appended_ += size;
   frames->clear();
@@ -28,9 +35,15 @@ void FrameChannel::Append(std::string* frames) {
 }
 
 void FrameChannel::Flush() {
-  while (sent_of_outgoing_ < outgoing_.size()) {
-    const ssize_t n = send(to_worker_.get(), outgoing_.data() + sent_of_outgoing_,
-                           outgoing_.size() - sent_of_outgoing_, MSG_NOSIGNAL | MSG_DONTWAIT);
+  size_t may_send = kMostAFlush;
+  while (!outgoing_.empty()) {
+    if (may_send == 0) {
+      has_unsent_ = true;
+      return;
+    }
+    const ssize_t n =
+        send(to_worker_.get(), outgoing_.data() + sent_of_outgoing_,
+             std::min(outgoing_.size() - sent_of_outgoing_, may_send), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0) {
       if (errno == EINTR) continue;
       const bool full = errno == EAGAIN || errno == EWOULDBLOCK;
@@ -39,12 +52,21 @@ void FrameChannel::Flush() {
       has_unsent_ = full;
       return;
     }
+    sent_ += static_cast<uint64_t>(n);
     sent_of_outgoing_ += static_cast<size_t>(n);
+    may_send -= static_cast<size_t>(n);
+    if (sent_of_outgoing_ == outgoing_.size()) TakeNextOutgoing();
   }
   has_unsent_ = false;
+}
+
+void FrameChannel::TakeNextOutgoing() {
   sent_of_outgoing_ = 0;
   outgoing_.clear();
   if (outgoing_.capacity() > kKeptOutgoingBytes) outgoing_.shrink_to_fit();
+  if (behind_.empty()) return;
+  outgoing_ = std::move(behind_.front());
+  behind_.pop_front();
 }
 
 FrameChannel::Progress FrameChannel::Receive() {

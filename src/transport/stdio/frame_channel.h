@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <string_view>
 
@@ -38,18 +39,23 @@ class FrameChannel {
         max_frame_bytes_(max_frame_bytes),
         reader_(max_frame_bytes) {}
 
-  // Takes whole frames over, to be sent by Flush; leaves `*frames` empty, perhaps with the room of
-  // an earlier one.
+  // Takes one whole frame or more, to be sent by Flush; leaves `*frames` empty, perhaps with the
+  // room of an earlier one.
   void Append(std::string* frames);
 
-  // Sends what can be without waiting.
+  // Most bytes that a Flush sends. A worker that reads as fast as this side sends would otherwise
+  // hold up all who wait for the lock of the connection until it has the whole frame.
+  static constexpr size_t kMostAFlush = 2 << 20;
+
+  // Sends what can be without waiting, up to kMostAFlush.
   void Flush();
 
   // Bytes appended and bytes sent so far. The rule of Append for threads holds.
   uint64_t appended() const { return appended_; }
-  uint64_t sent() const { return appended_ - (outgoing_.size() - sent_of_outgoing_); }
+  uint64_t sent() const { return sent_; }
 
-  // True if Flush left something, and must be called again when there is room to write.
+  // True if Flush left something, and must be called again when there is room to write, which may
+  // be at once.
   bool has_unsent() const { return has_unsent_.load(std::memory_order_relaxed); }
 
   // True if the worker closed its stdin: Receive then gives the rest of its output, and kClosed.
@@ -72,12 +78,17 @@ class FrameChannel {
   void Abort();
 
  private:
+  // All that is in outgoing_ has been sent.
+  void TakeNextOutgoing();
+
   const UniqueFd to_worker_;
   const UniqueFd from_worker_;
   const size_t max_frame_bytes_;
-  std::string outgoing_;
+  std::string outgoing_;  // frames that are being sent; empty: none are left
   size_t sent_of_outgoing_ = 0;
+  std::deque<std::string> behind_;  // the frames that come after these
   uint64_t appended_ = 0;
+  uint64_t sent_ = 0;
   std::atomic<bool> has_unsent_ = false;
   std::atomic<bool> peer_takes_no_more_ = false;
   FrameReader reader_;

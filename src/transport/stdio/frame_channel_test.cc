@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <thread>
 
 namespace snakepit {
 namespace {
@@ -57,18 +58,45 @@ TEST_F(FrameChannelTest, WhatTheSocketDoesNotTakeIsSentLater) {
   EXPECT_EQ(channel_->appended(), large.size());
   EXPECT_GT(channel_->sent(), 0u);
   EXPECT_LT(channel_->sent(), large.size());
+  const std::string larger(5 << 20, 'y');
   Send("the next");
+  Send(" frames, ");
+  Send(larger);
+  Send("the last");
+  const std::string all = large + "the next frames, " + larger + "the last";
+  EXPECT_EQ(channel_->appended(), all.size());
   std::string received;
   std::string buffer(1 << 20, '\0');
-  while (received.size() < large.size() + 8) {
+  while (received.size() < all.size()) {
     const ssize_t n = read(worker_stdin_.get(), buffer.data(), buffer.size());
     ASSERT_GT(n, 0);
     received.append(buffer.data(), n);
     channel_->Flush();
   }
-  EXPECT_EQ(received, large + "the next");
+  EXPECT_TRUE(received == all);
   EXPECT_FALSE(channel_->has_unsent());
-  EXPECT_EQ(channel_->sent(), large.size() + 8);
+  EXPECT_EQ(channel_->sent(), all.size());
+}
+
+TEST_F(FrameChannelTest, OneFlushSendsALimitedPartToAWorkerThatReads) {
+  const std::string large(64 << 20, 'x');
+  std::thread worker([&] {
+    std::string buffer(1 << 20, '\0');
+    for (size_t left = large.size(); left > 0;) {
+      const ssize_t n = read(worker_stdin_.get(), buffer.data(), buffer.size());
+      if (n <= 0) return;
+      left -= static_cast<size_t>(n);
+    }
+  });
+  uint64_t sent = 0;
+  Send(large);
+  while (channel_->has_unsent()) {
+    EXPECT_LE(channel_->sent() - sent, FrameChannel::kMostAFlush);
+    sent = channel_->sent();
+    channel_->Flush();
+  }
+  EXPECT_LE(channel_->sent() - sent, FrameChannel::kMostAFlush);
+  worker.join();
 }
 
 TEST_F(FrameChannelTest, AWorkerThatClosesOnlyItsStdoutIsNoticed) {

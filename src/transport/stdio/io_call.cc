@@ -22,6 +22,7 @@ void StdioIoCall::WatchStop() {
 }
 
 void StdioIoCall::Hand(Mail mail) {
+  link_.mutex().AssertHeld();
   // The link is kept, as this needs it.
   if (!is_stream()) {
     asio::post(link_.io(), [self = shared_from_this(), link = link_.shared_from_this(),
@@ -100,13 +101,13 @@ void StdioIoCall::End(StdioCall::Next next, bool is_last) {
   if (!is_last || next == StdioCall::Next::kAbandon) link_.End(*this, next);
   has_ended_ = true;
   on_stop_.reset();
-  done_(call());
+  CallDone();
 }
 
 void StdioIoCall::Refuse(Error error) {
   call().Fail(std::move(error), AfterCall::kUnsent);
   has_ended_ = true;
-  done_(call());
+  CallDone();
 }
 
 void StdioIoCall::GiveUp(Error error, AfterCall after) {
@@ -114,7 +115,7 @@ void StdioIoCall::GiveUp(Error error, AfterCall after) {
   call().Fail(std::move(error), after);
   has_ended_ = true;
   on_stop_.reset();
-  asio::post(link_.io(), [self = shared_from_this()] { self->done_(self->call()); });
+  asio::post(link_.io(), [self = shared_from_this()] { self->CallDone(); });
 }
 
 }  // namespace snakepit

@@ -7,8 +7,10 @@
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <utility>
 #include <vector>
 
+#include "src/base/mutex.h"
 #include "src/transport/connection.h"
 #include "src/transport/stdio/link.h"
 #include "src/transport/stdio/receiver.h"
@@ -66,15 +68,18 @@ class StdioIoCall : private StdioIoCallParts,
   // `is_last`: of the message as it came; the worker sends no more for this call.
   void TakeOne(Mail mail, bool is_last);
   void End(StdioCall::Next next, bool is_last);
+  // Destroys `done_` after its call, with what the user's callbacks have captured: the last that
+  // keeps this may be a thread with the lock of the link.
+  void CallDone() { std::exchange(done_, nullptr)(call()); }
 
   StdioLink& link_;
-  const Done done_;
+  Done done_;  // null once it has been called
   const Kind kind_;
   std::optional<std::stop_callback<std::function<void()>>> on_stop_;
-  std::vector<Mail> inbox_;      // of a stream; with the lock of the link
-  bool is_turn_posted_ = false;  // likewise
-  std::deque<Mail> taken_;       // from the inbox
-  bool is_decoding_ = false;     // the first of them, apart
+  std::vector<Mail> inbox_ ABSL_GUARDED_BY(link_.mutex());  // of a stream
+  bool is_turn_posted_ ABSL_GUARDED_BY(link_.mutex()) = false;
+  std::deque<Mail> taken_;    // from the inbox
+  bool is_decoding_ = false;  // the first of them, apart
   bool has_ended_ = false;
 };
 

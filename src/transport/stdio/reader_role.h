@@ -10,7 +10,9 @@ namespace snakepit {
 
 // At any time at most one thread has the role: one that waits for its own call, or else the io
 // thread. A thread that is alone therefore does its own I/O, without a hop. A reader hands the
-// others what is theirs, and passes the role on when it has its own reply.
+// others what is theirs, and passes the role on when it has its own reply. A thread that has been
+// handed something waits no more, even before it wakes: with the role it would keep the replies of
+// the others until it is awake, only to pass the role on.
 //
 //   nobody    --TakeForThread-->  a thread       --PassOn-->  a thread that waits, or nobody
 //             --TakeForIo------>  the io thread  --PassOn-->  likewise
@@ -52,7 +54,9 @@ class ReaderRole {
     waiting_.push_back(&me);
     me.place_ = waiting_.size() - 1;
   }
+  // Has no effect on a thread that does not wait. From any thread.
   void EndWait(Thread& me) {
+    if (!Waits(me)) return;
     waiting_.back()->place_ = me.place_;
     waiting_[me.place_] = waiting_.back();
     waiting_.pop_back();

@@ -47,6 +47,7 @@ TEST(ReaderRole, ThreadsStopToWaitInAnyOrder) {
   for (const int i : {1, 3, 0}) {
     role.EndWait(threads[i]);
     EXPECT_FALSE(ReaderRole::Waits(threads[i]));
+    role.EndWait(threads[i]);  // has no effect
   }
   EXPECT_TRUE(ReaderRole::Waits(threads[2]));
   EXPECT_EQ(role.PassOn(), &threads[2]);

@@ -243,6 +243,55 @@ TEST_F(StdioStreamAsyncTest, AWorkerThatDoesNotStreamGivesOneChunk) {
   EXPECT_TRUE(chunks[0].final);
 }
 
+// Calls back into the connection where it ends, as a capture of a callback may.
+class Capture {
+ public:
+  Capture(Connection& connection, std::thread::id io, std::atomic<int>& elsewhere)
+      : connection_(connection), io_(io), elsewhere_(elsewhere) {}
+  ~Capture() {
+    if (std::this_thread::get_id() == io_) {
+      connection_.EndSession("s");  // takes the lock
+    } else {
+      ++elsewhere_;  // perhaps with the lock
+    }
+  }
+
+ private:
+  Connection& connection_;
+  const std::thread::id io_;
+  std::atomic<int>& elsewhere_;
+};
+
+TEST_F(StdioStreamAsyncTest, WithoutStreamsCallbacksEndOnTheIoThread) {
+  stream_ = false;
+  constexpr int kCalls = 2'000;
+  Connect(kCalls + 1);
+  std::atomic<int> elsewhere = 0;
+  std::atomic<int> ended = 0;
+  std::promise<void> all_ended;
+  auto reader = CallOnThread(Request("reads"));
+  peer_->Read();
+  for (int i = 0; i < kCalls; ++i) {
+    asio::post(io_, [&] {
+      const auto capture = std::make_shared<Capture>(*connection_, thread_.get_id(), elsewhere);
+      connection_->StreamAsync(
+          Request("call"), [capture](const Chunk&) { return true; },
+          [&, capture](const CallOutcome<int64_t>&) {
+            if (++ended == kCalls) all_ended.set_value();
+          });
+    });
+    peer_->Read();
+  }
+  // The thread that reads ends all calls with the lock, while the io thread runs their callbacks.
+  peer_->Close();
+  EXPECT_EQ(reader.get().after, AfterCall::kLost);
+  all_ended.get_future().get();
+  std::promise<void> destroyed;  // the last callback, too
+  asio::post(io_, [&] { destroyed.set_value(); });
+  destroyed.get_future().get();
+  EXPECT_EQ(elsewhere, 0);
+}
+
 TEST_F(StdioStreamAsyncTest, LargeChunksArriveInOrder) {
   Connect(4);
   std::vector<size_t> sizes;

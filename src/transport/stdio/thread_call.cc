@@ -26,7 +26,7 @@ void StdioThreadCall::Run(std::string* frame) {
     frame->clear();
     const MutexLock lock(link_.mutex_);
     link_.calls_.Remove(id());
-    if (ReaderRole::Waits(*this)) link_.role_.EndWait(*this);
+    link_.role_.EndWait(*this);
     LeaveReading();
     throw;
   }
@@ -138,15 +138,21 @@ bool StdioThreadCall::TakeOne(Mail& mail) {
 }
 
 void StdioThreadCall::Hand(Mail mail) {
+  link_.mutex_.AssertHeld();
   inbox_.push_back(std::move(mail));
-  if (ReaderRole::Waits(*this)) changed_.notify_one();
+  EndWait();
 }
 
 void StdioThreadCall::OnStop() {
   const MutexLock lock(link_.mutex_);
   stop_requested_ = true;
-  changed_.notify_one();
+  EndWait();
   if (link_.role_.IsWith(*this)) link_.WakeReader();
+}
+
+void StdioThreadCall::EndWait() {
+  link_.role_.EndWait(*this);
+  changed_.notify_one();
 }
 
 }  // namespace snakepit

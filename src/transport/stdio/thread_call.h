@@ -45,13 +45,15 @@ class StdioThreadCall : public StdioReceiver, public ReaderRole::Thread {
   }
   // On the thread that asks for the stop.
   void OnStop();
+  // The thread has something to do, and does not wait to read any more.
+  void EndWait() ABSL_EXCLUSIVE_LOCKS_REQUIRED(link_.mutex_);
 
   StdioLink& link_;
   std::vector<Mail> taken_;  // from the inbox; only used by the thread itself
-  // With the lock of the link.
   CondVar changed_;
-  std::vector<Mail> inbox_;  // from another thread that reads
-  bool stop_requested_ = false;
+  // From another thread that reads.
+  std::vector<Mail> inbox_ ABSL_GUARDED_BY(link_.mutex_);
+  bool stop_requested_ ABSL_GUARDED_BY(link_.mutex_) = false;
 };
 
 }  // namespace snakepit

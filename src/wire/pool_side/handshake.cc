@@ -92,7 +92,7 @@ Result<Agreement> SelectedAgreement(const Value& reply, const Offer& offer,
   if (!capacity) return Fail(capacity.error());
   agreement.capacity = static_cast<int>(*capacity);
   const Result<int64_t> max_frame_bytes =
-      IntegerIn(reply, "max_frame_bytes", kLeastFrameLimit, kGreatestFrameLimit,
+      IntegerIn(reply, "max_frame_bytes", kLeastMessageLimit, kGreatestMessageLimit,
                 static_cast<int64_t>(offer.max_frame_bytes), payload);
   if (!max_frame_bytes) return Fail(max_frame_bytes.error());
   agreement.max_frame_bytes = static_cast<size_t>(*max_frame_bytes);

@@ -16,8 +16,7 @@ void EncodeOfferFrame(const Offer& offer, std::string* out);
 
 // Decodes the worker's first payload, its answer to the offer.
 // - `protocol_selected` with an offered codec: that codec, and version 2 if the answer says so,
-// with
-//   the worker's features, capacity and max_frame_bytes.
+//   with the worker's features, capacity and max_frame_bytes.
 // - `protocol_error`: START_FAILED with the worker's reason.
 // - Any other JSON object comes from a legacy worker: JSON, version 1.
 // - A MessagePack map comes from a legacy worker that is fixed to MessagePack: MessagePack,

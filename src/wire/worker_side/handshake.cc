@@ -60,8 +60,8 @@ Result<Offer> DecodeOffer(const Value& message, std::string_view payload) {
   const Value* limit = offer.version < 2 ? nullptr : message.Find("max_frame_bytes");
   if (limit != nullptr) {
     const int64_t* number = limit->get_if<int64_t>();
-    if (number == nullptr || *number < kLeastFrameLimit || *number > kGreatestFrameLimit) {
-      return BadOffer("`max_frame_bytes` is not an integer from 1024 to 2147483647", payload);
+    if (number == nullptr || *number < kLeastMessageLimit || *number > kGreatestMessageLimit) {
+      return BadOffer("`max_frame_bytes` is not an integer from " + MessageLimitRange(), payload);
     }
     offer.max_frame_bytes = static_cast<size_t>(*number);
   }

@@ -124,7 +124,7 @@ RC_GTEST_PROP(HandshakePropertyTest, BothSidesAgreeOnTheSame, ()) {
                                                           {Codec::kMessagePack},
                                                           {Codec::kJson, Codec::kMessagePack},
                                                           {Codec::kMessagePack, Codec::kJson}});
-  offer.max_frame_bytes = *rc::gen::inRange<size_t>(kLeastFrameLimit, kGreatestFrameLimit);
+  offer.max_frame_bytes = *rc::gen::inRange<size_t>(kLeastMessageLimit, kGreatestMessageLimit);
   offer.stream = *rc::gen::arbitrary<bool>();
   offer.session = *rc::gen::arbitrary<bool>();
   std::string frame;
@@ -140,7 +140,7 @@ RC_GTEST_PROP(HandshakePropertyTest, BothSidesAgreeOnTheSame, ()) {
   mine.stream = mine.stream && *rc::gen::arbitrary<bool>();
   mine.session = mine.session && *rc::gen::arbitrary<bool>();
   mine.capacity = *rc::gen::inRange(1, kMaxCapacity + 1);
-  mine.max_frame_bytes = *rc::gen::inRange<size_t>(kLeastFrameLimit, kGreatestFrameLimit);
+  mine.max_frame_bytes = *rc::gen::inRange<size_t>(kLeastMessageLimit, kGreatestMessageLimit);
   mine.worker_id = "worker_0";
   std::string answer;
   EncodeAnswerFrame(mine, &answer);

@@ -121,9 +121,9 @@ void GrpcService::FillStats(WorkerStats* stats) {
 // PROTOCOL.md 6.11.2.
 grpc::Status GrpcService::Agree(const InfoRequest& request, InfoResponse* response) {
   const int64_t limit = request.max_message_bytes();
-  if (limit != 0 && (limit < kLeastFrameLimit || limit > kGreatestFrameLimit)) {
+  if (limit != 0 && (limit < kLeastMessageLimit || limit > kGreatestMessageLimit)) {
     return {grpc::StatusCode::INVALID_ARGUMENT,
-            "max_message_bytes must be from 1024 to 2147483647"};
+            "max_message_bytes must be from " + MessageLimitRange()};
   }
   pool_limit_ = limit == 0 ? max_message_bytes_ : static_cast<size_t>(limit);
   response->set_protocol_version(kProtocolVersion);

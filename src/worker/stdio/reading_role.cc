@@ -22,7 +22,8 @@ void ReadingRole::GiveUp(Turn turn) {
 bool ReadingRole::AwaitRole() {
   uint64_t seen = 0;
   int idle_ticks = 0;
-  std::unique_lock lock(mutex_);
+  const auto is_over = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return woken_ || ended_; };
+  MutexLock lock(mutex_);
   while (!ended_) {
     uint64_t state = state_.load();
     const uint64_t kind = state & kStateMask;
@@ -34,11 +35,11 @@ bool ReadingRole::AwaitRole() {
     seen = state;
     woken_ = false;
     if (idle_ticks < kIdleTicks) {
-      wake_.wait_for(lock, kTick, [this] { return woken_ || ended_; });
+      wake_.wait_for(lock, kTick, is_over);
       continue;
     }
     asleep_.store(true);
-    if (state_.load() == seen) wake_.wait(lock, [this] { return woken_ || ended_; });
+    if (state_.load() == seen) wake_.wait(lock, is_over);
     asleep_.store(false);
     idle_ticks = 0;
   }
@@ -47,7 +48,7 @@ bool ReadingRole::AwaitRole() {
 
 void ReadingRole::End() {
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     ended_ = true;
   }
   wake_.notify_all();
@@ -55,7 +56,7 @@ void ReadingRole::End() {
 
 void ReadingRole::Wake() {
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     woken_ = true;
   }
   wake_.notify_all();

@@ -4,9 +4,9 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
+
+#include "src/base/mutex.h"
 
 namespace snakepit {
 
@@ -56,10 +56,10 @@ class ReadingRole {
 
   std::atomic<uint64_t> state_{kReading};
   std::atomic<bool> asleep_{false};
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool woken_ = false;  // guarded by mutex_
-  bool ended_ = false;  // guarded by mutex_
+  Mutex mutex_;
+  CondVar wake_;
+  bool woken_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace snakepit

@@ -6,10 +6,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <utility>
-#include <vector>
 
 #include "src/wire/worker_side/handshake.h"
-#include "src/worker/stdio/credit.h"
 
 namespace snakepit {
 namespace {
@@ -38,20 +36,6 @@ BadMessage InFlight(int64_t id) {
 }
 
 }  // namespace
-
-struct StdioServer::PendingCall : CallState {
-  int64_t id = 0;
-  bool stream = false;
-  size_t payload_bytes = 0;  // size of its request
-  // True once the call has begun, or was given up before. The thread that sets it answers the call.
-  std::atomic<bool> claimed{false};
-  // The turn of the thread that read the request, if the handler runs on that thread.
-  ReadingRole::Turn turn = 0;
-  std::optional<Credit> credit;  // absent: no limit
-  int64_t chunks = -1;           // chunks sent by a stream that has ended
-  // Counted, and not in flight any more. For the thread that runs the call.
-  bool ended = false;
-};
 
 // The chunks of one call, as frames.
 class StdioServer::Sink : public StreamSink {
@@ -272,20 +256,20 @@ void StdioServer::Handle(PoolMessage message, const CallPtr& begun, ReadingRole:
     case PoolMessage::Kind::kRequest:
       return Begin(std::move(message), begun, turn);
     case PoolMessage::Kind::kCancel:
-      if (const CallPtr call = Find(message.id)) Cancel(*call);
+      if (const CallPtr call = calls_.Find(message.id)) Cancel(*call);
       return;
     case PoolMessage::Kind::kCredit:
-      if (const CallPtr call = Find(message.id); call && call->credit) {
+      if (const CallPtr call = calls_.Find(message.id); call && call->credit) {
         call->credit->Grant(*message.credit);
       }
       return;
     case PoolMessage::Kind::kEndSession:
       return commands_.sessions.End(message.session_id);
     case PoolMessage::Kind::kHealth:
-      if (Find(message.id)) return WriteRefusal(InFlight(message.id));
+      if (calls_.Find(message.id)) return WriteRefusal(InFlight(message.id));
       return WriteResult(message.id, commands_.Health(unanswered_));
     case PoolMessage::Kind::kInfo:
-      if (Find(message.id)) return WriteRefusal(InFlight(message.id));
+      if (calls_.Find(message.id)) return WriteRefusal(InFlight(message.id));
       return WriteResult(message.id, commands_.Info(max_frame_bytes_));
     case PoolMessage::Kind::kUnknown:
       return;
@@ -389,20 +373,13 @@ void StdioServer::CallEnded() {
   if (--unanswered_ == 0 && terminating_) wakeup_.Wake();
 }
 
-StdioServer::CallPtr StdioServer::Find(int64_t id) {
-  const MutexLock lock(calls_mutex_);
-  const auto it = calls_.find(id);
-  return it == calls_.end() ? nullptr : it->second;
-}
-
 StdioServer::CallPtr StdioServer::Remember(const PoolMessage& request, size_t payload_bytes) {
   auto call = std::make_shared<PendingCall>();
   call->id = request.id;
   call->payload_bytes = payload_bytes;
   call->stream = request.stream && agreement_.stream;
   if (request.credit) call->credit.emplace(*request.credit);
-  const MutexLock lock(calls_mutex_);
-  if (!calls_.emplace(call->id, call).second) return nullptr;
+  if (!calls_.Add(call)) return nullptr;
   ++unanswered_;
   return call;
 }
@@ -412,8 +389,7 @@ StdioServer::CallPtr StdioServer::Remember(const PoolMessage& request, size_t pa
 void StdioServer::EndCall(PendingCall& call, bool succeeded) {
   call.ended = true;
   commands_.Count(succeeded);
-  const MutexLock lock(calls_mutex_);
-  calls_.erase(call.id);
+  calls_.Remove(call.id);
 }
 
 void StdioServer::WriteResult(int64_t id, const Value& result) {
@@ -435,7 +411,7 @@ void StdioServer::WriteFailure(std::optional<int64_t> id, const Error& error, in
 
 void StdioServer::WriteRefusal(const BadMessage& message) {
   // An answer with the id would end the call that has it. PROTOCOL.md 6.8.4.
-  const bool in_flight = message.id && Find(*message.id) != nullptr;
+  const bool in_flight = message.id && calls_.Find(*message.id) != nullptr;
   WriteFailure(in_flight ? std::nullopt : message.id, message.error);
 }
 
@@ -443,26 +419,14 @@ void StdioServer::Write(std::string_view frame) {
   if (writer_.Write(frame) == FrameWriter::Outcome::kBroken) Break();
 }
 
-void StdioServer::EndCredit() {
-  const MutexLock lock(calls_mutex_);
-  for (const auto& [id, call] : calls_) {
-    if (call->credit) call->credit->End();
-  }
-}
-
 void StdioServer::Break() {
   if (broken_.exchange(true)) return;
-  std::vector<CallPtr> calls;
-  {
-    const MutexLock lock(calls_mutex_);
-    for (const auto& [id, call] : calls_) calls.push_back(call);
-  }
-  for (const CallPtr& call : calls) call->stop.request_stop();
+  calls_.StopAll();
   wakeup_.Wake();
 }
 
 void StdioServer::End(int status) {
-  EndCredit();
+  calls_.EndCredit();
   if (status != 0 && on_fault_) on_fault_();
   {
     const MutexLock lock(end_mutex_);

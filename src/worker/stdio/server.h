@@ -7,11 +7,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 
 #include "src/base/adaptive_wait.h"
 #include "src/base/fd.h"
@@ -22,6 +20,7 @@
 #include "src/wire/worker_side/message.h"
 #include "src/worker/command_service.h"
 #include "src/worker/executor.h"
+#include "src/worker/stdio/calls_in_flight.h"
 #include "src/worker/stdio/frame_writer.h"
 #include "src/worker/stdio/reading_role.h"
 
@@ -52,8 +51,8 @@ class StdioServer {
   void Terminate();
 
  private:
-  struct PendingCall;
-  using CallPtr = std::shared_ptr<PendingCall>;
+  using PendingCall = StdioPendingCall;
+  using CallPtr = CallsInFlight::CallPtr;
   class Sink;
 
   // Reads, or stands by while another thread reads, until the end or until other threads do both.
@@ -88,14 +87,11 @@ class StdioServer {
   void WriteResult(int64_t id, const Value& result);
   // Answers a payload that is no message.
   void WriteRefusal(const BadMessage& message);
-  CallPtr Find(int64_t id);
   // Returns a new call, in flight from here on; null when another has its id.
   CallPtr Remember(const PoolMessage& request, size_t payload_bytes);
   void EndCall(PendingCall& call, bool succeeded);
   void CallEnded();
   void Write(std::string_view frame);
-  // Says that no more credit will come, to streams that wait for it.
-  void EndCredit();
   void Break();
 
   CommandService& commands_;
@@ -124,9 +120,7 @@ class StdioServer {
   std::atomic<bool> has_standby_{false};
   std::atomic<bool> lacks_thread_{false};  // the system gave no thread the last time
 
-  Mutex calls_mutex_;
-  // The calls in flight.
-  std::unordered_map<int64_t, CallPtr> calls_ ABSL_GUARDED_BY(calls_mutex_);
+  CallsInFlight calls_;
   std::atomic<size_t> waiting_bytes_{0};  // requests that wait for a thread
 
   Mutex end_mutex_;

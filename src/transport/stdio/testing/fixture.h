@@ -158,6 +158,7 @@ class StdioFixture : public ::testing::Test {
       peer_->agreement.stream = peer_->agreement.session = false;
     } else {
       peer_->agreement.capacity = capacity;
+      peer_->agreement.stream = peer_->agreement.stream && stream_;
     }
     std::string answer;
     EncodeAnswerFrame(peer_->agreement, &answer);
@@ -197,6 +198,7 @@ class StdioFixture : public ::testing::Test {
   std::optional<StdioPeer> peer_;
   std::shared_ptr<Connection> connection_;
   std::promise<AfterCall> released_;
+  bool stream_ = true;  // for a worker of version 2: it has streams
 };
 
 }  // namespace snakepit
