@@ -370,7 +370,7 @@ class GrpcWorkerTest(WorkerTestCase):
         worker = self.grpc(FIXTURE)
         started, release = self.fifo("started"), self.fifo("release")
         args = msgpack.packb({"started": started, "release": release})
-        first = pb.ExecuteRequest(command="wait_for", typed_args=args)
+        first = pb.ExecuteRequest(command="hold", typed_args=args)
         # The calls' own limit is longer: they take a while together if the machine is loaded.
         timeout_s = 5 * LIMIT_S
         futures = [worker.execute.future(first, timeout=timeout_s)]

@@ -30,14 +30,9 @@ class IsolationTest(WorkerTestCase):
         # The second request has arrived when the child runs, which must not read it.
         worker.send({"id": 1, "command": "child"}, {"id": 2, "command": "ping"})
         reply = worker.receive()
-        # These are 0, 1, 2 and the descriptor with which ls reads the folder.
-        self.assertEqual("0 1 2 3", " ".join(reply["result"]["inherited"].split()))
+        # These are 0, 1, 2 and the descriptor with which ls reads the folder; and no token.
+        self.assertEqual("0 1 2 3 0\n", reply["result"])
         self.assertEqual(2, worker.receive()["id"])
-
-    def test_a_forked_child_leaves_the_connection_alone(self):
-        worker = self.stdio(FIXTURE)
-        self.assertEqual("forked", worker.call("fork")["result"])
-        self.assertTrue(worker.call("ping")["success"])
 
     def test_prints_go_to_stderr_over_grpc(self):
         worker = self.grpc(FIXTURE)
@@ -57,7 +52,7 @@ class EndTest(WorkerTestCase):
         worker.send(
             {
                 "id": request_id,
-                "command": "wait_for",
+                "command": "hold",
                 "args": {"started": started, "release": release},
             }
         )
@@ -138,9 +133,7 @@ class EndTest(WorkerTestCase):
         from grpc_client import encode, pb
 
         call = worker.execute.future(
-            pb.ExecuteRequest(
-                command="wait_for", args=encode({"started": started, "release": release})
-            )
+            pb.ExecuteRequest(command="hold", args=encode({"started": started, "release": release}))
         )
         with open(started, "rb"):
             worker.process.terminate()
