@@ -200,17 +200,17 @@ class CancelTest(GrpcTestCase):
 
     def test_a_handler_that_ignores_a_cancel_is_listed_until_its_end(self):
         worker = self.grpc(FIXTURE)
-        started, release = self.fifo("started"), self.fifo("release")
-        args = {"started": started, "release": release}
-        future = worker.execute.future(
-            pb.ExecuteRequest(command="hold", typed_args=msgpack.packb(args), request_id="deaf")
-        )
-        with open(started, "rb"):
-            future.cancel()
+
+        def begin(**pipes):
+            args = msgpack.packb(pipes)
+            request = pb.ExecuteRequest(command="hold", typed_args=args, request_id="deaf")
+            return worker.execute.future(request)
+
+        future, end = self.held(begin)
+        future.cancel()
         for _ in range(20):
             self.assertEqual(["deaf"], self.active(worker))
-        with open(release, "wb"):
-            pass
+        end()
         self.wait_until(lambda: not self.active(worker))
 
     def test_a_call_cancelled_before_its_turn_is_never_begun(self):

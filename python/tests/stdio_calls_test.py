@@ -266,10 +266,7 @@ class MultiplexingTest(CallsTestCase):
             (MAX_WAITING_BYTES // 4, 4, 64 << 20),
         ):
             worker = self.worker(SNAKEPIT_MAX_FRAME_BYTES=str(limit))
-            started, release = self.fifo("started"), self.fifo("release")
-            worker.begin("hold", started=started, release=release)
-            with open(started, "rb"):
-                pass
+            end = self.hold(worker)
             args = {"text": "x" * size}
             ids = range(2, kept + 52)
             requests = [{"id": i, "command": "kinds", "args": args} for i in ids]
@@ -284,11 +281,8 @@ class MultiplexingTest(CallsTestCase):
             sender.join(LIMIT_S)
             worker.send({"type": "health", "id": 10_000})
             self.assertEqual(kept + 1, worker.receive()["result"]["calls_in_flight"])
-            with open(release, "wb"):
-                pass
+            end()
             self.assertEqual([1, *ids[:kept]], [worker.receive()["id"] for _ in range(kept + 1)])
-            os.unlink(started)
-            os.unlink(release)
 
 
 class HealthTest(CallsTestCase):
@@ -368,16 +362,14 @@ class SessionTest(CallsTestCase):
 
     def test_calls_in_flight_keep_the_state_of_an_ended_session(self):
         worker = self.worker(FIXTURE_OF_FOUR)
-        started, release = self.fifo("started"), self.fifo("release")
         self.assertEqual(1, self.count_up(worker, 1, "s"))
-        worker.begin(
-            "session_then", 2, started=started, release=release, members={"session_id": "s"}
+        members = {"session_id": "s"}
+        _, end = self.held(
+            lambda **pipes: worker.begin("session_then", 2, members=members, **pipes)
         )
-        with open(started, "rb"):
-            worker.send({"type": "end_session", "session_id": "s"})
+        worker.send({"type": "end_session", "session_id": "s"})
         self.assertEqual(1, self.count_up(worker, 3, "s"))
-        with open(release, "wb"):
-            pass
+        end()
         reply = worker.receive()
         self.assertEqual((2, 1), (reply["id"], reply["result"]))
         self.assertEqual(2, self.count_up(worker, 4, "s"))

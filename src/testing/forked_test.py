@@ -56,17 +56,11 @@ class ForkedTest(WorkerTestCase):
     def test_a_child_on_another_thread_sends_no_reply(self):
         for path in BOTH:
             worker = self.stdio([*path, "--capacity", "4"], negotiation=NEGOTIATION)
-            started, release = self.fifo("started"), self.fifo("release")
-            worker.begin("hold", 1, started=started, release=release)
-            with open(started, "rb"):
-                pass
+            end = self.hold(worker)
             for how, status in (("return", 1), ("raise", 1), ("wait", -signal.SIGTERM)):
                 self.assertEqual(status, worker.call("fork_child", 2, how=how)["result"])
-            with open(release, "wb"):
-                pass
+            end()
             self.assertEqual("held", worker.receive()["result"])
-            os.unlink(started)
-            os.unlink(release)
 
     def test_a_child_sends_no_chunk(self):
         for path in BOTH:

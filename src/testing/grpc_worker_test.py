@@ -46,19 +46,13 @@ class GrpcWorkerTest(WorkerTestCase):
 
     def hold(self, worker, request_id="held"):
         """Begins a call: its future, and a function that lets it end."""
-        started, release = self.fifo("started"), self.fifo("release")
-        args = msgpack.packb({"started": started, "release": release})
-        request = pb.ExecuteRequest(command="hold", typed_args=args, request_id=request_id)
-        future = worker.execute.future(request, timeout=LIMIT_S)
-        with open(started, "rb"):
-            pass
 
-        def end():
-            os.close(os.open(release, os.O_WRONLY | os.O_NONBLOCK))
-            os.unlink(started)
-            os.unlink(release)
+        def begin(**pipes):
+            args = msgpack.packb(pipes)
+            request = pb.ExecuteRequest(command="hold", typed_args=args, request_id=request_id)
+            return worker.execute.future(request, timeout=LIMIT_S)
 
-        return future, end
+        return self.held(begin)
 
     def test_a_port_is_announced_as_each_pool_expects_it(self):
         for path in BOTH:

@@ -1,7 +1,6 @@
 """The demands of PROTOCOL.md on a worker over stdio, checked on both SDKs."""
 
 import json
-import os
 import signal
 import unittest
 
@@ -21,20 +20,6 @@ class StdioTestCase(WorkerTestCase):
         for path in BOTH:
             fixture = [*path, "--capacity", str(capacity)]
             yield self.stdio(fixture, negotiation=negotiation, **options)
-
-    def hold(self, worker, request_id=1):
-        """Begins a call, and returns a function that lets it end."""
-        started, release = self.fifo("started"), self.fifo("release")
-        worker.begin("hold", request_id, started=started, release=release)
-        with open(started, "rb"):
-            pass
-
-        def end():
-            os.close(os.open(release, os.O_WRONLY | os.O_NONBLOCK))
-            os.unlink(started)
-            os.unlink(release)
-
-        return end
 
     def assert_refused(self, reply, request_id, code="INVALID_ARGUMENT"):
         self.assertEqual((request_id, False), (reply["id"], reply["success"]), reply)
