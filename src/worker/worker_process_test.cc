@@ -6,12 +6,10 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -22,6 +20,7 @@
 
 #include "proto/snakepit.grpc.pb.h"
 #include "src/base/fd.h"
+#include "src/base/testing/temp_folder.h"
 #include "src/wire/msgpack.h"
 #include "src/worker/testing/stdio_peer.h"
 
@@ -57,18 +56,11 @@ std::string ReadUntil(int fd, std::string_view text) {
 
 class WorkerProcessTest : public ::testing::Test {
  protected:
-  WorkerProcessTest() {
-    std::string folder = "/tmp/spXXXXXX";
-    EXPECT_NE(mkdtemp(folder.data()), nullptr);
-    folder_ = folder;
-  }
-
   ~WorkerProcessTest() override {
     if (pid_ > 0) {
       kill(pid_, SIGKILL);
       waitpid(pid_, nullptr, 0);
     }
-    std::filesystem::remove_all(folder_);
   }
 
   // Starts the fixture worker with these for its stdin and stdout.
@@ -152,7 +144,8 @@ class WorkerProcessTest : public ::testing::Test {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }
 
-  std::string folder_;
+  const testing::TempFolder temp_;
+  const std::string folder_ = temp_.path();
   pid_t pid_ = -1;
   UniqueFd errors_;
   UniqueFd output_;
