@@ -26,9 +26,11 @@ STDIO_MSGPACK = ["--transport", "stdio", "--codec", "msgpack"]
 GRPC = ["--transport", "grpc"]
 SERVE_GRPC = ["--transport", "grpc", "--socket", "{socket}"]
 
-LEGACY = os.path.join(FOLDER, "..", "src", "testing", "legacy")
-PYTHON_SDK = ["python_worker.sh", os.path.join(FOLDER, "fixture_worker.py"), "--capacity", "4"]
-CPP_SDK = [os.path.join(FOLDER, "..", "src", "worker", "testing", "fixture_worker"), "--capacity", "4"]
+ROOT = os.path.join(FOLDER, "..")
+LEGACY = os.path.join(ROOT, "src", "testing", "legacy")
+PYTHON_FIXTURE = os.path.join(ROOT, "python", "tests", "fixture_worker.py")
+PYTHON_SDK = ["python_worker.sh", PYTHON_FIXTURE, "--capacity", "4"]
+CPP_SDK = [os.path.join(ROOT, "src", "worker", "testing", "fixture_worker"), "--capacity", "4"]
 
 
 def legacy(script, *arguments):

@@ -368,23 +368,22 @@ class GrpcWorkerTest(WorkerTestCase):
 
     def test_calls_that_wait_for_their_turn_are_not_decoded(self):
         worker = self.grpc(FIXTURE)
-        started, release = self.fifo("started"), self.fifo("release")
-        args = msgpack.packb({"started": started, "release": release})
-        first = pb.ExecuteRequest(command="wait_for", typed_args=args)
         # The calls' own limit is longer: they take a while together if the machine is loaded.
         timeout_s = 5 * LIMIT_S
-        futures = [worker.execute.future(first, timeout=timeout_s)]
-        with open(started, "rb"):
-            pass
+
+        def begin(**pipes):
+            request = pb.ExecuteRequest(command="hold", typed_args=msgpack.packb(pipes))
+            return worker.execute.future(request, timeout=timeout_s)
+
+        first, end = self.held(begin)
         maps = b"\x81\xa1a\xdd" + struct.pack(">I", 1 << 20) + b"\x80" * (1 << 20)
         large = pb.ExecuteRequest(command="nothing", typed_args=maps)
-        futures += [worker.execute.future(large, timeout=timeout_s) for _ in range(8)]
+        futures = [worker.execute.future(large, timeout=timeout_s) for _ in range(8)]
         for _ in range(200):  # the requests arrive meanwhile
             worker.health(pb.HealthRequest(), timeout=LIMIT_S)
-        with open(release, "wb"):
-            pass
-        self.assertTrue(futures[0].result().success)
-        self.assertEqual({"UNIMPLEMENTED"}, {f.result().code for f in futures[1:]})
+        end()
+        self.assertTrue(first.result().success)
+        self.assertEqual({"UNIMPLEMENTED"}, {f.result().code for f in futures})
         # Each of the requests takes 88 MiB when decoded.
         self.assertLess(peak_mib(worker.process), 250)
 

@@ -124,21 +124,21 @@ class ValueTest(GrpcTestCase):
             {"$bytes": "x"},
             {"": [b"", "", {"a": None}]},
         ):
-            reply = self.call(worker, "identity", value=value)
+            reply = self.call(worker, "conf.echo", value=value)
             self.assertEqual(repr(value), repr(msgpack.unpackb(reply.typed_result)))
             self.assertEqual({}, dict(reply.result))
-            (message,) = self.stream(worker, "identity", value=value)
+            (message,) = self.stream(worker, "conf.echo", value=value)
             self.assertEqual(repr(value), repr(msgpack.unpackb(message.typed_chunk)))
             self.assertEqual((True, {}), (message.is_final, dict(message.chunk)))
         packed = b"\x81\xa5value\xcb" + nan
-        reply = worker.execute(pb.ExecuteRequest(command="identity", typed_args=packed))
+        reply = worker.execute(pb.ExecuteRequest(command="conf.echo", typed_args=packed))
         self.assertEqual(b"\xcb" + nan, reply.typed_result)
 
     def test_an_empty_map_is_a_chunk_and_may_be_the_last(self):
         worker = self.grpc(FIXTURE)
-        (message,) = self.stream(worker, "identity", value={})
+        (message,) = self.stream(worker, "conf.echo", value={})
         self.assertEqual((True, b"\x80"), (message.is_final, message.typed_chunk))
-        messages = list(self.stream(worker, "numbers", count=1))
+        messages = list(self.stream(worker, "conf.stream", count=1))
         self.assertEqual([b"", True], [messages[1].typed_chunk, messages[1].is_final])
 
     def test_args_that_are_no_map_with_text_keys_are_refused(self):
@@ -167,8 +167,8 @@ class FailureTest(GrpcTestCase):
             ("nope", {}, 0, "UNIMPLEMENTED", True),
             ("required", {}, 0, "INVALID_ARGUMENT", True),
             ("ping", {}, -1, "DEADLINE_EXCEEDED", True),
-            ("fail", {}, 0, "HANDLER_FAILED", False),
-            ("fail", {"kind": "argument"}, 0, "INVALID_ARGUMENT", False),
+            ("conf.raise", {}, 0, "HANDLER_FAILED", False),
+            ("refuse", {}, 0, "INVALID_ARGUMENT", False),
             ("bad_value", {"kind": "set"}, 0, "HANDLER_FAILED", False),
             ("nap", {"seconds": 0.05}, 20, "DEADLINE_EXCEEDED", False),
         ):
@@ -182,8 +182,8 @@ class FailureTest(GrpcTestCase):
 
     def test_the_worker_lives_on(self):
         worker = self.grpc(FIXTURE)
-        reply = self.call(worker, "fail", text="it broke")
-        self.assertEqual("RuntimeError: it broke", reply.error)
+        reply = self.call(worker, "conf.raise", text="it broke")
+        self.assertEqual("ValueError: it broke", reply.error)
         self.assertTrue(self.call(worker, "ping").success)
 
 
@@ -200,17 +200,17 @@ class CancelTest(GrpcTestCase):
 
     def test_a_handler_that_ignores_a_cancel_is_listed_until_its_end(self):
         worker = self.grpc(FIXTURE)
-        started, release = self.fifo("started"), self.fifo("release")
-        args = {"started": started, "release": release}
-        future = worker.execute.future(
-            pb.ExecuteRequest(command="wait_for", typed_args=msgpack.packb(args), request_id="deaf")
-        )
-        with open(started, "rb"):
-            future.cancel()
+
+        def begin(**pipes):
+            args = msgpack.packb(pipes)
+            request = pb.ExecuteRequest(command="hold", typed_args=args, request_id="deaf")
+            return worker.execute.future(request)
+
+        future, end = self.held(begin)
+        future.cancel()
         for _ in range(20):
             self.assertEqual(["deaf"], self.active(worker))
-        with open(release, "wb"):
-            pass
+        end()
         self.wait_until(lambda: not self.active(worker))
 
     def test_a_call_cancelled_before_its_turn_is_never_begun(self):
@@ -322,11 +322,8 @@ class FlowControlTest(GrpcTestCase):
 
 class SessionTest(GrpcTestCase):
     def count_up(self, worker):
-        request = pb.SessionRequest(
-            command="context", session_id="s", typed_args=msgpack.packb({"count_up": True})
-        )
-        reply = worker.execute_in_session(request, timeout=LIMIT_S)
-        return msgpack.unpackb(reply.typed_result)["count"]
+        request = pb.SessionRequest(command="conf.incr", session_id="s", typed_args=b"\x80")
+        return msgpack.unpackb(worker.execute_in_session(request, timeout=LIMIT_S).typed_result)
 
     def end(self, worker, **fields):
         request = pb.SessionRequest(end_session=True, request_id="e", **fields)

@@ -78,6 +78,25 @@ class WorkerTestCase(unittest.TestCase):
         os.mkfifo(path)
         return path
 
+    def held(self, begin):
+        """Begins a call by begin(started=…, release=…), which are the arguments of `hold`. Once its
+        handler runs, returns what `begin` has returned, and a function that lets the handler end."""
+        folder = tempfile.mkdtemp(dir=self.folder)
+        started, release = self.fifo(folder + "/started"), self.fifo(folder + "/release")
+        call = begin(started=started, release=release)
+        with open(started, "rb"):
+            pass
+
+        def end():
+            # This fails at once if the handler, the pipe's reader, is gone.
+            os.close(os.open(release, os.O_WRONLY | os.O_NONBLOCK))
+
+        return call, end
+
+    def hold(self, worker, request_id=1):
+        """Begins a call of `hold` over stdio, and returns a function that lets it end."""
+        return self.held(lambda **pipes: worker.begin("hold", request_id, **pipes))[1]
+
     def stdio(self, arguments=None, socketpair=False, negotiation=None, **env):
         """Starts a StdioWorker, and negotiates if a negotiation is given."""
         worker = StdioWorker(arguments or BUNDLED, socketpair, env)

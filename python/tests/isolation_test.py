@@ -30,14 +30,9 @@ class IsolationTest(WorkerTestCase):
         # The second request has arrived when the child runs, which must not read it.
         worker.send({"id": 1, "command": "child"}, {"id": 2, "command": "ping"})
         reply = worker.receive()
-        # These are 0, 1, 2 and the descriptor with which ls reads the folder.
-        self.assertEqual("0 1 2 3", " ".join(reply["result"]["inherited"].split()))
+        # These are 0, 1, 2 and the descriptor with which ls reads the folder; and no token.
+        self.assertEqual("0 1 2 3 0\n", reply["result"])
         self.assertEqual(2, worker.receive()["id"])
-
-    def test_a_forked_child_leaves_the_connection_alone(self):
-        worker = self.stdio(FIXTURE)
-        self.assertEqual("forked", worker.call("fork")["result"])
-        self.assertTrue(worker.call("ping")["success"])
 
     def test_prints_go_to_stderr_over_grpc(self):
         worker = self.grpc(FIXTURE)
@@ -51,19 +46,6 @@ class IsolationTest(WorkerTestCase):
 
 
 class EndTest(WorkerTestCase):
-    def busy(self, worker, request_id=1):
-        """Starts a call that ends when the returned named pipe is opened for writing."""
-        started, release = self.fifo("started"), self.fifo("release")
-        worker.send(
-            {
-                "id": request_id,
-                "command": "wait_for",
-                "args": {"started": started, "release": release},
-            }
-        )
-        with open(started, "rb"):
-            return release
-
     def test_an_idle_worker_exits_0_at_the_end_of_its_input(self):
         for socketpair in (False, True):
             worker = self.stdio(socketpair=socketpair)
@@ -74,15 +56,12 @@ class EndTest(WorkerTestCase):
     def test_a_busy_worker_replies_first(self):
         for socketpair in (False, True):
             worker = self.stdio(FIXTURE, socketpair=socketpair)
-            release = self.busy(worker)
+            end = self.hold(worker)
             worker.close_input()
-            with open(release, "wb"):
-                pass
+            end()
             self.assertTrue(worker.receive()["success"])
             self.assertIsNone(worker.receive())
             self.assertEqual(0, worker.wait()[0])
-            os.unlink(release)
-            os.unlink(self.path("started"))
 
     def test_sigterm_ends_an_idle_worker(self):
         worker = self.stdio()
@@ -92,18 +71,17 @@ class EndTest(WorkerTestCase):
 
     def test_sigterm_lets_a_call_in_progress_end(self):
         worker = self.stdio(FIXTURE)
-        release = self.busy(worker)
+        end = self.hold(worker)
         worker.send({"id": 2, "command": "ping"})  # arrives too late
         worker.process.terminate()
-        with open(release, "wb"):
-            pass
+        end()
         self.assertTrue(worker.receive()["success"])
         self.assertIsNone(worker.receive())
         self.assertEqual(0, worker.wait()[0])
 
     def test_sigterm_is_bounded_however_long_the_call(self):
         worker = self.stdio(FIXTURE)
-        self.busy(worker)
+        self.hold(worker)
         worker.process.terminate()
         self.assertIsNone(worker.receive())
         self.assertEqual(0, worker.wait()[0])
@@ -116,11 +94,10 @@ class EndTest(WorkerTestCase):
 
     def test_a_pool_that_is_gone_is_an_error(self):
         worker = self.stdio(FIXTURE, socketpair=True)
-        release = self.busy(worker)
+        end = self.hold(worker)
         os.close(worker._write_fd)
         worker._write_fd = worker._read_fd = -1
-        with open(release, "wb"):
-            pass
+        end()
         status, errors = worker.wait()
         self.assertEqual(1, status)
         self.assertIn("stdio", errors)
@@ -134,20 +111,16 @@ class EndTest(WorkerTestCase):
 
     def test_grpc_sigterm_lets_a_call_in_progress_end(self):
         worker = self.grpc(FIXTURE)
-        started, release = self.fifo("started"), self.fifo("release")
         from grpc_client import encode, pb
 
-        call = worker.execute.future(
-            pb.ExecuteRequest(
-                command="wait_for", args=encode({"started": started, "release": release})
-            )
-        )
-        with open(started, "rb"):
-            worker.process.terminate()
+        def begin(**pipes):
+            return worker.execute.future(pb.ExecuteRequest(command="hold", args=encode(pipes)))
+
+        call, end = self.held(begin)
+        worker.process.terminate()
         with self.assertRaises(subprocess.TimeoutExpired):
             worker.process.wait(0.3)  # a worker that did not wait for the call would end in time
-        # The open fails at once if the handler, the pipe's reader, is gone.
-        os.close(os.open(release, os.O_WRONLY | os.O_NONBLOCK))
+        end()
         self.assertTrue(call.result(LIMIT_S).success)
         self.assertEqual(0, worker.wait()[0])
 

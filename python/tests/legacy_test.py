@@ -117,7 +117,7 @@ class LegacyStdioTest(WorkerTestCase):
     def test_members_of_version_2_mean_nothing(self):
         client = json_client(self.stdio(FIXTURE))
         client.start()
-        request = {"id": 9, "command": "numbers", "args": {"count": 2}, "stream": True}
+        request = {"id": 9, "command": "conf.stream", "args": {"count": 2}, "stream": True}
         client.send_bytes(json.dumps({**request, "credit": 0, "timeout_ms": "x"}).encode())
         self.assertEqual(2, len(client.receive(9)["result"]["chunks"]))
         request = {"id": 10, "command": "context", "args": {}, "session_id": 5}
@@ -130,15 +130,15 @@ class LegacyStdioTest(WorkerTestCase):
         client = json_client(self.stdio(FIXTURE))
         client.start()
         for value in ({"$bytes": "/wA="}, {"$$a": 1}, {"$x": {"$double": 5}}):
-            self.assertEqual(value, client.call("identity", value=value))
+            self.assertEqual(value, client.call("conf.echo", value=value))
             self.assertEqual({"value": "dict"}, client.call("kinds", value=value))
-        for command, args in (("bytes", {}), ("bad_value", {"kind": "nan"})):
+        for command, args in (("buffers", {}), ("bad_value", {"kind": "nan"})):
             self.assertIn("cannot be encoded", client.call(command, **args))
 
     def test_message_pack_has_bin_for_bytes(self):
         client = message_pack_client(self.stdio(FIXTURE))
         client.start()
-        self.assertEqual(b"abc", client.call("identity", value=b"abc"))
+        self.assertEqual(b"abc", client.call("conf.echo", value=b"abc"))
         self.assertEqual({"value": "bytes"}, client.call("kinds", value=b"abc"))
 
     def test_the_end_of_the_input_ends_the_worker(self):
@@ -186,7 +186,7 @@ class LegacyGrpcTest(WorkerTestCase):
     def test_a_result_that_is_no_map_becomes_a_map_with_one_key(self):
         worker = self.grpc(FIXTURE)
         for value in (b"5", b'"text"', b"[1]", b"null"):
-            reply = self.call(worker, "identity", value=value)
+            reply = self.call(worker, "conf.echo", value=value)
             self.assertEqual({"result": value.strip(b'"')}, dict(reply.result))
 
     def test_streams(self):
@@ -209,7 +209,7 @@ class LegacyGrpcTest(WorkerTestCase):
 
     def test_a_last_chunk_that_is_an_empty_map_precedes_a_final_message(self):
         worker = self.grpc(FIXTURE)
-        request = pb.ExecuteRequest(command="identity", args={"value": b"{}"})
+        request = pb.ExecuteRequest(command="conf.echo", args={"value": b"{}"})
         messages = list(worker.execute_stream(request))
         self.assertEqual([False, True], [m.is_final for m in messages])
 
@@ -217,9 +217,9 @@ class LegacyGrpcTest(WorkerTestCase):
         worker = self.grpc(FIXTURE)
         for session, expected in (("a", b"1"), ("a", b"2"), ("b", b"1")):
             reply = worker.execute_in_session(
-                pb.SessionRequest(session_id=session, command="context", args={"count_up": b"true"})
+                pb.SessionRequest(session_id=session, command="conf.incr")
             )
-            self.assertEqual(expected, reply.result["count"])
+            self.assertEqual(expected, reply.result["result"])
 
 
 if __name__ == "__main__":

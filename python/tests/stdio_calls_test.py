@@ -186,7 +186,7 @@ class FlowControlTest(CallsTestCase):
     def test_invalid_credit_is_refused(self):
         worker = self.worker()
         for bad in (0, -1, 1 << 31, "5", 1.5, True):
-            worker.begin("numbers", count=1, members={"stream": True, "credit": bad})
+            worker.begin("conf.stream", count=1, members={"stream": True, "credit": bad})
             reply = worker.receive()
             self.assertEqual("INVALID_ARGUMENT", reply["code"], bad)
             self.assertTrue(reply["did_not_run"])
@@ -197,7 +197,7 @@ class FlowControlTest(CallsTestCase):
         for request_id in (1, 2, 3):
             worker.begin("blocks", request_id, count=9, size=1, members=stalled)
             self.assertEqual(0, worker.receive()["index"])
-        worker.begin("numbers", 4, count=1000, members={"stream": True})
+        worker.begin("conf.stream", 4, count=1000, members={"stream": True})
         for index in range(1000):
             message = worker.receive()
             self.assertEqual((4, index), (message["id"], message["index"]))
@@ -212,11 +212,11 @@ class MultiplexingTest(CallsTestCase):
         worker = self.worker(FIXTURE_OF_FOUR)
         for times in range(1, 11):
             for request_id in range(1, 5):
-                worker.begin("together", request_id, count=4 * times)
+                worker.begin("meet", request_id, count=4 * times, i=request_id)
             replies = [worker.receive() for _ in range(4)]
             self.assertEqual({1, 2, 3, 4}, {reply["id"] for reply in replies})
             for reply in replies:
-                self.assertTrue(reply["result"]["complete"])
+                self.assertEqual(reply["id"], reply["result"])
 
     def test_no_more_than_the_capacity_run_at_once(self):
         for arguments, capacity in ((FIXTURE, 1), (FIXTURE_OF_FOUR, 4)):
@@ -229,12 +229,12 @@ class MultiplexingTest(CallsTestCase):
         worker = self.worker()
         self.begin_waiting(worker)
         for request_id in range(2, 10):
-            worker.begin("together", request_id, count=1)
+            worker.begin("is_main_thread", request_id)
         worker.cancel(1)
         self.assertEqual(1, worker.receive()["id"])
         for request_id in range(2, 10):
             reply = worker.receive()
-            self.assertEqual((request_id, True), (reply["id"], reply["result"]["main"]))
+            self.assertEqual((request_id, True), (reply["id"], reply["result"]))
 
     def test_an_id_in_flight_is_refused_and_the_call_goes_on(self):
         worker = self.worker(FIXTURE_OF_FOUR)
@@ -266,10 +266,7 @@ class MultiplexingTest(CallsTestCase):
             (MAX_WAITING_BYTES // 4, 4, 64 << 20),
         ):
             worker = self.worker(SNAKEPIT_MAX_FRAME_BYTES=str(limit))
-            started, release = self.fifo("started"), self.fifo("release")
-            worker.begin("wait_for", started=started, release=release)
-            with open(started, "rb"):
-                pass
+            end = self.hold(worker)
             args = {"text": "x" * size}
             ids = range(2, kept + 52)
             requests = [{"id": i, "command": "kinds", "args": args} for i in ids]
@@ -284,11 +281,8 @@ class MultiplexingTest(CallsTestCase):
             sender.join(LIMIT_S)
             worker.send({"type": "health", "id": 10_000})
             self.assertEqual(kept + 1, worker.receive()["result"]["calls_in_flight"])
-            with open(release, "wb"):
-                pass
+            end()
             self.assertEqual([1, *ids[:kept]], [worker.receive()["id"] for _ in range(kept + 1)])
-            os.unlink(started)
-            os.unlink(release)
 
 
 class HealthTest(CallsTestCase):
@@ -296,7 +290,7 @@ class HealthTest(CallsTestCase):
         for arguments, capacity in ((FIXTURE, 1), (FIXTURE_OF_FOUR, 4)):
             worker = self.worker(arguments, SNAKEPIT_WORKER_ID="w7")
             worker.call("ping", 100)
-            worker.call("fail", 101)
+            worker.call("conf.raise", 101)
             for busy in (0, capacity):
                 for request_id in range(1, busy + 1):
                     self.begin_waiting(worker, request_id)
@@ -339,7 +333,7 @@ class HealthTest(CallsTestCase):
         worker.send({"type": "info", "id": 2})
         info = worker.receive()["result"]
         self.assertEqual(("fixture", "1.2.3"), (info["worker_type"], info["version"]))
-        self.assertIn("greet", info["supported_commands"])
+        self.assertIn("echo", info["supported_commands"])
         for name in ("capabilities", "stats", "system_info"):
             self.assertIs(dict, type(info[name]))
         self.assertEqual(0, info["stats"]["requests_handled"])
@@ -357,8 +351,7 @@ class HealthTest(CallsTestCase):
 class SessionTest(CallsTestCase):
     def count_up(self, worker, request_id, session_id):
         members = {"session_id": session_id}
-        worker.begin("context", request_id, count_up=True, members=members)
-        return worker.receive()["result"]["count"]
+        return worker.call("conf.incr", request_id, members=members)["result"]
 
     def test_a_session_that_has_ended_begins_anew(self):
         worker = self.worker()
@@ -369,16 +362,14 @@ class SessionTest(CallsTestCase):
 
     def test_calls_in_flight_keep_the_state_of_an_ended_session(self):
         worker = self.worker(FIXTURE_OF_FOUR)
-        started, release = self.fifo("started"), self.fifo("release")
         self.assertEqual(1, self.count_up(worker, 1, "s"))
-        worker.begin(
-            "session_then", 2, started=started, release=release, members={"session_id": "s"}
+        members = {"session_id": "s"}
+        _, end = self.held(
+            lambda **pipes: worker.begin("session_then", 2, members=members, **pipes)
         )
-        with open(started, "rb"):
-            worker.send({"type": "end_session", "session_id": "s"})
+        worker.send({"type": "end_session", "session_id": "s"})
         self.assertEqual(1, self.count_up(worker, 3, "s"))
-        with open(release, "wb"):
-            pass
+        end()
         reply = worker.receive()
         self.assertEqual((2, 1), (reply["id"], reply["result"]))
         self.assertEqual(2, self.count_up(worker, 4, "s"))
@@ -406,9 +397,9 @@ class FailureTest(CallsTestCase):
                 ("ping", {}, {"timeout_ms": None}, "INVALID_ARGUMENT", True),
                 ("ping", {}, {"timeout_ms": 1 << 63}, "INVALID_ARGUMENT", True),
                 ("ping", {}, {"session_id": None}, "INVALID_ARGUMENT", True),
-                ("fail", {}, {}, "HANDLER_FAILED", False),
-                ("fail", {"kind": "argument"}, {}, "INVALID_ARGUMENT", False),
-                ("bad_value", {"kind": "object"}, {}, "HANDLER_FAILED", False),
+                ("conf.raise", {}, {}, "HANDLER_FAILED", False),
+                ("refuse", {}, {}, "INVALID_ARGUMENT", False),
+                ("conf.bad_value", {}, {}, "HANDLER_FAILED", False),
             ):
                 members = {**members, "stream": stream}
                 worker.begin(command, members=members, **args)
@@ -418,8 +409,8 @@ class FailureTest(CallsTestCase):
 
     def test_replies_have_no_members_of_version_1(self):
         worker = self.worker()
-        self.assertEqual({"id", "success", "result"}, set(worker.call("greet")))
-        self.assertEqual({"id", "success", "error", "code"}, set(worker.call("fail")))
+        self.assertEqual({"id", "success", "result"}, set(worker.call("echo")))
+        self.assertEqual({"id", "success", "error", "code"}, set(worker.call("conf.raise")))
 
     def test_replies_keep_to_the_pools_limit(self):
         worker = self.stdio(FIXTURE)
@@ -433,7 +424,7 @@ class FailureTest(CallsTestCase):
         self.assertEqual("MESSAGE_TOO_LARGE", worker.receive()["code"])
         # An error's text is cut to fit, however long its encoding is.
         for text in ("x", "é", "\x01", "𝄞"):
-            worker.begin("fail", text=text * 1900)
+            worker.begin("conf.raise", text=text * 1900)
             self.assertLessEqual(len(worker.receive_bytes()), 2048)
 
     def test_a_deadline_may_pass_while_the_handler_runs(self):
@@ -476,7 +467,7 @@ class BothWaysTest(CallsTestCase):
             worker = self.worker(socketpair=socketpair)
             count = 400
             requests = [
-                {"id": i, "command": "echo_text", "args": {"text": "x" * 4000}}
+                {"id": i, "command": "echo", "args": {"text": "x" * 4000}}
                 for i in range(1, count + 1)
             ]
             sender = threading.Thread(target=worker.send, args=requests, daemon=True)

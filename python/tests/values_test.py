@@ -268,11 +268,11 @@ class WorkerValuesTest(WorkerTestCase):
         message_pack_worker.receive()
         for number, value in enumerate(values):
             text = JSON.encode_result(1, {"value": value}).decode()
-            text = text.replace('"success":true,"result":', '"command":"identity","args":', 1)
+            text = text.replace('"success":true,"result":', '"command":"conf.echo","args":', 1)
             json_worker.send_bytes(frame(text.encode()))
             back = json_back(json_worker.receive_bytes())
             self.assertEqual(exact(value), exact(back), f"seed {seed}, value {number}")
-            request = {"id": 1, "command": "identity", "args": {"value": value}}
+            request = {"id": 1, "command": "conf.echo", "args": {"value": value}}
             message_pack_worker.send_bytes(frame(msgpack.packb(request)))
             back = msgpack.unpackb(message_pack_worker.receive_bytes())["result"]
             self.assertEqual(exact(value), exact(back), f"seed {seed}, value {number}")
@@ -284,7 +284,7 @@ class WorkerValuesTest(WorkerTestCase):
     def test_args_that_cannot_be_decoded_are_refused_with_their_id(self):
         worker = self.stdio(FIXTURE, negotiation=NEGOTIATION)
         for args in ({"value": {"$x": 1}}, {"value": "\ud800"}, {"$bytes": "eA=="}):
-            worker.send({"id": 5, "command": "identity", "args": args})
+            worker.send({"id": 5, "command": "conf.echo", "args": args})
             reply = worker.receive()
             self.assertEqual((5, "INVALID_ARGUMENT"), (reply["id"], reply["code"]))
             self.assertTrue(reply["did_not_run"])

@@ -3,34 +3,29 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
 #include "src/base/fd.h"
+#include "src/base/testing/temp_folder.h"
 
 namespace snakepit {
 namespace {
 
 namespace fs = std::filesystem;
 
-class OpenBelowTest : public testing::Test {
+class OpenBelowTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char folder[] = "/tmp/open_below_test-XXXXXX";
-    ASSERT_NE(mkdtemp(folder), nullptr);
-    folder_ = folder;
+  OpenBelowTest() {
     std::ofstream(folder_ / "file") << "text";
-    fd_.Reset(open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    fd_.Reset(open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   }
-
-  void TearDown() override { fs::remove_all(folder_); }
 
   UniqueFd Open(const char* name) { return UniqueFd(OpenBelow(fd_.get(), name, O_RDONLY)); }
 
-  fs::path folder_;
+  const testing::TempFolder temp_{"open_below_test"};
+  const fs::path folder_ = temp_.path();
   UniqueFd fd_;
 };
 

@@ -6,14 +6,13 @@
 #include <sys/socket.h>
 
 #include <chrono>
-#include <filesystem>
-#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "snakepit/pool.h"
+#include "src/base/testing/temp_folder.h"
 #include "src/testing/workers.h"
 #include "src/transport/grpc/testing/listener.h"
 
@@ -59,24 +58,6 @@ threading.Event().wait()
 )";
 
 constexpr char kSecret[] = "what nobody else is to know";
-
-// A folder with a name short enough for a socket in it.
-class Folder {
- public:
-  explicit Folder(const std::string& name = "") {
-    char top[] = "/tmp/intruder.XXXXXX";
-    testing::Require(mkdtemp(top) != nullptr);
-    top_ = top;
-    path_ = name.empty() ? top_ : top_ + "/" + name;
-    std::filesystem::create_directories(path_);
-  }
-  ~Folder() { std::filesystem::remove_all(top_); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string top_;
-  std::string path_;
-};
 
 // Speaks HTTP/2 to whoever connects, and hears what they say.
 class Intruder {
@@ -199,8 +180,8 @@ TEST_F(GrpcIntruderTest, AListenerOnAllAddressesIsTheWorkers) {
 }
 
 TEST_F(GrpcIntruderTest, ASocketOfAnotherIsRefusedByName) {
-  const Folder folder;
-  Intruder intruder(folder.path() + "/w.sock");
+  const testing::TempFolder folder;
+  Intruder intruder(folder.path() / "w.sock");
   Announce(intruder.address().socket_path);
   const Error error = StartError();
   EXPECT_EQ(error.code, ErrorCode::kStartFailed);
@@ -210,8 +191,8 @@ TEST_F(GrpcIntruderTest, ASocketOfAnotherIsRefusedByName) {
 }
 
 TEST_F(GrpcIntruderTest, ASocketThatTheWorkerMadeElsewhereIsItsOwn) {
-  const Folder folder;
-  ServeAt("unix:" + folder.path() + "/w.sock");
+  const testing::TempFolder folder;
+  ServeAt("unix:" + (folder.path() / "w.sock").string());
   ExpectServes();
 }
 
@@ -234,7 +215,7 @@ TEST_F(GrpcIntruderTest, AWebServerIsNamedByWhatItSays) {
 }
 
 TEST_F(GrpcIntruderTest, TheFolderOfSocketsMayHaveAnyName) {
-  const Folder folder("50% #1? b&c %41");
+  const testing::TempFolder folder("50% #1? b&c %41");
   setenv("XDG_RUNTIME_DIR", folder.path().c_str(), 1);
   setenv("TMPDIR", folder.path().c_str(), 1);
   for (const auto kind : {testing::FixtureKind::kPythonGrpc, testing::FixtureKind::kCppGrpc}) {

@@ -2,18 +2,12 @@
 // found, crash loops, more workers or fewer.
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <filesystem>
 #include <fstream>
-#include <functional>
 #include <future>
 #include <map>
-#include <memory>
-#include <optional>
 #include <set>
 #include <stop_token>
 #include <string>
@@ -30,12 +24,9 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
+using testing::Await;
 using testing::kOperationsLimit;
 using testing::OperationsTest;
-
-INSTANTIATE_TEST_SUITE_P(Transports, OperationsTest,
-                         ::testing::Values("StdioJson", "StdioMsgpack", "Grpc"),
-                         [](const auto& info) { return std::string(info.param); });
 
 // --- Restart, and replacement for a reason -----------------------------------------------------
 

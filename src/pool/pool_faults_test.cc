@@ -2,22 +2,18 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <future>
-#include <iterator>
 #include <sstream>
 #include <stop_token>
 #include <thread>
 
 #include "snakepit/pool.h"
+#include "src/base/testing/temp_folder.h"
 #include "src/pool/testing/start_pool.h"
 #include "src/testing/workers.h"
 
@@ -31,18 +27,6 @@ using testing::InlineStdioWorker;
 using testing::LegacyStdioWorker;
 using testing::MisbehavingWorker;
 using testing::StartPool;
-
-// A file that goes away with the test.
-class TempPath {
- public:
-  explicit TempPath(std::string_view name)
-      : path_(::testing::TempDir() + "/" + std::string(name) + "." + std::to_string(getpid())) {}
-  ~TempPath() { std::filesystem::remove(path_); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // --- Workers in the field, unchanged --------------------------------------------------------
 
@@ -207,21 +191,21 @@ TEST(Faults, AFloodOfStderrBlocksNobody) {
 
 // Breakage 1.
 TEST(Faults, ACallThatTimedOutInTheQueueIsNeverExecuted) {
-  const TempPath fifo("fifo"), record("record");
-  ASSERT_EQ(mkfifo(fifo.path().c_str(), 0600), 0);
-  auto pool = StartPool(
-      MisbehavingWorker("late-reply", {"--until", fifo.path(), "--record", record.path()}));
+  const testing::TempFolder folder;
+  const std::string fifo = folder.path() / "fifo", record = folder.path() / "record";
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  auto pool = StartPool(MisbehavingWorker("late-reply", {"--until", fifo, "--record", record}));
   ASSERT_TRUE(pool) << pool.error().ToString();
   std::promise<Result<Value>> first;
   pool->Submit("fault", {}, [&first](Result<Value> result) { first.set_value(result); });
   auto queued = pool->Execute("echo", {}, {.queue_timeout = milliseconds(20)});
   ASSERT_FALSE(queued);
   EXPECT_EQ(queued.error().code, ErrorCode::kQueueTimeout);
-  close(open(fifo.path().c_str(), O_WRONLY));  // the worker replies now
+  close(open(fifo.c_str(), O_WRONLY));  // the worker replies now
   EXPECT_TRUE(first.get_future().get());
   EXPECT_TRUE(pool->Execute("ping", {}));
 
-  std::ifstream file(record.path());
+  std::ifstream file(record);
   std::stringstream commands;
   std::string pid, command, id;
   while (file >> pid >> command >> id) commands << command << " ";
@@ -231,10 +215,11 @@ TEST(Faults, ACallThatTimedOutInTheQueueIsNeverExecuted) {
 // Breakage 3: a worker is not listed as free while it is busy with a call that was given up. Which
 // it may be until its grace is over. PROTOCOL.md 6.6.6.
 TEST(Faults, AWorkerThatAnswersLateIsKeptAndItsLateReplyDropped) {
-  const TempPath fifo("late-fifo");
-  ASSERT_EQ(mkfifo(fifo.path().c_str(), 0600), 0);
+  const testing::TempFolder folder;
+  const std::string fifo = folder.path() / "fifo";
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
   PoolOptions options;
-  options.adapter = MisbehavingWorker("late-reply", {"--until", fifo.path()});
+  options.adapter = MisbehavingWorker("late-reply", {"--until", fifo});
   options.workers = 1;
   options.cancel_grace = seconds(60);
   auto pool = Pool::Start(std::move(options));
@@ -248,7 +233,7 @@ TEST(Faults, AWorkerThatAnswersLateIsKeptAndItsLateReplyDropped) {
   ASSERT_FALSE(queued);
   EXPECT_EQ(queued.error().code, ErrorCode::kQueueTimeout);
 
-  close(open(fifo.path().c_str(), O_WRONLY));  // the worker replies now
+  close(open(fifo.c_str(), O_WRONLY));  // the worker replies now
   auto after = pool->Execute("ping", {});
   ASSERT_TRUE(after) << after.error().ToString();
   EXPECT_EQ(after->TextAt("survived"), "") << "the late reply";

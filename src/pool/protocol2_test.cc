@@ -1,11 +1,8 @@
 // Workers of protocol version 2, the same on both transports. PROTOCOL.md 6.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <atomic>
 #include <chrono>
 #include <future>
-#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -14,6 +11,7 @@
 #include <vector>
 
 #include "snakepit/pool.h"
+#include "src/base/testing/await.h"
 #include "src/testing/workers.h"
 
 namespace snakepit {
@@ -22,6 +20,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
+using testing::Await;
 
 constexpr seconds kLimit{20};
 
@@ -81,15 +80,6 @@ class Protocol2Test : public ::testing::TestWithParam<const char*> {
     auto pool = Pool::Start(options_);
     ASSERT_TRUE(pool) << pool.error().ToString() << "\n" << pool.error().stderr_tail;
     pool_ = std::move(*pool);
-  }
-
-  bool Await(const std::function<bool()>& condition) {
-    const auto limit = steady_clock::now() + kLimit;
-    while (!condition()) {
-      if (steady_clock::now() > limit) return false;
-      std::this_thread::yield();
-    }
-    return true;
   }
 
   bool AwaitIdle() {

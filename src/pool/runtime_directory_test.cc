@@ -1,7 +1,6 @@
 // That the folder of a killed pool is removed by the next one, and nothing else is.
 #include "src/pool/runtime_directory.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -9,8 +8,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -19,23 +16,19 @@
 #include <vector>
 
 #include "src/base/fd.h"
+#include "src/base/testing/temp_folder.h"
 
 namespace snakepit {
 namespace {
 
 namespace fs = std::filesystem;
 
-class RuntimeDirectoryTest : public testing::Test {
+class RuntimeDirectoryTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char base[] = "/tmp/runtime_directory_test-XXXXXX";
-    ASSERT_NE(mkdtemp(base), nullptr);
-    base_ = base;
-    setenv("XDG_RUNTIME_DIR", base, 1);
-    setenv("TMPDIR", base, 1);
+  RuntimeDirectoryTest() {
+    setenv("XDG_RUNTIME_DIR", base_.c_str(), 1);
+    setenv("TMPDIR", base_.c_str(), 1);
   }
-
-  void TearDown() override { fs::remove_all(base_); }
 
   // A folder that a process of its own had, which was killed.
   fs::path LeaveFolder() {
@@ -65,7 +58,8 @@ class RuntimeDirectoryTest : public testing::Test {
     return path;
   }
 
-  fs::path base_;
+  const testing::TempFolder temp_{"runtime_directory_test"};
+  const fs::path base_ = temp_.path();
 };
 
 void Touch(const fs::path& path) { std::ofstream(path) << ""; }
@@ -80,16 +74,14 @@ TEST_F(RuntimeDirectoryTest, WhatAKilledOwnerLeftIsRemovedByTheNext) {
 
 TEST_F(RuntimeDirectoryTest, AllPlacesAreSwept) {
   const fs::path left = LeaveFolder();
-  char elsewhere[] = "/tmp/runtime_directory_test-XXXXXX";
-  ASSERT_NE(mkdtemp(elsewhere), nullptr);
-  setenv("XDG_RUNTIME_DIR", elsewhere, 1);
+  const testing::TempFolder elsewhere("runtime_directory_test");
+  setenv("XDG_RUNTIME_DIR", elsewhere.path().c_str(), 1);
   RuntimeDirectory directory;
   ASSERT_TRUE(directory.Create());
-  EXPECT_TRUE(directory.path().starts_with(elsewhere));
+  EXPECT_TRUE(directory.path().starts_with(elsewhere.path().string()));
   EXPECT_FALSE(fs::exists(left));
   directory.Remove();
-  EXPECT_TRUE(fs::is_empty(elsewhere));
-  fs::remove(elsewhere);
+  EXPECT_TRUE(fs::is_empty(elsewhere.path()));
 }
 
 TEST_F(RuntimeDirectoryTest, AFolderInUseIsLeftAlone) {

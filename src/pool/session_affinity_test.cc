@@ -3,21 +3,9 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <filesystem>
-#include <fstream>
-#include <functional>
 #include <future>
-#include <map>
-#include <memory>
-#include <optional>
-#include <set>
-#include <stop_token>
 #include <string>
-#include <thread>
-#include <vector>
 
 #include "snakepit/pool.h"
 #include "src/pool/testing/operations_fixture.h"
@@ -28,14 +16,10 @@ namespace snakepit {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 using std::chrono::steady_clock;
+using testing::Await;
 using testing::kOperationsLimit;
 using testing::OperationsTest;
-
-INSTANTIATE_TEST_SUITE_P(Transports, OperationsTest,
-                         ::testing::Values("StdioJson", "StdioMsgpack", "Grpc"),
-                         [](const auto& info) { return std::string(info.param); });
 
 // --- Sessions ----------------------------------------------------------------------------------
 

@@ -3,21 +3,16 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <future>
 #include <iterator>
-#include <sstream>
-#include <stop_token>
-#include <thread>
 
 #include "snakepit/pool.h"
+#include "src/base/testing/temp_folder.h"
 #include "src/pool/testing/start_pool.h"
 #include "src/testing/workers.h"
 
@@ -28,7 +23,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 using testing::InlineStdioWorker;
-using testing::LegacyStdioWorker;
 using testing::MisbehavingWorker;
 using testing::StartPool;
 
@@ -248,14 +242,13 @@ TEST(Shutdown, AGuardianThatDoesNotAnswerIsGivenUp) {
 TEST(Shutdown, NoWorkerOutlivesAPoolThatIsKilled) {
   for (const char* transport : {"stdio", "grpc"}) {
     SCOPED_TRACE(transport);
-    char runtime[] = "/tmp/pool_faults_test-XXXXXX";  // short enough for the path of a socket
-    ASSERT_NE(mkdtemp(runtime), nullptr);
+    const testing::TempFolder runtime("start_faults_test");
     int out[2];
     ASSERT_EQ(pipe2(out, O_CLOEXEC), 0);
     const pid_t pool = fork();
     if (pool == 0) {
       dup2(out[1], 1);
-      setenv("XDG_RUNTIME_DIR", runtime, 1);
+      setenv("XDG_RUNTIME_DIR", runtime.path().c_str(), 1);
       execl("src/testing/busy_pool", "busy_pool", transport, nullptr);
       _exit(127);
     }
@@ -274,8 +267,7 @@ TEST(Shutdown, NoWorkerOutlivesAPoolThatIsKilled) {
     std::fclose(lines);
     for (pid_t worker : workers) EXPECT_TRUE(testing::WaitUntilGone(worker)) << worker;
     EXPECT_TRUE(testing::WaitUntilGone(guardian));
-    EXPECT_TRUE(std::filesystem::is_empty(runtime)) << "its sockets' folder is left";
-    std::filesystem::remove_all(runtime);
+    EXPECT_TRUE(std::filesystem::is_empty(runtime.path())) << "its sockets' folder is left";
   }
 }
 

@@ -2,8 +2,6 @@
 #include "src/process/cgroup.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -11,6 +9,7 @@
 #include <string>
 
 #include "src/base/fd.h"
+#include "src/base/testing/temp_folder.h"
 
 namespace snakepit {
 namespace {
@@ -22,17 +21,13 @@ void Write(const fs::path& path, const std::string& text) {
   std::ofstream(path) << text;
 }
 
-class CgroupTest : public testing::Test {
+class CgroupTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/cgroup test-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    machine_ = name;
+  CgroupTest() {
     view_.proc_self = machine_ / "proc";
     view_.is_delegated = [this](const std::string& folder) { return folder == delegated_; };
     Mount("rw,nosuid");
   }
-  void TearDown() override { fs::remove_all(machine_); }
 
   // Mounted at machine/fs; the space in the path is escaped.
   void Mount(const std::string& options, const std::string& root = "/") {
@@ -72,7 +67,9 @@ class CgroupTest : public testing::Test {
     return why;
   }
 
-  fs::path machine_;
+  // The space shows that it is escaped.
+  const testing::TempFolder temp_{"cgroup test"};
+  const fs::path machine_ = temp_.path();
   std::string delegated_;
   CgroupView view_;
 };

@@ -11,12 +11,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <functional>
 #include <string>
-#include <utility>
 
 #include "src/base/fd.h"
+#include "src/base/testing/temp_folder.h"
 #include "src/process/guardian.h"
 #include "src/process/testing/fixture.h"
 
@@ -94,8 +93,8 @@ TEST_F(GuardianHostTest, ASufficientFileSizeLimitIsNoError) {
 }
 
 TEST_F(GuardianHostTest, AWorkerStartsFromAFolderThatMayNotBeEntered) {
-  char folder[] = "/tmp/guardian_host_test-XXXXXX";
-  ASSERT_NE(mkdtemp(folder), nullptr);
+  const testing::TempFolder temp("guardian_host_test");
+  const char* folder = temp.path().c_str();
   InAChild([&] {
     // Any user can then execute the program.
     const UniqueFd program(open(TestProgram().c_str(), O_PATH));
@@ -123,7 +122,6 @@ TEST_F(GuardianHostTest, AWorkerStartsFromAFolderThatMayNotBeEntered) {
     EXPECT_EQ(SpawnFailure(spec), reason);
   });
   chmod(folder, 0700);
-  rmdir(folder);
 }
 
 TEST_F(GuardianHostTest, NoWorkerStartsAfterAChangeOfTheUser) {

@@ -2,26 +2,21 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
-#include <string>
 
 #include "src/base/fd.h"
+#include "src/base/testing/temp_folder.h"
 
 namespace snakepit {
 namespace {
 
 namespace fs = std::filesystem;
 
-class RemoveFolderTest : public testing::Test {
+class RemoveFolderTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char base[] = "/tmp/remove_folder_test-XXXXXX";
-    ASSERT_NE(mkdtemp(base), nullptr);
-    base_ = base;
-    path_ = base_ / "snakepit-abcdef";
+  RemoveFolderTest() {
     fs::create_directory(path_);
     fd_.Reset(open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     Touch(path_ / kRuntimeOwnerFile);
@@ -30,15 +25,13 @@ class RemoveFolderTest : public testing::Test {
     Touch(base_ / "precious/file");
   }
 
-  void TearDown() override {
-    EXPECT_TRUE(fs::exists(base_ / "precious/file"));
-    fs::remove_all(base_);
-  }
+  void TearDown() override { EXPECT_TRUE(fs::exists(base_ / "precious/file")); }
 
   void Touch(const fs::path& path) { std::ofstream(path) << ""; }
 
-  fs::path base_;
-  fs::path path_;
+  const testing::TempFolder temp_{"remove_folder_test"};
+  const fs::path base_ = temp_.path();
+  const fs::path path_ = base_ / "snakepit-abcdef";
   UniqueFd fd_;
 };
 

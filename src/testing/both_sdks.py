@@ -3,6 +3,6 @@
 import os
 
 # Bazel runs a test in the folder above its files.
-PYTHON = [os.path.abspath("src/testing/fixture_worker.py")]
+PYTHON = [os.path.abspath("python/tests/fixture_worker.py")]
 CPP = [os.path.abspath("src/worker/testing/fixture_worker")]
 BOTH = (PYTHON, CPP)

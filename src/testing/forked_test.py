@@ -14,10 +14,11 @@ class ForkedTest(WorkerTestCase):
         """(a function that calls it, the worker), for each way to serve."""
         for path in BOTH:
             for capacity in ("1", "4"):
+                fixture = [*path, "--capacity", capacity]
                 for negotiation in (None, NEGOTIATION):
-                    stdio = self.stdio(path, negotiation=negotiation, FIXTURE_CAPACITY=capacity)
+                    stdio = self.stdio(fixture, negotiation=negotiation)
                     yield lambda name, w=stdio, **args: w.call(name, **args)["result"], stdio
-                grpc = self.grpc(path, FIXTURE_CAPACITY=capacity)
+                grpc = self.grpc(fixture)
                 yield lambda name, w=grpc, **args: int(w.call(name, **args).result["result"]), grpc
                 grpc.kill()
 
@@ -34,6 +35,15 @@ class ForkedTest(WorkerTestCase):
             self.assertIn("has returned from the handler that forked it", errors)
             self.assertIn("raised in the child", errors)
 
+    def test_a_child_reads_nothing_of_the_connection(self):
+        for path in BOTH:
+            for socketpair in (False, True):
+                worker = self.stdio(path, socketpair=socketpair)
+                worker.send({"id": 1, "command": "fork_child", "args": {"how": "read"}})
+                worker.send({"id": 2, "command": "ping"})
+                self.assertEqual(0, worker.receive()["result"])
+                self.assertEqual(2, worker.receive()["id"])
+
     def test_everything_about_the_pool_refuses_by_name(self):
         for call, _ in self.workers():
             self.assertEqual(0, call("fork_child", how="use"))
@@ -45,18 +55,12 @@ class ForkedTest(WorkerTestCase):
 
     def test_a_child_on_another_thread_sends_no_reply(self):
         for path in BOTH:
-            worker = self.stdio(path, negotiation=NEGOTIATION, FIXTURE_CAPACITY="4")
-            started, release = self.fifo("started"), self.fifo("release")
-            worker.begin("hold", 1, started=started, release=release)
-            with open(started, "rb"):
-                pass
+            worker = self.stdio([*path, "--capacity", "4"], negotiation=NEGOTIATION)
+            end = self.hold(worker)
             for how, status in (("return", 1), ("raise", 1), ("wait", -signal.SIGTERM)):
                 self.assertEqual(status, worker.call("fork_child", 2, how=how)["result"])
-            with open(release, "wb"):
-                pass
+            end()
             self.assertEqual("held", worker.receive()["result"])
-            os.unlink(started)
-            os.unlink(release)
 
     def test_a_child_sends_no_chunk(self):
         for path in BOTH:

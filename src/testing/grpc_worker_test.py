@@ -16,10 +16,10 @@ MAX_INT32 = (1 << 31) - 1
 
 
 class GrpcWorkerTest(WorkerTestCase):
-    def workers(self, **env):
+    def workers(self, capacity=1, **env):
         """A worker of each SDK; the last one is ended before the next starts."""
         for path in BOTH:
-            worker = self.grpc(path, **env)
+            worker = self.grpc([*path, "--capacity", str(capacity)], **env)
             yield worker
             worker.kill()
 
@@ -37,7 +37,7 @@ class GrpcWorkerTest(WorkerTestCase):
 
     def count_up(self, worker):
         """Number of calls that the session has had."""
-        request = pb.SessionRequest(command="session_incr", session_id="s", typed_args=b"\x80")
+        request = pb.SessionRequest(command="conf.incr", session_id="s", typed_args=b"\x80")
         return msgpack.unpackb(worker.execute_in_session(request, timeout=LIMIT_S).typed_result)
 
     def assert_refused(self, reply, code="INVALID_ARGUMENT"):
@@ -46,19 +46,13 @@ class GrpcWorkerTest(WorkerTestCase):
 
     def hold(self, worker, request_id="held"):
         """Begins a call: its future, and a function that lets it end."""
-        started, release = self.fifo("started"), self.fifo("release")
-        args = msgpack.packb({"started": started, "release": release})
-        request = pb.ExecuteRequest(command="hold", typed_args=args, request_id=request_id)
-        future = worker.execute.future(request, timeout=LIMIT_S)
-        with open(started, "rb"):
-            pass
 
-        def end():
-            os.close(os.open(release, os.O_WRONLY | os.O_NONBLOCK))
-            os.unlink(started)
-            os.unlink(release)
+        def begin(**pipes):
+            args = msgpack.packb(pipes)
+            request = pb.ExecuteRequest(command="hold", typed_args=args, request_id=request_id)
+            return worker.execute.future(request, timeout=LIMIT_S)
 
-        return future, end
+        return self.held(begin)
 
     def test_a_port_is_announced_as_each_pool_expects_it(self):
         for path in BOTH:
@@ -91,17 +85,17 @@ class GrpcWorkerTest(WorkerTestCase):
     def test_a_session_has_1_to_256_bytes(self):
         for worker in self.workers():
             for bad in ("", "x" * 257, "é" * 129):
-                for reply in self.execute(worker, "session_incr", bad):
+                for reply in self.execute(worker, "conf.incr", bad):
                     self.assert_refused(reply)
             for good in ("x", "é" * 128):
-                reply, last = self.execute(worker, "session_incr", good)
+                reply, last = self.execute(worker, "conf.incr", good)
                 self.assertEqual(2, msgpack.unpackb(reply.typed_result))
                 self.assertEqual(1, msgpack.unpackb(last.typed_chunk))
 
     def test_the_end_of_a_session_is_no_call(self):
         for worker in self.workers():
-            self.execute(worker, "session_incr", "s")
-            for reply in self.execute(worker, "session_incr", "s", end_session=True):
+            self.execute(worker, "conf.incr", "s")
+            for reply in self.execute(worker, "conf.incr", "s", end_session=True):
                 self.assert_refused(reply)
             *_, last = worker.execute_in_session_stream(
                 pb.SessionRequest(session_id="s", end_session=True), timeout=LIMIT_S
@@ -117,11 +111,11 @@ class GrpcWorkerTest(WorkerTestCase):
     def test_figures_are_of_calls_that_have_ended(self):
         for worker in self.workers():
             self.execute(worker, "nope")  # 2
-            self.execute(worker, "fail")  # 4
+            self.execute(worker, "conf.raise")  # 4
             self.execute(worker, "echo", typed_args=b"\xc1")  # 6
             self.execute(worker, "echo", "")  # 8
             self.execute(worker, "echo")  # 10
-            self.execute(worker, "count", typed_args=msgpack.packb({"n": 3}))  # 12
+            self.execute(worker, "conf.stream", typed_args=msgpack.packb({"count": 3}))  # 12
             request = pb.SessionRequest(session_id="s", end_session=True)
             worker.execute_in_session(request, timeout=LIMIT_S)
             future, end = self.hold(worker)
@@ -133,7 +127,7 @@ class GrpcWorkerTest(WorkerTestCase):
             self.assertEqual((13, 8), (stats.requests_handled, stats.requests_failed))
 
     def test_a_call_without_an_id_is_not_listed(self):
-        for worker in self.workers(FIXTURE_CAPACITY="2"):
+        for worker in self.workers(capacity=2):
             for request_id, listed in (("", []), ("held", ["held"])):
                 future, end = self.hold(worker, request_id)
                 health = worker.health(pb.HealthRequest(), timeout=LIMIT_S)
@@ -162,15 +156,16 @@ class GrpcWorkerTest(WorkerTestCase):
                 self.assertEqual(success, reply.success)
 
     def test_an_error_always_has_a_text(self):
+        args = msgpack.packb({"text": ""})
         for worker in self.workers():
-            for command, args in (("refuse", {"text": ""}), ("fail", {"message": ""})):
-                for reply in self.execute(worker, command, typed_args=msgpack.packb(args)):
+            for command in ("refuse", "conf.raise"):
+                for reply in self.execute(worker, command, typed_args=args):
                     self.assertRegex(reply.error, "^[A-Za-z:_]+$")
 
     def test_the_longest_time_limit_is_one(self):
         for worker in self.workers():
             args = msgpack.packb({"ms": 1})
-            request = pb.ExecuteRequest(command="sleep", typed_args=args, timeout_ms=MAX_INT32)
+            request = pb.ExecuteRequest(command="conf.sleep", typed_args=args, timeout_ms=MAX_INT32)
             self.assertTrue(worker.execute(request).success)
             request.timeout_ms = -MAX_INT32 - 1
             self.assert_refused(worker.execute(request), "DEADLINE_EXCEEDED")

@@ -12,15 +12,14 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "snakepit/pool.h"
 #include "src/base/fd.h"
+#include "src/base/testing/await.h"
+#include "src/base/testing/temp_folder.h"
 #include "src/process/testing/fixture.h"
-#include "src/testing/temp_folder.h"
 #include "src/testing/workers.h"
 
 namespace snakepit {
@@ -94,15 +93,6 @@ class PoolProcess {
 
 void Destroy(Pool& pool) { const Pool destroyed = std::move(pool); }
 
-template <typename Condition>
-bool Within(steady_clock::time_point deadline, Condition condition) {
-  while (!condition()) {
-    if (steady_clock::now() > deadline) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
-
 struct Scene {
   const char* behaviour;
   const char* transport;
@@ -138,8 +128,10 @@ TEST_P(KilledPoolTest, NothingIsLeftAfterTwoSeconds) {
 
   const auto deadline = steady_clock::now() + kAllIsGoneAfter;
   pool.Kill();
-  EXPECT_TRUE(Within(deadline, [&] { return ListMarked(mark).empty(); }));
-  EXPECT_TRUE(Within(deadline, [&] { return !testing::IsAlive(guardian); }));
+  EXPECT_TRUE(
+      testing::Await([&] { return ListMarked(mark).empty(); }, deadline - steady_clock::now()));
+  EXPECT_TRUE(
+      testing::Await([&] { return !testing::IsAlive(guardian); }, deadline - steady_clock::now()));
   EXPECT_TRUE(fs::is_empty(runtime.path()));
 }
 
@@ -163,7 +155,8 @@ TEST_P(TransportTest, ThePoolSweepsTheRemainsOfAKilledPool) {
   kill(pool.pid(), SIGSTOP);
   kill(guardian, SIGKILL);
   pool.Kill();
-  EXPECT_TRUE(Within(deadline, [&] { return ListMarked(mark).empty(); }));
+  EXPECT_TRUE(
+      testing::Await([&] { return ListMarked(mark).empty(); }, deadline - steady_clock::now()));
   for (const fs::path& path : left) EXPECT_FALSE(fs::is_empty(path));
 
   PoolProcess next("serves", GetParam(), variables);
@@ -322,7 +315,7 @@ TEST_P(TransportTest, WorkersDieManyAtATimeAndNoZombieIsLeft) {
     });
   };
   // Orphans of a worker die, and are reaped, a moment after it.
-  EXPECT_TRUE(Within(steady_clock::now() + seconds(10), [&] { return zombies() == 0; }));
+  EXPECT_TRUE(testing::Await([&] { return zombies() == 0; }, seconds(10)));
   EXPECT_EQ(ZombieChildren(), std::vector<pid_t>());
 }
 

@@ -2,7 +2,6 @@
 
 import os
 import select
-import signal
 import socket
 import subprocess
 import unittest
@@ -87,17 +86,14 @@ class PoolWatchTest(WorkerTestCase):
         for path in BOTH:
             process = self.worker(path, subprocess.PIPE)
             client = Client("unix:" + self.path("s"))
-            started, release = self.fifo("started"), self.fifo("release")
-            args = encode({"started": started, "release": release})
-            call = client.execute.future(pb.ExecuteRequest(command="hold", args=args))
-            with open(started, "rb"):
-                pass
+            execute = client.execute.future
+            call, _ = self.held(
+                lambda **pipes: execute(pb.ExecuteRequest(command="hold", args=encode(pipes)))
+            )
             process.stdin.close()
             self.assert_ends(process)
             self.assertIsNotNone(call.exception(LIMIT_S))
             client.channel.close()
-            os.unlink(started)
-            os.unlink(release)
 
     def test_it_serves_if_its_stdin_cannot_show_the_end(self):
         at_its_end, writer = os.pipe()

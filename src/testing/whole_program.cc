@@ -9,14 +9,12 @@
 // worker's stderr: its descriptors and its progress.
 #include <dirent.h>
 #include <limits.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -24,13 +22,13 @@
 
 #include "snakepit/pool.h"
 #include "snakepit/worker.h"
+#include "src/process/testing/children.h"
 
 namespace snakepit {
 namespace {
 
-[[noreturn]] void Hold() {
-  for (;;) pause();
-}
+using testing::Hold;
+using testing::StartChild;
 
 void Say(const std::string& text) {
   const std::string line = text + "\n";
@@ -52,33 +50,19 @@ void SayDescriptors() {
   Say(text);
 }
 
-// Returns when the child has left its group.
-void StartLingerer(const std::function<void()>& leave) {
-  int ready[2];
-  if (pipe(ready) != 0) std::abort();
-  if (fork() == 0) {
-    leave();
-    if (write(ready[1], "x", 1) != 1) std::abort();
-    for (const int fd : {0, 1, 2, ready[0], ready[1]}) close(fd);
-    Hold();
-  }
-  close(ready[1]);
-  char byte;
-  if (read(ready[0], &byte, 1) != 1) std::abort();
-  close(ready[0]);
-}
-
-void ForkAndLeaveParent() {
-  if (fork() != 0) _exit(0);
+void CloseStdio() {
+  for (const int fd : {0, 1, 2}) close(fd);
 }
 
 void StartLingerers() {
-  StartLingerer([] {});
-  StartLingerer([] { setsid(); });
-  StartLingerer([] {
+  StartChild(CloseStdio);
+  StartChild([] {
+    CloseStdio();
     setsid();
-    ForkAndLeaveParent();
-    setsid();
+  });
+  StartChild([] {
+    CloseStdio();
+    testing::BecomeDaemon();
   });
 }
 

@@ -71,12 +71,12 @@ Adapter FixtureOfKind(FixtureKind kind, int capacity) {
   const std::string_view name = FixtureKindName(kind);
   Adapter adapter;
   if (name.starts_with("Python")) {
-    adapter.argv = {kPython, "-B", Here() + "/src/testing/fixture_worker.py"};
+    adapter.argv = {kPython, "-B", Here() + "/python/tests/fixture_worker.py"};
     adapter.environment["PYTHONPATH"] = Here() + "/python";
   } else {
     adapter.argv = {Here() + "/src/worker/testing/fixture_worker"};
   }
-  adapter.environment["FIXTURE_CAPACITY"] = std::to_string(capacity);
+  adapter.argv.insert(adapter.argv.end(), {"--capacity", std::to_string(capacity)});
   ServeOver(TransportIn(name), adapter, CodecsIn(name));
   return adapter;
 }

@@ -21,8 +21,8 @@ enum class WorkerKind { kBundledStdioJson, kBundledStdioMsgpack, kBundledGrpc, k
 std::string_view WorkerKindName(WorkerKind kind);
 Adapter WorkerOfKind(WorkerKind kind);
 
-// Workers with the same commands on both SDKs, over each transport and encoding: echo (the args),
-// pid, sleep (ms), stream_bytes (total_bytes, chunk_bytes).
+// The fixture workers of both SDKs, over each transport and encoding. Their commands are in
+// python/tests/fixture_worker.py and src/worker/testing/fixture_worker.cc.
 enum class FixtureKind {
   kPythonJson,
   kPythonMsgpack,

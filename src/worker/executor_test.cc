@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include "src/base/testing/await.h"
+
 namespace snakepit {
 namespace {
 
@@ -113,11 +115,8 @@ TEST(ExecutorTest, ThreadsThatAreIdleEndAllButOne) {
       EXPECT_EQ(executor.Submit([&] { together.arrive_and_wait(); }), kTaken);
     }
     executor.WaitUntilIdle();
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (executor.threads() != 1) {
-      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << executor.threads() << " threads";
-      std::this_thread::yield();
-    }
+    ASSERT_TRUE(testing::Await([&] { return executor.threads() == 1; }))
+        << executor.threads() << " threads";
   }
 }
 

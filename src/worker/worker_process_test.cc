@@ -6,12 +6,10 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -22,6 +20,7 @@
 
 #include "proto/snakepit.grpc.pb.h"
 #include "src/base/fd.h"
+#include "src/base/testing/temp_folder.h"
 #include "src/wire/msgpack.h"
 #include "src/worker/testing/stdio_peer.h"
 
@@ -57,18 +56,11 @@ std::string ReadUntil(int fd, std::string_view text) {
 
 class WorkerProcessTest : public ::testing::Test {
  protected:
-  WorkerProcessTest() {
-    std::string folder = "/tmp/spXXXXXX";
-    EXPECT_NE(mkdtemp(folder.data()), nullptr);
-    folder_ = folder;
-  }
-
   ~WorkerProcessTest() override {
     if (pid_ > 0) {
       kill(pid_, SIGKILL);
       waitpid(pid_, nullptr, 0);
     }
-    std::filesystem::remove_all(folder_);
   }
 
   // Starts the fixture worker with these for its stdin and stdout.
@@ -152,7 +144,8 @@ class WorkerProcessTest : public ::testing::Test {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }
 
-  std::string folder_;
+  const testing::TempFolder temp_;
+  const std::string folder_ = temp_.path();
   pid_t pid_ = -1;
   UniqueFd errors_;
   UniqueFd output_;
@@ -187,7 +180,7 @@ TEST_F(WorkerProcessTest, PrintsGoToStderrAndChildrenGetNothing) {
 TEST_F(WorkerProcessTest, AForkedChildDoesNotHoldTheConnectionOpen) {
   StdioPeer& peer = StartStdio();
   peer.Negotiate(Codec::kJson);
-  const Result<int64_t> child = peer.Call("fork").value.Get<int64_t>();
+  const Result<int64_t> child = peer.Call("fork_and_stay").value.Get<int64_t>();
   ASSERT_TRUE(child) << child.error().ToString();
   kill(pid_, SIGKILL);
   EXPECT_EQ(peer.Receive(), std::nullopt);
@@ -198,9 +191,9 @@ TEST_F(WorkerProcessTest, ABusyWorkerAnswersAfterTheEndOfItsInput) {
   for (const bool one_socket : {true, false}) {
     StdioPeer& peer = StartStdio({"--capacity", "2"}, one_socket);
     peer.Negotiate(Codec::kMessagePack);
-    peer.Send("sleep", Value::Map{{"ms", 30}});
+    peer.Send("conf.sleep", Value::Map{{"ms", 30}});
     peer.CloseInput();
-    EXPECT_EQ(peer.Receive()->value, Value("slept"));
+    EXPECT_EQ(peer.Receive()->kind, Reply::Kind::kResult);
     EXPECT_EQ(peer.Receive(), std::nullopt);
     EXPECT_EQ(Wait(), 0);
   }

@@ -13,10 +13,10 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "snakepit/pool.h"
+#include "src/base/testing/await.h"
 #include "src/pool/pool_starter.h"
 #include "src/pool/testing/fake_transport.h"
 #include "src/transport/outcome.h"
@@ -91,12 +91,7 @@ class FakePoolTest : public ::testing::Test {
   }
 
   bool Await(const std::function<bool(const PoolStats&)>& condition) {
-    const auto limit = std::chrono::steady_clock::now() + kLimit;
-    while (!condition(pool_->Stats())) {
-      if (std::chrono::steady_clock::now() > limit) return false;
-      std::this_thread::yield();
-    }
-    return true;
+    return testing::Await([&] { return condition(pool_->Stats()); }, kLimit);
   }
 
   Result<Value> Call(const CallOptions& options = {}) { return pool_->Execute("c", {}, options); }

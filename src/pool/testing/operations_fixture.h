@@ -8,12 +8,12 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <optional>
 #include <string>
-#include <thread>
 
 #include "snakepit/pool.h"
+#include "src/base/testing/await.h"
+#include "src/base/testing/temp_folder.h"
 #include "src/testing/workers.h"
 
 namespace snakepit::testing {
@@ -87,15 +87,6 @@ worker.main()
 
 class OperationsTest : public ::testing::TestWithParam<const char*> {
  protected:
-  OperationsTest() {
-    std::string name = ::testing::TempDir() + "/operations-XXXXXX";
-    folder_ = mkdtemp(name.data());
-  }
-  ~OperationsTest() override {
-    pool_.reset();
-    std::filesystem::remove_all(folder_);
-  }
-
   Adapter WorkerOf(const std::string& transport) const {
     Adapter adapter = PythonWorker(kOperationsWorker, transport);
     adapter.environment["DIR"] = folder_;
@@ -119,15 +110,6 @@ class OperationsTest : public ::testing::TestWithParam<const char*> {
   }
   void Remove(const std::string& name) const { std::filesystem::remove(folder_ + "/" + name); }
 
-  static bool Await(const std::function<bool()>& condition) {
-    const auto limit = std::chrono::steady_clock::now() + kOperationsLimit;
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > limit) return false;
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    return true;
-  }
-
   bool AwaitFullStrength() {
     return Await([this] {
       const PoolStats stats = pool_->Stats();
@@ -145,11 +127,16 @@ class OperationsTest : public ::testing::TestWithParam<const char*> {
   }
 
   int capacity_ = 1;
-  std::string folder_;
+  const TempFolder temp_{"operations"};
+  const std::string folder_ = temp_.path();
   LogWatcher log_;
   PoolOptions options_;
   std::optional<Pool> pool_;
 };
+
+INSTANTIATE_TEST_SUITE_P(Transports, OperationsTest,
+                         ::testing::Values("StdioJson", "StdioMsgpack", "Grpc"),
+                         [](const auto& info) { return std::string(info.param); });
 
 }  // namespace snakepit::testing
 

@@ -99,7 +99,7 @@ struct Outcome {
   int events = 0;
 };
 
-class GuardianTest : public testing::Test {
+class GuardianTest : public ::testing::Test {
  protected:
   void SetUp() override {
     TestProgram();

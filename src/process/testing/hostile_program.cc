@@ -13,36 +13,22 @@
 #include <map>
 #include <string>
 
+#include "src/process/testing/children.h"
+
 namespace {
 
-[[noreturn]] void Hold() {
-  for (;;) pause();
-}
+using snakepit::testing::Hold;
 
 void Require(bool holds) {
   if (!holds) abort();
 }
 
-// Starts a child that does `begin` before this returns, and then nothing. A signal to the worker's
-// group does not reach the child.
-pid_t StartChild(const std::function<void()>& begin) {
-  int begun[2];
-  Require(pipe(begun) == 0);
-  const pid_t child = fork();
-  Require(child >= 0);
-  if (child == 0) {
+// A signal to the worker's group does not reach the child.
+pid_t StartLeader(const std::function<void()>& begin) {
+  return snakepit::testing::StartChild([&begin] {
     Require(setsid() >= 0);
     begin();
-    Require(write(begun[1], "x", 1) == 1);
-    close(begun[0]);
-    close(begun[1]);
-    Hold();
-  }
-  close(begun[1]);
-  char byte;
-  Require(read(begun[0], &byte, 1) == 1);
-  close(begun[0]);
-  return child;
+  });
 }
 
 // Keeps signals to the group of the worker's pid away.
@@ -72,7 +58,7 @@ void Trace(pid_t pid, long options) { Require(ptrace(PTRACE_SEIZE, pid, nullptr,
 void BeTracedByChild(
     long options, const std::function<void()>& before = [] {}) {
   const pid_t self = getpid();
-  StartChild([&] {
+  StartLeader([&] {
     before();
     Trace(self, options);
   });
@@ -80,14 +66,14 @@ void BeTracedByChild(
 
 void BeTracedByGrandchild() {
   const pid_t self = getpid();
-  StartChild([self] { StartChild([self] { Trace(self, 0); }); });
+  StartLeader([self] { StartLeader([self] { Trace(self, 0); }); });
 }
 
 // A chain of tracers: the first child traces the worker, and the second traces the first.
 void BeTracedByALine() {
   const pid_t self = getpid();
-  const pid_t first = StartChild([self] { Trace(self, 0); });
-  StartChild([first] { Trace(first, 0); });
+  const pid_t first = StartLeader([self] { Trace(self, 0); });
+  StartLeader([first] { Trace(first, 0); });
 }
 
 void HaveAThreadTraced() {
@@ -104,7 +90,7 @@ void HaveAThreadTraced() {
               nullptr) == 0);
   pid_t id = 0;
   Require(read(started[0], &id, sizeof id) == sizeof id);
-  StartChild([id] { Trace(id, 0); });
+  StartLeader([id] { Trace(id, 0); });
 }
 
 const std::map<std::string, std::function<void()>> kTricks = {
@@ -114,9 +100,9 @@ const std::map<std::string, std::function<void()>> kTricks = {
     {"subreaper",
      [] {
        Require(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
-       StartChild([] {
+       StartLeader([] {
          Require(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
-         StartChild([] {});
+         StartLeader([] {});
        });
      }},
     {"stopped", [] {}},  // below

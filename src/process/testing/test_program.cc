@@ -2,10 +2,8 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <asio/executor_work_guard.hpp>
@@ -14,20 +12,20 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <functional>
 #include <iostream>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "src/process/guardian.h"
+#include "src/process/testing/children.h"
 
 namespace snakepit {
 namespace {
 
-[[noreturn]] void Hold() {
-  for (;;) pause();
-}
+using testing::BecomeDaemon;
+using testing::ForkAndLeaveParent;
+using testing::Hold;
+using testing::StartChild;
 
 void PrintArguments(char** argv) {
   for (; *argv != nullptr; ++argv) std::cout << *argv << '\0';
@@ -74,45 +72,21 @@ void PrintSettings() {
   for (std::string line; std::getline(limits, line);) std::cout << line << '\n';
 }
 
-// A child that has left its parent's control by `leave`, and holds stdout.
-void StartLingerer(const std::function<void()>& leave) {
-  int ready[2];
-  if (pipe(ready) != 0) std::abort();
-  if (fork() == 0) {
-    leave();
-    if (write(ready[1], "x", 1) != 1) std::abort();
-    close(ready[0]);
-    close(ready[1]);
-    Hold();
-  }
-  close(ready[1]);
-  char byte;
-  if (read(ready[0], &byte, 1) != 1) std::abort();
-  close(ready[0]);
-}
-
-void ForkAndLeaveParent() {
-  if (fork() != 0) _exit(0);
-}
-
-void StartGroupLingerer() {
-  StartLingerer([] {});
-  StartLingerer(ForkAndLeaveParent);
+// The lingerers hold stdout.
+void StartGroupLingerers() {
+  StartChild([] {});
+  StartChild(ForkAndLeaveParent);
 }
 
 void StartAllLingerers() {
-  StartGroupLingerer();
-  StartLingerer([] { setsid(); });
-  StartLingerer([] {
-    setsid();
-    ForkAndLeaveParent();
-    setsid();
-  });
+  StartGroupLingerers();
+  StartChild([] { setsid(); });
+  StartChild(BecomeDaemon);
 }
 
 // Imitates a daemon that was started with `env -i`.
 void StartCleanLingerer(const char* self) {
-  StartLingerer([self] {
+  StartChild([self] {
     setsid();
     ForkAndLeaveParent();
     if (fork() != 0) return;
@@ -192,7 +166,7 @@ int Main(int argc, char** argv) {
     SayReady();
     Hold();
   } else if (mode == "leave-group") {
-    StartGroupLingerer();
+    StartGroupLingerers();
     SayReady();
   } else if (mode == "leave-all") {
     StartAllLingerers();

@@ -136,7 +136,7 @@ class TokenTest(GrpcTestCase):
             self.addCleanup(os.kill, child, signal.SIGKILL)
             for process in (worker.pid, child):
                 environment = read(f"/proc/{process}/environ")
-                self.assertIn(b"FIXTURE_CAPACITY=", environment)
+                self.assertIn(b"PYTHONPATH=", environment)
                 self.assertFalse(TOKEN.encode() in environment, "the token is there")
                 self.assertFalse(TOKEN.encode() in read(f"/proc/{process}/cmdline"))
 
@@ -223,7 +223,7 @@ class BoundsTest(GrpcTestCase):
             self.assertEqual("UNIMPLEMENTED", pb.ExecuteResponse.FromString(call.result()).code)
 
     def test_more_calls_than_a_worker_takes(self):
-        request = pb.ExecuteRequest(command="sleep", typed_args=b"\x81\xa2ms\x0a")
+        request = pb.ExecuteRequest(command="conf.sleep", typed_args=b"\x81\xa2ms\x0a")
         for worker in self.workers(capacity=2):
             client = self.client(worker)
             self.assert_serves(client)

@@ -23,7 +23,7 @@ from pool_host import (
 )
 
 WORKERS = {
-    "python": [sys.executable, "-B", os.path.abspath("src/testing/fixture_worker.py")],
+    "python": [sys.executable, "-B", os.path.abspath("python/tests/fixture_worker.py")],
     "cpp": [os.path.abspath("src/worker/testing/fixture_worker")],
 }
 TOKEN = "0123456789abcdefABCDEF0123456789"
@@ -92,9 +92,9 @@ class Stdio(Worker):
     """The pool's end of a worker's stdio, which need not read."""
 
     def __init__(self, name, codec="json", capacity=1, wrapper=(), **variables):
-        variables["FIXTURE_CAPACITY"] = str(capacity)
         pipe = subprocess.PIPE
-        super().__init__(name, ["--transport", "stdio"], pipe, pipe, variables, wrapper)
+        arguments = ["--capacity", str(capacity), "--transport", "stdio"]
+        super().__init__(name, arguments, pipe, pipe, variables, wrapper)
         self.codec = "json"
         self._in = self.process.stdin.fileno()
         self._out = self.process.stdout.fileno()
@@ -188,8 +188,7 @@ class Grpc(Worker):
 
     def __init__(self, name, path, capacity=1, **variables):
         self.path = path
-        variables["FIXTURE_CAPACITY"] = str(capacity)
-        arguments = ["--transport", "grpc", "--socket", path]
+        arguments = ["--capacity", str(capacity), "--transport", "grpc", "--socket", path]
         super().__init__(name, arguments, subprocess.DEVNULL, subprocess.PIPE, variables)
         announced = self.process.stdout.readline().decode()
         if announced != f"GRPC_READY:{path}\n":

@@ -258,8 +258,8 @@ class RequestsTest(WorkerTestCase):
     def test_bad_credit_grants_nothing(self):
         for worker in self.workers(NEGOTIATION):
             members = {"stream": True, "credit": 1}
-            worker.begin("count", 1, members=members, n=3)
-            self.assertEqual(0, worker.receive()["chunk"]["i"])
+            worker.begin("conf.stream", 1, members=members, count=3)
+            self.assertEqual(0, worker.receive()["chunk"]["n"])
             for bad in ("0", "-5", str(1 << 31), '"100"'):
                 payload = '{"type":"credit","id":1,"bytes":%s}' % bad
                 self.assert_refused(self.ask(worker, payload), None)

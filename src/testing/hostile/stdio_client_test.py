@@ -68,7 +68,7 @@ class UnreadAnswersTest(ClientTestCase):
             with self.subTest(name):
                 worker = self.worker(Stdio, name)
                 queries = [{"type": "health", "id": n} for n in range(2, 3000)]
-                sent = [{"id": 1, "command": "sleep", "args": {"ms": 60_000}}, *queries]
+                sent = [{"id": 1, "command": "conf.sleep", "args": {"ms": 60_000}}, *queries]
                 sent.append({"type": "cancel", "id": 1})
                 left = worker.flood(b"".join(map(worker.pack, sent)))
                 ids = [answer["id"] for answer in worker.write_and_read(left, 2999)]
@@ -130,7 +130,7 @@ class TokenTest(ClientTestCase):
     def test_the_token_is_not_in_the_environment(self):
         for name in WORKERS:
             worker = self.worker(Stdio, name, SNAKEPIT_TOKEN=TOKEN)
-            self.assertIn(b"FIXTURE_CAPACITY=", worker.environment())
+            self.assertIn(b"PYTHONPATH=", worker.environment())
             self.assertFalse(TOKEN.encode() in worker.environment(), "the token is there")
 
 
@@ -150,7 +150,8 @@ class NoThreadTest(ClientTestCase):
             self.assertEqual((n, {"n": n}), (answer["id"], answer["result"]))
         self.assertEqual(1, worker.threads())
         # This call waits for credit, which nobody could read.
-        worker.send({"id": 200, "command": "count", "args": {"n": 3}, "stream": True, "credit": 1})
+        call = {"id": 200, "command": "conf.stream", "args": {"count": 3}}
+        worker.send({**call, "stream": True, "credit": 1})
         answer = worker.receive()
         self.assertEqual(
             (200, "INVALID_ARGUMENT", True), (answer["id"], answer["code"], answer["did_not_run"])
@@ -201,9 +202,9 @@ class MalformedTest(ClientTestCase):
         for name in WORKERS:
             worker = self.worker(Stdio, name)
             query = worker.pack({"type": "health", "id": 2})
-            call = worker.pack({"id": 1, "command": "sleep", "args": {"ms": 200}})
+            call = worker.pack({"id": 1, "command": "conf.sleep", "args": {"ms": 200}})
             worker.write(call + query[:7])
-            self.assertEqual("slept", worker.receive()["result"])
+            self.assertEqual({"left_ms": None}, worker.receive()["result"])
             worker.write(query[7:])
             self.assertEqual(2, worker.receive()["id"])
 

@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <iostream>
-#include <mutex>
 #include <random>
 #include <stop_token>
 #include <thread>
@@ -28,12 +27,8 @@ TEST_F(GrpcCancelTest, AStopEndsACallAtOnceAndTheWorkersEndOfItIsAwaited) {
   std::stop_source stop;
   CallRequest request = Releasable("ignore");
   request.stop = stop.get_token();
-  std::thread stopper([&] {
-    worker_.WaitForBegun(1);
-    stop.request_stop();
-  });
+  const std::jthread stopper = OnceBegun([&] { stop.request_stop(); });
   const auto outcome = connection.Call(request);
-  stopper.join();
   EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
   EXPECT_TRUE(outcome.result.error().may_have_run);
   EXPECT_EQ(outcome.after, AfterCall::kAbandoned);
@@ -44,7 +39,7 @@ TEST_F(GrpcCancelTest, AStopEndsACallAtOnceAndTheWorkersEndOfItIsAwaited) {
   worker_.Release();
   EXPECT_THAT(releases_.WaitFor(1), ElementsAre(AfterCall::kUsable));
   EXPECT_THAT(releases_.threads(), ElementsAre(io_thread_.get_id()));
-  EXPECT_EQ(worker_.running(), 0);
+  EXPECT_EQ(worker_.seen().running.size(), 0u);
 }
 
 TEST_F(GrpcCancelTest, AStopBeforeTheCallSendsNothing) {
@@ -61,7 +56,7 @@ TEST_F(GrpcCancelTest, AStopBeforeTheCallSendsNothing) {
   const auto stream = connection.Stream(request, [](auto&) { return true; });
   EXPECT_EQ(stream.result.error().code, ErrorCode::kCancelled);
   EXPECT_EQ(stream.after, AfterCall::kUnsent);
-  EXPECT_EQ(worker_.request_ids().size(), 0u);
+  EXPECT_EQ(worker_.seen().request_ids.size(), 0u);
   EXPECT_EQ(releases_.count(), 0u);
 }
 
@@ -86,7 +81,7 @@ TEST_F(GrpcCancelTest, APassedDeadlineIsGivenUpLikewise) {
   EXPECT_THAT(outcome.result.error().message, HasSubstr("\"hold\""));
   EXPECT_EQ(outcome.after, AfterCall::kAbandoned);
   EXPECT_THAT(releases_.WaitFor(1), ElementsAre(AfterCall::kUsable));
-  EXPECT_EQ(worker_.running(), 0);
+  EXPECT_EQ(worker_.seen().running.size(), 0u);
 }
 
 TEST_F(GrpcCancelTest, AnAsynchronousCallIsGivenUpLikewise) {
@@ -94,12 +89,8 @@ TEST_F(GrpcCancelTest, AnAsynchronousCallIsGivenUpLikewise) {
   std::stop_source stop;
   CallRequest request = Releasable("hold");
   request.stop = stop.get_token();
-  std::thread stopper([&] {
-    worker_.WaitForBegun(1);
-    stop.request_stop();
-  });
+  const std::jthread stopper = OnceBegun([&] { stop.request_stop(); });
   auto outcome = CallAsync(connection, request);
-  stopper.join();
   EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
   EXPECT_EQ(outcome.after, AfterCall::kAbandoned);
   EXPECT_THAT(releases_.WaitFor(1), ElementsAre(AfterCall::kUsable));
@@ -120,7 +111,7 @@ TEST_F(GrpcCancelTest, AStreamIsGivenUpByItsCallback) {
   EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
   EXPECT_EQ(outcome.after, AfterCall::kAbandoned);
   EXPECT_THAT(releases_.WaitFor(1), ElementsAre(AfterCall::kUsable));
-  EXPECT_EQ(worker_.running(), 0);
+  EXPECT_EQ(worker_.seen().running.size(), 0u);
 }
 
 TEST_F(GrpcCancelTest, AStreamThatIsGivenUpAtItsLastChunkHasEnded) {
@@ -166,7 +157,7 @@ TEST_F(GrpcCancelTest, AWorkerThatGoesOnBeyondTheGraceIsUnusable) {
   const auto abandoned = steady_clock::now();
   EXPECT_THAT(releases_.WaitFor(1), ElementsAre(AfterCall::kOverran));
   EXPECT_GE(steady_clock::now() - abandoned, milliseconds(290));
-  EXPECT_EQ(worker_.running(), 1);
+  EXPECT_EQ(worker_.seen().running.size(), 1u);
   EXPECT_TRUE(connection.Call(Request("echo")).result);
 }
 
@@ -188,7 +179,7 @@ TEST_F(GrpcCancelTest, AWorkerThatSaysThatItIsBusyIsAskedOn) {
     CallRequest request = Request("hold");
     request.released = releases.sink();
     request.deadline = steady_clock::now() + milliseconds(50);
-    const int asked = worker_.Count("Health");
+    const int asked = worker_.seen().Count("Health");
     ASSERT_EQ(connection.Call(request).after, AfterCall::kAbandoned);
     ASSERT_TRUE(worker_.WaitForCount("Health", asked + 3));
     EXPECT_EQ(releases.count(), 0u);
@@ -264,10 +255,7 @@ TEST_F(GrpcCancelTest, AnAbortEndsWhatIsInProgress) {
   std::stop_source never;
   CallRequest request = Releasable("ignore");
   request.stop = never.get_token();
-  std::thread aborter([&] {
-    worker_.WaitForBegun(1);
-    connection.Abort();
-  });
+  std::jthread aborter = OnceBegun([&] { connection.Abort(); });
   auto outcome = connection.Call(request);
   aborter.join();
   EXPECT_EQ(outcome.result.error().code, ErrorCode::kWorkerLost);

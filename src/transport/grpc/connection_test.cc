@@ -42,7 +42,7 @@ TEST_F(GrpcConnectionTest, ValuesOfVersion2ComeBackEqual) {
   ASSERT_TRUE(outcome.result) << outcome.result.error().ToString();
   EXPECT_EQ(*outcome.result, args) << outcome.result->ToJson();
   EXPECT_EQ(outcome.after, AfterCall::kUsable);
-  EXPECT_TRUE(worker_.last_request().args().empty());
+  EXPECT_TRUE(worker_.seen().last_request.args().empty());
   const auto async = CallAsync(connection, Request("echo", args));
   ASSERT_TRUE(async.result);
   EXPECT_EQ(*async.result, args);
@@ -56,7 +56,7 @@ TEST_F(GrpcConnectionTest, NoArgumentsAreAnEmptyMap) {
   const Value null;
   request.args = &null;
   EXPECT_EQ(*connection.Call(request).result, Value(Value::Map{}));
-  EXPECT_EQ(worker_.last_request().typed_args(), "\x80");
+  EXPECT_EQ(worker_.seen().last_request.typed_args(), "\x80");
 }
 
 TEST_F(GrpcConnectionTest, AResultMayBeAnyValue) {
@@ -90,7 +90,7 @@ TEST_F(GrpcConnectionTest, ArgumentsThatCannotBeCarriedAreNotSent) {
   EXPECT_THAT(outcome.result.error().message, HasSubstr("args.t"));
   EXPECT_FALSE(outcome.result.error().may_have_run);
   EXPECT_EQ(outcome.after, AfterCall::kUnsent);
-  EXPECT_EQ(worker_.Count("Execute"), 0);
+  EXPECT_EQ(worker_.seen().Count("Execute"), 0);
 }
 
 TEST_F(GrpcConnectionTest, AnErrorHasItsCodeAndSaysWhetherTheCommandRan) {
@@ -135,7 +135,7 @@ TEST_F(GrpcConnectionTest, AMessageOverTheWorkersLimitIsNotSent) {
     expect_refused(connection.Stream(request, [](auto&) { return true; }).result.error());
     expect_refused(CallAsync(connection, request).result.error());
   }
-  EXPECT_EQ(worker_.request_ids().size(), 0u);
+  EXPECT_EQ(worker_.seen().request_ids.size(), 0u);
   const Value small = Value::Map{{"b", Bytes{std::string(1900, 'x')}}};
   EXPECT_TRUE(connection.Call(Request("echo", small)).result);
 }
@@ -153,7 +153,7 @@ TEST_F(GrpcConnectionTest, WhatIsOverThePoolsLimitIsTooLarge) {
   EXPECT_EQ(stream.result.error().code, ErrorCode::kMessageTooLarge);
   EXPECT_EQ(stream.after, AfterCall::kAbandoned);
   EXPECT_THAT(releases_.WaitFor(2), ElementsAre(AfterCall::kUsable, AfterCall::kUsable));
-  EXPECT_EQ(worker_.running(), 0);
+  EXPECT_EQ(worker_.seen().running.size(), 0u);
 }
 
 TEST_F(GrpcConnectionTest, CallsOfASessionSayWhich) {
@@ -166,7 +166,7 @@ TEST_F(GrpcConnectionTest, CallsOfASessionSayWhich) {
   CallRequest stream = Request("count", one);
   stream.session_id = "s2";
   EXPECT_TRUE(connection.Stream(stream, [](auto&) { return true; }).result);
-  EXPECT_THAT(worker_.sessions(), ElementsAre("s1", "s1", "s2"));
+  EXPECT_THAT(worker_.seen().sessions, ElementsAre("s1", "s1", "s2"));
 }
 
 TEST_F(GrpcConnectionTest, AWorkerWithoutSessionsIsNotToldOfThem) {
@@ -179,16 +179,16 @@ TEST_F(GrpcConnectionTest, AWorkerWithoutSessionsIsNotToldOfThem) {
   EXPECT_TRUE(CallAsync(connection, request).result);
   connection.EndSession("s1");
   EXPECT_TRUE(connection.Call(request).result);
-  EXPECT_EQ(worker_.Count("ExecuteInSession"), 0);
-  EXPECT_EQ(worker_.Count("Execute"), 3);
+  EXPECT_EQ(worker_.seen().Count("ExecuteInSession"), 0);
+  EXPECT_EQ(worker_.seen().Count("Execute"), 3);
 }
 
 TEST_F(GrpcConnectionTest, TheEndOfASessionIsTold) {
   Connection& connection = Connect();
   connection.EndSession("s1");
-  ASSERT_TRUE(worker_.WaitForEndedSession());
-  EXPECT_THAT(worker_.ended_sessions(), ElementsAre("s1"));
-  EXPECT_EQ(worker_.request_ids().size(), 0u);
+  ASSERT_TRUE(worker_.WaitUntil([](const auto& seen) { return !seen.ended_sessions.empty(); }));
+  EXPECT_THAT(worker_.seen().ended_sessions, ElementsAre("s1"));
+  EXPECT_EQ(worker_.seen().request_ids.size(), 0u);
 }
 
 // --- Version 1 ---------------------------------------------------------------------------------
@@ -202,8 +202,8 @@ TEST_F(GrpcConnectionTest, Version1GoesOnAsItWas) {
   auto outcome = connection.Call(request);
   ASSERT_TRUE(outcome.result);
   EXPECT_EQ(*outcome.result, args);
-  EXPECT_THAT(worker_.sessions(), ElementsAre("s1"));
-  const ExecuteRequest sent = worker_.last_request();
+  EXPECT_THAT(worker_.seen().sessions, ElementsAre("s1"));
+  const ExecuteRequest sent = worker_.seen().last_request;
   EXPECT_TRUE(sent.typed_args().empty());
   EXPECT_EQ(sent.args().at("t"), "\"5\"");
 
@@ -223,12 +223,8 @@ TEST_F(GrpcConnectionTest, AWorkerOfVersion1ThatIsGivenUpIsSoToSpeakAsEver) {
   std::stop_source stop;
   CallRequest stopped = Releasable("hold");
   stopped.stop = stop.get_token();
-  std::thread stopper([&] {
-    worker_.WaitForBegun(1);
-    stop.request_stop();
-  });
+  const std::jthread stopper = OnceBegun([&] { stop.request_stop(); });
   auto outcome = connection.Call(stopped);
-  stopper.join();
   EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
   EXPECT_EQ(outcome.after, AfterCall::kUnusable);
 
@@ -308,7 +304,7 @@ TEST_F(GrpcConnectionTest, AMessageInMidStreamWithoutAChunkEndsIt) {
   EXPECT_EQ(outcome.result.error().code, ErrorCode::kProtocolError);
   EXPECT_EQ(outcome.after, AfterCall::kAbandoned);
   EXPECT_THAT(releases_.WaitFor(1), ElementsAre(AfterCall::kUsable));
-  EXPECT_EQ(worker_.running(), 0);
+  EXPECT_EQ(worker_.seen().running.size(), 0u);
 }
 
 TEST_F(GrpcConnectionTest, AWorkerThatDoesNotStreamGivesOneChunk) {
@@ -321,8 +317,8 @@ TEST_F(GrpcConnectionTest, AWorkerThatDoesNotStreamGivesOneChunk) {
   ASSERT_EQ(chunks.size(), 1u);
   EXPECT_EQ(chunks[0].value, args);
   EXPECT_TRUE(chunks[0].final);
-  EXPECT_EQ(worker_.Count("Execute"), 1);
-  EXPECT_EQ(worker_.Count("ExecuteStream"), 0);
+  EXPECT_EQ(worker_.seen().Count("Execute"), 1);
+  EXPECT_EQ(worker_.seen().Count("ExecuteStream"), 0);
 }
 
 TEST_F(GrpcConnectionTest, AStreamThatNobodyReadsIsHeldUpAtTheWorker) {
@@ -380,7 +376,7 @@ TEST_F(GrpcConnectionTest, NoTwoCallsHaveTheSameId) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  const auto ids = worker_.request_ids();
+  const auto ids = worker_.seen().request_ids;
   EXPECT_EQ(ids.size(), static_cast<size_t>(kThreads * (kCalls + kCalls / 10)));
   EXPECT_EQ(std::set<std::string>(ids.begin(), ids.end()).size(), ids.size());
 }

@@ -3,14 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <functional>
 #include <string>
 
+#include "src/base/testing/temp_folder.h"
 #include "src/transport/grpc/tcp_end.h"
 #include "src/transport/grpc/testing/descriptors.h"
 #include "src/transport/grpc/testing/listener.h"
@@ -37,17 +36,6 @@ class Child {
 
  private:
   const pid_t pid_;
-};
-
-// A folder with a path short enough for a socket in it.
-class Folder {
- public:
-  Folder() { testing::Require(mkdtemp(path_) != nullptr); }
-  ~Folder() { rmdir(path_); }
-  std::string path() const { return path_; }
-
- private:
-  char path_[32] = "/tmp/peer_check.XXXXXX";
 };
 
 UniqueFd Connected(const Listener& listener) {
@@ -151,7 +139,7 @@ TEST(WorkerFamily, AShortageOfThePoolSaysNothingOfASocket) {
 }
 
 TEST(GrpcPeerCheck, WhoListensInThePoolsOwnFolderIsItsUser) {
-  const Folder own;
+  const testing::TempFolder own;
   const std::string folder = own.path();
   Child worker;
   Listener listener(folder + "/w.sock");
@@ -163,8 +151,8 @@ TEST(GrpcPeerCheck, WhoListensInThePoolsOwnFolderIsItsUser) {
 }
 
 TEST(GrpcPeerCheck, ElsewhereItMustBeTheWorkerThatListens) {
-  const Folder folder;
-  Listener listener(folder.path() + "/w.sock");
+  const testing::TempFolder folder;
+  Listener listener(folder.path() / "w.sock");
   const UniqueFd fd = Connected(listener);
   EXPECT_EQ(GrpcPeerCheck(getpid(), "").Check(fd.get(), listener.address()).value(),
             PeerState::kIsWorker);

@@ -50,7 +50,7 @@ TEST_F(GrpcReconnectTest, ACallAfterTheEndOfAnIdleConnectionGoesOnAnother) {
     relay_->Cut();
     EXPECT_TRUE(CheckHealth(connection));
   }
-  EXPECT_EQ(worker_.request_ids().size(), 9u);
+  EXPECT_EQ(worker_.seen().request_ids.size(), 9u);
 }
 
 using StoppedWorkerTest = testing::GrpcConnectionTest;
@@ -73,7 +73,7 @@ TEST_F(StoppedWorkerTest, WhereNobodyListensAnyMoreTheWorkerIsLostAndNothingWasS
 TEST_F(GrpcReconnectTest, WhatTheWorkerHasGoesOnWhileItTakesNoMoreOnTheConnection) {
   worker_.max_connection_age = std::chrono::milliseconds(200);  // then it says GOAWAY
   Connection& connection = Connect();
-  const int before = worker_.connections();
+  const size_t before = worker_.seen().connections.size();
   std::thread caller([&] {
     const auto outcome = connection.Call(Request("ignore"));
     EXPECT_EQ(outcome.result.error().message, "cancelled");  // as it ends when it is released
@@ -82,15 +82,15 @@ TEST_F(GrpcReconnectTest, WhatTheWorkerHasGoesOnWhileItTakesNoMoreOnTheConnectio
   ASSERT_TRUE(worker_.WaitForRunning(1));
   size_t calls = 1;
   const auto end = testing::Soon();
-  while (worker_.connections() == before && std::chrono::steady_clock::now() < end) {
+  while (worker_.seen().connections.size() == before && std::chrono::steady_clock::now() < end) {
     const auto sync = connection.Call(Request("echo"));
     EXPECT_TRUE(sync.result) << sync.result.error().ToString();
     const auto async = CallAsync(connection, Request("echo"));
     EXPECT_TRUE(async.result) << async.result.error().ToString();
     calls += 2;
   }
-  EXPECT_GT(worker_.connections(), before);
-  EXPECT_EQ(worker_.request_ids().size(), calls) << "one was run twice";
+  EXPECT_GT(worker_.seen().connections.size(), before);
+  EXPECT_EQ(worker_.seen().request_ids.size(), calls) << "one was run twice";
   worker_.Release();
   caller.join();
 }
@@ -114,9 +114,9 @@ class GoAwayTest : public testing::GrpcConnectionTest {
 
   // Until the worker takes calls on another connection only.
   void CallUntilTheConnectionIsAnother(Connection& connection) {
-    const int before = worker_.connections();
+    const size_t before = worker_.seen().connections.size();
     const auto end = testing::Soon();
-    while (worker_.connections() == before && std::chrono::steady_clock::now() < end) {
+    while (worker_.seen().connections.size() == before && std::chrono::steady_clock::now() < end) {
       ASSERT_TRUE(connection.Call(Request("echo")).result);
     }
   }
@@ -179,7 +179,7 @@ TEST_F(GoAwayTest, AStreamThatHasGivenChunksIsNotSentAgain) {
   worker_.Release();
   caller.join();
   EXPECT_EQ(chunks, 1);
-  EXPECT_EQ(worker_.Count("ExecuteStream"), 1);
+  EXPECT_EQ(worker_.seen().Count("ExecuteStream"), 1);
 }
 
 TEST_F(GrpcReconnectTest, TheEndOfASessionIsToldOnAnotherConnection) {
@@ -187,7 +187,7 @@ TEST_F(GrpcReconnectTest, TheEndOfASessionIsToldOnAnotherConnection) {
   for (size_t i = 1; i <= 3; ++i) {
     relay_->Cut();
     EndSessionAndCall(connection, /*async=*/i == 2);
-    EXPECT_EQ(worker_.ended_sessions().size(), i);
+    EXPECT_EQ(worker_.seen().ended_sessions.size(), i);
   }
 }
 
@@ -196,7 +196,7 @@ TEST_F(GrpcReconnectTest, TheEndOfASessionIsToldAgainToAWorkerThatIsBusy) {
   for (const bool async : {false, true}) {
     worker_.Refuse(3);
     EndSessionAndCall(connection, async);
-    EXPECT_EQ(worker_.ended_sessions().size(), async ? 2u : 1u);
+    EXPECT_EQ(worker_.seen().ended_sessions.size(), async ? 2u : 1u);
   }
 }
 
@@ -224,7 +224,7 @@ TEST_F(GrpcReconnectTest, ACallThatWaitsForTheEndOfASessionCanBeGivenUp) {
   ASSERT_FALSE(outcome.result);
   EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
   EXPECT_EQ(outcome.after, AfterCall::kUnsent);
-  EXPECT_EQ(worker_.request_ids().size(), 0u);
+  EXPECT_EQ(worker_.seen().request_ids.size(), 0u);
 }
 
 TEST_F(GrpcReconnectTest, AWorkerThatTakesNoRpcOnAnyNewConnectionIsLost) {

@@ -36,7 +36,7 @@ TEST_F(GrpcStartTest, AgreesOnVersion2WithAWorkerThatSpeaksIt) {
   EXPECT_EQ(agreement.capacity, 8);
   EXPECT_EQ(agreement.max_frame_bytes, 1u << 20);
   EXPECT_EQ(agreement.worker_id, "fake");
-  const InfoRequest offer = worker_.info_request();
+  const InfoRequest offer = worker_.seen().info_request;
   EXPECT_EQ(offer.protocol_version(), 2);
   EXPECT_THAT(offer.features(), ElementsAre("stream", "session"));
   EXPECT_EQ(offer.max_message_bytes(), 64 << 20);
@@ -77,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(All, FailedInfoTest,
 TEST_F(GrpcStartTest, AGetInfoThatIsRefusedAsBusyIsAskedAgain) {
   worker_.info_refusals = 3;
   EXPECT_EQ(Connect().agreement().version, 2);
-  EXPECT_EQ(worker_.Count("GetInfo"), 4);
+  EXPECT_EQ(worker_.seen().Count("GetInfo"), 4);
 }
 
 struct BadInfo {
@@ -179,7 +179,7 @@ TEST_F(GrpcStartTest, TheTokenGoesWithEveryRpc) {
   EXPECT_TRUE(connection.Stream(stream, [](const Chunk&) { return true; }).result);
   EXPECT_TRUE(CheckHealth(connection));
   connection.EndSession("s1");
-  EXPECT_TRUE(worker_.WaitForEndedSession());
+  EXPECT_TRUE(worker_.WaitUntil([](const auto& seen) { return !seen.ended_sessions.empty(); }));
   // Health for a call that was given up has the token, too.
   std::stop_source stop;
   CallRequest held = Releasable("hold");

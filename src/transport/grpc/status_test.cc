@@ -149,7 +149,7 @@ TEST_F(GrpcStatusTest, ACallThatIsRefusedAsBusyIsSentAgainAndRunsOnce) {
   EXPECT_TRUE(CallAsync(connection, Request("echo", args)).result);
   worker_.Refuse(3);
   EXPECT_EQ(*connection.Stream(Request("count", args), [](auto&) { return true; }).result, 2);
-  EXPECT_EQ(worker_.request_ids().size(), 3u);
+  EXPECT_EQ(worker_.seen().request_ids.size(), 3u);
 }
 
 TEST_F(GrpcStatusTest, ACallThatIsRefusedToTheEndHasNotRun) {
@@ -171,7 +171,7 @@ TEST_F(GrpcStatusTest, ACallThatIsRefusedToTheEndHasNotRun) {
   std::thread stopper([&] { stop.request_stop(); });
   EXPECT_EQ(connection.Call(request).result.error().code, ErrorCode::kCancelled);
   stopper.join();
-  EXPECT_EQ(worker_.request_ids().size(), 0u);
+  EXPECT_EQ(worker_.seen().request_ids.size(), 0u);
 }
 
 TEST_F(GrpcStatusTest, ATextThatSaysNothingSaysWhatWould) {
@@ -213,7 +213,7 @@ TEST_F(GrpcStatusTest, AStatusHarmsNoOtherCall) {
       EXPECT_EQ(meaning.code, ErrorCode::kHandlerFailed) << meaning.message.substr(0, 200);
     }
   }
-  EXPECT_EQ(worker_.running(), 3);
+  EXPECT_EQ(worker_.seen().running.size(), 3u);
   worker_.Release();
   for (std::thread& other : others) other.join();
 }

@@ -15,7 +15,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using testing::Into;
 
 class GrpcStreamAsyncTest : public testing::GrpcConnectionTest {
@@ -53,7 +52,7 @@ TEST_F(GrpcStreamAsyncTest, ChunksComeInOrderOnTheIoThread) {
       EXPECT_EQ(chunks[i].final, i == 2);
     }
   }
-  EXPECT_THAT(worker_.sessions(), ElementsAre("s"));
+  EXPECT_THAT(worker_.seen().sessions, ElementsAre("s"));
 }
 
 TEST_F(GrpcStreamAsyncTest, AStreamEndsAsItDoesOnAThread) {
@@ -96,7 +95,7 @@ TEST_F(GrpcStreamAsyncTest, NoMoreIsReadThanItsCallbackTakes) {
   EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
   EXPECT_EQ(outcome.after, AfterCall::kAbandoned);
   EXPECT_THAT(releases_.WaitFor(1), ElementsAre(AfterCall::kUsable));
-  EXPECT_EQ(worker_.running(), 0);
+  EXPECT_EQ(worker_.seen().running.size(), 0u);
 }
 
 TEST_F(GrpcStreamAsyncTest, ADeadlineEndsAStreamThatWaits) {
@@ -114,12 +113,8 @@ TEST_F(GrpcStreamAsyncTest, AStopEndsAStreamThatWaits) {
   std::stop_source stop;
   CallRequest request = Releasable("hold");
   request.stop = stop.get_token();
-  std::thread stopper([&] {
-    worker_.WaitForBegun(1);
-    stop.request_stop();
-  });
+  const std::jthread stopper = OnceBegun([&] { stop.request_stop(); });
   const auto outcome = Stream(connection, request, [](auto&) { return true; });
-  stopper.join();
   EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
   EXPECT_EQ(outcome.after, AfterCall::kAbandoned);
   EXPECT_THAT(releases_.WaitFor(1), ElementsAre(AfterCall::kUsable));
@@ -134,7 +129,7 @@ TEST_F(GrpcStreamAsyncTest, AStopBeforeItSendsNothing) {
   const auto outcome = Stream(connection, request, [](auto&) { return true; });
   EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
   EXPECT_EQ(outcome.after, AfterCall::kUnsent);
-  EXPECT_EQ(worker_.request_ids().size(), 0u);
+  EXPECT_EQ(worker_.seen().request_ids.size(), 0u);
 }
 
 TEST_F(GrpcStreamAsyncTest, AStreamThatIsRefusedAsBusyIsSentAgain) {
@@ -148,10 +143,7 @@ TEST_F(GrpcStreamAsyncTest, AStreamThatIsRefusedAsBusyIsSentAgain) {
 
 TEST_F(GrpcStreamAsyncTest, AnAbortEndsAStreamThatWaits) {
   Connection& connection = Connect();
-  std::thread aborter([&] {
-    worker_.WaitForBegun(1);
-    connection.Abort();
-  });
+  std::jthread aborter = OnceBegun([&] { connection.Abort(); });
   const auto outcome = Stream(connection, Request("hold"), [](auto&) { return true; });
   aborter.join();
   EXPECT_EQ(outcome.result.error().code, ErrorCode::kWorkerLost);

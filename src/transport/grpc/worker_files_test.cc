@@ -2,34 +2,24 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "src/base/fd.h"
+#include "src/base/testing/temp_folder.h"
 
 namespace snakepit {
 namespace {
 
 namespace fs = std::filesystem;
 
-class WorkerFilesTest : public testing::Test {
+class WorkerFilesTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char folder[] = "/tmp/worker_files_test-XXXXXX";
-    ASSERT_NE(mkdtemp(folder), nullptr);
-    folder_ = folder;
-    fd_ = std::make_shared<UniqueFd>(open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  }
-
-  void TearDown() override { fs::remove_all(folder_); }
-
   fs::path Write(const std::string& name, const std::string& text) {
     std::ofstream(folder_ / name) << text;
     return folder_ / name;
@@ -43,8 +33,10 @@ class WorkerFilesTest : public testing::Test {
     return status.st_mode & 07777;
   }
 
-  fs::path folder_;
-  std::shared_ptr<const UniqueFd> fd_;
+  const testing::TempFolder temp_{"worker_files_test"};
+  const fs::path folder_ = temp_.path();
+  const std::shared_ptr<const UniqueFd> fd_ =
+      std::make_shared<UniqueFd>(open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 };
 
 TEST_F(WorkerFilesTest, AFileHasAPort) {

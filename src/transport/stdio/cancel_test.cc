@@ -1,17 +1,12 @@
 // Calls on stdio that are given up. PROTOCOL.md 6.6.
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <asio/executor_work_guard.hpp>
 #include <asio/post.hpp>
 #include <atomic>
 #include <future>
-#include <map>
-#include <optional>
 #include <random>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -25,7 +20,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-using std::chrono::steady_clock;
 using Kind = PoolMessage::Kind;
 
 using StdioCancelTest = StdioFixture;
@@ -148,21 +142,6 @@ TEST_F(StdioCancelTest, AnAbandonedCallIsLostWithTheConnection) {
   EXPECT_EQ(call.get().after, AfterCall::kAbandoned);
   connection_->Abort();
   EXPECT_EQ(Released(), AfterCall::kLost);
-}
-
-TEST_F(StdioCancelTest, AStreamThatItsCallerGivesUpIsReadToItsEnd) {
-  Connect(1);
-  auto stream =
-      StreamOnThread(Request("stream"), [](const Chunk& chunk) { return chunk.index < 1; });
-  const PoolMessage sent = peer_->Read();
-  for (int i = 0; i < 4; ++i) peer_->Chunk(sent.id, i, false, i);
-  const auto outcome = stream.get();
-  EXPECT_EQ(outcome.result.error().code, ErrorCode::kCancelled);
-  EXPECT_EQ(outcome.after, AfterCall::kAbandoned);
-  EXPECT_EQ(peer_->Read().kind, Kind::kCancel);
-  peer_->Chunk(sent.id, 4, false, 4);
-  peer_->Failure(sent.id, ErrorCode::kCancelled, 5);
-  EXPECT_EQ(Released(), AfterCall::kUsable);
 }
 
 TEST_F(StdioCancelTest, AStopThatRacesTheReplyGivesOneOutcomeAndOneRelease) {

@@ -2,7 +2,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <asio/executor_work_guard.hpp>
@@ -10,7 +9,6 @@
 #include <atomic>
 #include <future>
 #include <map>
-#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -26,7 +24,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-using std::chrono::steady_clock;
 using Kind = PoolMessage::Kind;
 
 using StdioConnectionTest = StdioFixture;
@@ -280,81 +277,6 @@ TEST_F(StdioConnectionTest, AWorkerWithoutSessionsIsNotToldOfTheirEnd) {
   EXPECT_EQ(message.command, "call");
   peer_->Result(message.id, 1);
   EXPECT_TRUE(call.get().result);
-}
-
-// --- Flow control -------------------------------------------------------------------------------
-
-TEST_F(StdioConnectionTest, AStalledStreamIsBoundedAndHoldsUpNoOtherCall) {
-  Connect(2);
-  std::promise<void> stalled, go_on;
-  std::atomic<int64_t> taken = 0;
-  auto stream = StreamOnThread(Request("stream"), [&](const Chunk& chunk) {
-    if (chunk.index == 0) {
-      stalled.set_value();
-      go_on.get_future().get();
-    }
-    ++taken;
-    return true;
-  });
-  const PoolMessage request = peer_->Read();
-  ASSERT_TRUE(request.stream);
-  ASSERT_TRUE(request.credit);
-  int64_t credit = *request.credit;
-  EXPECT_GT(credit, 0);
-  EXPECT_LE(credit, 1 << 20);
-  const Value chunk = Bytes{std::string(100'000, 'x')};
-  int64_t sent = 0;
-  const auto send = [&] {
-    credit -= static_cast<int64_t>(peer_->Chunk(request.id, sent++, false, chunk));
-  };
-  send();
-  stalled.get_future().get();
-  while (credit > 0) {
-    send();
-    // All of it is read, though its caller takes none, as long as somebody reads.
-    auto other = CallOnThread(Request("other"));
-    peer_->Result(peer_->Read().id, 5);
-    EXPECT_TRUE(other.get().result);
-  }
-  EXPECT_EQ(taken, 0);
-  EXPECT_FALSE(peer_->HasMessage(milliseconds(20))) << "no credit while nothing is taken";
-  go_on.set_value();
-  while (sent < 100) {
-    const PoolMessage grant = peer_->Read();
-    ASSERT_EQ(grant.kind, Kind::kCredit);
-    EXPECT_EQ(grant.id, request.id);
-    credit += *grant.credit;
-    while (credit > 0 && sent < 100) send();
-  }
-  peer_->EndOfStream(request.id, sent);
-  const auto outcome = stream.get();
-  ASSERT_TRUE(outcome.result) << outcome.result.error().ToString();
-  EXPECT_EQ(*outcome.result, 100);
-  EXPECT_EQ(taken, 100);
-}
-
-TEST_F(StdioConnectionTest, AWorkerThatSendsWithoutCreditIsOutOfStep) {
-  Connect(2);
-  std::promise<void> stalled, go_on;
-  auto stream = StreamOnThread(Request("stream"), [&](const Chunk& chunk) {
-    if (chunk.index == 0) {
-      stalled.set_value();
-      go_on.get_future().get();
-    }
-    return true;
-  });
-  const int64_t id = peer_->Read().id;
-  const Value chunk = Bytes{std::string(100'000, 'x')};
-  peer_->Chunk(id, 0, false, chunk);
-  stalled.get_future().get();
-  auto other = CallOnThread(Request("other"));  // reads meanwhile
-  peer_->Read();
-  for (int i = 1; i < 12; ++i) peer_->Chunk(id, i, false, chunk);
-  const CallOutcome<Value> outcome = other.get();
-  EXPECT_EQ(outcome.result.error().code, ErrorCode::kProtocolError);
-  EXPECT_EQ(outcome.after, AfterCall::kUnusable);
-  go_on.set_value();
-  EXPECT_EQ(stream.get().result.error().code, ErrorCode::kProtocolError);
 }
 
 // --- Loss and nonsense --------------------------------------------------------------------------

@@ -3,11 +3,9 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <future>
 #include <memory>
 #include <semaphore>
@@ -17,6 +15,8 @@
 #include <vector>
 
 #include "proto/snakepit.grpc.pb.h"
+#include "src/base/testing/await.h"
+#include "src/base/testing/temp_folder.h"
 #include "src/worker/grpc/read_gate.h"
 #include "src/worker/grpc/server.h"
 
@@ -42,9 +42,6 @@ class GrpcIntruderTest : public ::testing::Test {
   explicit GrpcIntruderTest(std::chrono::steady_clock::duration arrival_limit = kArrivalLimit)
       : commands_("test", WorkerOptions{.capacity = 1}),
         server_(commands_, 64u << 20, arrival_limit) {
-    std::string folder = "/tmp/spXXXXXX";
-    EXPECT_NE(mkdtemp(folder.data()), nullptr);
-    folder_ = folder;
     commands_.token = kToken;
     commands_.registry.Add("echo", [](const Call& call) { return call.args(); });
     commands_.registry.Add("gate", [this](const Call&) {
@@ -67,7 +64,6 @@ class GrpcIntruderTest : public ::testing::Test {
     gate_.release(1000);
     server_.Terminate();
     thread_.join();
-    rmdir(folder_.c_str());
   }
 
   grpc::Status Execute(const Metadata& metadata, ExecuteResponse* response) {
@@ -98,7 +94,8 @@ class GrpcIntruderTest : public ::testing::Test {
 
   CommandService commands_;
   GrpcServer server_;
-  std::string folder_;
+  const testing::TempFolder temp_;
+  const std::string folder_ = temp_.path();
   std::thread thread_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<SnakepitBridge::Stub> stub_;
@@ -171,7 +168,7 @@ TEST_F(GrpcIntruderTest, CallsFarOverTheCapacityStayWithTheClientAndAreServed) {
     });
   };
   auto running = call(first);
-  while (begun_ == 0) std::this_thread::yield();
+  ASSERT_TRUE(testing::Await([this] { return begun_ > 0; }));
   for (int i = 0; i < kCalls; ++i) calls.push_back(call(request));
   HealthResponse health;
   for (int i = 0; i < 20; ++i) {
@@ -263,7 +260,7 @@ TEST_F(GrpcArrivalTest, RequestsThatHaveComeAreNotGivenUp) {
       return stub_->Execute(Context({{"snakepit-token", kToken}}).get(), request, &response);
     }));
   }
-  while (begun_ == 0) std::this_thread::yield();
+  ASSERT_TRUE(testing::Await([this] { return begun_ > 0; }));
   // Twice the limit.
   EXPECT_EQ(calls[0].wait_for(std::chrono::milliseconds(800)), std::future_status::timeout);
   gate_.release(6);

@@ -1,8 +1,8 @@
 // The fixture worker of the C++ SDK: commands for the tests of the SDK and of the pool, and those
-// of conformance/README.md for the judge.
+// of conformance/README.md for the judge. The Python SDK's is python/tests/fixture_worker.py. A
+// command of the same name does the same in both.
 //
 // Start: fixture_worker [--capacity N] [options of every worker of the SDK]
-// The environment variable FIXTURE_CAPACITY may give the capacity, too.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -12,14 +12,12 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <cmath>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <iostream>
-#include <limits>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -50,35 +48,20 @@ std::chrono::milliseconds Milliseconds(const Call& call) {
 
 // Takes --capacity N out of the arguments.
 int TakeCapacity(std::vector<const char*>* arguments) {
-  const char* text = std::getenv("FIXTURE_CAPACITY");
   for (auto it = arguments->begin(); it + 1 < arguments->end(); ++it) {
     if (std::string_view(*it) != "--capacity") continue;
-    text = *(it + 1);
+    const int capacity = std::atoi(*(it + 1));
     arguments->erase(it, it + 2);
-    break;
+    return capacity;
   }
-  return text == nullptr ? 1 : std::atoi(text);
+  return 1;
 }
 
 void AddCalls(snakepit::Worker& worker) {
   worker.Command("echo", [](const Call& call) { return call.args(); });
   worker.Command("pid", [](const Call&) { return getpid(); });
-  worker.Command("fail", [](const Call& call) -> Value {
-    throw std::runtime_error(call.Text("message", "no row 2"));
-  });
   worker.Command("refuse", [](const Call& call) -> Value {
     throw InvalidArgument(call.Text("text", "never right"));
-  });
-  worker.Command("throw_int", [](const Call&) -> Value { throw 7; });
-  // Returns an error with a code by name.
-  worker.Command("error", [](const Call& call) -> Result<Value> {
-    const auto code = snakepit::ErrorCodeFromName(call.Text("code"));
-    return Fail(code.value_or(ErrorCode::kInternal), call.Text("message", "as told"));
-  });
-  // Returns a value that no encoding holds.
-  worker.Command("bad_value", [](const Call&) { return Value::Map{{"text", "\xff"}}; });
-  worker.Command("bytes", [](const Call& call) {
-    return Bytes{std::string(static_cast<size_t>(call.Integer("size", {}, {.min = 0})), 'x')};
   });
   // Holds a FILE for ever.
   worker.Command("hold_file", [](const Call&) {
@@ -90,52 +73,24 @@ void AddCalls(snakepit::Worker& worker) {
     }
     return Value();
   });
-  worker.Command("special", [](const Call&) {
-    return Value::Map{{"nan", std::nan("")},
-                      {"infinity", -std::numeric_limits<double>::infinity()},
-                      {"bytes", Bytes{"\xff"}}};
-  });
-  worker.Command("time_left", [](const Call& call) {
-    const auto left = call.time_left();
-    return left ? Value(left->count()) : Value();
-  });
   worker.Command("context", [](const Call& call) {
-    return Value::Map{{"command", call.command()},
-                      {"worker_id", call.worker_id()},
+    const auto left = call.time_left();
+    return Value::Map{{"worker_id", call.worker_id()},
                       {"request_id", call.request_id()},
-                      {"session_id", call.session_id()}};
+                      {"session_id", call.session_id().empty() ? Value() : call.session_id()},
+                      {"time_left_ms", left ? Value(left->count()) : Value()}};
   });
 }
 
 void AddWaits(snakepit::Worker& worker) {
-  // Handlers of `sleep` and `ignore_cancel` that run, and the most that ran at a time.
-  static std::atomic<int> running{0}, most{0};
-  struct Running {
-    Running() {
-      const int now = ++running;
-      for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
-      }
-    }
-    ~Running() { --running; }
-  };
-  worker.Command("sleep", [](const Call& call) {
-    const Running counted;
-    call.Wait(Milliseconds(call));
-    return "slept";
-  });
-  worker.Command("ignore_cancel", [](const Call& call) {
-    const Running counted;
-    std::this_thread::sleep_for(Milliseconds(call));
-    return "done";
-  });
-  // Same as `sleep`, or as `ignore_cancel` with `deaf`, but says on stderr that it has begun.
+  // Says on stderr that it has begun, and waits; with `deaf`, without a look at the call.
   worker.Command("announce", [](const Call& call) {
     std::fputs("begun\n", stderr);
     if (call.args().Find("deaf") == nullptr) return call.Wait(Milliseconds(call));
     std::this_thread::sleep_for(Milliseconds(call));
     return true;
   });
-  // Returns `i` when `count` handlers of it run at a time; false when the call's time is over.
+  // Returns `i` when `count` calls of it have begun; false when the call's time is over.
   worker.Command("meet", [](const Call& call) -> Value {
     static std::mutex mutex;
     static std::condition_variable changed;
@@ -155,63 +110,18 @@ void AddWaits(snakepit::Worker& worker) {
     while (poll(&entry, 1, -1) < 0 && errno == EINTR) continue;
     return Value("held");
   });
-  worker.Command("most_running", [](const Call&) { return most.load(); });
-  worker.Command("session_incr", [](const Call& call) {
-    Value count;
-    call.UseSession([&](Value& state) { count = state = state.Get<int64_t>().value_or(0) + 1; });
-    return count;
-  });
-  // Counts the handlers that saw the stop of their token.
-  static std::atomic<int> stops{0};
-  worker.Command("await_stop", [](const Call& call) {
-    const std::stop_callback counted(call.stop_token(), [] { ++stops; });
-    call.Wait(Milliseconds(call));
-    return Value();
-  });
-  worker.Command("stops", [](const Call&) { return stops.load(); });
 }
 
 void AddStreams(snakepit::Worker& worker) {
-  // Number of chunks sent by all streams of this process.
-  static std::atomic<int64_t> sent{0};
-  worker.Command("sent", [](const Call&) { return sent.load(); });
   // The bytes 0 to 255 over and over, from 0 in each chunk.
   worker.Stream("stream_bytes", [](const Call& call, ChunkSink& out) {
     int64_t left = call.Integer("total_bytes");
     const int64_t size = call.Integer("chunk_bytes", 64 * 1024, {.min = 1});
     Bytes chunk{std::string(static_cast<size_t>(size), '\0')};
     for (size_t i = 0; i < chunk.data.size(); ++i) chunk.data[i] = static_cast<char>(i % 256);
-    for (; left > 0; left -= size, ++sent) {
+    for (; left > 0; left -= size) {
       if (left < size) chunk.data.resize(static_cast<size_t>(left));
       if (!out.Send(chunk)) return;
-    }
-  });
-  worker.Stream("count", [](const Call& call, ChunkSink& out) {
-    for (int64_t i = 0; i < call.Integer("n"); ++i, ++sent) {
-      if (!out.Send(Value::Map{{"i", i}})) return;
-    }
-  });
-  worker.Stream("last", [](const Call&, ChunkSink& out) {
-    if (out.Send("first")) out.SendLast(Value::Map{});
-    if (out.Send("never sent")) std::abort();
-  });
-  // Sends n chunks and then throws.
-  worker.Stream("fail_after", [](const Call& call, ChunkSink& out) {
-    for (int64_t i = 0; i < call.Integer("n"); ++i) {
-      if (!out.Send(i)) return;
-    }
-    throw std::runtime_error("no row " + std::to_string(call.Integer("n")));
-  });
-  worker.Stream("error_stream", [](const Call&, ChunkSink&) -> Result<void> {
-    return Fail(ErrorCode::kInvalidArgument, "nothing to stream");
-  });
-  worker.Stream("bad_chunk", [](const Call&, ChunkSink& out) {
-    if (out.Send(1) && out.Send("\xff")) std::abort();
-  });
-  // Sends a chunk every `ms`, until the caller gives up.
-  worker.Stream("tick", [](const Call& call, ChunkSink& out) {
-    for (int64_t i = 0; call.Wait(Milliseconds(call)); ++i) {
-      if (!out.Send(i)) return;
     }
   });
 }
@@ -223,7 +133,7 @@ void AddIsolation(snakepit::Worker& worker) {
     (void)!write(STDOUT_FILENO, "and past both\n", 14);
     return "printed";
   });
-  // Returns what a child reads from stdin, and the descriptors that it has.
+  // Returns what a child reads from its stdin, its descriptors, and how often it has a token.
   worker.Command("child", [](const Call&) -> Result<Value> {
     FILE* child = popen("cat; ls /proc/self/fd | tr '\\n' ' '; env | grep -c SNAKEPIT_TOKEN", "r");
     if (child == nullptr) return Fail(ErrorCode::kHandlerFailed, "no child");
@@ -232,15 +142,6 @@ void AddIsolation(snakepit::Worker& worker) {
     while (const size_t size = fread(buffer, 1, sizeof buffer, child)) output.append(buffer, size);
     pclose(child);
     return output;
-  });
-  // Forks a child that lives on without exec.
-  worker.Command("fork", [](const Call&) -> Value {
-    const pid_t child = fork();
-    if (child == 0) {
-      sleep(60);
-      _exit(0);
-    }
-    return child;
   });
 }
 
@@ -272,6 +173,11 @@ void AddForks(snakepit::Worker& worker) {
     if (child == 0) {
       if (how == "raise") throw std::runtime_error("raised in the child");
       if (how == "exit") std::exit(7);
+      if (how == "read") {
+        alarm(5);  // it does not wait for what never comes
+        char byte;
+        _exit(static_cast<int>(read(STDIN_FILENO, &byte, 1)));
+      }
       if (how == "use") UseInChild(worker, call);
       if (how == "wait") pause();
       return Value("from the child");

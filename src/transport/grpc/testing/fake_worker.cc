@@ -88,14 +88,14 @@ class FakeWorker::Running {
  public:
   Running(FakeWorker& worker, const std::string& id) : worker_(worker), id_(id) {
     std::lock_guard lock(worker_.mutex_);
-    worker_.active_.insert(id_);
-    worker_.request_ids_.insert(id_);
-    ++worker_.begun_;
+    worker_.seen_.running.insert(id_);
+    worker_.seen_.request_ids.insert(id_);
+    ++worker_.seen_.begun;
     worker_.changed_.notify_all();
   }
   ~Running() {
     std::lock_guard lock(worker_.mutex_);
-    worker_.active_.erase(worker_.active_.find(id_));
+    worker_.seen_.running.erase(worker_.seen_.running.find(id_));
     worker_.changed_.notify_all();
   }
 
@@ -157,66 +157,26 @@ void FakeWorker::Refuse(int calls) {
   refusals_ = calls;
 }
 
-template <typename Condition>
-bool FakeWorker::Wait(const Condition& condition) {
-  std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, kLimit, condition);
+FakeWorker::Seen FakeWorker::seen() const {
+  std::lock_guard lock(mutex_);
+  return seen_;
 }
 
-int FakeWorker::Count(std::string_view method) const {
-  std::lock_guard lock(mutex_);
-  return static_cast<int>(methods_.count(method));
+bool FakeWorker::WaitUntil(const std::function<bool(const Seen&)>& condition) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, kLimit, [&] { return condition(seen_); });
 }
 
 bool FakeWorker::WaitForCount(std::string_view method, int count) {
-  return Wait([&] { return static_cast<int>(methods_.count(method)) >= count; });
+  return WaitUntil([&](const Seen& seen) { return seen.Count(method) >= count; });
 }
 
 bool FakeWorker::WaitForBegun(int count) {
-  return Wait([&] { return begun_ >= count; });
+  return WaitUntil([&](const Seen& seen) { return seen.begun >= count; });
 }
 
-bool FakeWorker::WaitForRunning(int count) {
-  return Wait([&] { return static_cast<int>(active_.size()) == count; });
-}
-
-int FakeWorker::running() const {
-  std::lock_guard lock(mutex_);
-  return static_cast<int>(active_.size());
-}
-
-InfoRequest FakeWorker::info_request() const {
-  std::lock_guard lock(mutex_);
-  return info_request_;
-}
-
-std::vector<std::string> FakeWorker::ended_sessions() const {
-  std::lock_guard lock(mutex_);
-  return ended_sessions_;
-}
-
-std::vector<std::string> FakeWorker::sessions() const {
-  std::lock_guard lock(mutex_);
-  return sessions_;
-}
-
-std::multiset<std::string> FakeWorker::request_ids() const {
-  std::lock_guard lock(mutex_);
-  return request_ids_;
-}
-
-int FakeWorker::connections() const {
-  std::lock_guard lock(mutex_);
-  return static_cast<int>(peers_.size());
-}
-
-bool FakeWorker::WaitForEndedSession() {
-  return Wait([&] { return !ended_sessions_.empty(); });
-}
-
-int64_t FakeWorker::chunks_written() const {
-  std::lock_guard lock(mutex_);
-  return chunks_written_;
+bool FakeWorker::WaitForRunning(size_t count) {
+  return WaitUntil([&](const Seen& seen) { return seen.running.size() == count; });
 }
 
 int64_t FakeWorker::WaitUntilWritingStalls(milliseconds quiet) {
@@ -224,21 +184,17 @@ int64_t FakeWorker::WaitUntilWritingStalls(milliseconds quiet) {
   const auto limit = std::chrono::steady_clock::now() + kLimit;
   int64_t seen = -1;
   while (std::chrono::steady_clock::now() < limit) {
-    seen = chunks_written_;
-    if (!changed_.wait_for(lock, quiet, [&] { return chunks_written_ != seen; }) && seen > 0) break;
+    seen = seen_.chunks_written;
+    if (!changed_.wait_for(lock, quiet, [&] { return seen_.chunks_written != seen; }) && seen > 0)
+      break;
   }
   return seen;
 }
 
-ExecuteRequest FakeWorker::last_request() const {
-  std::lock_guard lock(mutex_);
-  return last_request_;
-}
-
 grpc::Status FakeWorker::Enter(const grpc::ServerContext& context, std::string_view method) {
   std::lock_guard lock(mutex_);
-  methods_.emplace(method);
-  peers_.insert(context.peer());
+  seen_.methods.emplace(method);
+  seen_.connections.insert(context.peer());
   changed_.notify_all();
   if (method.starts_with("Execute") && refusals_ > 0) {
     --refusals_;
@@ -270,7 +226,7 @@ grpc::Status FakeWorker::Run(grpc::ServerContext* context, const ExecuteRequest&
   const Running running(*this, request.request_id());
   {
     std::lock_guard lock(mutex_);
-    last_request_ = request;
+    seen_.last_request = request;
   }
   const std::string& command = request.command();
   const Value args = ArgsOf(request);
@@ -326,7 +282,7 @@ grpc::Status FakeWorker::RunStream(grpc::ServerContext* context, const ExecuteRe
     const Value chunk = Value::Map{{"b", Bytes{std::string(kFillBytes, '\xff')}}};
     for (int64_t i = 0; writer->Write(ChunkOf(chunk, i, request)); ++i) {
       std::lock_guard lock(mutex_);
-      ++chunks_written_;
+      ++seen_.chunks_written;
       changed_.notify_all();
     }
   } else if (command == "empty_end") {
@@ -369,7 +325,8 @@ grpc::Status FakeWorker::ExecuteInSession(grpc::ServerContext* context,
   if (auto status = Enter(*context, "ExecuteInSession"); !status.ok()) return status;
   {
     std::lock_guard lock(mutex_);
-    (request->end_session() ? ended_sessions_ : sessions_).push_back(request->session_id());
+    (request->end_session() ? seen_.ended_sessions : seen_.sessions)
+        .push_back(request->session_id());
     changed_.notify_all();
   }
   if (!request->end_session()) return Run(context, Plain(*request), response);
@@ -383,7 +340,7 @@ grpc::Status FakeWorker::ExecuteInSessionStream(grpc::ServerContext* context,
   if (auto status = Enter(*context, "ExecuteInSessionStream"); !status.ok()) return status;
   {
     std::lock_guard lock(mutex_);
-    sessions_.push_back(request->session_id());
+    seen_.sessions.push_back(request->session_id());
   }
   return RunStream(context, Plain(*request), writer);
 }
@@ -399,7 +356,7 @@ grpc::Status FakeWorker::Health(grpc::ServerContext* context, const HealthReques
     response->set_total_errors(2);
     response->set_version("1.0");
     if (info.protocol_version() == 2) {
-      for (const std::string& id : active_) response->add_active_request_ids(id);
+      for (const std::string& id : seen_.running) response->add_active_request_ids(id);
     }
   }
   // With its answer ready, so that a test can make the answer old.
@@ -417,7 +374,7 @@ grpc::Status FakeWorker::GetInfo(grpc::ServerContext* context, const InfoRequest
   if (info_refusals-- > 0) {
     return kTooManyRpcs;
   }
-  info_request_ = *request;
+  seen_.info_request = *request;
   *response = info;
   return info_status;
 }

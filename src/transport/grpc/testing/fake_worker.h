@@ -31,6 +31,22 @@ namespace snakepit::testing {
 // chunk.
 class FakeWorker final : public SnakepitBridge::Service {
  public:
+  // All that it has seen since the start.
+  struct Seen {
+    // Number of RPCs by the name of the method: "Execute", "Health".
+    int Count(std::string_view method) const { return static_cast<int>(methods.count(method)); }
+
+    std::multiset<std::string, std::less<>> methods;
+    std::set<std::string> connections;  // from which an RPC has come
+    InfoRequest info_request;
+    ExecuteRequest last_request;  // of a call, with its typed_args and args
+    std::vector<std::string> sessions, ended_sessions;
+    std::multiset<std::string> request_ids;  // of all calls
+    std::multiset<std::string> running;      // the ids of those whose handlers run
+    int begun = 0;                           // handlers
+    int64_t chunks_written = 0;              // that `fill` has given to the transport
+  };
+
   // All to be set before the worker serves.
   InfoResponse info;         // the answer of GetInfo
   grpc::Status info_status;  // and whether it does
@@ -55,28 +71,14 @@ class FakeWorker final : public SnakepitBridge::Service {
   // While it is held, Health (or GetInfo) does not answer, with what it has to say ready.
   void Hold(std::string_view method, bool held);
 
-  // Counts RPCs by the name of the method: "Execute", "Health".
-  int Count(std::string_view method) const;
+  Seen seen() const;
+  // Waits until the condition holds of what it has seen. False after the limit.
+  bool WaitUntil(const std::function<bool(const Seen&)>& condition);
   bool WaitForCount(std::string_view method, int count);
-  // Handlers that have begun since the start, and that run.
   bool WaitForBegun(int count);
-  bool WaitForRunning(int count);
-  int running() const;
-
-  InfoRequest info_request() const;
-  std::vector<std::string> ended_sessions() const;
-  std::vector<std::string> sessions() const;
-  // To it, from which an RPC has come.
-  int connections() const;
-  // The ids of all requests of calls.
-  std::multiset<std::string> request_ids() const;
-  bool WaitForEndedSession();
-  // Chunks that `fill` has given to the transport. The second returns how many when there were no
-  // more for `quiet`.
-  int64_t chunks_written() const;
+  bool WaitForRunning(size_t count);
+  // Returns the number of chunks that `fill` has written when there were no more for `quiet`.
   int64_t WaitUntilWritingStalls(std::chrono::milliseconds quiet);
-  // The request of the last call, with its typed_args and args.
-  ExecuteRequest last_request() const;
 
  private:
   class Running;
@@ -102,26 +104,15 @@ class FakeWorker final : public SnakepitBridge::Service {
                          grpc::ServerWriter<StreamResponse>* writer);
   // Waits as `hold` and `ignore` do.
   void WaitFor(const grpc::ServerContext& context, bool until_cancelled);
-  template <typename Condition>
-  bool Wait(const Condition& condition);
 
   std::unique_ptr<grpc::Server> server_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::multiset<std::string, std::less<>> methods_;
+  Seen seen_;
   std::set<std::string, std::less<>> held_;
   grpc::Status health_status_;
   int refusals_ = 0;
-  std::multiset<std::string> active_;
-  std::multiset<std::string> request_ids_;
-  std::set<std::string> peers_;
-  std::vector<std::string> ended_sessions_;
-  std::vector<std::string> sessions_;
-  InfoRequest info_request_;
-  ExecuteRequest last_request_;
-  int begun_ = 0;
   int meeting_ = 0;
-  int64_t chunks_written_ = 0;
   bool released_ = false;
   bool stopping_ = false;
 };

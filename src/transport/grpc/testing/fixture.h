@@ -142,6 +142,14 @@ class GrpcConnectionTest : public ::testing::Test {
     return request;
   }
 
+  // Does it on a thread of its own once a handler of the worker has begun.
+  std::jthread OnceBegun(std::function<void()> what) {
+    return std::jthread([this, what = std::move(what)] {
+      EXPECT_TRUE(worker_.WaitForBegun(1));
+      what();
+    });
+  }
+
   // Runs `begin` on the io thread, and returns what it hands to its `done`.
   template <typename T>
   T OnIo(const std::function<void(std::function<void(T)>)>& begin) {

@@ -188,6 +188,18 @@ class StdioFixture : public ::testing::Test {
                       [this, request, on_chunk] { return connection_->Stream(request, on_chunk); });
   }
 
+  // The end is told on the io thread.
+  std::future<CallOutcome<int64_t>> StreamAsync(CallRequest request, ChunkCallback on_chunk) {
+    auto done = std::make_shared<std::promise<CallOutcome<int64_t>>>();
+    asio::post(io_, [=, this] {
+      connection_->StreamAsync(request, on_chunk, [this, done](CallOutcome<int64_t> outcome) {
+        EXPECT_EQ(std::this_thread::get_id(), thread_.get_id());
+        done->set_value(std::move(outcome));
+      });
+    });
+    return done->get_future();
+  }
+
   // Waits for `released`, and returns its argument.
   AfterCall Released() { return released_.get_future().get(); }
 

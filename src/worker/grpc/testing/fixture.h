@@ -4,12 +4,10 @@
 
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <semaphore>
 #include <string>
@@ -19,6 +17,8 @@
 #include "proto/snakepit.grpc.pb.h"
 #include "snakepit/value.h"
 #include "snakepit/worker.h"
+#include "src/base/testing/await.h"
+#include "src/base/testing/temp_folder.h"
 #include "src/wire/msgpack.h"
 #include "src/worker/command_service.h"
 #include "src/worker/grpc/server.h"
@@ -43,18 +43,12 @@ inline Value Untyped(const std::string& bytes) {
 
 class GrpcServerTest : public ::testing::Test {
  protected:
-  GrpcServerTest() {
-    std::string folder = "/tmp/spXXXXXX";
-    EXPECT_NE(mkdtemp(folder.data()), nullptr);
-    folder_ = folder;
-  }
-
   ~GrpcServerTest() override {
     if (server_) {
       gate_.release(1000);
       End();
     }
-    EXPECT_EQ(rmdir(folder_.c_str()), 0) << "a file is left";
+    EXPECT_TRUE(std::filesystem::is_empty(folder_)) << "a file is left";
   }
 
   void Create(int capacity = 1) {
@@ -180,18 +174,15 @@ class GrpcServerTest : public ::testing::Test {
   }
 
   static void AwaitAtLeast(const std::atomic<int>& counter, int count) {
-    const auto deadline = std::chrono::steady_clock::now() + kLimit;
-    while (counter < count) {
-      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << counter << " of " << count;
-      std::this_thread::yield();
-    }
+    ASSERT_TRUE(Await([&] { return counter >= count; }, kLimit)) << counter << " of " << count;
   }
 
   std::atomic<int> begun_{0};
   std::atomic<int> produced_{0};
   std::atomic<int> given_up_{0};
   std::counting_semaphore<100'000> gate_{0};
-  std::string folder_;
+  const testing::TempFolder temp_;
+  const std::string folder_ = temp_.path();
   std::unique_ptr<CommandService> commands_;
   std::unique_ptr<GrpcServer> server_;
   std::thread thread_;

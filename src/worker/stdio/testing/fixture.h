@@ -20,6 +20,7 @@
 #include "snakepit/value.h"
 #include "snakepit/worker.h"
 #include "src/base/fd.h"
+#include "src/base/testing/await.h"
 #include "src/worker/command_service.h"
 #include "src/worker/stdio/server.h"
 #include "src/worker/testing/stdio_peer.h"
@@ -107,11 +108,7 @@ class StdioServerTest : public ::testing::TestWithParam<Codec> {
   void AwaitBegun(int count) { AwaitAtLeast(begun_, count); }
 
   static void AwaitAtLeast(const std::atomic<int>& counter, int count) {
-    const auto deadline = std::chrono::steady_clock::now() + kLimit;
-    while (counter < count) {
-      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << counter << " of " << count;
-      std::this_thread::yield();
-    }
+    ASSERT_TRUE(Await([&] { return counter >= count; }, kLimit)) << counter << " of " << count;
   }
 
   static constexpr int kGateRoom = 1000;

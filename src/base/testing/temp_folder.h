@@ -1,6 +1,6 @@
 // TempFolder: a folder that goes away with the object.
-#ifndef SNAKEPIT_TESTING_TEMP_FOLDER_H_
-#define SNAKEPIT_TESTING_TEMP_FOLDER_H_
+#ifndef SNAKEPIT_BASE_TESTING_TEMP_FOLDER_H_
+#define SNAKEPIT_BASE_TESTING_TEMP_FOLDER_H_
 
 #include <cstdlib>
 #include <filesystem>
@@ -33,4 +33,4 @@ class TempFolder {
 
 }  // namespace snakepit::testing
 
-#endif  // SNAKEPIT_TESTING_TEMP_FOLDER_H_
+#endif  // SNAKEPIT_BASE_TESTING_TEMP_FOLDER_H_
