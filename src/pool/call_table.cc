@@ -176,6 +176,18 @@ void CallTable::Remove(const PendingCall& call) {
   engine_.changed.notify_all();
 }
 
+// The call ends without an outcome: its thread ends within it, by pthread_exit(3) or
+// pthread_cancel(3), or there is no memory. Nobody may find it any more.
+void CallTable::Forget(const PendingCall& call, AfterCall after) {
+  if (call.id == 0) return;
+  ++counts_.failed;
+  Remove(call);
+  engine_.core().Cancel(call.id, steady_clock::now());  // while it is queued
+  const Error gone;
+  Report(call.id, after, &gone);  // while a worker has it
+  engine_.Settle();
+}
+
 // The caller's stop was requested, on the thread that requested it. A call that a worker has is the
 // transport's to give up.
 void CallTable::GiveUp(PendingCall& call) {
@@ -301,22 +313,10 @@ Result<T> CallTable::Run(ThreadCall& call, Exchange exchange) {
     Remove(call);
     return std::move(result);
   } catch (...) {
-    Forget(call);
+    const EngineLock lock(engine_);
+    Forget(call, AfterCall::kUnusable);
     throw;
   }
-}
-
-// The thread ends within the call, by pthread_exit(3) or pthread_cancel(3), or there is no memory:
-// nobody may find the call any more.
-void CallTable::Forget(const ThreadCall& call) {
-  const EngineLock lock(engine_);
-  if (call.id == 0) return;
-  engine_.core().Cancel(call.id, steady_clock::now());  // while it is queued
-  const Error gone;
-  Report(call.id, AfterCall::kUnusable, &gone);  // while a worker has it
-  engine_.Settle();
-  ++counts_.failed;
-  Remove(call);
 }
 
 Result<Value> CallTable::Execute(std::string_view command, const Value& args,
@@ -402,7 +402,15 @@ void CallTable::Start(std::unique_ptr<TypedAsyncCall<T>> call, const CallOptions
   {
     const EngineLock lock(engine_);
     if (submitted) {
-      submitted = Accept(*call, bytes);
+      try {
+        submitted = Accept(*call, bytes);
+      } catch (const std::exception&) {  // there is no memory, say
+        if (!call->is_woken) {
+          Forget(*call, AfterCall::kUnsent);
+          throw;
+        }
+        // It goes on by itself: only an effect on others is lost.
+      }
       if (submitted) {
         (void)call.release();  // Finish deletes it
         return;
@@ -425,10 +433,12 @@ template <typename T>
 void CallTable::Proceed(TypedAsyncCall<T>* call) {
   if (call->ended) return Finish<T>(call, {Fail(ErrorCode::kInternal, ""), AfterCall::kAbandoned});
   call->request.released = [this, id = call->id](AfterCall after) { OnReleased(id, after); };
+  beginning_ = call;
   try {
     call->begin(*call->process->connection, call->request,
                 [this, call](CallOutcome<T> outcome) { OnOutcome(call, std::move(outcome)); });
   } catch (const std::exception& error) {
+    if (beginning_ != call) throw;  // it had its outcome at once, and may be gone
     OnOutcome(call, Thrown<T>(error));
   }
 }
@@ -436,6 +446,7 @@ void CallTable::Proceed(TypedAsyncCall<T>* call) {
 // On the io thread.
 template <typename T>
 void CallTable::OnOutcome(TypedAsyncCall<T>* call, CallOutcome<T> outcome) {
+  if (beginning_ == call) beginning_ = nullptr;
   Revise(*call, &outcome);
   if (outcome.after != AfterCall::kLost) return Finish(call, std::move(outcome));
   call->lost = std::move(outcome.result.error());
@@ -449,16 +460,24 @@ template <typename T>
 void CallTable::Finish(TypedAsyncCall<T>* call, CallOutcome<T> outcome) {
   const std::unique_ptr<TypedAsyncCall<T>> owned(call);
   Result<T>& result = outcome.result;
+  std::exception_ptr thrown;  // by an effect on others: this call has its outcome all the same
   {
     const EngineLock lock(engine_);
-    if (outcome.after != AfterCall::kAbandoned) {
-      Report(call->id, outcome.after, result ? nullptr : &result.error());
+    try {
+      if (outcome.after != AfterCall::kAbandoned) {
+        Report(call->id, outcome.after, result ? nullptr : &result.error());
+      }
+    } catch (...) {
+      thrown = std::current_exception();
     }
     Settle(*call, &result, call->lost ? &*call->lost : nullptr);
   }
   callbacks_.Tell(call->done, std::move(result));
-  const EngineLock lock(engine_);
-  Remove(*call);  // not before: Drain waits for it
+  {
+    const EngineLock lock(engine_);
+    Remove(*call);  // not before: Drain waits for it
+  }
+  if (thrown) std::rethrow_exception(thrown);
 }
 
 }  // namespace snakepit

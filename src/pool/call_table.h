@@ -83,7 +83,8 @@ class CallTable {
   void Settle(PendingCall& call, Result<T>* result, const Error* seen)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(engine_.mutex);
   void Remove(const PendingCall& call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(engine_.mutex);
-  void Forget(const ThreadCall& call);
+  void Forget(const PendingCall& call, AfterCall after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(engine_.mutex);
   void GiveUp(PendingCall& call);
   void OnReleased(CallId id, AfterCall after);
   void OnSessionEnded(SessionIds::iterator session);
@@ -95,6 +96,8 @@ class CallTable {
   Counts counts_ ABSL_GUARDED_BY(engine_.mutex);
   // Sessions that ended, and whose connections do not know yet.
   SessionIds ending_sessions_ ABSL_GUARDED_BY(engine_.mutex);
+  // The call whose exchange begins, until it has an outcome. Only used on the io thread.
+  const PendingCall* beginning_ = nullptr;
 };
 
 }  // namespace snakepit

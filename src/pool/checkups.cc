@@ -40,7 +40,7 @@ void Hide(std::string_view secret, Result<WorkerHealth>* health) {
 
 }  // namespace
 
-Result<Fleet::ProcessPtr> Checkups::FindReady(int worker_id) const {
+Result<Checkups::ProcessPtr> Checkups::FindReady(int worker_id) const {
   const Core& core = engine_.core();
   if (worker_id < 0 || worker_id >= static_cast<int>(core.seats().size())) {
     return Fail(ErrorCode::kInvalidArgument,
@@ -48,7 +48,7 @@ Result<Fleet::ProcessPtr> Checkups::FindReady(int worker_id) const {
   }
   const Core::Worker& worker = core.workers()[core.seats()[worker_id].worker];
   if (worker.state == WorkerState::kReady || worker.state == WorkerState::kUnready) {
-    return fleet_.Find(worker.process);
+    return find_(worker.process);
   }
   Error error{.code = ErrorCode::kUnavailable,
               .message = PoolPrefix(options_) + "worker " + std::to_string(worker_id) +
@@ -86,10 +86,10 @@ Result<WorkerHealth> Checkups::CheckHealth(int worker_id, std::chrono::milliseco
 
 void Checkups::Check(const CheckWorker& effect) {
   engine_.mutex.AssertHeld();
-  engine_.Post([this, process = fleet_.Find(effect.process)] { BeginCheck(process); });
+  engine_.Post([this, process = find_(effect.process)] { BeginCheck(process); });
 }
 
-void Checkups::BeginCheck(const Fleet::ProcessPtr& process) {
+void Checkups::BeginCheck(const ProcessPtr& process) {
   const SteadyTime deadline = steady_clock::now() + options_.health.timeout;
   const auto checked = [this, process](const Result<WorkerHealth>& health) {
     OnChecked(*process, health);
@@ -104,13 +104,13 @@ void Checkups::OnChecked(WorkerProcess& process, const Result<WorkerHealth>& hea
   std::string_view news;
   {
     const EngineLock lock(engine_);
-    const WorkerState before = fleet_.StateOf(process);
+    const WorkerState before = StateOf(engine_.core(), process);
     if (report == HealthReport::kSilent) {
       process.fault = SilenceText(health.error(), process.secret, options_);
     }
     engine_.core().HealthReported(process.number, report, steady_clock::now());
     engine_.Settle();
-    const WorkerState after = fleet_.StateOf(process);
+    const WorkerState after = StateOf(engine_.core(), process);
     if (after != before) {
       if (after == WorkerState::kUnready) news = " says that it is not well: it gets no calls";
       if (after == WorkerState::kReady) news = " is well again";
@@ -122,7 +122,7 @@ void Checkups::OnChecked(WorkerProcess& process, const Result<WorkerHealth>& hea
 
 void Checkups::Measure(const MeasureWorker& effect) {
   engine_.mutex.AssertHeld();
-  engine_.Post([this, process = fleet_.Find(effect.process)] {
+  engine_.Post([this, process = find_(effect.process)] {
     const auto rss = ReadRssBytes(process->pid);
     const EngineLock lock(engine_);
     engine_.core().MemoryMeasured(process->number, rss.value_or(0), steady_clock::now());

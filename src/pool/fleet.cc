@@ -178,12 +178,6 @@ Fleet::ProcessPtr Fleet::FindUnlocked(ProcessNumber number) const {
   return Find(number);
 }
 
-WorkerState Fleet::StateOf(const WorkerProcess& process) const {
-  engine_.mutex.AssertHeld();
-  const WorkerIndex worker = engine_.core().roster().Find(process.number);
-  return worker == kNoWorker ? WorkerState::kGone : engine_.core().workers()[worker].state;
-}
-
 // A process that is yet to be spawned gets it then.
 void Fleet::Signal(WorkerProcess& process, int signal) {
   if (!process.is_spawned) {
@@ -216,7 +210,7 @@ void Fleet::Start(const ProcessPtr& process) {
       if (Find(process->number) != nullptr) held_starts_.push_back(process);
       return;
     }
-    if (StateOf(*process) != WorkerState::kStarting) {
+    if (StateOf(engine_.core(), *process) != WorkerState::kStarting) {
       // Given up, or asked to end, before there was a process. No signal would reach it later.
       return End(process->number, ExitStatus{.signal = SIGKILL});
     }
@@ -299,7 +293,7 @@ void Fleet::OnConnected(WorkerProcess& process, Result<std::shared_ptr<Connectio
   {
     const EngineLock lock(engine_);
     // A worker that the pool stopped during its start did not fail to start.
-    if (StateOf(process) != WorkerState::kStarting) return;
+    if (StateOf(engine_.core(), process) != WorkerState::kStarting) return;
   }
   connection.error().message = HideSecret(std::move(connection.error().message), process.secret);
   const bool closed = connection.error().code == ErrorCode::kWorkerLost;

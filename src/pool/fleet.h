@@ -45,8 +45,6 @@ class Fleet {
 
   // The process that has not ended, or null. With the lock.
   ProcessPtr Find(ProcessNumber number) const;
-  // State of its worker; kGone: no worker has that process any more. With the lock.
-  WorkerState StateOf(const WorkerProcess& process) const;
 
   // Kills every process, whatever the core thinks of it. From any thread.
   void KillAll();

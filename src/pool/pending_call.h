@@ -52,8 +52,12 @@ struct ThreadCall final : PendingCall {
 
 // A call that the io thread carries out. It owns what the request points to.
 struct AsyncCall : PendingCall {
-  void Wake() override { proceed(); }
+  void Wake() override {
+    proceed();
+    is_woken = true;
+  }
   std::function<void()> proceed;  // posts the call's next step
+  bool is_woken = false;          // a step was posted; guarded by the engine's mutex
   std::string command;
   Value args;
   std::optional<std::string> session;

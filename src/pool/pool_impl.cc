@@ -32,7 +32,9 @@ Pool::Impl::Impl(PoolOptions options, LaunchFactory launches)
       engine_(options_, std::random_device()()),
       fleet_(engine_, options_, callbacks_, std::move(launches)),
       calls_(engine_, options_, callbacks_),
-      checkups_(engine_, fleet_, options_, callbacks_) {}
+      checkups_(
+          engine_, [this](ProcessNumber number) { return fleet_.Find(number); }, options_,
+          callbacks_) {}
 
 // --- The engine's handlers ---------------------------------------------------------------------
 

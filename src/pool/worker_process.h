@@ -54,6 +54,12 @@ struct WorkerProcess {
   ProcessAccount Account() const { return {Name(), kill_reason, stderr_tail}; }
 };
 
+// The state of its worker; kGone: no worker has that process any more.
+inline WorkerState StateOf(const Core& core, const WorkerProcess& process) {
+  const WorkerIndex worker = core.roster().Find(process.number);
+  return worker == kNoWorker ? WorkerState::kGone : core.workers()[worker].state;
+}
+
 }  // namespace snakepit
 
 #endif  // SNAKEPIT_POOL_WORKER_PROCESS_H_

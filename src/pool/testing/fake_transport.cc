@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "src/base/fd.h"
-#include "src/transport/launch.h"
 
 namespace snakepit {
 namespace testing {
@@ -33,8 +32,12 @@ class FakeConnection : public Connection {
   void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) override {
     fake_.check_health(deadline, std::move(done));
   }
+  void CheckIdle(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) override {
+    if (!fake_.check_idle) return CheckHealth(deadline, std::move(done));
+    fake_.check_idle(deadline, std::move(done));
+  }
   void EndSession(const std::string& session_id) override { fake_.end_session(session_id); }
-  void AskToEnd() override {}
+  void AskToEnd() override { fake_.ask_to_end(); }
   void Abort() override { fake_.abort(); }
 
  private:
@@ -46,13 +49,12 @@ class FakeLaunch : public Launch {
  public:
   explicit FakeLaunch(FakeTransport& fake)
       : fake_(fake), null_(open("/dev/null", O_RDWR | O_CLOEXEC)) {
-    spec_.argv = {"/bin/sleep", "3600"};
+    spec_.argv = fake.argv;
     spec_.stdin_fd = spec_.stdout_fd = null_.get();
+    secret_ = fake.secret;
   }
 
-  void Connect(pid_t, SteadyTime, ReadyCallback ready) override {
-    ready(std::make_shared<FakeConnection>(fake_));
-  }
+  void Connect(pid_t, SteadyTime, ReadyCallback ready) override { fake_.connect(std::move(ready)); }
   void Abort() override {}
   bool EndsBySigterm() const override { return true; }
 
@@ -62,6 +64,10 @@ class FakeLaunch : public Launch {
 };
 
 }  // namespace
+
+std::shared_ptr<Connection> FakeTransport::Connect() {
+  return std::make_shared<FakeConnection>(*this);
+}
 
 LaunchFactory FakeTransport::launches() {
   return {

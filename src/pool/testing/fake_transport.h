@@ -1,5 +1,5 @@
 // A scripted transport for a pool under test. The workers are real processes, so that they can end,
-// but they only sleep.
+// but they only sleep, unless a test says otherwise.
 #ifndef SNAKEPIT_POOL_TESTING_FAKE_TRANSPORT_H_
 #define SNAKEPIT_POOL_TESTING_FAKE_TRANSPORT_H_
 
@@ -7,15 +7,18 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "src/pool/launch_factory.h"
 #include "src/transport/connection.h"
+#include "src/transport/launch.h"
 
 namespace snakepit::testing {
 
-// The methods of every connection; each one that is called must be set before the pool starts. It
-// must outlive the pool.
+// The methods of every connection; each one that is called must be set before the pool starts, or
+// have a default. It must outlive the pool.
 struct FakeTransport {
   Agreement agreement;
   std::function<CallOutcome<Value>(const CallRequest&)> call;
@@ -24,10 +27,20 @@ struct FakeTransport {
   std::function<void(const CallRequest&, ChunkCallback, std::function<void(CallOutcome<int64_t>)>)>
       stream_async;
   std::function<void(SteadyTime, std::function<void(Result<WorkerHealth>)>)> check_health;
+  // Null: same as check_health.
+  std::function<void(SteadyTime, std::function<void(Result<WorkerHealth>)>)> check_idle;
   std::function<void(const std::string&)> end_session;
+  std::function<void()> ask_to_end = [] {};
   std::function<void()> abort = [] {};
 
+  // A connection alone, for tests of one part.
+  std::shared_ptr<Connection> Connect();
   LaunchFactory launches();
+
+  // Of each launch.
+  std::vector<std::string> argv = {"/bin/sleep", "3600"};
+  std::string secret;
+  std::function<void(Launch::ReadyCallback)> connect = [this](auto ready) { ready(Connect()); };
 
   // From the context of the latest launch.
   asio::io_context* io = nullptr;
