@@ -35,7 +35,7 @@ def _aspect_impl(target, ctx):
             outputs = [finding],
             inputs = depset(files, transitive = [context.headers for context in contexts]),
             # The test reports findings, so that one of them does not end the build of the rest.
-            command = 'out=$1; shift; "$@" > "$out" 2>&1 || echo "failed: $1" >> "$out"',
+            command = 'out=$1; shift; "$@" > "$out" 2>&1 || echo "failed: $2" >> "$out"',
             arguments = [finding.path, _CLANG, source.path, "-fsyntax-only", "-std=c++20"] +
                         ["-Wno-everything", "-Wthread-safety", "-Werror"] + _flags(contexts),
             mnemonic = "CheckLocks",
@@ -51,25 +51,33 @@ _locks_aspect = aspect(
 
 def _locks_test_impl(ctx):
     findings = depset(transitive = [dep[_SourcesInfo].findings for dep in ctx.attr.deps])
-    paths = [file.short_path for file in findings.to_list()]
-    if not paths:
-        fail("no source to look at")
+    planted = ctx.attr.planted[_SourcesInfo].findings
     script = ctx.actions.declare_file(ctx.label.name + ".sh")
-    ctx.actions.write(script, is_executable = True, content = "\n".join([
-        "#!/bin/sh",
-        "echo %d sources" % len(paths),
-        "! cat %s | grep ." % " ".join(paths),
-        "",
-    ]))
+    ctx.actions.write(script, is_executable = True, content = """#!/bin/sh
+set -eu
+cat %s > "$TEST_TMPDIR/planted"
+grep -q 'requires holding mutex' "$TEST_TMPDIR/planted" || {
+  echo 'the planted fault is not found'
+  exit 1
+}
+cat %s > "$TEST_TMPDIR/findings"
+echo '%d sources'
+! grep . "$TEST_TMPDIR/findings"
+""" % (_paths(planted), _paths(findings), len(findings.to_list())))
     return [DefaultInfo(
         executable = script,
-        runfiles = ctx.runfiles(transitive_files = findings),
+        runfiles = ctx.runfiles(transitive_files = depset(transitive = [findings, planted])),
     )]
+
+def _paths(files):
+    return " ".join([file.short_path for file in files.to_list()])
 
 locks_test = rule(
     implementation = _locks_test_impl,
     test = True,
     attrs = {
         "deps": attr.label_list(aspects = [_locks_aspect]),
+        # A library with a use without the lock, which has to be found.
+        "planted": attr.label(aspects = [_locks_aspect]),
     },
 )

@@ -162,7 +162,8 @@ class Value {
   }
   // The members of a map, to iterate over in the order of their keys; none when this is no map.
   const Map& members() const&;
-  // A temporary value would end before a loop over them begins.
+  // A temporary value would end before a loop over them begins. Keep the value in a variable, also
+  // where it is inside a Result: `for (… : pool->Execute(…)->elements())` reads freed memory.
   std::span<const Value> elements() const&& = delete;
   const Map& members() const&& = delete;
 

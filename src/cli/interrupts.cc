@@ -54,7 +54,7 @@ Interrupts::~Interrupts() {
 }
 
 void Interrupts::Request(int exit_code) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (exit_code_ == 0) exit_code_ = exit_code;
   output_.StopWaiting();  // the threads that it wakes see the request
   if (exits_at_once_) {
@@ -65,7 +65,7 @@ void Interrupts::Request(int exit_code) {
 }
 
 void Interrupts::SetExitsAtOnce(bool exits_at_once) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   exits_at_once_ = exits_at_once;
 }
 
@@ -101,8 +101,10 @@ void Interrupts::OnSignal(int signal) {
 
 PoolStopper::PoolStopper(Interrupts& interrupts, Pool& pool)
     : interrupts_(interrupts), thread_([this, &pool] {
-        std::unique_lock lock(interrupts_.mutex_);
-        interrupts_.changed_.wait(lock, [this] { return done_ || interrupts_.requested(); });
+        MutexLock lock(interrupts_.mutex_);
+        interrupts_.changed_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(interrupts_.mutex_) {
+          return done_ || interrupts_.requested();
+        });
         if (!interrupts_.requested()) return;
         lock.unlock();
         pool.Shutdown();
@@ -110,7 +112,7 @@ PoolStopper::PoolStopper(Interrupts& interrupts, Pool& pool)
 
 PoolStopper::~PoolStopper() {
   {
-    std::lock_guard lock(interrupts_.mutex_);
+    const MutexLock lock(interrupts_.mutex_);
     done_ = true;
     interrupts_.changed_.notify_all();
   }

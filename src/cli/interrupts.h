@@ -3,12 +3,11 @@
 #define SNAKEPIT_CLI_INTERRUPTS_H_
 
 #include <atomic>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 
 #include "snakepit/pool.h"
 #include "src/base/fd.h"
+#include "src/base/mutex.h"
 #include "src/cli/output.h"
 
 namespace snakepit {
@@ -50,10 +49,10 @@ class Interrupts {
   Output& output_;
   UniqueFd signals_;
   UniqueFd wake_;
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
+  Mutex mutex_;
+  CondVar changed_;
   std::atomic<int> exit_code_ = 0;
-  bool exits_at_once_ = false;
+  bool exits_at_once_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread listener_;
 };
 
@@ -67,7 +66,7 @@ class PoolStopper {
 
  private:
   Interrupts& interrupts_;
-  bool done_ = false;  // guarded by interrupts_.mutex_
+  bool done_ ABSL_GUARDED_BY(interrupts_.mutex_) = false;
   std::thread thread_;
 };
 

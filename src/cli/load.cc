@@ -30,7 +30,7 @@ Load::~Load() { Stop(); }
 void Load::CallRepeatedly() {
   const Value args(Value::Map{{"operation", "multiply"}, {"a", 6}, {"b", 7}});
   CallInfo info;
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (!stop_ && !interrupts_.requested() && outcome_.failed.size() < kMostFailures) {
     lock.unlock();
     Result<Value> result = pool_.Execute("compute", args, {.info = &info});
@@ -53,8 +53,8 @@ void Load::CallRepeatedly() {
 bool Load::Await(const std::function<bool()>& done, milliseconds limit,
                  const std::function<void(int64_t)>& on_progress) {
   const auto deadline = steady_clock::now() + limit;
-  std::unique_lock lock(mutex_);
-  const auto over = [&] {
+  MutexLock lock(mutex_);
+  const auto over = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return done() || interrupts_.requested() || outcome_.failed.size() >= kMostFailures;
   };
   while (!changed_.wait_for(lock, kProgressInterval, over)) {
@@ -71,22 +71,27 @@ bool Load::AwaitCalls(int64_t calls, milliseconds limit,
                       const std::function<void(int64_t)>& on_progress) {
   int64_t wanted;
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     wanted = outcome_.ok + calls;
   }
-  return Await([this, wanted] { return outcome_.ok >= wanted; }, limit, on_progress);
+  return Await([this, wanted]()
+                   ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return outcome_.ok >= wanted; },
+               limit, on_progress);
 }
 
 bool Load::AwaitNewWorker(milliseconds limit, const std::function<void(int64_t)>& on_progress) {
-  return Await([this] { return outcome_.new_answered_at.has_value(); }, limit, on_progress);
+  return Await([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(
+                   mutex_) { return outcome_.new_answered_at.has_value(); },
+               limit, on_progress);
 }
 
 Load::Outcome Load::Stop() {
   {
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stop_ = true;
   }
   threads_.clear();  // joins them
+  const MutexLock lock(mutex_);
   return outcome_;
 }
 

@@ -5,16 +5,15 @@
 #include <sys/types.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "snakepit/pool.h"
+#include "src/base/mutex.h"
 #include "src/cli/interrupts.h"
 
 namespace snakepit {
@@ -60,10 +59,10 @@ class Load {
   Pool& pool_;
   Interrupts& interrupts_;
   const std::vector<pid_t> old_pids_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool stop_ = false;
-  Outcome outcome_;
+  Mutex mutex_;
+  CondVar changed_;
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  Outcome outcome_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::jthread> threads_;
 };
 

@@ -39,7 +39,7 @@ int Output::Result(const Value& value, std::optional<Writer::SteadyTime> deadlin
 }
 
 void Output::Line(std::string_view text) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   LineLocked(text);
 }
 
@@ -88,7 +88,7 @@ bool Output::StandsAbove(int worker, const std::vector<std::string>& lines) cons
 }
 
 void Output::Failure(const Error& error, std::string_view hint) {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<std::string> tail;
   for (std::string_view line : LastLines(error.stderr_tail)) tail.push_back(Shown(line));
   const bool stands_above = StandsAbove(error.worker_id, tail);
@@ -111,7 +111,7 @@ void Output::StopWaiting() {
 
 void Output::Finish() {
   if (err_.Flush(kPatience, kPatienceAfterStop)) {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     TellOfDroppedLocked();
     lock.unlock();
     err_.Flush(kPatience, kPatienceAfterStop);

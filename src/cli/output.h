@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,6 +13,7 @@
 #include "snakepit/error.h"
 #include "snakepit/pool.h"
 #include "snakepit/value.h"
+#include "src/base/mutex.h"
 #include "src/cli/writer.h"
 
 namespace snakepit {
@@ -58,19 +58,22 @@ class Output {
   void Finish();
 
  private:
-  void LineLocked(std::string_view text);
+  void LineLocked(std::string_view text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // False if there is no room for that line either.
-  bool TellOfDroppedLocked();
-  bool PostLocked(std::string_view line);
-  bool StandsAbove(int worker, const std::vector<std::string>& lines) const;
+  bool TellOfDroppedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool PostLocked(std::string_view line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool StandsAbove(int worker, const std::vector<std::string>& lines) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::string Shown(std::string_view text) const;
 
   const bool raw_;
   Writer out_;
   Writer err_;
-  std::mutex mutex_;
-  int64_t dropped_lines_ = 0;            // on stderr, not reported yet
-  std::vector<std::string> last_lines_;  // the latest lines on stderr, the oldest first
+  Mutex mutex_;
+  // Lines of stderr that nobody has been told of.
+  int64_t dropped_lines_ ABSL_GUARDED_BY(mutex_) = 0;
+  // The latest lines on stderr, the oldest first.
+  std::vector<std::string> last_lines_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace snakepit

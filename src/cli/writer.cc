@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
-#include <mutex>
 #include <string_view>
 #include <utility>
+
+#include "src/base/mutex.h"
 
 namespace snakepit {
 namespace {
@@ -26,27 +26,30 @@ constexpr size_t kPieceBytes = 4096;
 struct Writer::State {
   explicit State(int fd) : fd(fd) {}
 
-  bool IsAllWrittenLocked() const { return texts.empty() || error != 0; }
+  bool IsAllWrittenLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    return texts.empty() || error != 0;
+  }
 
   const int fd;
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::deque<std::string> texts;  // the first is the one that is being written
-  size_t queued_bytes = 0;
-  uint64_t begun = 0;    // texts that were ever queued
-  uint64_t written = 0;  // the first of these, until a failure
-  uint64_t pieces = 0;   // pieces written
-  int error = 0;
-  bool stopped_waiting = false;
-  bool ending = false;
-  bool idle = false;  // the thread waits for a text, not for a reader
+  Mutex mutex;
+  CondVar changed;
+  // The first is the one that is being written.
+  std::deque<std::string> texts ABSL_GUARDED_BY(mutex);
+  size_t queued_bytes ABSL_GUARDED_BY(mutex) = 0;
+  uint64_t begun ABSL_GUARDED_BY(mutex) = 0;    // texts that were ever queued
+  uint64_t written ABSL_GUARDED_BY(mutex) = 0;  // the first of these, until a failure
+  uint64_t pieces ABSL_GUARDED_BY(mutex) = 0;   // pieces written
+  int error ABSL_GUARDED_BY(mutex) = 0;
+  bool stopped_waiting ABSL_GUARDED_BY(mutex) = false;
+  bool ending ABSL_GUARDED_BY(mutex) = false;
+  bool idle ABSL_GUARDED_BY(mutex) = false;  // the thread waits for a text, not for a reader
 };
 
 Writer::Writer(int fd)
     : state_(std::make_shared<State>(fd)), thread_([state = state_] { Run(*state); }) {}
 
 Writer::~Writer() {
-  std::unique_lock lock(state_->mutex);
+  MutexLock lock(state_->mutex);
   state_->ending = true;
   const bool ends_soon = state_->idle && state_->IsAllWrittenLocked();
   state_->changed.notify_all();
@@ -59,10 +62,12 @@ Writer::~Writer() {
 }
 
 void Writer::Run(State& state) {
-  std::unique_lock lock(state.mutex);
+  MutexLock lock(state.mutex);
   while (true) {
     state.idle = true;
-    state.changed.wait(lock, [&state] { return !state.IsAllWrittenLocked() || state.ending; });
+    state.changed.wait(lock, [&state]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+      return !state.IsAllWrittenLocked() || state.ending;
+    });
     if (state.IsAllWrittenLocked()) return;
     state.idle = false;
     // The text stays in place, since only this thread removes texts.
@@ -85,7 +90,7 @@ void Writer::Run(State& state) {
 
 int Writer::Write(std::string text, std::optional<SteadyTime> deadline) {
   State& state = *state_;
-  std::unique_lock lock(state.mutex);
+  MutexLock lock(state.mutex);
   if (state.error != 0) return state.error;
   if (state.stopped_waiting) return ECANCELED;
   if (deadline && steady_clock::now() >= *deadline) return ETIMEDOUT;
@@ -93,7 +98,7 @@ int Writer::Write(std::string text, std::optional<SteadyTime> deadline) {
   state.texts.push_back(std::move(text));
   const uint64_t number = ++state.begun;
   state.changed.notify_all();
-  const auto is_over = [&state, number] {
+  const auto is_over = [&state, number]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
     return state.written >= number || state.error != 0 || state.stopped_waiting;
   };
   if (!deadline) {
@@ -107,7 +112,7 @@ int Writer::Write(std::string text, std::optional<SteadyTime> deadline) {
 
 bool Writer::Post(std::string text) {
   State& state = *state_;
-  std::lock_guard lock(state.mutex);
+  const MutexLock lock(state.mutex);
   if (state.error != 0 || state.queued_bytes + text.size() > kMostPostedBytes) return false;
   state.queued_bytes += text.size();
   state.texts.push_back(std::move(text));
@@ -117,22 +122,23 @@ bool Writer::Post(std::string text) {
 }
 
 void Writer::StopWaiting() {
-  std::lock_guard lock(state_->mutex);
+  const MutexLock lock(state_->mutex);
   state_->stopped_waiting = true;
   state_->changed.notify_all();
 }
 
 bool Writer::Flush(milliseconds patience, milliseconds patience_after_stop) {
   State& state = *state_;
-  std::unique_lock lock(state.mutex);
+  MutexLock lock(state.mutex);
   bool in_haste = state.stopped_waiting;
   auto end = steady_clock::now() + (in_haste ? patience_after_stop : patience);
   while (!state.IsAllWrittenLocked()) {
     const uint64_t before = state.pieces;
-    const bool news = state.changed.wait_until(lock, end, [&] {
-      return state.IsAllWrittenLocked() || state.pieces != before ||
-             state.stopped_waiting != in_haste;
-    });
+    const bool news =
+        state.changed.wait_until(lock, end, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+          return state.IsAllWrittenLocked() || state.pieces != before ||
+                 state.stopped_waiting != in_haste;
+        });
     if (!news) return false;
     if (in_haste) continue;
     in_haste = state.stopped_waiting;

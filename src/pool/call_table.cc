@@ -145,7 +145,11 @@ void CallTable::Report(CallId id, AfterCall after, const Error* error) {
     return;  // an exchange that threw was released as well
   if (after == AfterCall::kUnusable && error != nullptr && !error->message.empty()) {
     if (const auto call = calls_.find(id); call != calls_.end()) {
-      call->second->process->fault = CutText(error->message, kMostSharedTextBytes);
+      try {
+        call->second->process->fault = CutText(error->message, kMostSharedTextBytes);
+      } catch (const std::bad_alloc&) {
+        // The core must be told all the same. The log lacks the reason then.
+      }
     }
   }
   engine_.core().CallEnded(id, ReportOf(after, error == nullptr), steady_clock::now());

@@ -1,6 +1,6 @@
 // CallTable: all calls that the pool has accepted, and the one way that each of them goes: submit,
 // await a worker, exchange, report, settle. A call of a thread does this on that thread; a
-// submitted one on the io_context's.
+// submitted one on the io thread.
 #ifndef SNAKEPIT_POOL_CALL_TABLE_H_
 #define SNAKEPIT_POOL_CALL_TABLE_H_
 

@@ -180,7 +180,11 @@ Error RefusedAsEndingError(const PoolOptions& options, std::string_view process_
 
 Error WithTransportError(Error error, const Error& seen) {
   error.may_have_run = seen.may_have_run;
-  error.message += ": " + seen.message;
+  try {
+    error.message += ": " + seen.message;
+  } catch (const std::bad_alloc&) {
+    // A call has its outcome all the same; the shorter text is true, too.
+  }
   return error;
 }
 

@@ -1,5 +1,5 @@
-// Reads the output of a process from a pipe and keeps the end of it. The reads run on the
-// io thread and never wait, so a writer is never blocked for long.
+// Reads the output of a process from a pipe and keeps the end of it. The reads run on the io thread
+// and never wait, so a writer is never blocked for long.
 #ifndef SNAKEPIT_PROCESS_OUTPUT_READER_H_
 #define SNAKEPIT_PROCESS_OUTPUT_READER_H_
 

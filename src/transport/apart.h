@@ -12,9 +12,9 @@ namespace snakepit {
 // call, or apart. Any other takes a few ms at most.
 inline constexpr size_t kLargeMessage = size_t{2} << 20;
 
-// Runs `work`, which throws nothing, on a thread of its own, and then `done` on the io_context's
-// thread; where the system gives no thread, both there. The io_context does not run out of work
-// until then, and both are destroyed on its thread. To be called on that thread.
+// Runs `work`, which throws nothing, on a thread of its own, and then `done` on the io thread;
+// where the system gives no thread, both there. The io_context does not run out of work until then,
+// and both are destroyed on the io thread. To be called on that thread.
 void RunApart(asio::io_context& io, std::function<void()> work, std::function<void()> done);
 
 }  // namespace snakepit

@@ -76,17 +76,17 @@ class Connection {
   virtual void CallAsync(const CallRequest& request,
                          std::function<void(CallOutcome<Value>)> done) = 0;
 
-  // The same for a stream: `done` gets the number of chunks. `on_chunk` runs on the io_context's
-  // thread, for one chunk at a time and never after `done`, and throws nothing. The worker may be
-  // ahead of it by no more than the credit of a stream. PROTOCOL.md 6.7.
+  // The same for a stream: `done` gets the number of chunks. `on_chunk` runs on the io thread, for
+  // one chunk at a time and never after `done`, and throws nothing. The worker may be ahead of it
+  // by no more than the credit of a stream. PROTOCOL.md 6.7.
   virtual void StreamAsync(const CallRequest& request, ChunkCallback on_chunk,
                            std::function<void(CallOutcome<int64_t>)> done) = 0;
 
-  // Sends a health check, whatever calls are in flight. `done` runs once, on the io_context's
-  // thread. DEADLINE_EXCEEDED: nothing came from the worker in that time. UNAVAILABLE: it said that
-  // it is too busy, or a chunk or the end of a call came instead. HANDLER_FAILED: it answered with
-  // an error. UNIMPLEMENTED: a worker of version 1 on stdio has no health but `ping`. Also
-  // WORKER_LOST and PROTOCOL_ERROR. To be called on that thread.
+  // Sends a health check, whatever calls are in flight. `done` runs once, on the io thread.
+  // DEADLINE_EXCEEDED: nothing came from the worker in that time. UNAVAILABLE: it said that it is
+  // too busy, or a chunk or the end of a call came instead. HANDLER_FAILED: it answered with an
+  // error. UNIMPLEMENTED: a worker of version 1 on stdio has no health but `ping`. Also WORKER_LOST
+  // and PROTOCOL_ERROR. To be called on that thread.
   virtual void CheckHealth(SteadyTime deadline, std::function<void(Result<WorkerHealth>)> done) = 0;
 
   // Same, for a worker that has no call and gets none before `done`. One of version 1 on stdio is

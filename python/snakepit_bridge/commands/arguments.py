@@ -50,7 +50,8 @@ def _with_range(kind, least, most):
 
 
 def _shown(value):
-    """The beginning of the value's JSON, with the tags that the C++ SDK shows."""
+    """The beginning of the value's JSON. Bytes, and a number alone that JSON lacks, have the tags
+    of the C++ SDK; such a number inside the value is shown as NaN or Infinity."""
     if isinstance(value, float) and not math.isfinite(value):
         name = "NaN" if math.isnan(value) else f"{'-' if value < 0 else ''}Infinity"
         return f'{{"$double":"{name}"}}'

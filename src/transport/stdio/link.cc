@@ -164,11 +164,17 @@ void StdioLink::Begin(std::shared_ptr<StdioIoCall> call, std::string* frame) {
   const MutexLock lock(mutex_);
   if (calls_.closed()) return call->GiveUp(calls_.closed()->error, calls_.closed()->after);
   const uint64_t begin = channel_->appended();
+  const uint64_t id = call->id();
   const SteadyTime deadline = call->request().deadline;
   SendLocked(frame);  // before the call is known: where it throws, there is none
-  calls_.Add(std::move(call), begin, deadline);
-  // A thread that reads will read for this call too; its deadline is kept here in any case.
-  RequestTurn();
+  try {
+    calls_.Add(std::move(call), begin, deadline);
+    // A thread that reads will read for this call too; its deadline is kept here in any case.
+    RequestTurn();
+  } catch (...) {
+    calls_.Remove(id);  // its user is told by the exception, and by nothing else
+    throw;
+  }
 }
 
 void StdioLink::Stop(uint64_t id) {

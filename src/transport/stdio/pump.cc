@@ -7,7 +7,12 @@ namespace snakepit {
 
 void StdioPump::RequestTurn(std::shared_ptr<User> user) {
   if (is_requested_.exchange(true)) return;
-  asio::post(io_, [user = std::move(user)] { user->OnTurn(); });
+  try {
+    asio::post(io_, [user = std::move(user)] { user->OnTurn(); });
+  } catch (...) {
+    is_requested_ = false;  // the next request may find memory
+    throw;
+  }
 }
 
 void StdioPump::WaitForChannel(const std::shared_ptr<User>& user) {

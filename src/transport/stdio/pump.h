@@ -1,4 +1,4 @@
-// The io_context's side of a channel: turns of its thread. No lock.
+// The io thread's side of a channel: its turns. No lock.
 #ifndef SNAKEPIT_TRANSPORT_STDIO_PUMP_H_
 #define SNAKEPIT_TRANSPORT_STDIO_PUMP_H_
 
