@@ -1,6 +1,7 @@
 """The fixture worker of the Python SDK: commands for the tests of the SDK and of the pool, and
 those of conformance/README.md for the judge. The C++ SDK's is src/worker/testing/fixture_worker.cc.
-A command of the same name does the same in both.
+A command of the same name does the same in both, but `print` uses every way to print that its
+language has.
 
     python3 fixture_worker.py [--capacity N] [options of every worker of the SDK]
 """
@@ -51,7 +52,7 @@ def conf_echo(value=None):
 def conf_sleep(context, ms=0, ignore=False, begun=None):
     left_ms = context.time_left_ms
     if begun is not None:
-        open(begun, "x").close()
+        open(begun, "w").close()
     if ignore:
         time.sleep(ms / 1000)
     else:
@@ -155,11 +156,12 @@ def exit_by_exception():
 
 @worker.command("context")
 def context_of(context):
+    left_ms = context.time_left_ms
     return {
         "worker_id": context.worker_id,
         "request_id": context.request_id,
         "session_id": context.session_id,
-        "time_left_ms": context.time_left_ms,
+        "time_left_ms": None if left_ms is None else int(left_ms),
     }
 
 
@@ -258,7 +260,7 @@ def nap(seconds=0.01):
 
 
 @worker.command("stream_bytes")
-def stream_bytes(total_bytes, chunk_bytes):
+def stream_bytes(total_bytes, chunk_bytes=65536):
     """The bytes 0 to 255 over and over, from 0 in each chunk."""
     chunk = bytes(range(256)) * (chunk_bytes // 256 + 1)
     chunk = chunk[:chunk_bytes]
@@ -326,7 +328,7 @@ def prints():
 
 @worker.command("child")
 def child():
-    """What a child reads from its stdin, its descriptors, and how often it has a token."""
+    """The stdin of a child as it reads it, its descriptors, and how often it has a token."""
     script = "cat; ls /proc/self/fd | tr '\\n' ' '; env | grep -c SNAKEPIT_TOKEN"
     # close_fds=False: programs in other languages do not close descriptors either.
     done = subprocess.run(["/bin/sh", "-c", script], stdout=subprocess.PIPE, close_fds=False)

@@ -47,8 +47,8 @@ class GrpcTestCase(WorkerTestCase):
                 request_id=request_id,
             )
         )
-        with open(started, "rb"):
-            return future
+        self.await_start(started)
+        return future
 
     def active(self, worker):
         """The request ids of the running handlers."""

@@ -78,14 +78,24 @@ class WorkerTestCase(unittest.TestCase):
         os.mkfifo(path)
         return path
 
+    def await_start(self, started):
+        """Returns once a handler has opened the named pipe for writing, and closed it."""
+        pipe = os.open(started, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            # The poll sees a writer's end, but no end before there was a writer.
+            poll = select.poll()
+            poll.register(pipe, select.POLLIN)
+            self.assertTrue(poll.poll(LIMIT_S * 1000), "no handler runs")
+        finally:
+            os.close(pipe)
+
     def held(self, begin):
         """Begins a call by begin(started=…, release=…), which are the arguments of `hold`. Once its
         handler runs, returns what `begin` has returned, and a function that lets the handler end."""
         folder = tempfile.mkdtemp(dir=self.folder)
         started, release = self.fifo(folder + "/started"), self.fifo(folder + "/release")
         call = begin(started=started, release=release)
-        with open(started, "rb"):
-            pass
+        self.await_start(started)
 
         def end():
             # This fails at once if the handler, the pipe's reader, is gone.
@@ -125,8 +135,7 @@ class CallsTestCase(WorkerTestCase):
         """Begins a call of until_cancelled; returns once its handler runs."""
         started = self.fifo(f"started{request_id}")
         worker.begin("until_cancelled", request_id, started=started, **args)
-        with open(started, "rb"):
-            pass
+        self.await_start(started)
 
 
 class StdioWorker:

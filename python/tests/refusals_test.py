@@ -233,8 +233,7 @@ class IdsTest(RefusalsTestCase):
             worker = self.connected("json", 2)
             started = self.fifo("started")
             worker.begin("until_cancelled", 7, started=started)
-            with open(started, "rb"):
-                pass
+            self.await_start(started)
             self.assert_refused(self.exchange(worker, bad), None, "malformed message")
             worker.cancel(7)
             self.assertEqual(7, worker.receive()["id"])

@@ -320,8 +320,7 @@ class HealthTest(CallsTestCase):
         worker = self.worker()
         started = self.fifo("started")
         worker.begin("burn", started=started, seconds=1)
-        with open(started, "rb"):
-            pass
+        self.await_start(started)
         began = time.monotonic()
         worker.send({"type": "health", "id": 2})
         self.assertEqual(2, worker.receive()["id"])

@@ -301,8 +301,8 @@ class HealthTest(WorkerTestCase):
                 worker.call("set_healthy", healthy=healthy)
                 started = self.fifo("started")
                 worker.begin("until_cancelled", started=started)
-                with open(started, "rb"):
-                    worker.process.terminate()
+                self.await_start(started)
+                worker.process.terminate()
                 while takes_calls():
                     pass
                 self.assertIs(healthy, is_healthy(), make.__name__)
@@ -389,8 +389,7 @@ class GrpcTest(WorkerTestCase):
         # The request has no deadline, since that would end the wait, too.
         stream = worker.execute_stream(pb.ExecuteRequest(command="wait_stream", args=encode(args)))
         next(stream)
-        with open(args["waiting"], "rb"):
-            pass
+        self.await_start(args["waiting"])
         closed = os.open(args["closed"], os.O_RDONLY | os.O_NONBLOCK)
         self.addCleanup(os.close, closed)
         stream.cancel()

@@ -16,6 +16,7 @@
 #include <variant>
 #include <vector>
 
+#include "src/base/testing/await.h"
 #include "src/pool/testing/parts.h"
 #include "src/transport/outcome.h"
 
@@ -80,7 +81,7 @@ class CallTableTest : public testing::PartsTest {
   }
   // Returns when so many calls have been given to the worker.
   void AwaitDispatched(int calls) {
-    while (Worker().calls_started < calls) std::this_thread::yield();
+    EXPECT_TRUE(testing::Await([&] { return Worker().calls_started >= calls; }));
   }
 
   bool IsEmpty() {
@@ -272,6 +273,7 @@ class EndedSessionTest : public CallTableTest {
 
 TEST_F(EndedSessionTest, ItsNextCallIsHeldUntilTheWorkerKnows) {
   std::thread caller([this] { EXPECT_TRUE(Execute({.session = "s", .timeout = kLimit})); });
+  // The call waits by then: its thread keeps the lock from the dispatch to the wait.
   AwaitDispatched(2);
   Go();
   caller.join();
@@ -279,7 +281,7 @@ TEST_F(EndedSessionTest, ItsNextCallIsHeldUntilTheWorkerKnows) {
 }
 
 TEST_F(EndedSessionTest, ACallIsHeldUpToItsDeadline) {
-  EXPECT_TRUE(Execute({.session = "s", .timeout = milliseconds(30)}));
+  EXPECT_TRUE(Execute({.session = "s", .timeout = milliseconds(200)}));
   EXPECT_EQ(order_, std::vector<std::string>{"late call"}) << "the transport ends it";
 }
 

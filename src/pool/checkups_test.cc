@@ -37,7 +37,7 @@ class CheckupsTest : public testing::PartsTest {
       done(health);
     };
   }
-  // Has the core's check of process 1 made, as the core would.
+  // Makes the check of process 1 that the core asks for.
   void Check() {
     {
       const EngineLock lock(engine_);
@@ -115,7 +115,7 @@ TEST_F(CheckupsTest, ASilentWorkerIsKilledAndTheReasonIsKnownThen) {
   EXPECT_TRUE(killed_for_[0].starts_with("it did not answer a health check")) << killed_for_[0];
 }
 
-TEST_F(CheckupsTest, SoIsOneThatAnswersWrongly) {
+TEST_F(CheckupsTest, AWorkerThatAnswersWronglyIsKilled) {
   Answer(Fail(ErrorCode::kProtocolError, "garbage"));
   Check();
   EXPECT_EQ(killed_for_,

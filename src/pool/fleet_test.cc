@@ -1,4 +1,4 @@
-// The fleet alone: real processes, which only sleep, and connections that the test plays.
+// The fleet alone: real processes, which mostly sleep, and connections that the test plays.
 #include "src/pool/fleet.h"
 
 #include <gtest/gtest.h>
@@ -15,23 +15,18 @@
 #include <variant>
 #include <vector>
 
-#include "src/pool/testing/fake_transport.h"
+#include "src/pool/testing/parts.h"
 
 namespace snakepit {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-constexpr seconds kLimit{20};
-constexpr char kSecret[] = "0123456789abcdef";
-
-class FleetTest : public ::testing::Test {
+class FleetTest : public testing::EngineFixture {
  protected:
-  FleetTest() {
-    options_.log = [this](LogLevel, std::string_view text) { log_.emplace_back(text); };
-  }
+  explicit FleetTest(milliseconds backoff = milliseconds(1))
+      : EngineFixture(OneWorkerWith(backoff)) {}
 
   void SetUp() override { ASSERT_TRUE(fleet_.EnsureGuardian()); }
   // Ends as a pool does: else a worker would be started again, and a guardian with it.
@@ -68,23 +63,10 @@ class FleetTest : public ::testing::Test {
     if (const auto* late = std::get_if<ReportStartTimeout>(&effect)) fleet_.TimeOutStart(*late);
   }
 
-  // Tells the core of an event, and carries out what follows.
-  template <typename Event>
-  void Tell(Event event) {
-    const EngineLock lock(engine_);
-    event(engine_.core(), steady_clock::now());
-    engine_.Settle();
-  }
   bool Await(const std::function<bool(const Core&)>& condition) {
     EngineLock lock(engine_);
     return lock.WaitUntil(engine_.changed, steady_clock::now() + kLimit,
                           [&] { return condition(engine_.core()); });
-  }
-  // Returns when the engine's thread has run all that was posted before.
-  void RunPosted() {
-    std::promise<void> ran;
-    engine_.Post([&ran] { ran.set_value(); });
-    ran.get_future().wait();
   }
   Fleet::ProcessPtr Find(ProcessNumber number) {
     const EngineLock lock(engine_);
@@ -117,29 +99,27 @@ class FleetTest : public ::testing::Test {
     return launches;
   }
 
-  static PoolOptions OneWorker() {
-    PoolOptions options;
-    options.workers = 1;
-    options.max_starting = 1;
-    options.health.interval = milliseconds(0);
-    options.restart.initial_backoff = options.restart.max_backoff = milliseconds(1);
+  static PoolOptions OneWorkerWith(milliseconds backoff) {
+    PoolOptions options = OneWorker();
+    options.restart.initial_backoff = options.restart.max_backoff = backoff;
     options.stop_grace = milliseconds(20);
     return options;
   }
 
-  PoolOptions options_ = OneWorker();
-  testing::FakeTransport fake_;
   // Runs on the engine's thread before each launch, with its number. An error: it fails.
   std::function<Result<void>(int)> on_launch_ = [](int) { return Result<void>(); };
   std::atomic<int> launched_ = 0;
-  int disowned_ = 0;              // with the lock
-  std::vector<std::string> log_;  // only used on the engine's thread, and after RunPosted
-  const UserCallbacks callbacks_{options_};
-  Engine engine_{options_, /*seed=*/1};
+  int disowned_ = 0;  // with the lock
   Fleet fleet_{engine_, options_, callbacks_, Launches()};
 };
 
-bool OneBootFailure(const Core& core) { return core.roster().counts().boot_failures == 1; }
+// No start follows one that failed.
+class FailedStartTest : public FleetTest {
+ protected:
+  FailedStartTest() : FleetTest(std::chrono::hours(1)) {}
+};
+
+bool HasBootFailure(const Core& core) { return core.roster().counts().boot_failures >= 1; }
 
 // --- Starts --------------------------------------------------------------------------------------
 
@@ -180,33 +160,33 @@ TEST_F(FleetTest, FailedLaunchesAreRecordedTheFirstAndTheLast) {
   EXPECT_EQ(starts.last_error->message, "worker 0 did not start: reason 2");
 }
 
-TEST_F(FleetTest, AConnectionThatFailsIsToldWithoutTheToken) {
+TEST_F(FailedStartTest, AConnectionThatFailsIsToldWithoutTheToken) {
   fake_.secret = kSecret;
   fake_.connect = [](const auto& ready) {
     ready(Fail(ErrorCode::kStartFailed, std::string("it said ") + kSecret));
   };
   Start();
-  EXPECT_TRUE(Await(OneBootFailure));
+  EXPECT_TRUE(Await(HasBootFailure));
   const std::string message = Starts().first_error->message;
   EXPECT_NE(message.find(" did not start: it said "), std::string::npos) << message;
   EXPECT_EQ(message.find(kSecret), std::string::npos) << message;
 }
 
-TEST_F(FleetTest, AnExitBeforeItIsReadyIsToldWithTheWorkersOwnWords) {
+TEST_F(FailedStartTest, AnExitBeforeItIsReadyIsToldWithTheWorkersOwnWords) {
   fake_.argv = {"/bin/sh", "-c", "echo trouble >&2; exit 3"};
   fake_.connect = [](const auto&) {};
   Start();
-  EXPECT_TRUE(Await(OneBootFailure));
+  EXPECT_TRUE(Await(HasBootFailure));
   const Error error = *Starts().first_error;
   EXPECT_EQ(error.code, ErrorCode::kStartFailed);
   EXPECT_EQ(error.exit->code, 3);
   EXPECT_EQ(error.stderr_tail, "trouble");
 }
 
-TEST_F(FleetTest, AConnectionThatClosesInTheStartIsToldOnceWithTheExit) {
+TEST_F(FailedStartTest, AConnectionThatClosesInTheStartIsToldOnceWithTheExit) {
   fake_.connect = [](const auto& ready) { ready(Fail(ErrorCode::kWorkerLost, "it closed")); };
   Start();
-  EXPECT_TRUE(Await(OneBootFailure));
+  EXPECT_TRUE(Await(HasBootFailure));
   const StartRecord starts = Starts();
   EXPECT_EQ(starts.failures, 1);
   EXPECT_EQ(starts.first_error->exit->signal, SIGKILL) << "after the grace";
@@ -215,13 +195,13 @@ TEST_F(FleetTest, AConnectionThatClosesInTheStartIsToldOnceWithTheExit) {
 
 // --- Ends ----------------------------------------------------------------------------------------
 
-TEST_F(FleetTest, AKillBeforeTheProcessIsSpawnedFollowsIt) {
+TEST_F(FailedStartTest, AKillBeforeTheProcessIsSpawnedFollowsIt) {
   on_launch_ = [this](int number) -> Result<void> {
     if (number == 1) Tell([](Core& core, Core::Time now) { core.Unusable(1, now); });
     return {};
   };
   Start();
-  EXPECT_TRUE(Await(OneBootFailure));
+  EXPECT_TRUE(Await(HasBootFailure));
   const EngineLock lock(engine_);
   EXPECT_EQ(disowned_, 0) << "nobody killed it";
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "snakepit/pool.h"
+#include "src/base/testing/await.h"
 #include "src/testing/workers.h"
 
 namespace snakepit {
@@ -123,7 +124,7 @@ TEST_P(ForkTest, AForkInTheMiddleOfCallsDisturbsNone) {
   }
   for (int i = 0; i < 10; ++i) {
     const int before = calls;
-    while (calls < before + 10) std::this_thread::yield();
+    EXPECT_TRUE(testing::Await([&] { return calls >= before + 10; }));
     EXPECT_EQ(WaitStatusOf([this] { return EveryMethodFails(); }), 0);
   }
   ends = true;

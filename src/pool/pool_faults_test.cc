@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "snakepit/pool.h"
+#include "src/base/testing/await.h"
 #include "src/base/testing/temp_folder.h"
 #include "src/pool/testing/start_pool.h"
 #include "src/testing/workers.h"
@@ -327,7 +328,7 @@ TEST(Faults, ACallThatReachesAWorkerWhileItsExitIsHandledEndsAsLost) {
   exit_is_handled.get_future().wait();
   std::promise<Result<Value>> ended;
   std::thread call([&] { ended.set_value(pool->Execute("ping", {})); });
-  while (pool->Stats().calls_accepted == 0) std::this_thread::yield();
+  EXPECT_TRUE(testing::Await([&] { return pool->Stats().calls_accepted > 0; }));
   submitted.set_value();
   auto result = ended.get_future().get();
   call.join();

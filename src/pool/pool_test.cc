@@ -17,6 +17,7 @@
 #include <system_error>
 #include <thread>
 
+#include "src/base/testing/await.h"
 #include "src/testing/workers.h"
 
 namespace snakepit {
@@ -42,7 +43,7 @@ bool IsStopped(pid_t pid) {
 // A thread other than the one that gets the signal may go on for a while, and answer a call.
 void StopProcess(pid_t pid) {
   kill(pid, SIGSTOP);
-  while (!IsStopped(pid)) std::this_thread::yield();
+  EXPECT_TRUE(testing::Await([pid] { return IsStopped(pid); }));
 }
 
 class PoolTest : public ::testing::TestWithParam<WorkerKind> {
@@ -218,7 +219,7 @@ TEST_P(PoolTest, ConcurrentFirstCallsOfASessionAgreeOnOneWorker) {
       EXPECT_TRUE(pool_->Execute("ping", {}, {.session = "s", .info = &info}));
     });
   }
-  while (pool_->Stats().calls_accepted < 3) std::this_thread::yield();
+  EXPECT_TRUE(testing::Await([this] { return pool_->Stats().calls_accepted >= 3; }));
   for (const WorkerInfo& worker : pool_->Workers()) kill(worker.pid, SIGCONT);
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(infos[0].worker_id, infos[1].worker_id);

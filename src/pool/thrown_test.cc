@@ -12,11 +12,11 @@
 #include <stdexcept>
 #include <stop_token>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "snakepit/pool.h"
+#include "src/base/testing/await.h"
 #include "src/pool/pool_starter.h"
 #include "src/pool/testing/fake_transport.h"
 
@@ -170,7 +170,7 @@ TEST_F(ThrownTest, AThreadMayBeCancelledWhileItsCallIsQueued) {
   began.get_future().wait();
   const std::stop_source stop;
   Thread queued([&] { (void)pool_->Execute("c", {}, {.stop = stop.get_token()}); });
-  while (pool_->Stats().calls_queued == 0) std::this_thread::yield();
+  EXPECT_TRUE(testing::Await([this] { return pool_->Stats().calls_queued > 0; }));
   queued.Cancel();
   queued.Join();
   EXPECT_EQ(pool_->Stats().calls_queued, 0u);

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <string>
 
+#include "src/base/testing/await.h"
 #include "src/process/cgroup.h"
 #include "src/process/guardian.h"
 #include "src/process/testing/fixture.h"
@@ -73,9 +74,7 @@ TEST_F(CgroupWorkerTest, EverythingInItEndsWithTheWorkerAndItIsRemoved) {
   EXPECT_EQ(ReadToEnd(out.get()), "");  // processes that left the session have ended as well
   EXPECT_EQ(ExitOf(1).signal, SIGKILL);
   // Its last process is reaped a moment after its end.
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (Exists(1) && std::chrono::steady_clock::now() < deadline) sched_yield();
-  EXPECT_FALSE(Exists(1));
+  EXPECT_TRUE(testing::Await([&] { return !Exists(1); }, kPatience));
   EXPECT_EQ(ListMarked(mark_), std::vector<pid_t>());
 }
 

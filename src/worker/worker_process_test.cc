@@ -20,6 +20,7 @@
 
 #include "proto/snakepit.grpc.pb.h"
 #include "src/base/fd.h"
+#include "src/base/testing/await.h"
 #include "src/base/testing/temp_folder.h"
 #include "src/wire/msgpack.h"
 #include "src/worker/testing/stdio_peer.h"
@@ -132,14 +133,10 @@ class WorkerProcessTest : public ::testing::Test {
 
   // Returns the exit status, or 128 and the signal; -1 when the worker does not end.
   int Wait() {
-    const auto deadline = std::chrono::steady_clock::now() + kLimit;
     int status = 0;
     // Read on, so that it cannot block on stderr.
     stderr_ += ReadUntil(errors_.get(), "");
-    while (waitpid(pid_, &status, WNOHANG) == 0) {
-      if (std::chrono::steady_clock::now() > deadline) return -1;
-      std::this_thread::yield();
-    }
+    if (!testing::Await([&] { return waitpid(pid_, &status, WNOHANG) != 0; }, kLimit)) return -1;
     pid_ = -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }

@@ -37,7 +37,7 @@ struct FakeTransport {
   std::shared_ptr<Connection> Connect();
   LaunchFactory launches();
 
-  // Of each launch.
+  // Arguments, secret and connection of each launch.
   std::vector<std::string> argv = {"/bin/sleep", "3600"};
   std::string secret;
   std::function<void(Launch::ReadyCallback)> connect = [this](auto ready) { ready(Connect()); };

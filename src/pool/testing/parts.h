@@ -1,5 +1,4 @@
-// An engine whose workers are connections that the test plays, without processes, for the tests of
-// one part of the pool.
+// Engines for the tests of one part of the pool.
 #ifndef SNAKEPIT_POOL_TESTING_PARTS_H_
 #define SNAKEPIT_POOL_TESTING_PARTS_H_
 
@@ -22,14 +21,48 @@
 
 namespace snakepit::testing {
 
-class PartsTest : public ::testing::Test {
+// An engine that is yet to begin, and a transport that the test plays.
+class EngineFixture : public ::testing::Test {
  protected:
   static constexpr std::chrono::seconds kLimit{20};
+  static constexpr char kSecret[] = "0123456789abcdef";
 
-  PartsTest() {
+  static PoolOptions OneWorker() {
+    PoolOptions options;
+    options.workers = 1;
+    options.max_starting = 1;
+    options.health.interval = std::chrono::milliseconds(0);
+    return options;
+  }
+
+  explicit EngineFixture(PoolOptions options = OneWorker()) : options_(std::move(options)) {
     options_.log = [this](LogLevel, std::string_view text) { log_.emplace_back(text); };
   }
 
+  // Tells the core of an event, and carries out what follows.
+  template <typename Event>
+  void Tell(Event event) {
+    const EngineLock lock(engine_);
+    event(engine_.core(), std::chrono::steady_clock::now());
+    engine_.Settle();
+  }
+  // Returns when the engine's thread has run all that was posted before.
+  void RunPosted() {
+    std::promise<void> ran;
+    engine_.Post([&ran] { ran.set_value(); });
+    ran.get_future().wait();
+  }
+
+  PoolOptions options_;
+  FakeTransport fake_;
+  std::vector<std::string> log_;  // only used on the engine's thread, and after RunPosted
+  const UserCallbacks callbacks_{options_};
+  Engine engine_{options_, /*seed=*/1};
+};
+
+// The engine's workers are connections that the test plays, without processes.
+class PartsTest : public EngineFixture {
+ protected:
   // Worker 0 is ready: process 1.
   void SetUp() override {
     engine_.Begin({.apply = [this](const Effect& effect) { Apply(effect); },
@@ -57,44 +90,17 @@ class PartsTest : public ::testing::Test {
   }
   virtual void OnSettled() {}
 
-  // Tells the core of an event, and carries out what follows.
-  template <typename Event>
-  void Tell(Event event) {
-    const EngineLock lock(engine_);
-    event(engine_.core(), std::chrono::steady_clock::now());
-    engine_.Settle();
-  }
-  // Returns when the engine's thread has run all that was posted before.
-  void RunPosted() {
-    std::promise<void> ran;
-    engine_.Post([&ran] { ran.set_value(); });
-    ran.get_future().wait();
-  }
   WorkerView Worker() {
     const EngineLock lock(engine_);
     return engine_.core().workers()[WorkerIndex{0}];
   }
 
   static constexpr pid_t kPid = 77;
-  static constexpr char kSecret[] = "0123456789abcdef";
 
-  static PoolOptions OneWorker() {
-    PoolOptions options;
-    options.workers = 1;
-    options.max_starting = 1;
-    options.health.interval = std::chrono::milliseconds(0);
-    return options;
-  }
-
-  PoolOptions options_ = OneWorker();
   bool checks_while_busy_ = true;
-  FakeTransport fake_;
   std::map<ProcessNumber, std::shared_ptr<WorkerProcess>> processes_;
   std::vector<std::string> killed_for_;  // the faults of the processes that were killed
-  std::vector<std::string> log_;         // only used on the engine's thread, and after its end
   std::atomic<int> faults_ = 0;          // exceptions that reached the engine's thread
-  const UserCallbacks callbacks_{options_};
-  Engine engine_{options_, /*seed=*/1};
 };
 
 }  // namespace snakepit::testing

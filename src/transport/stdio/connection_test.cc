@@ -38,6 +38,15 @@ void HoldThread(int) {
   ignored = read(returns, &byte, 1);
 }
 
+// However a test ends, the thread in the handler goes on, and the signal has its default again.
+struct ReleaseAtEnd {
+  ~ReleaseAtEnd() {
+    signal(SIGUSR1, SIG_DFL);
+    [[maybe_unused]] const ssize_t ignored = write(release.get(), "", 1);
+  }
+  const UniqueFd& release;
+};
+
 // --- Multiplexing -------------------------------------------------------------------------------
 
 TEST_F(StdioConnectionTest, RepliesInAnyOrderReachTheirCalls) {
@@ -123,6 +132,7 @@ TEST_F(StdioConnectionTest, AThreadThatHasItsReplyIsNotMadeTheReader) {
     thread.set_value(pthread_self());
     return connection_->Call(Request("waits last"));
   });
+  const ReleaseAtEnd release_at_end{release->second};
   const int64_t served_id = peer_->Read().id;
   connection_->EndSession("s");  // takes the lock: the thread sleeps
   EXPECT_EQ(peer_->Read().kind, Kind::kEndSession);
@@ -138,7 +148,6 @@ TEST_F(StdioConnectionTest, AThreadThatHasItsReplyIsNotMadeTheReader) {
   ASSERT_EQ(write(release->second.get(), &byte, 1), 1);
   EXPECT_EQ(*waiting.get().result, Value(3));
   EXPECT_EQ(*served.get().result, Value(1));
-  signal(SIGUSR1, SIG_DFL);
 }
 
 TEST_F(StdioConnectionTest, LargeMessagesBothWaysAtOnceDoNotDeadlock) {

@@ -187,7 +187,8 @@ class GrpcArrivalTest : public GrpcIntruderTest {
   // RPCs without a time limit that send their headers alone.
   class Unfinished {
    public:
-    Unfinished(GrpcArrivalTest& test, const std::string& method, int count) : rpcs_(count) {
+    Unfinished(GrpcArrivalTest& test, const std::string& method, int count)
+        : rpcs_(count), left_(count) {
       grpc::GenericStub generic(test.channel_);
       for (Rpc& rpc : rpcs_) {
         rpc.context.AddMetadata("snakepit-token", kToken);
@@ -197,22 +198,28 @@ class GrpcArrivalTest : public GrpcIntruderTest {
         EXPECT_EQ(Next(), &rpc);
       }
     }
-    // Returns how the first RPC ends. Calls `call_another` until then, because an RPC may begin in
-    // the server after one whose headers were sent later: then no other RPC has to wait.
+    // Returns how the first RPC ends. The server may begin RPCs in another order than their
+    // headers were sent. So `call_another` runs until the first one ends.
     grpc::Status AwaitFirst(const std::function<void()>& call_another) {
       for (Rpc& rpc : rpcs_) rpc.stream->Finish(&rpc.status, &rpc);
-      void* tag = nullptr;
-      bool ok = false;
-      do {
+      const auto end = std::chrono::steady_clock::now() + kLimit;
+      while (std::chrono::steady_clock::now() < end) {
         call_another();
-      } while (queue_.AsyncNext(&tag, &ok, std::chrono::system_clock::now() + kPause) ==
-               grpc::CompletionQueue::TIMEOUT);
-      return static_cast<Rpc*>(tag)->status;
+        void* tag = nullptr;
+        bool ok = false;
+        if (queue_.AsyncNext(&tag, &ok, std::chrono::system_clock::now() + kPause) ==
+            grpc::CompletionQueue::GOT_EVENT) {
+          --left_;
+          return static_cast<Rpc*>(tag)->status;
+        }
+      }
+      ADD_FAILURE() << "no RPC ends";
+      return {};
     }
     // Call it after AwaitFirst.
     void CancelRest() {
       for (Rpc& rpc : rpcs_) rpc.context.TryCancel();
-      for (size_t i = 1; i < rpcs_.size(); ++i) Next();
+      for (; left_ > 0; --left_) Next();
     }
 
    private:
@@ -233,6 +240,7 @@ class GrpcArrivalTest : public GrpcIntruderTest {
 
     grpc::CompletionQueue queue_;
     std::vector<Rpc> rpcs_;
+    int left_;  // RPCs that have not ended
   };
 };
 

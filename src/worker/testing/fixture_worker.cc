@@ -1,6 +1,7 @@
 // The fixture worker of the C++ SDK: commands for the tests of the SDK and of the pool, and those
 // of conformance/README.md for the judge. The Python SDK's is python/tests/fixture_worker.py. A
-// command of the same name does the same in both.
+// command of the same name does the same in both, but `print` uses every way to print that its
+// language has.
 //
 // Start: fixture_worker [--capacity N] [options of every worker of the SDK]
 #include <fcntl.h>
@@ -41,6 +42,9 @@ using snakepit::InvalidArgument;
 using snakepit::Result;
 using snakepit::UniqueFd;
 using snakepit::Value;
+
+// The longest wait of a call without a time limit.
+constexpr std::chrono::seconds kLimit{20};
 
 std::chrono::milliseconds Milliseconds(const Call& call) {
   return std::chrono::milliseconds(call.Integer("ms"));
@@ -98,7 +102,7 @@ void AddWaits(snakepit::Worker& worker) {
     std::unique_lock lock(mutex);
     ++here;
     changed.notify_all();
-    const auto left = call.time_left().value_or(std::chrono::minutes(1));
+    const auto left = call.time_left().value_or(kLimit);
     const bool met = changed.wait_for(lock, left, [&] { return here >= call.Integer("count"); });
     return met ? Value(call.Integer("i")) : Value(false);
   });
@@ -133,7 +137,7 @@ void AddIsolation(snakepit::Worker& worker) {
     (void)!write(STDOUT_FILENO, "and past both\n", 14);
     return "printed";
   });
-  // Returns what a child reads from its stdin, its descriptors, and how often it has a token.
+  // Returns the stdin of a child as it reads it, its descriptors, and how often it has a token.
   worker.Command("child", [](const Call&) -> Result<Value> {
     FILE* child = popen("cat; ls /proc/self/fd | tr '\\n' ' '; env | grep -c SNAKEPIT_TOKEN", "r");
     if (child == nullptr) return Fail(ErrorCode::kHandlerFailed, "no child");
@@ -254,7 +258,8 @@ void AddConformance(snakepit::Worker& worker) {
       ++made;
       if (!out.Send(Value::Map{{"n", number}, {"data", data}})) return;
     }
-    if (call.args().Find("error") != nullptr) throw std::runtime_error(call.Text("error"));
+    const Value* error = call.args().Find("error");
+    if (error != nullptr && !error->is_null()) throw std::runtime_error(call.Text("error"));
   });
   worker.Command("conf.raise", [](const Call& call) -> Value {
     throw std::runtime_error(call.Text("text", ""));

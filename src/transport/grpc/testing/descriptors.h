@@ -50,7 +50,10 @@ inline void SendFd(int socket, int fd) {
 class Taker {
  public:
   Taker() : pair_(OpenSocketPair().value()), pid_(fork()) {
-    if (pid_ != 0) return;
+    if (pid_ != 0) {
+      pair_.second.Reset();
+      return;
+    }
     char byte;
     iovec data{.iov_base = &byte, .iov_len = 1};
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
@@ -60,6 +63,7 @@ class Taker {
     message.msg_control = control;
     message.msg_controllen = sizeof control;
     if (recvmsg(pair_.second.get(), &message, 0) != 1) _exit(1);
+    if (write(pair_.second.get(), &byte, 1) != 1) _exit(1);
     for (;;) pause();
   }
   ~Taker() {
@@ -67,7 +71,12 @@ class Taker {
     waitpid(pid_, nullptr, 0);
   }
   pid_t pid() const { return pid_; }
-  void Take(UniqueFd fd) { SendFd(pair_.first.get(), fd.get()); }
+  // Returns when it has the descriptor.
+  void Take(UniqueFd fd) {
+    SendFd(pair_.first.get(), fd.get());
+    char byte;
+    Require(read(pair_.first.get(), &byte, 1) == 1);
+  }
 
  private:
   FdPair pair_;

@@ -39,9 +39,9 @@ class FakeWorker final : public SnakepitBridge::Service {
     std::multiset<std::string, std::less<>> methods;
     std::set<std::string> connections;  // from which an RPC has come
     InfoRequest info_request;
-    ExecuteRequest last_request;  // of a call, with its typed_args and args
+    ExecuteRequest last_request;  // a call, with its typed_args and args
     std::vector<std::string> sessions, ended_sessions;
-    std::multiset<std::string> request_ids;  // of all calls
+    std::multiset<std::string> request_ids;  // all calls'
     std::multiset<std::string> running;      // the ids of those whose handlers run
     int begun = 0;                           // handlers
     int64_t chunks_written = 0;              // that `fill` has given to the transport

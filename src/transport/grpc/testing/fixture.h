@@ -142,7 +142,7 @@ class GrpcConnectionTest : public ::testing::Test {
     return request;
   }
 
-  // Does it on a thread of its own once a handler of the worker has begun.
+  // Runs `what` on a thread of its own once a handler of the worker has begun.
   std::jthread OnceBegun(std::function<void()> what) {
     return std::jthread([this, what = std::move(what)] {
       EXPECT_TRUE(worker_.WaitForBegun(1));

@@ -210,7 +210,7 @@ class StdioFixture : public ::testing::Test {
   std::optional<StdioPeer> peer_;
   std::shared_ptr<Connection> connection_;
   std::promise<AfterCall> released_;
-  bool stream_ = true;  // for a worker of version 2: it has streams
+  bool stream_ = true;  // a worker of version 2 has streams
 };
 
 }  // namespace snakepit
