@@ -7,7 +7,7 @@ import subprocess
 import unittest
 
 from hostile_worker import CONTROLS
-from pool_host import HERE, LIMIT_S, MIB, HostileTestCase
+from pool_host import HERE, LIMIT_S, HostileTestCase
 
 SNAKEPIT = os.path.abspath("src/cli/snakepit")
 GRPC = ("--socket", "{socket}")
