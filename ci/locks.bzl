@@ -21,7 +21,7 @@ def _flags(contexts):
     return flags
 
 def _aspect_impl(target, ctx):
-    deps = [dep for dep in getattr(ctx.rule.attr, "deps", [])]
+    deps = getattr(ctx.rule.attr, "deps", [])
     earlier = [dep[_SourcesInfo].findings for dep in deps if _SourcesInfo in dep]
     if ctx.rule.kind not in ["cc_library", "cc_binary", "cc_test"] or target.label.workspace_name:
         return [_SourcesInfo(findings = depset(transitive = earlier))]

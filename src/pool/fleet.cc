@@ -201,7 +201,7 @@ void Fleet::End(ProcessNumber number, ExitStatus status) {
   engine_.changed.notify_all();
 }
 
-// --- Starts, on the io thread --------------------------------------------------------
+// --- Starts, on the io thread -------------------------------------------------------------------
 
 void Fleet::Start(const ProcessPtr& process) {
   {
@@ -349,7 +349,7 @@ void Fleet::ReportStartFailure(WorkerProcess& process, Error error) {
   engine_.changed.notify_all();
 }
 
-// --- Ends, on the io thread ----------------------------------------------------------
+// --- Ends, on the io thread ---------------------------------------------------------------------
 
 void Fleet::OnEndWished(WorkerProcess& process) {
   if (!process.launch) return;

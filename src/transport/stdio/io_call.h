@@ -68,8 +68,8 @@ class StdioIoCall : private StdioIoCallParts,
   // `is_last`: of the message as it came; the worker sends no more for this call.
   void TakeOne(Mail mail, bool is_last);
   void End(StdioCall::Next next, bool is_last);
-  // Destroys `done_` after its call, with what the user's callbacks have captured: the last that
-  // keeps this may be a thread with the lock of the link.
+  // Destroys `done_` after its call, with what the user's callbacks have captured: the last owner
+  // of this object may be a thread that holds the lock of the link.
   void CallDone() { std::exchange(done_, nullptr)(call()); }
 
   StdioLink& link_;

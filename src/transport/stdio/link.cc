@@ -158,7 +158,7 @@ void StdioLink::StopTimer(bool has_timer) {
   if (has_timer && !calls_.has_calls_of_no_thread() && !role_.in_turn()) RequestTurn();
 }
 
-// --- The io thread ---------------------------------------------------------------------
+// --- The io thread ------------------------------------------------------------------------------
 
 void StdioLink::Begin(std::shared_ptr<StdioIoCall> call, std::string* frame) {
   const MutexLock lock(mutex_);

@@ -86,7 +86,7 @@ class StdioLink : public std::enable_shared_from_this<StdioLink>, private StdioP
     if (!pump_.is_requested()) pump_.RequestTurn(Self());
   }
 
-  // --- The io thread -------------------------------------------------------------------
+  // --- The io thread ----------------------------------------------------------------------------
 
   void OnTurn() override;
   void TakeTurn();
