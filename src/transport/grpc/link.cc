@@ -43,6 +43,9 @@ constexpr std::chrono::milliseconds kCloseLag{50};
 constexpr std::chrono::milliseconds kLookWait{1};
 // The time in which gRPC itself refuses an RPC on a connection that takes no more.
 constexpr std::chrono::milliseconds kRefusalWait{50};
+// The longest of the waits, each twice as long as the one before, between two such RPCs. A server
+// that begins to stop cancels RPCs, this one too, a moment before it says that it takes no more.
+constexpr std::chrono::milliseconds kLongestProbeWait{32};
 
 // True for the statuses of an RPC that is refused by a worker that stops, or is about to.
 bool MayBeRefusal(const grpc::Status& status) {
@@ -197,17 +200,14 @@ void GrpcLink::SetUp(grpc::ClientContext* context, SteadyTime deadline) const {
 RpcEnd GrpcLink::AwaitEnd(GrpcWire& wire, const grpc::Status& status) {
   if (!MayBeLoss(status)) return RpcEnd::kAnswered;
   if (wire.IsClosed()) return EndOfLost(status);
-  if (MayBeRefusal(status) && !wire.refuses()) {
-    grpc::ClientContext context;
-    SetUp(&context, std::chrono::steady_clock::now() + kRefusalWait);
-    const RpcContexts::Entry entry(asks_, &context);
-    if (!entry.added()) return RpcEnd::kAnswered;
-    HealthRequest request;
-    request.set_worker_id(worker_id());
-    GrpcReply<HealthResponse> reply;
-    if (IsUnsent(wire.service().health.Call(&context, request, &reply))) wire.SetRefusing();
-    if (wire.IsClosed()) return EndOfLost(status);
-    if (!wire.refuses()) return RpcEnd::kAnswered;
+  if (MayBeRefusal(status)) {
+    for (milliseconds wait = kLookWait; !wire.refuses(); wait *= 2) {
+      const std::optional<grpc::Status> health = Probe(wire);
+      if (wire.IsClosed()) return EndOfLost(status);
+      if (wire.refuses()) break;
+      if (!health || !MayBeRefusal(*health) || wait > kLongestProbeWait) return RpcEnd::kAnswered;
+      if (wire.IsClosedWithin(wait)) return EndOfLost(status);
+    }
   }
   // An RPC on a connection that takes no more may still end with the status of its handler.
   if (wire.refuses() && IsUnsent(status)) return RpcEnd::kUnsent;
@@ -219,16 +219,43 @@ RpcEnd GrpcLink::AwaitEnd(GrpcWire& wire, const grpc::Status& status) {
 void GrpcLink::FindEnd(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status,
                        std::function<void(RpcEnd)> done) {
   if (!MayBeLoss(status)) return done(RpcEnd::kAnswered);
+  ProbeForEnd(wire, status, kLookWait, std::move(done));
+}
+
+std::optional<grpc::Status> GrpcLink::Probe(GrpcWire& wire) {
+  grpc::ClientContext context;
+  SetUp(&context, std::chrono::steady_clock::now() + kRefusalWait);
+  const RpcContexts::Entry entry(asks_, &context);
+  if (!entry.added()) return std::nullopt;
+  HealthRequest request;
+  request.set_worker_id(worker_id());
+  GrpcReply<HealthResponse> reply;
+  grpc::Status health = wire.service().health.Call(&context, request, &reply);
+  if (IsUnsent(health)) wire.SetRefusing();
+  return health;
+}
+
+void GrpcLink::ProbeForEnd(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status,
+                           milliseconds wait, std::function<void(RpcEnd)> done) {
   if (wire->IsClosed() || !MayBeRefusal(status) || wire->refuses()) {
     return LookForLoss(wire, status, std::chrono::steady_clock::now() + kCloseLag, std::move(done));
   }
   auto rpc = NewHealthRpc(wire, std::chrono::steady_clock::now() + kRefusalWait);
   Start(wire->service().health, asks_, rpc,
-        [self = shared_from_this(), wire, status,
-         done = std::move(done)](const grpc::Status& health) {
+        [self = shared_from_this(), wire, status, wait,
+         done = std::move(done)](const grpc::Status& health) mutable {
           if (IsUnsent(health)) wire->SetRefusing();
-          const auto lag = wire->refuses() ? kCloseLag : milliseconds(0);
-          self->LookForLoss(wire, status, std::chrono::steady_clock::now() + lag, done);
+          if (wire->refuses() || !MayBeRefusal(health) || wait > kLongestProbeWait ||
+              self->aborted()) {
+            const auto lag = wire->refuses() ? kCloseLag : milliseconds(0);
+            return self->LookForLoss(wire, status, std::chrono::steady_clock::now() + lag,
+                                     std::move(done));
+          }
+          auto timer = std::make_shared<asio::steady_timer>(self->io_, wait);
+          timer->async_wait(
+              [self, wire, timer, status, wait, done = std::move(done)](asio::error_code) mutable {
+                self->ProbeForEnd(wire, status, 2 * wait, std::move(done));
+              });
         });
 }
 

@@ -227,6 +227,10 @@ class GrpcLink : public std::enable_shared_from_this<GrpcLink> {
   // Unless it is the last, it is asked once more where the connection has ended before.
   void AskHealth(SteadyTime deadline, bool is_last, std::function<void(const HealthAnswer&)> done);
   void EndWithoutWire(const Error& error, std::function<void(const HealthAnswer&)> done);
+  // The end of a Health that tells whether the connection still takes RPCs. Nothing after an Abort.
+  std::optional<grpc::Status> Probe(GrpcWire& wire);
+  void ProbeForEnd(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status,
+                   std::chrono::milliseconds wait, std::function<void(RpcEnd)> done);
   void LookForLoss(const std::shared_ptr<GrpcWire>& wire, const grpc::Status& status,
                    SteadyTime until, std::function<void(RpcEnd)> done);
   tl::unexpected<Error> Lose(const std::string& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -180,6 +181,30 @@ TEST_F(GoAwayTest, AStreamThatHasGivenChunksIsNotSentAgain) {
   caller.join();
   EXPECT_EQ(chunks, 1);
   EXPECT_EQ(worker_.seen().Count("ExecuteStream"), 1);
+}
+
+// gRPC's servers do so when they stop: the connection's end comes a moment later.
+TEST_F(GrpcReconnectTest, AServerThatCancelsHealthTooIsAboutToEnd) {
+  std::atomic<int> asked = 0;
+  worker_.on_health = [&] {
+    if (++asked == 3) relay_->Cut();
+  };
+  Connection& connection = Connect();
+  const grpc::Status cancelled = grpc::Status::CANCELLED;
+  worker_.SetHealthStatus(cancelled);
+  const Value args = Value::Map{{"status", static_cast<int>(cancelled.error_code())}, {"text", ""}};
+  const auto expect_lost = [&](const auto& outcome) {
+    ASSERT_FALSE(outcome.result);
+    EXPECT_EQ(outcome.result.error().code, ErrorCode::kWorkerLost)
+        << outcome.result.error().ToString();
+    EXPECT_TRUE(outcome.result.error().may_have_run);
+    EXPECT_EQ(outcome.after, AfterCall::kLost);
+    EXPECT_EQ(asked.exchange(0), 3);
+  };
+  asked = 0;
+  expect_lost(connection.Call(Request("status", args)));
+  expect_lost(CallAsync(connection, Request("status", args)));
+  expect_lost(connection.Stream(Request("status", args), [](auto&) { return true; }));
 }
 
 TEST_F(GrpcReconnectTest, TheEndOfASessionIsToldOnAnotherConnection) {

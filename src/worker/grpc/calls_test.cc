@@ -169,5 +169,26 @@ TEST_F(GrpcCallTest, CallsInProgressEndAfterTerminate) {
   EXPECT_TRUE(running.get().success());
 }
 
+// PROTOCOL.md 1.4.8.
+TEST_F(GrpcCallTest, CallsThatComeAfterTerminateAreRefusedByName) {
+  Create(2);
+  Serve();
+  auto running = std::async(std::launch::async, [this] { return Execute("gate"); });
+  AwaitAtLeast(begun_, 1);
+  server_->Terminate();
+  ExecuteResponse response;
+  ASSERT_TRUE(testing::Await(
+      [&] {
+        response = Execute("echo");
+        return !response.success();
+      },
+      kLimit));
+  EXPECT_EQ(response.code(), "CANCELLED");
+  EXPECT_TRUE(response.did_not_run());
+  EXPECT_TRUE(Health().healthy()) << "it takes other RPCs as before";
+  gate_.release();
+  EXPECT_TRUE(running.get().success());
+}
+
 }  // namespace
 }  // namespace snakepit

@@ -90,16 +90,20 @@ std::optional<int> GrpcServer::Listen(const std::string& uri) {
 }
 
 bool GrpcServer::Close() {
+  // Calls end before the server stops: a server that stops cancels new RPCs without telling the
+  // pool that they did not run. Until then they are refused by name: PROTOCOL.md 1.4.8.
   service_->Drain();
-  // Shutdown also waits for connections, which may take until its deadline.
+  const bool ended = service_->WaitForRpcs(kDrainLimit);
+  // Shutdown cancels the rest. It also waits for connections, which may take until its deadline.
+  const auto deadline =
+      std::chrono::system_clock::now() + (ended ? kDrainLimit : std::chrono::seconds(0));
   const auto closing = std::make_shared<Closing>();
-  std::thread thread([server = server_.get(), closing] {
-    server->Shutdown(std::chrono::system_clock::now() + kDrainLimit);
+  std::thread thread([server = server_.get(), closing, deadline] {
+    server->Shutdown(deadline);
     const MutexLock lock(closing->mutex);
     closing->done = true;
     closing->changed.notify_all();
   });
-  service_->WaitForRpcs(kDrainLimit);
   {
     MutexLock lock(closing->mutex);
     if (!closing->changed.wait_for(

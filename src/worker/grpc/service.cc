@@ -65,10 +65,10 @@ grpc::ServerGenericBidiReactor* GrpcService::CreateReactor(
   return new RefusedRpc({grpc::StatusCode::UNIMPLEMENTED, "SnakepitBridge has no such method"});
 }
 
-void GrpcService::WaitForRpcs(std::chrono::steady_clock::duration limit) {
+bool GrpcService::WaitForRpcs(std::chrono::steady_clock::duration limit) {
   MutexLock lock(mutex_);
-  changed_.wait_for(lock, limit,
-                    [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return rpcs_ == 0; });
+  return changed_.wait_for(lock, limit,
+                           [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return rpcs_ == 0; });
 }
 
 size_t GrpcService::ReplyLimit(bool typed) const {

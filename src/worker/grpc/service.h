@@ -36,8 +36,8 @@ class GrpcService : public grpc::CallbackGenericService {
 
   // Begins no more calls.
   void Drain() { draining_ = true; }
-  // Waits until no RPC is in progress, or for so long.
-  void WaitForRpcs(std::chrono::steady_clock::duration limit);
+  // Waits until no RPC is in progress. False when some are after that time.
+  bool WaitForRpcs(std::chrono::steady_clock::duration limit);
   // False when handlers run on after that time.
   bool WaitForHandlers(std::chrono::steady_clock::duration limit) {
     return executor_.WaitUntilIdle(limit);

@@ -362,6 +362,7 @@ grpc::Status FakeWorker::Health(grpc::ServerContext* context, const HealthReques
   // With its answer ready, so that a test can make the answer old.
   if (auto status = Enter(*context, "Health"); !status.ok()) return status;
   WaitWhileHeld("Health", *context);
+  if (on_health) on_health();
   std::lock_guard lock(mutex_);
   return health_status_;
 }

@@ -55,6 +55,7 @@ class FakeWorker final : public SnakepitBridge::Service {
   std::string token;  // if not empty: refuse what comes with another
   int max_receive_bytes = 64 << 20;
   std::chrono::milliseconds max_connection_age{0};  // 0: no limit
+  std::function<void()> on_health;                  // runs before each answer of Health
 
   ~FakeWorker() override { Stop(); }
 
