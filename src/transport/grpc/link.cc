@@ -53,11 +53,18 @@ bool MayBeRefusal(const grpc::Status& status) {
          status.error_code() == grpc::StatusCode::CANCELLED;
 }
 
-// True for the statuses of an RPC whose connection is lost; handlers use them, too. INTERNAL, and
-// that text, are gRPC's own where it has given the connection up, as what came is not HTTP/2.
+// gRPC's own texts, with UNKNOWN, for an RPC on a connection that it has given up, as what came is
+// not HTTP/2: for one in progress, and for one whose headers it was sending.
+bool IsGivenUp(const grpc::Status& status) {
+  return status.error_message() == "Stream removed" ||
+         status.error_message().starts_with("Error in HTTP transport completing operation");
+}
+
+// True for the statuses of an RPC whose connection is lost; handlers use them, too. INTERNAL is
+// another one of gRPC's own for a connection that it has given up.
 bool MayBeLoss(const grpc::Status& status) {
   return MayBeRefusal(status) || status.error_code() == grpc::StatusCode::INTERNAL ||
-         IsOverMetadataLimit(status) || status.error_message() == "Stream removed";
+         IsOverMetadataLimit(status) || IsGivenUp(status);
 }
 
 // Texts of gRPC's own, for an RPC of which it has sent nothing: the connection was closed already,

@@ -99,6 +99,24 @@ TEST(GrpcWire, ItsEndIsSeenAtOnce) {
   EXPECT_FALSE(wire->TakesRpcs());
 }
 
+TEST(GrpcLink, OnlyAStatusThatGrpcGivesMayMeanALoss) {
+  using Code = grpc::StatusCode;
+  testing::LoneLink lone;
+  const auto wire = *lone.link->Wire();
+  lone.sockets.second = UniqueFd();
+  for (const grpc::Status& status :
+       {grpc::Status(Code::UNKNOWN, "Stream removed"), grpc::Status(Code::UNAVAILABLE, "any"),
+        grpc::Status(Code::UNKNOWN, "Error in HTTP transport completing operation: x refs=2")}) {
+    EXPECT_EQ(lone.link->AwaitEnd(*wire, status), RpcEnd::kLost) << status.error_message();
+    std::optional<RpcEnd> end;
+    lone.link->FindEnd(wire, status, [&](RpcEnd found) { end = found; });
+    lone.io.restart();
+    lone.io.run();
+    EXPECT_EQ(end, RpcEnd::kLost) << status.error_message();
+  }
+  EXPECT_EQ(lone.link->AwaitEnd(*wire, {Code::UNKNOWN, "no row 2"}), RpcEnd::kAnswered);
+}
+
 TEST(GrpcLink, AnRpcThatBeginsAfterAnAbortIsCancelledOnTheIoContextsThread) {
   testing::LoneLink lone;
   GrpcLink& link = *lone.link;
