@@ -22,7 +22,7 @@ FIXTURE = [os.path.join(HERE, "fixture_worker.py")]
 FIXTURE_OF_FOUR = [*FIXTURE, "--capacity", "4"]
 
 # The longest wait of a test, in seconds. The events that tests wait for take milliseconds.
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 # The environment that a pool passes on, without variables that change how Python starts.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
