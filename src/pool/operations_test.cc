@@ -281,7 +281,7 @@ TEST_P(OperationsTest, AWorkerThatIsAskedToEndByOthersGetsNoMoreCalls) {
   Begin(1);
   const pid_t pid = PidOf(0);
   std::promise<Result<Value>> running;
-  pool_->Submit("sleep", Value::Map{{"ms", 1500}},
+  pool_->Submit("sleep", Value::Map{{"ms", 1000}},
                 [&running](Result<Value> result) { running.set_value(std::move(result)); });
   ASSERT_TRUE(log_.WaitFor("sleeps")) << "an idle one may end at once";
   int refused = 0;
