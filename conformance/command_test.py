@@ -79,8 +79,21 @@ class CommandTest(unittest.TestCase):
         self.expect(run("run", "--help"), 0, "PATH, HOME, USER,")
 
     def test_a_worker_with_another_codec_is_told_by_its_flag(self):
-        done = run("run", "--codec", "msgpack", "--case", "ping/roundtrip", *worker())
+        done = run("run", "--codec", "msgpack", "--case", "ping/roundtrip", *worker("json-alone"))
         self.expect(done, 1, "NOTRUN", "--codec json")
+
+    def test_a_broken_should_is_a_warning_and_red_if_strict(self):
+        args = ["run", "--codec", "json", "--case", "frm/oversized-told"]
+        done = run(*args, *worker("silent-at-oversized"))
+        self.expect(done, 0, "WARN    frm/oversized-told", "1 warning")
+        self.expect(run("run", "--strict", *args[1:], *worker()), 0, "1 passed")
+        done = run("run", "--strict", *args[1:], *worker("silent-at-oversized"))
+        self.expect(done, 1, "FAIL    frm/oversized-told", "--strict --case frm/oversized-told")
+
+    def test_a_red_case_shows_the_bytes_on_the_wire(self):
+        args = ["run", "--codec", "json", "--case", "frm/one-reply"]
+        done = run(*args, *worker("heartbeats"))
+        self.expect(done, 1, "started: ", "sent 39 bytes: ", '"still here"', "received ")
 
     def test_a_signal_of_the_judge_is_told_in_the_log(self):
         # The worker does not start again after the kill, so the case is red.

@@ -22,7 +22,8 @@ const std::vector<Case>& AllCases() {
     auto* all = new std::vector<Case>;
     for (auto& group : {ClaimCases(), VersionCases(), TokenCases(), PingCases(), ValueCases(),
                         ErrorCases(), StreamCases(), CancelCases(), DeadlineCases(), SessionCases(),
-                        ConcurrencyCases(), CrashCases()}) {
+                        ConcurrencyCases(), CrashCases(), HandshakeCases(), FramingCases(),
+                        SizeCases(), MessageCases(), ShutdownCases()}) {
       all->insert(all->end(), group.begin(), group.end());
     }
     return all;

@@ -10,6 +10,11 @@
 
 namespace snakepit::conformance {
 
+std::vector<Case> HandshakeCases();
+std::vector<Case> FramingCases();
+std::vector<Case> SizeCases();
+std::vector<Case> MessageCases();
+std::vector<Case> ShutdownCases();
 std::vector<Case> VersionCases();
 std::vector<Case> ClaimCases();
 std::vector<Case> TokenCases();

@@ -12,17 +12,19 @@
 
 namespace snakepit::conformance {
 
+class StdioPoolEnd;
 class Testbed;
 
 enum class Status {
   kPass,
   kFail,           // red
+  kWarning,        // the worker breaks a SHOULD; red with --strict
   kNotApplicable,  // the worker lacks something that the case needs; never a pass
   kNotRun,         // red: the case was selected but could not begin
   kHarnessError,   // the judge itself failed
 };
 
-// "pass", "fail", "not-applicable", "not-run" or "harness-error".
+// "pass", "fail", "warning", "not-applicable", "not-run" or "harness-error".
 std::string_view StatusName(Status status);
 
 // The result of a case. `expected` and `observed` are one line each; only failures have `expected`.
@@ -52,6 +54,11 @@ struct Mutant {
   std::string_view reason;  // a part of the case's `observed`
 };
 
+// The word of the clause: RFC 2119.
+enum class Level { kMust, kShould };
+
+// A case has `run`, which uses a pool of the worker, or `judge`, in which the judge itself speaks
+// to one worker over stdio.
 struct Case {
   std::string_view id;           // group/name; never reused
   std::string_view title;        // one line
@@ -59,9 +66,12 @@ struct Case {
   std::string_view requirement;  // one sentence
   // The clause for a worker of version 1, if `clause` is of version 2 only.
   std::string_view version_1_clause = {};
+  Level level = Level::kMust;
   int workers = 1;                              // in the pool of the Testbed; 0: no pool
   std::optional<TransportKind> transport = {};  // the only one that it applies to; absent: both
   Verdict (*run)(Testbed& testbed) = nullptr;
+  // Returns when the worker has passed. Every other end is a CaseEnd that it throws.
+  void (*judge)(StdioPoolEnd& pool) = nullptr;
   std::vector<Mutant> mutants;  // at least one
 };
 

@@ -179,8 +179,13 @@ int DoExplain(const std::string& id) {
   if (!subject->version_1_clause.empty()) {
     print("version 1", "PROTOCOL.md " + std::string(subject->version_1_clause));
   }
+  print("level", subject->level == Level::kMust ? "MUST" : "SHOULD");
   print("requires", subject->requirement);
-  print("workers", std::to_string(subject->workers));
+  if (subject->judge != nullptr) {
+    print("judged", "over stdio, by the judge itself");
+  } else {
+    print("workers", std::to_string(subject->workers));
+  }
   for (const Mutant& mutant : subject->mutants) {
     print("fails for", std::string(mutant.name) +
                            (mutant.kind == Mutant::Kind::kWorker ? " (a worker)" : " (a pool)"));
@@ -211,6 +216,8 @@ void AddRunFlags(CLI::App& run, RunFlags& flags) {
   run.add_flag("--no-handshake", flags.no_handshake,
                "stdio, with --codec: speak that codec from the first frame on, to a worker that "
                "expects no handshake");
+  run.add_flag("--strict", flags.subject.strict,
+               "a broken SHOULD of PROTOCOL.md is red, not a warning");
   run.add_option("--expect-version", flags.subject.expected_version,
                  "red unless the worker agrees to this protocol version, 1 or 2; without it, a "
                  "worker that fails to agree to 2 is judged by version 1")

@@ -13,12 +13,17 @@ namespace {
 
 bool IsGreen(Status status) { return status == Status::kPass || status == Status::kNotApplicable; }
 
+constexpr Status kStatuses[] = {Status::kPass,          Status::kFail,   Status::kWarning,
+                                Status::kNotApplicable, Status::kNotRun, Status::kHarnessError};
+
 std::string_view Label(Status status) {
   switch (status) {
     case Status::kPass:
       return "PASS";
     case Status::kFail:
       return "FAIL";
+    case Status::kWarning:
+      return "WARN";
     case Status::kNotApplicable:
       return "N/A";
     case Status::kNotRun:
@@ -33,6 +38,8 @@ std::string_view Colour(Status status) {
   switch (status) {
     case Status::kPass:
       return "\033[32m";
+    case Status::kWarning:
+      return "\033[33m";
     case Status::kNotApplicable:
       return "\033[90m";
     case Status::kHarnessError:
@@ -110,7 +117,9 @@ std::string JUnitCase(const CaseResult& result, const ReportContext& context) {
   if (verdict.status == Status::kPass) return xml + "/>\n";
   const std::string message = " message=\"" + Xml(verdict.observed) + "\"";
   xml += ">\n";
-  if (verdict.status == Status::kNotApplicable) {
+  if (verdict.status == Status::kWarning) {
+    xml += "      <system-out>" + Xml("warning: " + verdict.observed) + "</system-out>\n";
+  } else if (verdict.status == Status::kNotApplicable) {
     xml += "      <skipped" + message + "/>\n";
   } else {
     const std::string element = verdict.status == Status::kFail ? "failure" : "error";
@@ -150,6 +159,9 @@ std::string SummaryLine(const RunResult& run) {
   std::string text = std::to_string(Count(run, Status::kPass)) + " passed, " +
                      std::to_string(Count(run, Status::kFail)) + " failed, " +
                      std::to_string(Count(run, Status::kNotApplicable)) + " not applicable";
+  if (const int n = Count(run, Status::kWarning)) {
+    text += ", " + std::to_string(n) + (n == 1 ? " warning" : " warnings");
+  }
   if (const int n = Count(run, Status::kNotRun)) text += ", " + std::to_string(n) + " not run";
   if (const int n = Count(run, Status::kHarnessError)) {
     text += ", " + std::to_string(n) + " harness errors";
@@ -178,8 +190,7 @@ std::string JUnitXml(const RunResult& run, const ReportContext& context) {
 std::string JsonReport(const RunResult& run, const ReportContext& context) {
   Value::Array cases;
   Value::Map summary;
-  for (const Status status : {Status::kPass, Status::kFail, Status::kNotApplicable, Status::kNotRun,
-                              Status::kHarnessError}) {
+  for (const Status status : kStatuses) {
     summary[std::string(StatusName(status))] = Count(run, status);
   }
   for (const CaseResult& result : run.results) {

@@ -10,6 +10,8 @@
 #include <thread>
 #include <utility>
 
+#include "conformance/wire/stdio_pool_end.h"
+#include "conformance/wire/transcript.h"
 #include "src/base/fd.h"
 #include "src/cli/hints.h"
 
@@ -21,6 +23,8 @@ using std::chrono::steady_clock;
 
 // Time that the kernel and gRPC's threads take to release resources, on the calibration machine.
 constexpr milliseconds kLeakGrace{2'000};
+// Of a transcript, for a case that is not green.
+constexpr size_t kTranscriptLines = 30;
 // Time that a case gets to end after its workers are killed.
 constexpr milliseconds kKillGrace{10'000};
 
@@ -44,6 +48,8 @@ std::string_view StatusName(Status status) {
       return "pass";
     case Status::kFail:
       return "fail";
+    case Status::kWarning:
+      return "warning";
     case Status::kNotApplicable:
       return "not-applicable";
     case Status::kNotRun:
@@ -76,14 +82,16 @@ Outcome Judge(const std::vector<CaseResult>& results) {
   for (const CaseResult& result : results) {
     if (result.verdict.status == Status::kHarnessError) return Outcome::kHarnessFault;
     red = red || IsRed(result.verdict.status);
-    passed = passed || result.verdict.status == Status::kPass;
+    passed = passed || result.verdict.status == Status::kPass ||
+             result.verdict.status == Status::kWarning;
   }
   return red ? Outcome::kRed : passed ? Outcome::kGreen : Outcome::kNothingRan;
 }
 
 // State that the thread of a case shares with the runner. It outlives both.
 struct Runner::Job {
-  explicit Job(Testbed::Options options) : testbed(std::move(options)) {}
+  Job(Testbed::Options options, milliseconds patience)
+      : testbed(std::move(options)), patience(patience) {}
 
   // A hint for a worker that does not start; may be empty.
   std::string StartHint(const Error& error) const {
@@ -93,11 +101,37 @@ struct Runner::Job {
   }
 
   Testbed testbed;
+  const milliseconds patience;
+  Transcript transcript;
   Verdict verdict;
+  int agreed_version = 0;
   UniqueFd done{eventfd(0, EFD_CLOEXEC)};
 
   // Runs on the thread of the case.
   void Work(const Case& subject) {
+    if (subject.judge != nullptr) {
+      WorkPastPools(subject);
+    } else {
+      WorkWithPool(subject);
+    }
+    eventfd_write(done.get(), 1);
+  }
+
+  void WorkPastPools(const Case& subject) {
+    StdioPoolEnd pool(
+        {.adapter = testbed.adapter(), .slowdown = testbed.slowdown(), .patience = patience},
+        transcript);
+    try {
+      subject.judge(pool);
+    } catch (CaseEnd& end) {
+      verdict = std::move(end.verdict);
+    } catch (const std::exception& error) {
+      verdict = Verdict::HarnessError(std::string("the case threw: ") + error.what());
+    }
+    agreed_version = pool.version();
+  }
+
+  void WorkWithPool(const Case& subject) {
     Result<void> started;
     if (subject.workers > 0) started = testbed.StartPool(subject.workers);
     if (started) {
@@ -110,7 +144,15 @@ struct Runner::Job {
       if (!hint.empty()) verdict.observed += "; " + hint;
     }
     testbed.StopPool();
-    eventfd_write(done.get(), 1);
+    agreed_version = testbed.agreed_version();
+  }
+
+  // The last of all that happened.
+  std::vector<std::string> LogLines() const {
+    std::vector<std::string> lines = testbed.LogLines();
+    const std::vector<std::string> wire = transcript.LastLines(kTranscriptLines);
+    lines.insert(lines.end(), wire.begin(), wire.end());
+    return lines;
   }
 };
 
@@ -134,9 +176,10 @@ bool Runner::AwaitEnd(const Job& job, milliseconds limit, bool* interrupted) con
 CaseResult Runner::RunOne(const Case& subject) {
   CaseResult result;
   result.subject = &subject;
-  if (subject.transport && subject.transport != options_.subject.transport) {
-    result.verdict =
-        Verdict::NotApplicable("over " + std::string(TransportFlag(*subject.transport)) + " alone");
+  const std::optional<TransportKind> only =
+      subject.judge != nullptr ? TransportKind::kStdio : subject.transport;
+  if (only && only != options_.subject.transport) {
+    result.verdict = Verdict::NotApplicable("over " + std::string(TransportFlag(*only)) + " alone");
     return result;
   }
   const auto scaled = [this](milliseconds time) {
@@ -153,7 +196,7 @@ CaseResult Runner::RunOne(const Case& subject) {
 
   const Ledger ledger(scratch_.path(), mark);
   const auto start = steady_clock::now();
-  auto job = std::make_shared<Job>(std::move(bench_options));
+  auto job = std::make_shared<Job>(std::move(bench_options), options_.patience);
   std::thread thread([job, &subject] { job->Work(subject); });
   bool ended = AwaitEnd(*job, scaled(options_.case_deadline), &result.interrupted);
   const bool in_time = ended;
@@ -171,12 +214,12 @@ CaseResult Runner::RunOne(const Case& subject) {
   if (ended) {
     thread.join();
     result.verdict = std::move(job->verdict);
-    result.log = job->testbed.LogLines();
+    result.log = job->LogLines();
     const auto fit = [&job](std::string* text) { *text = job->testbed.Fit(std::move(*text)); };
     fit(&result.verdict.expected);
     fit(&result.verdict.observed);
     for (std::string& line : result.log) fit(&line);
-    result.protocol_version = job->testbed.agreed_version();
+    result.protocol_version = job->agreed_version;
   } else {
     thread.detach();
     result.hung = true;
@@ -189,10 +232,15 @@ CaseResult Runner::RunOne(const Case& subject) {
         "the case ends within " + std::to_string(scaled(options_.case_deadline).count()) + " ms",
         result.hung ? "it did not, and killing its workers did not help" : "it did not");
   }
+  if (subject.level == Level::kShould && result.verdict.status == Status::kFail &&
+      !options_.subject.strict) {
+    result.verdict.status = Status::kWarning;
+  }
   if (!result.hung) {
     result.leaks = ledger.AwaitNoLeaks(scaled(kLeakGrace));
-    if (!result.leaks.empty() && (result.verdict.status == Status::kPass ||
-                                  result.verdict.status == Status::kNotApplicable)) {
+    if (!result.leaks.empty() &&
+        (result.verdict.status == Status::kPass || result.verdict.status == Status::kWarning ||
+         result.verdict.status == Status::kNotApplicable)) {
       result.verdict = Verdict::Fail("nothing is left of the pool", "left: " + Join(result.leaks));
     }
   }

@@ -32,13 +32,15 @@ struct RunOptions {
   PoolStarter start_pool = StartRealPool;
   double slowdown = 1;
   std::chrono::milliseconds case_deadline{20'000};  // on the calibration machine
+  // Longest wait for an event that must come, in cases that the judge runs itself; likewise.
+  std::chrono::milliseconds patience{6'000};
   // A signalfd, readable when the run is to end; -1: none.
   int interrupt_fd = -1;
 };
 
 // The end of a run. The numbers are the exit codes of the command.
 enum class Outcome {
-  kGreen = 0,         // at least one case passed, and none is red
+  kGreen = 0,         // at least one case passed, perhaps with a warning, and none is red
   kRed = 1,           // a case failed or could not be run
   kHarnessFault = 2,  // the judge failed: no verdict
   kNothingRan = 3,    // no case was selected, or none applied

@@ -69,6 +69,7 @@ std::string RepeatCommand(std::string_view program, const Subject& subject, std:
   if (subject.expected_version > 0) {
     command += " --expect-version " + std::to_string(subject.expected_version);
   }
+  if (subject.strict) command += " --strict";
   for (const std::string& flag : ToFlags(subject.variables))
     command += " --env " + ShellQuote(flag);
   command += " --case " + ShellQuote(id) + " --";

@@ -18,6 +18,7 @@ struct Subject {
   bool handshake = true;          // on stdio; false: `codec` from the first frame on
   WorkerVariables variables;      // --env
   int expected_version = 0;       // --expect-version; 0: any
+  bool strict = false;            // --strict: a broken SHOULD is red
   std::vector<std::string> argv;  // with `{port}`, `{socket}` and `{worker_id}`, as in an Adapter
 };
 

@@ -72,6 +72,7 @@ class Testbed {
   std::vector<WorkerInfo> Workers() const { return pool_->Workers(); }
   PoolStats Stats() const { return pool_->Stats(); }
 
+  double slowdown() const { return options_.slowdown; }
   int expected_version() const { return options_.expected_version; }
   // The protocol version agreed with the first worker of the latest pool; 0 without a pool.
   int agreed_version() const { return agreed_version_; }

@@ -98,6 +98,7 @@ class Commands:
 
     def __init__(self, bug):
         self.bug = bug
+        self.since = time.monotonic()
         self.lock = threading.Condition()
         self.handlers = 0  # running ones
         self.begun = 0
@@ -141,15 +142,18 @@ class Commands:
 
     def health(self):
         """The figures of PROTOCOL.md 6.10.3."""
+        if self.bug == "counts-queries":
+            self.count(True)
         if self.bug == "health-without-figures":
             return {"healthy": True}
+        uptime_s = time.monotonic() - self.since
         with self.lock:
             if self.bug == "silent-while-busy":
                 self.lock.wait_for(lambda: self.handlers == 0)
             return {
                 "healthy": True,
                 "worker_id": os.environ.get("SNAKEPIT_WORKER_ID", ""),
-                "uptime_ms": 0,
+                "uptime_ms": int(uptime_s if self.bug == "uptime-in-seconds" else 1000 * uptime_s),
                 "total_requests": self.ended,
                 "total_errors": self.failed,
                 "version": "0",
