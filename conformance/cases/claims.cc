@@ -7,7 +7,7 @@
 #include "conformance/cases/secrets.h"
 #include "conformance/cases/streaming.h"
 #include "conformance/harness/raw_grpc.h"
-#include "conformance/harness/raw_stdio.h"
+#include "conformance/wire/stdio_pool_end.h"
 
 namespace snakepit::conformance {
 
@@ -36,6 +36,17 @@ Case ExpectedVersionCase() {
           .mutants = {{kWorker, "loses-version", "it agreed to protocol version 1"}}};
 }
 
+// The texts of an array, without its other elements; none without an array.
+std::vector<std::string> TextsOf(const Value* value) {
+  std::vector<std::string> texts;
+  const Value::Array* array = value == nullptr ? nullptr : value->get_if<Value::Array>();
+  if (array == nullptr) return texts;
+  for (const Value& item : *array) {
+    if (const auto* text = item.get_if<std::string>()) texts.push_back(*text);
+  }
+  return texts;
+}
+
 // The commands that the worker claims to have: over gRPC by GetInfo, on stdio by the query `info`
 // of version 2, or else by the command `info`. Starts the pool.
 std::variant<std::vector<std::string>, Verdict> ListedCommands(Testbed& testbed) {
@@ -49,9 +60,14 @@ std::variant<std::vector<std::string>, Verdict> ListedCommands(Testbed& testbed)
     return Verdict{Status::kNotRun, "the worker starts", started.error().ToString()};
   }
   if (testbed.Workers()[0].protocol_version >= 2) {
-    auto listed = QuerySupportedCommands(testbed.adapter(), testbed.Patience());
-    if (listed) return std::move(*listed);
-    return Verdict::Fail("the worker answers the query `info`", listed.error().ToString());
+    Transcript transcript;
+    StdioPoolEnd pool({.adapter = testbed.adapter(), .slowdown = testbed.slowdown()}, transcript);
+    try {
+      pool.Open();
+      return pool.SupportedCommands();
+    } catch (const CaseEnd& end) {
+      return end.verdict;
+    }
   }
   const Reply reply = testbed.Call("info");
   const Value* info = reply.result ? reply.result->Find("bridge_info") : nullptr;

@@ -8,14 +8,12 @@ using enum Mutant::Kind;
 
 namespace {
 
-// Of a worker that reserves no memory by what a frame claims.
+// The most memory that a worker takes on for a frame that has not come.
 constexpr int64_t kMaxGrowth = 16 << 20;
-
-void ExpectPing(StdioPoolEnd& pool) { pool.ResultOf("ping"); }
 
 // The worker answers the payload by a failure without an id, or with that one, and goes on.
 void ExpectRefusedPayload(StdioPoolEnd& pool, std::string_view payload, const Json& id = {}) {
-  pool.SendBytes(FrameHeader(static_cast<uint32_t>(payload.size())) + std::string(payload));
+  pool.SendPayload(payload);
   ExpectRefusal(pool.Receive(), id, "INVALID_ARGUMENT", pool.version());
 }
 
@@ -60,7 +58,7 @@ std::vector<Case> FramingCases() {
              std::vector<int64_t> ids;
              std::string bytes;
              for (int i = 0; i < 100; ++i) {
-               // In version 1 the answers come in order: 2.3.3.
+               // Version 1 has no capacity, and answers in order: 2.3.3.
                if (pool.version() >= 2 && i >= pool.capacity()) break;
                ids.push_back(pool.NewId());
                bytes += pool.Frame(StdioPoolEnd::Request(ids.back(), "ping"));
@@ -83,7 +81,7 @@ std::vector<Case> FramingCases() {
        .judge =
            [](StdioPoolEnd& pool) {
              pool.Open(StdioPoolEnd::Channel::kPipes);
-             ExpectPing(pool);
+             pool.ResultOf("ping");
              pool.CloseInput();
              pool.ExpectExit(0);
            },
@@ -236,7 +234,7 @@ std::vector<Case> FramingCases() {
        .judge =
            [](StdioPoolEnd& pool) {
              OpenVersion2(pool);
-             ExpectPing(pool);
+             pool.ResultOf("ping");
              const int64_t before = pool.PeakBytes();
              pool.SendBytes(FrameHeader(static_cast<uint32_t>(pool.max_frame_bytes())) +
                             std::string(1000, ' '));
@@ -375,7 +373,7 @@ std::vector<Case> FramingCases() {
                const std::string payload = R"({"command":"ping","args":{"x":)" +
                                            std::string(value) + R"(},"id":)" + std::to_string(id) +
                                            "}";
-               pool.SendBytes(FrameHeader(static_cast<uint32_t>(payload.size())) + payload);
+               pool.SendPayload(payload);
                // A reader may know the id of what it cannot decode.
                const Json failure = pool.Receive();
                const Json given = failure.value("id", Json());
@@ -394,7 +392,7 @@ std::vector<Case> FramingCases() {
            [](StdioPoolEnd& pool) {
              pool.Open();
              for (int i = 0; i < 3; ++i) {
-               ExpectPing(pool);
+               pool.ResultOf("ping");
                pool.ExpectNothingElse();
              }
            },

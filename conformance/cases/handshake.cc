@@ -44,8 +44,6 @@ void ExpectRefusedOffer(StdioPoolEnd& pool, const Json& offer) {
   pool.ExpectExit(1);
 }
 
-void ExpectPing(StdioPoolEnd& pool) { pool.ResultOf("ping"); }
-
 }  // namespace
 
 std::vector<Case> HandshakeCases() {
@@ -78,7 +76,7 @@ std::vector<Case> HandshakeCases() {
                if (has_both && answer.value("protocol", Json()) != preferred) {
                  Fail("`protocol` is the preferred one, " + std::string(preferred), Show(answer));
                }
-               ExpectPing(pool);
+               pool.ResultOf("ping");
              }
            },
        .mutants = {{kWorker, "ignores-preferred", "\"protocol\":\"json\""}}},
@@ -95,7 +93,7 @@ std::vector<Case> HandshakeCases() {
              supported.insert(supported.begin(), "cbor");
              SelectedBy(pool,
                         With(pool.Offer(), {{"supported", supported}, {"preferred", "cbor"}}));
-             ExpectPing(pool);
+             pool.ResultOf("ping");
            },
        .mutants = {{kWorker, "exits-at-unknown-codec", "protocol_error"}}},
 
@@ -172,7 +170,7 @@ std::vector<Case> HandshakeCases() {
              if (answer.value("version", Json(1)) != Json(own)) {
                Fail("`version` " + std::to_string(own), Show(answer));
              }
-             ExpectPing(pool);
+             pool.ResultOf("ping");
            },
        .mutants = {{kWorker, "echoes-version", "\"version\":99"}}},
 
@@ -240,7 +238,7 @@ std::vector<Case> HandshakeCases() {
              if (!reply.value("timestamp", Json()).is_string()) {
                Fail("a reply of version 1 with `timestamp`", Show(reply));
              }
-             ExpectPing(pool);
+             pool.ResultOf("ping");
            },
        .mutants = {{kWorker, "needs-handshake", "none came within"}}},
 
@@ -253,7 +251,7 @@ std::vector<Case> HandshakeCases() {
              pool.NeedMsgpack();
              pool.Open();
              if (pool.format() != Format::kMsgpack) NotApplicable("the worker has no MessagePack");
-             for (int i = 0; i < 3; ++i) ExpectPing(pool);
+             for (int i = 0; i < 3; ++i) pool.ResultOf("ping");
            },
        .mutants = {{kWorker, "answers-in-json", "bytes after the one MessagePack value"}}},
 
@@ -269,13 +267,13 @@ std::vector<Case> HandshakeCases() {
              pool.Restart();
              pool.Start();
              pool.SetFormat(Format::kJson);
-             pool.SendBytes(FrameHeader(5) + "{\"a\":");
+             pool.SendPayload("{\"a\":");
              ExpectFailure(pool.Receive(), Json(), "INVALID_ARGUMENT", 1);
              const Json answer = pool.Negotiate(pool.Offer());
              if (answer.value("type", Json()) != "protocol_selected") {
                Fail("the answer `protocol_selected`", Show(answer));
              }
-             ExpectPing(pool);
+             pool.ResultOf("ping");
            },
        .mutants = {{kWorker, "exits-at-bad-first-frame", "ended with exit code 1"}}},
 

@@ -23,7 +23,7 @@ using std::chrono::steady_clock;
 
 // Time that the kernel and gRPC's threads take to release resources, on the calibration machine.
 constexpr milliseconds kLeakGrace{2'000};
-// Of a transcript, for a case that is not green.
+// The last events of a transcript that a case shows if it is not green.
 constexpr size_t kTranscriptLines = 30;
 // Time that a case gets to end after its workers are killed.
 constexpr milliseconds kKillGrace{10'000};
@@ -38,6 +38,7 @@ std::string Join(const std::vector<std::string>& texts) {
   return joined;
 }
 
+bool HasPassed(Status status) { return status == Status::kPass || status == Status::kWarning; }
 bool IsRed(Status status) { return status == Status::kFail || status == Status::kNotRun; }
 
 }  // namespace
@@ -82,8 +83,7 @@ Outcome Judge(const std::vector<CaseResult>& results) {
   for (const CaseResult& result : results) {
     if (result.verdict.status == Status::kHarnessError) return Outcome::kHarnessFault;
     red = red || IsRed(result.verdict.status);
-    passed = passed || result.verdict.status == Status::kPass ||
-             result.verdict.status == Status::kWarning;
+    passed = passed || HasPassed(result.verdict.status);
   }
   return red ? Outcome::kRed : passed ? Outcome::kGreen : Outcome::kNothingRan;
 }
@@ -239,8 +239,7 @@ CaseResult Runner::RunOne(const Case& subject) {
   if (!result.hung) {
     result.leaks = ledger.AwaitNoLeaks(scaled(kLeakGrace));
     if (!result.leaks.empty() &&
-        (result.verdict.status == Status::kPass || result.verdict.status == Status::kWarning ||
-         result.verdict.status == Status::kNotApplicable)) {
+        (HasPassed(result.verdict.status) || result.verdict.status == Status::kNotApplicable)) {
       result.verdict = Verdict::Fail("nothing is left of the pool", "left: " + Join(result.leaks));
     }
   }

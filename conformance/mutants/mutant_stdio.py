@@ -7,11 +7,10 @@ import signal
 import struct
 import sys
 import threading
-from base64 import b64decode, b64encode
 from collections import deque
-from math import isfinite
 
 import msgpack
+from mutant_codecs import Undecodable, from_json, from_msgpack, tagged, untagged
 from mutant_commands import (
     CAPACITY,
     COMMANDS,
@@ -27,63 +26,6 @@ MAX_ID = 2**53 - 1
 MAX_CREDIT = 2**31 - 1
 # Requests that are read and not begun.
 MAX_WAITING = 64
-
-
-class Undecodable(Exception):
-    """A payload that cannot be decoded."""
-
-
-def tagged(value):
-    """The value with tags for the kinds that JSON lacks. PROTOCOL.md 6.12.2."""
-    if isinstance(value, float) and not isfinite(value):
-        return {"$double": struct.pack(">d", value).hex()}
-    if isinstance(value, bytes):
-        return {"$bytes": b64encode(value).decode()}
-    if isinstance(value, list):
-        return [tagged(item) for item in value]
-    if isinstance(value, dict):
-        escape = "$" if len(value) == 1 and next(iter(value)).startswith("$") else ""
-        return {escape + key: tagged(item) for key, item in value.items()}
-    return value
-
-
-def untagged(value):
-    """The inverse of tagged()."""
-    if isinstance(value, list):
-        return [untagged(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if len(value) == 1:
-        ((key, item),) = value.items()
-        if key == "$bytes":
-            return b64decode(item)
-        if key == "$double":
-            return struct.unpack(">d", bytes.fromhex(item))[0]
-        if key.startswith("$$"):
-            return {key[1:]: untagged(item)}
-    return {key: untagged(item) for key, item in value.items()}
-
-
-def no_constant(token):
-    raise Undecodable(f"{token} is not JSON")
-
-
-def from_json(payload, bug):
-    try:
-        constants = float if bug == "takes-nan-tokens" else no_constant
-        value = json.loads(payload.decode(), parse_constant=constants)
-        if bug != "takes-lone-surrogates":
-            json.dumps(value, ensure_ascii=False).encode()
-        return value
-    except (ValueError, RecursionError) as error:
-        raise Undecodable(str(error)) from None
-
-
-def from_msgpack(payload):
-    try:
-        return msgpack.unpackb(payload, raw=False)
-    except Exception as error:
-        raise Undecodable(str(error)) from None
 
 
 def is_integer(value, least, most):
@@ -126,7 +68,9 @@ class Connection:
         os.set_blocking(write_end, False)
         signal.set_wakeup_fd(write_end)
         ignores = self.bug == "ignores-sigterm"
-        signal.signal(signal.SIGTERM, self.exit_at_once if self.dies_at_sigterm() else self.note)
+        dies = self.bug == "exits-at-sigterm"
+        # Otherwise the wakeup descriptor tells.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if dies else None)
         while True:
             ready = select.select([0, signals], [], [])[0]
             if signals in ready and not ignores:
@@ -142,15 +86,6 @@ class Connection:
             code = self.take_frames()
             if code is not None:
                 return code
-
-    def dies_at_sigterm(self):
-        return self.bug == "exits-at-sigterm"
-
-    def note(self, *_):
-        pass  # the wakeup descriptor tells
-
-    def exit_at_once(self, *_):
-        os._exit(0)
 
     def read(self):
         if self.bug == "needs-a-socket":
@@ -342,7 +277,7 @@ class Connection:
                 self.waiting.remove(call)
         if is_waiting:
             self.end(call, Failure("CANCELLED", "the caller gave it up", did_not_run=True))
-        elif self.bug != "runs-cancelled-queue" or call not in self.waiting:
+        elif call not in self.waiting:
             call.cancel()
 
     def grant(self, message):
@@ -394,14 +329,12 @@ class Connection:
             self.run(call)
             return
         with self.lock:
-            if self.running + len(self.waiting) >= CAPACITY + MAX_WAITING:
-                refused = True
-            else:
-                refused = False
+            is_full = self.running + len(self.waiting) >= CAPACITY + MAX_WAITING
+            if not is_full:
                 self.calls[call.id] = call
                 self.waiting.append(call)
                 self.start_next()
-        if refused:
+        if is_full:
             self.refuse(call.id, invalid("too many calls wait"))
 
     def read_request(self, message):
@@ -515,8 +448,6 @@ class Connection:
         except (Failure, TypeError) as error:
             if isinstance(error, TypeError):
                 error = Failure("HANDLER_FAILED", str(error))
-            if call.credit is not None and call.credit <= 0 and bug == "never-ends-stalled":
-                return
             self.end(call, error)
 
     # The ends.

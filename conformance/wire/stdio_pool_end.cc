@@ -28,6 +28,16 @@ const Json* Find(const Json& map, std::string_view name) {
 bool IsText(const Json* value) { return value != nullptr && value->is_string(); }
 bool IsTrue(const Json* value) { return value != nullptr && *value == Json(true); }
 
+// The texts of an array, without its other elements; none without an array.
+std::vector<std::string> TextsOf(const Json* array) {
+  std::vector<std::string> texts;
+  if (array == nullptr || !array->is_array()) return texts;
+  for (const Json& element : *array) {
+    if (element.is_string()) texts.push_back(element);
+  }
+  return texts;
+}
+
 uint32_t SizeOf(std::string_view header) {
   uint32_t size = 0;
   for (const char byte : header) size = size << 8 | static_cast<unsigned char>(byte);
@@ -45,6 +55,10 @@ void NotApplicable(std::string why) { throw CaseEnd{Verdict::NotApplicable(std::
 std::string FrameHeader(uint32_t size) {
   return {static_cast<char>(size >> 24), static_cast<char>(size >> 16 & 255),
           static_cast<char>(size >> 8 & 255), static_cast<char>(size & 255)};
+}
+
+std::string FrameOf(std::string_view payload) {
+  return FrameHeader(static_cast<uint32_t>(payload.size())) + std::string(payload);
 }
 
 StdioPoolEnd::StdioPoolEnd(Options options, Transcript& transcript)
@@ -97,20 +111,19 @@ void StdioPoolEnd::Open(Channel channel) {
   } else {
     SetFormat(FirstFormat());
   }
-  const Json args = {{"worker_id", "worker_0"}, {"initialization", true}};
-  const int64_t id = NewId();
-  Send(Request(id, "ping", args));
-  const Json result = ExpectSuccess(ReceiveFor(id), id);
-  if (result.is_object() && result.value("status", Json()) == "ok") return;
-  Fail("the first ping is answered by {\"status\":\"ok\"}", "by " + Show(result));
+  AwaitReady();
 }
 
 void StdioPoolEnd::OpenWith(const Json& offer) {
   Start();
   Negotiate(offer);
-  const int64_t id = NewId();
-  Send(Request(id, "ping", {{"worker_id", "worker_0"}, {"initialization", true}}));
-  ExpectSuccess(ReceiveFor(id), id);
+  AwaitReady();
+}
+
+void StdioPoolEnd::AwaitReady() {
+  const Json result = ResultOf("ping", {{"worker_id", "worker_0"}, {"initialization", true}});
+  if (result.is_object() && result.value("status", Json()) == "ok") return;
+  Fail("the first ping is answered by {\"status\":\"ok\"}", "by " + Show(result));
 }
 
 void StdioPoolEnd::ExpectExit(int code) {
@@ -118,16 +131,10 @@ void StdioPoolEnd::ExpectExit(int code) {
   const Deadline deadline = Patience();
   const std::optional<int> status = process_->AwaitExit(deadline);
   if (!status) Fail(expected, "it goes on");
-  if (WIFSIGNALED(*status)) {
-    Fail(expected, "it ended by signal " + std::to_string(WTERMSIG(*status)));
+  if (!WIFEXITED(*status) || WEXITSTATUS(*status) != code) {
+    Fail(expected, "it ended " + DescribeEnd(*status) + StderrTail());
   }
-  if (WEXITSTATUS(*status) != code) {
-    Fail(expected,
-         "it ended with exit code " + std::to_string(WEXITSTATUS(*status)) +
-             (process_->stderr_tail().empty() ? ""
-                                              : "; its stderr ends: " + process_->stderr_tail()));
-  }
-  // What it wrote before its end is in the channel.
+  // The channel still holds the last of its output.
   while (!process_->output_ended() && process_->AwaitInput(deadline)) continue;
 }
 
@@ -148,18 +155,18 @@ void StdioPoolEnd::AwaitIdle() {
   if (!process_->AwaitIdle(Patience())) FailAtEnd("the worker comes to rest");
 }
 
+std::string StdioPoolEnd::StderrTail() const {
+  const std::string& tail = process_->stderr_tail();
+  return tail.empty() ? "" : "; its stderr ends: " + tail;
+}
+
 void StdioPoolEnd::FailAtEnd(std::string expected) {
   const std::optional<int> status =
       process_->AwaitExit(steady_clock::now() + Scaled(milliseconds(500)));
   std::string observed = "it does not";
   if (process_->output_ended()) observed = "it closed its output";
-  if (status) {
-    observed = WIFSIGNALED(*status)
-                   ? "the worker ended by signal " + std::to_string(WTERMSIG(*status))
-                   : "the worker ended with exit code " + std::to_string(WEXITSTATUS(*status));
-  }
-  if (!process_->stderr_tail().empty()) observed += "; its stderr ends: " + process_->stderr_tail();
-  Fail(std::move(expected), std::move(observed));
+  if (status) observed = "the worker ended " + DescribeEnd(*status);
+  Fail(std::move(expected), observed + StderrTail());
 }
 
 std::optional<std::string> StdioPoolEnd::NextPayload() {
@@ -205,8 +212,7 @@ Json StdioPoolEnd::Offer() const {
 }
 
 Json StdioPoolEnd::Negotiate(const Json& offer) {
-  const std::string text = Encode(Format::kJson, offer);
-  SendBytes(FrameHeader(static_cast<uint32_t>(text.size())) + text);
+  SendPayload(Encode(Format::kJson, offer));
   const auto payload = NextPayload();
   if (!payload) FailAtEnd("an answer to the negotiation");
   Result<Json> answer = conformance::Decode(Format::kJson, *payload);
@@ -238,12 +244,7 @@ Json StdioPoolEnd::Negotiate(const Json& offer) {
   if (const Json* limit = Find(*answer, "max_frame_bytes"); limit && limit->is_number_integer()) {
     max_frame_bytes_ = limit->get<int64_t>();
   }
-  features_.clear();
-  if (const Json* features = Find(*answer, "features"); features && features->is_array()) {
-    for (const Json& feature : *features) {
-      if (feature.is_string()) features_.push_back(feature);
-    }
-  }
+  features_ = TextsOf(Find(*answer, "features"));
   return *answer;
 }
 
@@ -252,17 +253,13 @@ bool StdioPoolEnd::HasFeature(std::string_view feature) const {
 }
 
 std::string StdioPoolEnd::Frame(const Json& message) const {
-  std::string payload;
-  if (format_ == Format::kJson && version_ >= 2 && message.is_object()) {
-    Json tagged = message;
-    for (const char* name : kValueMembers) {
-      if (const auto it = tagged.find(name); it != tagged.end()) *it = Tagged(*it);
-    }
-    payload = Encode(format_, tagged);
-  } else {
-    payload = Encode(format_, message);
+  const bool has_tags = format_ == Format::kJson && version_ >= 2 && message.is_object();
+  if (!has_tags) return FrameOf(Encode(format_, message));
+  Json tagged = message;
+  for (const char* name : kValueMembers) {
+    if (const auto it = tagged.find(name); it != tagged.end()) *it = Tagged(*it);
   }
-  return FrameHeader(static_cast<uint32_t>(payload.size())) + payload;
+  return FrameOf(Encode(format_, tagged));
 }
 
 Json StdioPoolEnd::Decoded(const std::string& payload) {
@@ -344,6 +341,11 @@ Json StdioPoolEnd::Query(std::string_view type) {
   return ExpectSuccess(ReceiveFor(id), id);
 }
 
+std::vector<std::string> StdioPoolEnd::SupportedCommands() {
+  const Json info = Query("info");
+  return TextsOf(info.is_object() ? Find(info, "supported_commands") : nullptr);
+}
+
 void StdioPoolEnd::ExpectNothingElse() {
   const int64_t id = NewId();
   if (version_ >= 2) {
@@ -387,10 +389,9 @@ void StdioPoolEnd::NeedFeature(std::string_view feature) const {
 
 void StdioPoolEnd::NeedCommands(std::initializer_list<std::string_view> names) {
   NeedVersion2();
-  const Json info = Query("info");
-  const Json* listed = info.is_object() ? Find(info, "supported_commands") : nullptr;
+  const std::vector<std::string> listed = SupportedCommands();
   for (const std::string_view name : names) {
-    if (listed == nullptr || std::find(listed->begin(), listed->end(), name) == listed->end()) {
+    if (std::find(listed.begin(), listed.end(), name) == listed.end()) {
       NotApplicable("no command " + std::string(name));
     }
   }

@@ -26,6 +26,10 @@ struct CaseEnd {
 [[noreturn]] void Fail(std::string expected, std::string observed);
 [[noreturn]] void NotApplicable(std::string why);
 
+// The first four bytes of a frame, and the frame of a payload.
+std::string FrameHeader(uint32_t size);
+std::string FrameOf(std::string_view payload);
+
 // A method that waits fails the case when nothing comes within the time limit of an event that must
 // come, and when the worker breaks the framing or an encoding. Used by one thread.
 class StdioPoolEnd {
@@ -61,11 +65,11 @@ class StdioPoolEnd {
 
   // --- Bytes.
 
-  // As they are; waits until the worker has taken them. False if it takes no more.
+  // Sends them as they are, and waits until the worker has taken them. TrySendBytes is false if it
+  // takes no more.
   bool TrySendBytes(std::string_view bytes);
   void SendBytes(std::string_view bytes);
-  // Without waiting: the rest goes out while an answer is awaited.
-  void QueueBytes(std::string_view bytes) { process_->Write(bytes); }
+  void SendPayload(std::string_view payload) { SendBytes(FrameOf(payload)); }
   // Waits until the worker has read all that was sent.
   void AwaitRead();
   // Waits for a condition that no event tells.
@@ -130,6 +134,8 @@ class StdioPoolEnd {
                 const Json& extra = Json::object());
   // The result of `health` or `info`. Messages that come before it stay, in their order.
   Json Query(std::string_view type);
+  // The commands that the worker lists, in version 2. PROTOCOL.md 6.10.4.
+  std::vector<std::string> SupportedCommands();
   // Proves that the worker sends nothing more of its own accord: the answer to a query, or in
   // version 1 to a ping, is the next message.
   void ExpectNothingElse();
@@ -138,7 +144,7 @@ class StdioPoolEnd {
 
   void NeedVersion2() const;
   void NeedFeature(std::string_view feature) const;
-  // Commands that the worker lists (PROTOCOL.md 6.10.4).
+  // Commands that the worker lists.
   void NeedCommands(std::initializer_list<std::string_view> names);
   void NeedHandshake() const;
   void NeedMsgpack() const;
@@ -158,7 +164,11 @@ class StdioPoolEnd {
   Deadline Patience() const;
   // The first codec of the offer.
   Format FirstFormat() const;
+  // Sends the first ping, and waits until the worker is ready.
+  void AwaitReady();
   Json Decoded(const std::string& payload);
+  // "; its stderr ends: …", or nothing.
+  std::string StderrTail() const;
   [[noreturn]] void FailAtEnd(std::string expected);
 
   const Options options_;
@@ -173,9 +183,6 @@ class StdioPoolEnd {
   size_t last_size_ = 0;
   std::deque<Json> kept_;  // received, and for later
 };
-
-// The first four bytes of a frame.
-std::string FrameHeader(uint32_t size);
 
 // --- Expectations of messages: each fails the case.
 

@@ -40,12 +40,12 @@ void BlockOnThisThread(int signal) {
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
-std::string DescribeStatus(int status) {
+}  // namespace
+
+std::string DescribeEnd(int status) {
   if (WIFSIGNALED(status)) return "by signal " + std::to_string(WTERMSIG(status));
   return "with exit code " + std::to_string(WEXITSTATUS(status));
 }
-
-}  // namespace
 
 WorkerProcess::~WorkerProcess() {
   if (pid_ < 0) return;
@@ -212,7 +212,7 @@ bool WorkerProcess::Step(Deadline deadline, bool wait_for_exit) {
     int status = 0;
     waitpid(pid_, &status, 0);
     status_ = status;
-    transcript_.Add(Transcript::Kind::kExited, DescribeStatus(status));
+    transcript_.Add(Transcript::Kind::kExited, DescribeEnd(status));
   }
   return true;
 }

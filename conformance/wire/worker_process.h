@@ -96,6 +96,9 @@ class WorkerProcess {
   std::string stderr_tail_;
 };
 
+// The end of a process, as waitpid(2) gives it: "by signal 9" or "with exit code 1".
+std::string DescribeEnd(int status);
+
 }  // namespace snakepit::conformance
 
 #endif  // SNAKEPIT_CONFORMANCE_WIRE_WORKER_PROCESS_H_
